@@ -1,0 +1,1 @@
+"""The compiled functions. They know arrays and tables, not models, and validate nothing."""

@@ -1,0 +1,348 @@
+"""The command line: ``micam-fast plot``, ``layers`` and ``demo``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.errors import MicamError
+
+if TYPE_CHECKING:
+    from micam_fast.batch import PlotOptions, Summary
+    from micam_fast.layers import Layer
+    from micam_fast.model import Model
+    from micam_fast.samples import Sample
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class _Group(click.Group):
+    """Turns our errors into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MicamError as error:
+            raise _Failure(str(error)) from None
+
+
+class _Failure(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"micam-fast: error: {' '.join(self.message.split())}", err=True)
+
+
+class _Names(click.ParamType):
+    """A comma-separated choice of words."""
+
+    name = "list"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self.known = known
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(word.strip().lower() for word in str(value).split(",")))
+        for word in words:
+            if word not in self.known:
+                self.fail(f"unknown {word!r} (must be one or more of {', '.join(self.known)})")
+        return words
+
+    def get_metavar(self, param: Any, ctx: Any) -> str:
+        return ",".join(self.known)
+
+
+class _Numbers(click.ParamType):
+    """Comma-separated numbers, one for all channels or one for each."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
+        try:
+            return tuple(float(word) for word in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers like 0.485,0.456,0.406")
+
+
+class _Memory(click.ParamType):
+    """A number of bytes with an optional unit."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value), re.IGNORECASE)
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is no amount of memory like 500M or 4G")
+        return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="micam-fast", prog_name="micam-fast")
+def main() -> None:
+    """Show what every layer of a CNN extracts from a sample, in one picture.
+
+    A model is an ONNX file. 'micam-fast demo' shows the result on real digits.
+    """
+
+
+_MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+
+
+@main.command()
+@_MODEL
+@click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
+@click.option("--output-dir", type=click.Path(path_type=Path), default="micam-output",
+              show_default=True, help="Folder for the files.")
+@click.option("--format", "formats", type=_Names(("png", "svg", "npz", "pdf", "dot", "tiles")),
+              default="png", show_default=True, help="What to write for each sample.")
+@click.option("--look", type=click.Choice(["isometric", "flat"]), default="isometric",
+              show_default=True, help="Maps as planes in perspective, or from above.")
+@click.option("--projection", type=click.Choice(["published", "transposed"]), default="published",
+              show_default=True,
+              help="On the layer's own grid as the published engine, or back onto its input's.")
+@click.option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match.")
+@click.option("--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers.")
+@click.option("--from", "start", metavar="LAYER", help="Map only this layer and what follows it.")
+@click.option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it.")
+@click.option("--rankdir", type=click.Choice(["TB", "LR"]), default="TB", show_default=True,
+              help="Top to bottom or left to right.")
+@click.option("--scale-tiles", type=click.FloatRange(0.05, 4), default=1.0, show_default=True,
+              help="Size of the picture relative to tiles of 635 x 205 pixels.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE",
+              help="Known labels, one a line, in the order of the samples.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE",
+              help="Array for a further input of the model: one sample for all, or one for each.")
+@click.option("--layout", type=click.Choice(["auto", "nchw", "nhwc"]), default="auto",
+              show_default=True, help="Where the channels of arrays are.")
+@click.option("--scale", type=float, default=1.0, show_default=True,
+              help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.")
+@click.option("--mean", type=_Numbers(), default="0", show_default=True,
+              help="Pictures: one number, or one for each channel.")
+@click.option("--std", type=_Numbers(), default="1", show_default=True,
+              help="Pictures: one number, or one for each channel.")
+@click.option("--channel-order", type=click.Choice(["rgb", "bgr"]), default="rgb",
+              show_default=True, help="Pictures: order of the model's channels.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N",
+              help="Samples in one forward pass.  [default: up to 8]")
+@click.option("--threads", type=click.IntRange(1), metavar="N",
+              help="Threads to use.  [default: all cores]")
+@click.option("--memory", type=_Memory(), metavar="SIZE",
+              help="Bound for the activations, like 4G.  [default: a quarter of the machine's]")
+@click.option("--engine", metavar="PATH",
+              help="Graphviz program for the layout.  [default: graphviz-pure, else dot]")
+def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Write a MiCAM diagram for each sample.
+
+    SAMPLES are .npy files (one sample, or a batch with a leading axis), .npz files, pictures,
+    folders of these, or '-' for a list of paths on standard input.
+
+    Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
+    """
+    from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
+    from micam_fast.samples import PixelRules, read_samples
+
+    if not sample_paths and not given["inputs"]:
+        raise click.UsageError("give at least one sample, or '-' for a list on standard input")
+    if 0 in given["std"]:
+        raise click.UsageError("--std must not be 0")
+    labels = _read_labels(given["labels"])
+    summary = Summary()
+    with summary.stage("load the model"):
+        model = _load(model_path, given)
+    options = PlotOptions(
+        folder=given["output_dir"],
+        formats=given["formats"],
+        look=given["look"],
+        projection=given["projection"],
+        rankdir=given["rankdir"],
+        batch_size=given["batch_size"],
+        scale_tiles=given["scale_tiles"],
+    )
+    samples = read_samples(
+        _paths(sample_paths),
+        model.inputs,
+        layout=given["layout"],
+        rules=PixelRules(given["scale"], given["mean"], given["std"], given["channel_order"]),
+        extra=_read_inputs(model, given["inputs"], given["layout"]),
+        say=lambda note: click.echo(note, err=True),
+    )
+    error: MicamError | None = None
+    try:
+        with _progress() as done:
+            plot_samples(model, samples, options, labels=labels, summary=summary, done=done)
+    except MicamError as raised:
+        error = raised
+    _report(summary, options)
+    if error is not None:
+        _Failure(str(error)).show()
+    elif not summary.written and not summary.failed:
+        _Failure(f"no sample in {', '.join(sample_paths)}").show()
+    sys.exit(exit_code(summary, error))
+
+
+@main.command("layers")
+@_MODEL
+def show_layers(model_path: Path) -> None:
+    """Print a table of the model's layers."""
+    from micam_fast.model import load_model
+
+    rows = [("layer", "class", "inputs", "output", "kernel", "bias")]
+    for layer in load_model(model_path).layers:
+        rows.append(
+            (
+                layer.name,
+                layer.class_label,
+                ", ".join(layer.inputs) or "-",
+                _shape(layer.output_shape),
+                _shape(layer.kernel_shape) if layer.kernel_shape is not None else "-",
+                _shape(layer.bias_shape) if layer.bias_shape is not None else "-",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@main.command("demo")
+@click.option("--output-dir", type=click.Path(path_type=Path), default="micam-demo",
+              show_default=True, help="Folder for the files.")
+def run_demo(output_dir: Path) -> None:
+    """Plot ten real MNIST digits with a small CNN that comes with the package."""
+    from micam_fast import demo
+    from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
+    from micam_fast.samples import read_samples
+
+    summary = Summary()
+    with summary.stage("load the model"):
+        from micam_fast.model import load_model
+
+        model = load_model(demo.MODEL)
+    options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
+    samples = read_samples([str(demo.DIGITS)], model.inputs)
+    with _progress() as done:
+        plot_samples(model, samples, options, labels=demo.LABELS, summary=summary, done=done)
+    _report(summary, options)
+    sys.exit(exit_code(summary))
+
+
+def _load(path: Path, given: dict[str, Any]) -> Model:
+    """Open the model with the layers that the options choose."""
+    from micam_fast.layers import layers_between, match_layers
+    from micam_fast.model import load_model
+
+    include, exclude = given["include"], given["exclude"]
+    start, stop = given["start"], given["stop"]
+    if sum(map(bool, (include, exclude, start or stop))) > 1:
+        raise click.UsageError("choose one of --layers, --exclude-layers and --from/--to")
+
+    def choose(layers: Sequence[Layer]) -> frozenset[str]:
+        if exclude:
+            everything = frozenset(layer.name for layer in layers)
+            return everything - match_layers(layers, exclude)
+        return layers_between(layers, start, stop)
+
+    return load_model(
+        path,
+        layers=include or choose,
+        threads=given["threads"],
+        memory=given["memory"],
+        engine=given["engine"],
+    )
+
+
+def _paths(given: Sequence[str]) -> Iterator[str]:
+    for path in given:
+        if path == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        else:
+            yield path
+
+
+def _read_labels(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _Failure(f"cannot read labels {path}: {error}") from None
+
+
+def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, Any]:
+    from micam_fast.samples import fit_array, load_array
+
+    specs = {spec.name: spec for spec in model.inputs}
+    extra = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not equals or name not in specs:
+            raise click.UsageError(
+                f"--input {text!r}: NAME=FILE is expected, NAME one of {', '.join(specs)}"
+            )
+        array = load_array(Path(file))
+        if isinstance(array, dict):
+            raise click.UsageError(f"--input {text!r}: an .npy file is expected")
+        extra[name], _ = fit_array(array, specs[name], layout)
+    return extra
+
+
+_Done = Callable[[int, str, Any], None]
+
+
+@contextmanager
+def _progress() -> Iterator[_Done]:
+    """A bar on a terminal, a line for each sample in a pipe; failures are lines on both."""
+    if not sys.stderr.isatty():
+        yield _print_done
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("plotting", total=None)
+
+        def done(index: int, name: str, result: Any) -> None:
+            bar.update(task, advance=1, description=f"{index + 1} samples", refresh=True)
+            if not isinstance(result, list):
+                bar.console.print(_failure_line(index, name, result), markup=False, highlight=False)
+
+        yield done
+
+
+def _print_done(index: int, name: str, result: Any) -> None:
+    if isinstance(result, list):
+        click.echo(f"sample {index} ({name}): {', '.join(path.name for path in result)}")
+    else:
+        click.echo(_failure_line(index, name, result), err=True)
+
+
+def _failure_line(index: int, name: str, error: MicamError) -> str:
+    return f"micam-fast: sample {index} ({name}) skipped: {' '.join(str(error).split())}"
+
+
+def _report(summary: Summary, options: PlotOptions) -> None:
+    """What was written, and how long each stage took."""
+    if not summary.written:
+        return
+    files = sum(len(paths) for paths in summary.written.values())
+    failed = f", {len(summary.failed)} skipped" if summary.failed else ""
+    click.echo(
+        f"wrote {files} files ({', '.join(options.formats)}) for {len(summary.written)} samples"
+        f"{failed} to {options.folder}"
+    )
+    total = sum(summary.seconds.values())
+    stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.seconds.items())
+    click.echo(f"{stages}; {total:.2f} s in all")
+
+
+def _shape(shape: Sequence[int | None] | None) -> str:
+    if shape is None:
+        return "?"
+    return "(" + ", ".join("None" if size is None else str(size) for size in shape) + ")"

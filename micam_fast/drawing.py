@@ -1,0 +1,76 @@
+"""A picture as a list of marks, before any file format: what the encoders turn into files.
+
+Lengths are pixels at 150 to the inch, x to the right, y downwards; colours are sRGB bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+DPI = 150
+"""Pixels to the inch, as in the published engine."""
+BLACK: Colour = (0, 0, 0)
+INK: Colour = (34, 34, 34)
+GREY: Colour = (110, 110, 110)
+RULE: Colour = (200, 200, 200)
+WHITE: Colour = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text, its baseline starting at ``(x, y)``.
+
+    ``full`` is the unshortened text where `text` was cut to fit; formats that can, show it when
+    the pointer rests on the line.
+    """
+
+    x: float
+    y: float
+    text: str
+    size: float
+    colour: Colour = INK
+    full: str | None = None
+
+
+@dataclass(frozen=True)
+class Path:
+    """A line or area. With `curved`, the points are a start and then cubic Bezier triples."""
+
+    points: tuple[Point, ...]
+    colour: Colour = GREY
+    width: float = 1.5
+    curved: bool = False
+    filled: bool = False
+    closed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Pixels shown in a rectangle without smoothing; ``(h, w, 3)`` or ``(h, w, 4)`` uint8."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    pixels: NDArray[np.uint8]
+    title: str | None = None
+
+
+Mark: TypeAlias = Text | Path | Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A white sheet of `width` x `height` pixels and the marks on it, painted in order."""
+
+    width: float
+    height: float
+    marks: tuple[Mark, ...]
+    title: str = ""

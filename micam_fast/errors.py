@@ -1,0 +1,25 @@
+"""Errors a user can act on: each message says the value, what was expected and the remedy."""
+
+
+class MicamError(Exception):
+    """Base of every error that micam-fast raises on purpose."""
+
+
+class ModelError(MicamError):
+    """A model file that cannot be read, or that ONNX Runtime refuses."""
+
+
+class SampleError(MicamError):
+    """A sample that cannot be read, or that does not fit the model's input."""
+
+
+class LayerSelectionError(MicamError):
+    """A layer name or pattern that matches nothing."""
+
+
+class LayoutEngineError(MicamError):
+    """Graphviz is missing, failed or took too long."""
+
+
+class OutputError(MicamError):
+    """A picture or file that cannot be written."""

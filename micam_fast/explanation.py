@@ -1,0 +1,171 @@
+"""The result for one sample: maps, colours, ranges, prediction, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.results import LayerMap
+from micam_fast.scene import Scene
+from micam_fast.tiles import Look
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says, where its first output is a class vector.
+
+    Attributes
+    ----------
+    index
+        Of the most probable class.
+    probability
+        Its probability; by softmax where the model gives logits.
+    probabilities
+        ``(N,)`` float32, of all classes.
+    """
+
+    index: int
+    probability: float
+    probabilities: NDArray[np.float32]
+
+
+def predict(output: NDArray[Any], last_op: str) -> Prediction | None:
+    """Read a class vector.
+
+    Parameters
+    ----------
+    output
+        The model's first output for one sample.
+    last_op
+        The operator that made it. The values of a Softmax or Sigmoid are probabilities as they
+        are; others are if they lie in [0, 1] and sum to 1; else they are logits, and softmax is
+        taken.
+
+    Returns
+    -------
+    Prediction or None
+        ``None`` if the output is no vector of at least two finite numbers.
+    """
+    scores = output.reshape(-1)
+    if output.size != max(output.shape, default=0) or output.size < 2 or output.dtype.kind != "f":
+        return None
+    scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        return None
+    inside = bool(((scores >= 0) & (scores <= 1)).all())
+    sums_to_one = inside and abs(scores.sum() - 1) < 1e-3
+    if last_op not in ("Softmax", "Sigmoid") and not sums_to_one:
+        scores = np.exp(scores - scores.max())
+        scores /= scores.sum()
+    index = int(scores.argmax())
+    return Prediction(index, float(scores[index]), scores.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One sample's maps in every layer.
+
+    Attributes
+    ----------
+    maps
+        By layer name, in the diagram's order; layers that were left out are missing.
+    global_range
+        ``(gmin, gmax)`` of SPEC section 3.
+    prediction
+        ``None`` where the model's first output is no class vector.
+    output
+        The model's first output for this sample.
+    input_size
+        ``(Hin, Win)``.
+    scene
+        The model's diagram.
+    sample, label
+        What the header calls the sample, and its known label.
+    """
+
+    maps: Mapping[str, LayerMap]
+    global_range: tuple[float, float]
+    prediction: Prediction | None
+    output: NDArray[Any]
+    input_size: tuple[int, int]
+    scene: Scene
+    sample: str = ""
+    label: str | None = None
+
+    @property
+    def cams(self) -> Mapping[str, NDArray[np.float32]]:
+        """Maps ``(h', w')`` float32 by layer name."""
+        return MappingProxyType({name: found.cam for name, found in self.maps.items()})
+
+    @property
+    def rgba(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Tiles ``(h', w', 4)`` uint8, straight alpha, at native resolution, by layer name."""
+        return MappingProxyType({name: found.rgba for name, found in self.maps.items()})
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """``(m, M)`` of SPEC section 3 by layer name; NaN where a layer takes no part."""
+        return MappingProxyType({name: found.range for name, found in self.maps.items()})
+
+    def save(
+        self,
+        path: str | Path,
+        look: Look = "isometric",
+        *,
+        rankdir: str = "TB",
+        scale_tiles: float = 1.0,
+    ) -> Path:
+        """Write the diagram, or the numbers.
+
+        Parameters
+        ----------
+        path
+            The suffix says what is written: ``.png``, ``.svg``, ``.pdf``, ``.dot`` (with its tiles
+            in a folder beside it) or ``.npz`` (``cam/NAME``, ``rgba/NAME``, ``range/NAME``,
+            ``global_range``, ``prediction``).
+        look
+            ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
+        rankdir
+            ``"TB"`` for top to bottom, ``"LR"`` for left to right.
+        scale_tiles
+            Size of everything relative to the published tile of 635 x 205 pixels.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        OutputError
+            If the format is unknown, the picture too large, or the file cannot be written.
+        LayoutEngineError
+            If Graphviz is missing or fails.
+        """
+        from micam_fast.saving import save
+
+        return save(self, Path(path), look, rankdir, scale_tiles)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, str]:
+        """The diagram for notebooks, from above, and a line of text."""
+        from micam_fast.saving import svg_text
+
+        bundle = {"text/plain": repr(self), "image/svg+xml": svg_text(self, "flat")}
+        wanted = set(bundle if include is None else include) - set(exclude or ())
+        return {kind: data for kind, data in bundle.items() if kind in wanted}
+
+    def __repr__(self) -> str:
+        """Model, sample, number of maps, prediction."""
+        said = ""
+        if self.prediction is not None:
+            said = f", prediction {self.prediction.index} ({self.prediction.probability:.4f})"
+        sample = f" of {self.sample}" if self.sample else ""
+        return f"<Explanation{sample} by {self.scene.model}: {len(self.maps)} maps{said}>"

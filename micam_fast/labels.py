@@ -1,0 +1,87 @@
+"""What is written beside a tile, and how it is made to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from micam_fast.encoders.fonts import text_width
+from micam_fast.layers import Layer, Shape
+from micam_fast.results import LayerMap
+
+ELLIPSIS = "…"
+
+
+def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
+    """The lines of a layer's label, its name first.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    found
+        What a sample gave there; ``None`` for a layer that was left out.
+    """
+    lines = [layer.name, layer.class_label]
+    if layer.input_shapes:
+        lines.append(f"I: {_shapes(layer.input_shapes)}")
+    shape = found.shape if found is not None else layer.output_shape
+    lines.append(f"O: {_shape(shape)}")
+    if layer.activation:
+        lines.append(layer.activation)
+    if layer.kernel_shape is not None:
+        bias = "" if layer.bias_shape is None else f" + {_shape(layer.bias_shape)}"
+        lines.append(f"{_shape(layer.kernel_shape)}{bias}")
+    if found is None:
+        return lines
+    if found.flat:
+        lines.append(f"tile: {_shape(found.cam.shape)}")
+    if found.bad_values is not None:
+        if found.bad_values:
+            lines.append(f"{found.bad_values} NaN or infinite")
+        else:
+            lines.append("map overflows float32")
+        return lines
+    lines += [f"min: {found.minimum:.6g}", f"max: {found.maximum:.6g}"]
+    if found.even_weights:
+        lines.append("bias all zero: 1/C used")
+    return lines
+
+
+def fit_line(text: str, size: float, width: float) -> str:
+    """The text if it fits, else with its middle left out: both ends of a name tell it apart."""
+    if text_width(text, size) <= width:
+        return text
+    kept = len(text) - 1
+    while kept > 2:
+        tail = kept // 2
+        shown = f"{text[: kept - tail]}{ELLIPSIS}{text[len(text) - tail :]}"
+        if text_width(shown, size) <= width:
+            return shown
+        kept -= 1
+    return ELLIPSIS
+
+
+def wrap_name(text: str, size: float, width: float) -> list[str]:
+    """A name on at most two lines, broken behind a separator where there is one."""
+    if text_width(text, size) <= width:
+        return [text]
+    most = max((n for n in range(1, len(text)) if text_width(text[:n], size) <= width), default=1)
+    breaks = [n for n in range(most // 2, most + 1) if text[n - 1 : n] in "/_.:- "]
+    cut = max(breaks, default=most)
+    return [text[:cut], fit_line(text[cut:], size, width)]
+
+
+def _shapes(shapes: Sequence[Shape | None]) -> str:
+    distinct = list(dict.fromkeys(shapes))
+    parts = [
+        f"{shapes.count(shape)} x {_shape(shape)}" if shapes.count(shape) > 1 else _shape(shape)
+        for shape in distinct
+    ]
+    return ", ".join(parts)
+
+
+def _shape(shape: Shape | None) -> str:
+    if shape is None:
+        return "?"
+    inner = ", ".join("None" if size is None else str(size) for size in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"

@@ -1,0 +1,191 @@
+"""What a layer is: plain records that every floor above shares."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from micam_fast.errors import LayerSelectionError
+
+Shape = tuple[int | None, ...]
+"""A tensor's shape; ``None`` for the batch and for sizes that the model leaves open."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of the diagram.
+
+    Attributes
+    ----------
+    name
+        Unique in the model: the ONNX node's name, or its first output's name where that is empty
+        or not unique.
+    op_type
+        The ONNX operator, ``"Input"`` for a graph input.
+    class_label
+        What the diagram prints as the layer's class; equals `op_type` for plain ONNX.
+    inputs
+        Names of the layers whose activations this one reads, without repetition.
+    input_shapes, output_shape
+        As the model lays them out, ``None`` for the batch and for open sizes; `output_shape` is
+        ``None`` where the rank is unknown before a run.
+    kernel_shape, bias_shape
+        Of the constant kernel and bias, in ONNX order; ``None`` where there is none.
+    activation
+        Name of a built-in activation function, where the layer has one.
+    cluster
+        Names of the nested models around the layer, outermost first.
+    """
+
+    name: str
+    op_type: str
+    class_label: str
+    inputs: tuple[str, ...] = ()
+    input_shapes: tuple[Shape | None, ...] = ()
+    output_shape: Shape | None = None
+    kernel_shape: tuple[int, ...] | None = None
+    bias_shape: tuple[int, ...] | None = None
+    activation: str | None = None
+    cluster: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Where the batch and the channels lie in a value; ``channel`` is ``None`` if unknown."""
+
+    batch: int
+    channel: int | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the kernel of a convolution walks, one entry for each spatial axis.
+
+    ``pads`` holds the begins, then the ends, as in ONNX; it plays no part unless `auto_pad` is
+    ``"NOTSET"``. ``output_shape`` is the attribute of that name of a transposed convolution.
+    """
+
+    transpose: bool
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    groups: int
+    auto_pad: str = "NOTSET"
+    output_padding: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a layer's activation is found in the ONNX graph, and how it becomes a map.
+
+    Attributes
+    ----------
+    value
+        The ONNX value that holds the activation.
+    axes
+        Its batch and channel axes.
+    form
+        ``"channels"``: mapped over its channels where it is spatial or a sequence.
+        ``"recurrent"``: the ``Y`` of an LSTM, GRU or RNN, directions times hidden as features.
+        ``"flat"``: shown as a flat list of values whatever its rank.
+    geometry
+        Of a convolution whose kernel is constant, else ``None``.
+    source
+        The ONNX value that the convolution reads; its spatial size is the size of the map under
+        ``projection="transposed"``.
+    """
+
+    value: str
+    axes: Axes
+    form: Literal["channels", "recurrent", "flat"] = "channels"
+    geometry: Geometry | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A value that a caller feeds; ``dtype`` is NumPy's name of its element type."""
+
+    name: str
+    shape: Shape
+    axes: Axes
+    dtype: str
+
+
+def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> frozenset[str]:
+    """Names of the layers that any of the shell patterns matches.
+
+    Parameters
+    ----------
+    layers
+        The model's layers.
+    patterns
+        Names or patterns (``*``, ``?``, ``[...]``), comma-separated in a string. A name that
+        equals a pattern to the letter matches even if it holds such characters.
+
+    Raises
+    ------
+    LayerSelectionError
+        If a pattern matches no layer; the message shows the nearest names.
+    """
+    names = [layer.name for layer in layers]
+    if isinstance(patterns, str):
+        patterns = [patterns] if patterns in names else patterns.split(",")
+    chosen: set[str] = set()
+    for pattern in (text.strip() for text in patterns):
+        found = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+        if not found:
+            raise LayerSelectionError(_no_such_layer(pattern, names))
+        chosen.update(found)
+    return frozenset(chosen)
+
+
+def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None) -> frozenset[str]:
+    """Names of the layers on the ways from `start` to `stop`, both included.
+
+    Without `start` the ways begin at the model's inputs, without `stop` they end at its outputs.
+
+    Raises
+    ------
+    LayerSelectionError
+        If a name is no layer, or no way leads from `start` to `stop`.
+    """
+    names = [layer.name for layer in layers]
+    for name in (start, stop):
+        if name is not None and name not in names:
+            raise LayerSelectionError(_no_such_layer(name, names))
+    parents = {layer.name: layer.inputs for layer in layers}
+    children: dict[str, list[str]] = {name: [] for name in names}
+    for layer in layers:
+        for parent in layer.inputs:
+            children[parent].append(layer.name)
+    chosen = frozenset(names)
+    if start is not None:
+        chosen &= _reachable(start, children)
+    if stop is not None:
+        chosen &= _reachable(stop, parents)
+    if not chosen:
+        raise LayerSelectionError(f"no way leads from layer {start!r} to layer {stop!r}")
+    return chosen
+
+
+def _reachable(name: str, neighbours: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    seen = {name}
+    waiting = [name]
+    while waiting:
+        fresh = [near for near in neighbours[waiting.pop()] if near not in seen]
+        seen.update(fresh)
+        waiting.extend(fresh)
+    return frozenset(seen)
+
+
+def _no_such_layer(pattern: str, names: Sequence[str]) -> str:
+    lowered = {name.lower(): name for name in names}
+    bare = pattern.strip("*?").lower()
+    near = [lowered[key] for key in difflib.get_close_matches(bare, lowered, n=3, cutoff=0.4)]
+    hint = f"near names: {', '.join(near)}" if near else f"the first layers: {', '.join(names[:3])}"
+    return f"no layer matches {pattern!r} ({hint}; 'micam-fast layers MODEL' lists all)"

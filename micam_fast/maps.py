@@ -1,0 +1,403 @@
+"""Activations of a batch to maps and their ranges, by tables that are made once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast._loops import maps as loops
+from micam_fast.layers import Axes, Shape, Tap
+from micam_fast.projections import (
+    Projection,
+    Taps,
+    convolution_taps,
+    drop_kernel_axis,
+    mean_taps,
+)
+
+Weigh = Callable[[str], tuple[NDArray[Any], NDArray[Any] | None]]
+"""Gives kernel and bias of a layer by its name."""
+
+
+@dataclass(frozen=True)
+class View:
+    """An activation's axes by what they hold; a flat layer has neither channels nor space.
+
+    Attributes
+    ----------
+    shape
+        Of the whole array.
+    batch
+        Axis of the samples, ``None`` where the array belongs to a single sample.
+    channels, space
+        Axes of the channels (of a recurrent layer: directions and hidden units), and of depth, rows
+        and columns, those that there are.
+    """
+
+    shape: tuple[int, ...]
+    batch: int | None
+    channels: tuple[int, ...] = ()
+    space: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size, 1 to 3 axes; empty for a flat layer."""
+        return tuple(self.shape[axis] for axis in self.space)
+
+    @property
+    def channel_count(self) -> int:
+        """Number of channels."""
+        return math.prod(self.shape[axis] for axis in self.channels)
+
+    @property
+    def count(self) -> int:
+        """Number of values of one sample."""
+        return math.prod(self.shape[axis] for axis in self._sample_axes())
+
+    def in_memory(self) -> int | None:
+        """How the loops can read the array as it is; ``None`` if it must be copied first."""
+        axes = self._sample_axes()
+        if self.batch not in (None, 0):
+            return None
+        if not self.space:
+            return loops.FLAT
+        if axes == self.channels + self.space:
+            return loops.CHANNELS_FIRST
+        if axes == self.space + self.channels and len(self.space) < 3:
+            return loops.CHANNELS_LAST
+        return None
+
+    def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Cast to float32 with the batch first and the channels before the pixels."""
+        first = () if self.batch is None else (self.batch,)
+        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
+        np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
+
+    def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
+        """One sample of the array."""
+        return array if self.batch is None else np.take(array, sample, axis=self.batch)
+
+    def _sample_axes(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
+
+
+def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch_size: int) -> View:
+    """Find batch, channels and spatial axes of an activation by its rank, as SPEC section 2 says.
+
+    Parameters
+    ----------
+    shape
+        Of the whole array.
+    axes
+        The axes by the graph.
+    form
+        ``Tap.form``.
+    batch_size
+        Samples in the batch. An array of one sample may have no batch axis.
+    """
+    batch = axes.batch if fits_batch(shape, axes, batch_size) else None
+    rest = tuple(axis for axis in range(len(shape)) if axis != batch)
+    if form == "recurrent" and len(rest) == 3:
+        return View(shape, batch, rest[1:], rest[:1])
+    if form == "flat" or not 2 <= len(rest) <= 4 or axes.channel not in rest:
+        return View(shape, batch)
+    return View(
+        shape, batch, (axes.channel,), tuple(axis for axis in rest if axis != axes.channel)
+    )
+
+
+def fits_batch(shape: tuple[int, ...], axes: Axes, batch_size: int) -> bool:
+    """Tell whether an activation holds one entry for each sample of a batch."""
+    return axes.batch < len(shape) and shape[axes.batch] == batch_size
+
+
+def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a flat layer's map, SPEC section 2.
+
+    Parameters
+    ----------
+    count
+        Number of values, at least 1.
+    input_size
+        ``(Hin, Win)``.
+    """
+    height, width = input_size
+    if count < height:
+        return 1, count
+    longer, shorter = max(height, width), min(height, width)
+    rows = math.ceil(count / min(math.sqrt(count) * longer / shorter, longer))
+    return rows, math.ceil(count / rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Maps of a batch.
+
+    Attributes
+    ----------
+    values
+        ``(samples, total)`` float32, each layer's map where `slots` says.
+    ranges
+        ``(samples, layers, 2)`` float64: minimum and maximum, NaN for a map that is not finite.
+    bad_values
+        By (sample, layer name): how many activation values are NaN or infinite.
+    """
+
+    values: NDArray[np.float32]
+    ranges: NDArray[np.float64]
+    bad_values: Mapping[tuple[int, str], int]
+
+
+class MapPlan:
+    """Tables that turn activations of known shapes into maps.
+
+    Parameters
+    ----------
+    taps
+        The layers to map, by name.
+    shapes
+        Shapes of the activations, and of what convolutions read, by ONNX value.
+    offsets
+        Where in the arena a float32 activation begins, by ONNX value. Others are copied.
+    batch_size
+        Samples in a batch.
+    input_size
+        ``(Hin, Win)`` of SPEC section 1.
+    weigh
+        Gives kernel and bias of a convolution by layer name.
+    projection
+        ``"published"`` or ``"transposed"``.
+
+    Attributes
+    ----------
+    names
+        Layers with a map, in order; a layer without values has none.
+    sizes
+        ``(h', w')`` of each map.
+    slots
+        ``(layers, 2)`` int64: begin and size of each map in ``Maps.values``.
+    """
+
+    def __init__(
+        self,
+        taps: Mapping[str, Tap],
+        shapes: Mapping[str, tuple[int, ...]],
+        offsets: Mapping[str, int],
+        *,
+        batch_size: int,
+        input_size: tuple[int, int],
+        weigh: Weigh,
+        projection: Projection,
+    ) -> None:
+        self._batch_size = batch_size
+        self._taps = taps
+        self._views = {
+            name: view_activation(shapes[tap.value], tap.axes, tap.form, batch_size)
+            for name, tap in taps.items()
+            if tap.value in shapes and math.prod(shapes[tap.value])
+        }
+        self.names = tuple(self._views)
+        self._staged: dict[str, tuple[int, int]] = {}
+        self._checked: list[str] = []
+        self._even: set[str] = set()
+        table = np.zeros((len(self.names), loops.TABLE_WIDTH), np.int64)
+        weights: list[NDArray[np.float32]] = []
+        rows: list[NDArray[np.int32]] = []
+        columns: list[NDArray[np.int32]] = []
+        sizes = []
+        position = dict.fromkeys(("staged", "weights", "rows", "columns", "map"), 0)
+        for index, name in enumerate(self.names):
+            view = self._views[name]
+            row = table[index]
+            kind = view.in_memory() if taps[name].value in offsets else None
+            found = self._find_taps(name, view, shapes, weigh, projection)
+            count = view.count
+            if kind is None:
+                row[loops.KIND] = loops.CHANNELS_FIRST if view.space else loops.FLAT
+                self._staged[name] = (position["staged"], count * batch_size)
+                row[loops.SOURCE] = position["staged"]
+                position["staged"] += count * batch_size
+            else:
+                row[loops.KIND] = kind
+                row[loops.SOURCE] = offsets[taps[name].value]
+            row[loops.SAMPLE_STRIDE] = count
+            if found is None:
+                size = flat_size(count, input_size)
+                row[loops.CHANNELS] = count
+            else:
+                size = found.size
+                row[loops.CHANNELS] = found.weights.shape[1]
+                row[loops.TAPS] = len(found.weights)
+                row[loops.ROWS_IN] = found.rows.shape[1]
+                row[loops.COLUMNS_IN] = view.size[-1]
+                for key, column, part, kept in (
+                    ("weights", loops.WEIGHTS, found.weights, weights),
+                    ("rows", loops.ROW_TARGETS, found.rows, rows),
+                    ("columns", loops.COLUMN_RUNS, found.columns, columns),
+                ):
+                    row[column] = position[key]
+                    position[key] += part.size
+                    kept.append(part.reshape(-1))
+                if found.leaves_out_cells(view.size[-1]):
+                    self._checked.append(name)
+            row[loops.MAP] = position["map"]
+            row[loops.ROWS_OUT], row[loops.COLUMNS_OUT] = size
+            position["map"] += size[0] * size[1]
+            sizes.append(size)
+        self._table = table
+        self._weights = np.concatenate([*weights, np.empty(0, np.float32)])
+        self._rows = np.concatenate([*rows, np.empty(0, np.int32)])
+        self._columns = np.concatenate([*columns, np.empty(0, np.int32)])
+        self._staging = np.empty(position["staged"], np.float32)
+        self._total = position["map"]
+        self.sizes = tuple(sizes)
+        self.slots = np.stack(
+            [table[:, loops.MAP], table[:, loops.ROWS_OUT] * table[:, loops.COLUMNS_OUT]], axis=1
+        )
+
+    def _find_taps(
+        self,
+        name: str,
+        view: View,
+        shapes: Mapping[str, tuple[int, ...]],
+        weigh: Weigh,
+        projection: Projection,
+    ) -> Taps | None:
+        """Taps of a layer, ``None`` for a flat one."""
+        tap = self._taps[name]
+        if not view.space:
+            return None
+        size = view.size
+        height, width = (1, *size)[-2:]
+        depth = size[0] if len(size) == 3 else 1
+        plain = mean_taps(view.channel_count, height, width, depth)
+        if tap.geometry is None or tap.source is None:
+            return plain
+        kernel, bias = weigh(name)
+        if bias is not None and not np.any(bias):
+            self._even.add(name)
+        geometry = tap.geometry
+        source_size = shapes[tap.source][2:] if tap.source in shapes else size
+        if kernel.ndim - 2 == len(size) + 1:
+            fewer = drop_kernel_axis(kernel, geometry)
+            if fewer is None:
+                return plain
+            gone = kernel.shape[2:].index(1)
+            source_size = tuple(n for axis, n in enumerate(source_size) if axis != gone)
+            kernel, geometry = fewer
+        if kernel.ndim - 2 != len(size):
+            return plain
+        return convolution_taps(kernel, bias, geometry, projection, size, source_size)
+
+    def shown_shape(self, name: str) -> Shape:
+        """Shape of a layer's activation, ``None`` for the batch."""
+        view = self._views[name]
+        return tuple(None if axis == view.batch else n for axis, n in enumerate(view.shape))
+
+    def is_flat(self, name: str) -> bool:
+        """Tell whether the layer's map is a list of values."""
+        return not self._views[name].space
+
+    def has_even_weights(self, name: str) -> bool:
+        """Tell whether the layer's bias is all zero, so that its channels count evenly."""
+        return name in self._even
+
+    def project(
+        self,
+        arena: NDArray[np.float32],
+        arrays: Mapping[str, NDArray[Any]],
+        pool: Executor,
+        workers: int,
+    ) -> Maps:
+        """Turn a batch's activations into maps.
+
+        Parameters
+        ----------
+        arena, arrays
+            The activations, of the shapes that the plan was made for.
+        pool, workers
+            Threads that run the loops, and how many shares to cut the work in.
+        """
+        for name, (begin, count) in self._staged.items():
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._views[name].copy(
+                    arrays[self._taps[name].value], self._staging[begin : begin + count]
+                )
+        values = np.empty((self._batch_size, self._total), np.float32)
+        ranges = np.empty((self._batch_size, len(self.names), 2))
+        staged = np.array([name in self._staged for name in self.names], bool)
+        jobs = []
+        for source, chosen in ((arena, ~staged), (self._staging, staged)):
+            for tasks in self._shares(np.flatnonzero(chosen), workers):
+                jobs.append(
+                    pool.submit(
+                        loops.project_tasks,
+                        tasks,
+                        self._table,
+                        source,
+                        self._weights,
+                        self._rows,
+                        self._columns,
+                        values,
+                        ranges,
+                    )
+                )
+        for job in jobs:
+            job.result()
+        return Maps(values, ranges, self._count_bad_values(arrays, ranges))
+
+    def _shares(self, layers: NDArray[np.intp], workers: int) -> list[NDArray[np.int64]]:
+        """Cut (layer, sample) tasks in shares of about the same work, the largest tasks first."""
+        work = self._table[layers, loops.SAMPLE_STRIDE] + 1
+        order = layers[np.argsort(-work, kind="stable")]
+        tasks = np.stack(
+            [
+                np.repeat(order, self._batch_size),
+                np.tile(np.arange(self._batch_size), len(order)),
+            ],
+            axis=1,
+        ).astype(np.int64)
+        shares: list[list[int]] = [[] for _ in range(workers)]
+        loads = [0] * workers
+        for index, layer in enumerate(tasks[:, 0]):
+            lightest = loads.index(min(loads))
+            shares[lightest].append(index)
+            loads[lightest] += int(self._table[layer, loops.SAMPLE_STRIDE]) + 1
+        return [tasks[share] for share in shares if share]
+
+    def _count_bad_values(
+        self, arrays: Mapping[str, NDArray[Any]], ranges: NDArray[np.float64]
+    ) -> dict[tuple[int, str], int]:
+        """Count NaN and infinite activations; a layer that has some gets the range NaN."""
+        suspects = {(int(s), self.names[n]) for s, n in np.argwhere(np.isnan(ranges[..., 0]))}
+        suspects |= {(s, name) for s in range(self._batch_size) for name in self._checked}
+        found = {}
+        for sample, name in sorted(suspects):
+            activation = self._views[name].select(arrays[self._taps[name].value], sample)
+            count = int(np.count_nonzero(~np.isfinite(activation)))
+            index = self.names.index(name)
+            if count or np.isnan(ranges[sample, index, 0]):
+                found[sample, name] = count
+                ranges[sample, index] = np.nan
+        return found
+
+
+def spatial_input_size(views: Sequence[View]) -> tuple[int, int]:
+    """``Hin x Win`` of SPEC section 1, by the model's inputs.
+
+    The first spatial input decides; without one, the first input: ``1 x T`` for a sequence,
+    ``1 x N`` for a flat one.
+    """
+    for view in views:
+        if len(view.size) >= 2:
+            height, width = view.size[-2:]
+            return height, width
+    if views[0].size:
+        return 1, views[0].size[0]
+    return 1, max(1, views[0].count)

@@ -1,0 +1,298 @@
+"""One model, many samples: from a batch of inputs to explanations."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.errors import SampleError
+from micam_fast.explanation import Explanation
+from micam_fast.layers import Layer, ModelInput, match_layers
+from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
+from micam_fast.pipeline import Pipeline
+from micam_fast.projections import PROJECTIONS, Projection
+from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
+from micam_fast.samples import channel_axis, fit_array, sample_shape
+from micam_fast.scene import Scene
+
+SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""One array, or one for each of the model's inputs by name."""
+
+LayerChoice = str | Iterable[str] | Callable[[Sequence[Layer]], Iterable[str]] | None
+"""Names or patterns of layers, or a function that picks names among all layers."""
+
+
+class Model:
+    """A trained CNN, ready to be explained; made by `load_model`.
+
+    Attributes
+    ----------
+    name
+        The file's stem, or the graph's name.
+    layers
+        Every layer, in the diagram's order.
+    inputs
+        What the model is fed.
+    mapped
+        Names of the layers that get a map.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        *,
+        layers: LayerChoice,
+        threads: int | None,
+        providers: Sequence[Any] | None,
+        memory: int | None,
+        engine: str | Path | None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self._file = file
+        self._graph: ModelGraph = read_layers(file)
+        self.name: str = file.name
+        self.layers: tuple[Layer, ...] = self._graph.layers
+        self.inputs: tuple[ModelInput, ...] = self._graph.inputs
+        self.mapped: frozenset[str] = _choose(self.layers, layers)
+        self._threads = threads or available_threads()
+        self._providers = tuple(providers) if providers is not None else DEFAULT_PROVIDERS
+        self._memory = memory if memory is not None else _quarter_of_memory()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="micam")
+        self.scene = Scene(self.name, self.layers, None if engine is None else Path(engine))
+        self._pipelines: dict[Projection, Pipeline] = {}
+        # Opening the session here tells about a model that ONNX Runtime refuses.
+        self._pipeline("published")
+
+    def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
+        """Explain one sample.
+
+        Parameters
+        ----------
+        sample
+            An array of the model's input shape without the batch axis (a batch axis of 1 is
+            taken, too), or a mapping from input names to such arrays.
+        projection
+            ``"published"``: each activation convolved with its layer's own kernel, circularly, as
+            the published engine does. ``"transposed"``: the adjoint of the layer's linear map,
+            which lies on the grid of the layer's input.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        SampleError
+            If the sample does not fit the model.
+        """
+        return next(iter(self.explain_many([sample], batch_size=1, projection=projection)))
+
+    def explain_many(
+        self,
+        samples: Iterable[SampleLike],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+    ) -> Iterator[Explanation]:
+        """Explain samples one batch after the other; nothing is held but the batch in hand.
+
+        Parameters
+        ----------
+        samples
+            Any iterable of what `explain` takes, or an array with a leading axis of samples.
+        batch_size
+            Samples in one forward pass; by default 8, or as many as fit the memory bound. A model
+            whose batch is fixed is run with that.
+        projection
+            As in `explain`.
+
+        Yields
+        ------
+        Explanation
+            In the order of the samples.
+
+        Raises
+        ------
+        SampleError
+            If a sample does not fit the model.
+        """
+        for found in self.explain_each(samples, batch_size=batch_size, projection=projection):
+            if isinstance(found, SampleError):
+                raise found
+            yield found
+
+    def explain_each(
+        self,
+        samples: Iterable[SampleLike],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+    ) -> Iterator[Explanation | SampleError]:
+        """Like `explain_many`, but a sample that fails gives its error and the others go on."""
+        if projection not in PROJECTIONS:
+            raise ValueError(
+                f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
+            )
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        pipeline = self._pipeline(projection)
+        fitted = (self._fit(sample) for sample in samples)
+        for shapes, group in itertools.groupby(fitted, key=_shapes):
+            if shapes is None:
+                yield from (each for each in group if isinstance(each, SampleError))
+                continue
+            size = pipeline.batch_size(dict(shapes), batch_size)
+            feeds = (each for each in group if not isinstance(each, SampleError))
+            while batch := list(itertools.islice(feeds, size)):
+                yield from pipeline.explain(batch, size)
+
+    def _fit(self, sample: SampleLike) -> dict[str, NDArray[Any]] | SampleError:
+        """Arrays of one sample in the model's layout and element types."""
+        arrays = sample if isinstance(sample, Mapping) else {self.inputs[0].name: sample}
+        names = [spec.name for spec in self.inputs]
+        fitted = {}
+        try:
+            if set(arrays) != set(names):
+                raise SampleError(
+                    f"a sample for the inputs {', '.join(arrays)} was given; the model's inputs "
+                    f"are {', '.join(names)}"
+                )
+            for spec in self.inputs:
+                layout = "nhwc" if channel_axis(spec) == len(sample_shape(spec)) - 1 else "nchw"
+                rows, _ = fit_array(np.asarray(arrays[spec.name]), spec, layout)
+                if len(rows) != 1:
+                    raise SampleError(
+                        f"a batch of {len(rows)} samples was given as one sample; use explain_many"
+                    )
+                fitted[spec.name] = np.ascontiguousarray(rows[0], spec.dtype)
+        except SampleError as error:
+            return error
+        return fitted
+
+    def _pipeline(self, projection: Projection) -> Pipeline:
+        if projection not in self._pipelines:
+            self._pipelines[projection] = Pipeline(
+                self._file,
+                self._graph,
+                self.mapped,
+                projection,
+                threads=self._threads,
+                providers=self._providers,
+                memory=self._memory,
+                pool=self._pool,
+                scene=self.scene,
+            )
+        return self._pipelines[projection]
+
+
+def load_model(
+    source: str | Path | onnx.ModelProto,
+    *,
+    layers: LayerChoice = None,
+    threads: int | None = None,
+    providers: Sequence[Any] | None = None,
+    memory: int | None = None,
+    engine: str | Path | None = None,
+) -> Model:
+    """Open a trained model.
+
+    Parameters
+    ----------
+    source
+        An ONNX file, or a model in memory.
+    layers
+        Names or shell patterns (a list, or comma-separated) of the layers to map, or a function
+        that takes all layers and gives the names of those to map; by default all. The others stay
+        in the diagram as labels.
+    threads
+        Threads of ONNX Runtime and of the loops; by default all cores that this process may use.
+    providers
+        Execution providers of ONNX Runtime, in its own form; by default the CPU.
+    memory
+        Bytes that activations may take at a time, a quarter of the machine's by default. A model
+        that needs more is run in slices.
+    engine
+        The Graphviz program for the layout; by default the one that came with graphviz-pure, else
+        ``dot`` on PATH.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        If the file is no ONNX file, or ONNX Runtime refuses it.
+    LayerSelectionError
+        If a pattern matches no layer.
+
+    Examples
+    --------
+    >>> import micam_fast
+    >>> from micam_fast.demo import DIGITS, MODEL
+    >>> model = micam_fast.load_model(MODEL)
+    >>> [layer.name for layer in model.layers][:3]
+    ['image', 'conv_1', 'relu_1']
+    >>> explanation = model.explain(np.load(DIGITS)[3])
+    >>> explanation.cams["conv_1"].shape
+    (28, 28)
+    >>> explanation.prediction.index
+    3
+    """
+    return Model(
+        open_model(source),
+        layers=layers,
+        threads=threads,
+        providers=providers,
+        memory=memory,
+        engine=engine,
+    )
+
+
+def explain(
+    model: Model | str | Path | onnx.ModelProto,
+    sample: SampleLike,
+    *,
+    projection: Projection = "published",
+) -> Explanation:
+    """Explain one sample of a model in one line; see `load_model` and `Model.explain`.
+
+    Examples
+    --------
+    >>> import micam_fast
+    >>> from micam_fast.demo import DIGITS, MODEL
+    >>> micam_fast.explain(MODEL, np.load(DIGITS)[7]).prediction.index
+    7
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    return loaded.explain(sample, projection=projection)
+
+
+def _choose(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
+    if choice is None:
+        return frozenset(layer.name for layer in layers)
+    return frozenset(choice(layers)) if callable(choice) else match_layers(layers, choice)
+
+
+def _shapes(
+    sample: dict[str, NDArray[Any]] | SampleError,
+) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+    if isinstance(sample, SampleError):
+        return None
+    return tuple((name, array.shape) for name, array in sample.items())
+
+
+def _quarter_of_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 2**31

@@ -1,0 +1,205 @@
+"""Which axis of each activation holds the batch, and which the channels.
+
+ONNX does not say it. It follows from the operators: a convolution's channels are axis 1, a Transpose
+moves them, an Add leaves them where they are, a recurrent layer wants time first. What an operator
+says of its output is carried forwards, what it demands of its input backwards, until nothing
+changes; so an NHWC model, seen through its Transposes, has its channels last everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx
+
+from micam_fast.layers import Axes
+from micam_fast.onnx_model.graph import Graph, attributes
+
+CHANNEL_SECOND = Axes(batch=0, channel=1)
+
+CHANNEL_SECOND_OPS = {
+    "AveragePool", "BatchNormalization", "Col2Im", "Conv", "ConvInteger", "ConvTranspose",
+    "DeformConv", "DepthToSpace", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GridSample",
+    "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool", "MaxUnpool",
+    "QLinearConv", "SpaceToDepth",
+}  # fmt: skip
+RECURRENT_OPS = {"LSTM", "GRU", "RNN"}
+_DENSE_OPS = {"MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul"}
+# Their output is laid out anew, so nothing is known of its axes.
+_SHAPING_OPS = {"Reshape", "Flatten", "Einsum", "If", "Loop", "Scan", "NonZero", "TopK", "OneHot"}
+
+
+def infer_axes(graph: Graph) -> dict[str, Axes]:
+    """Axes of every activation of which something is known."""
+    found: dict[str, Axes] = {}
+    nodes = [
+        node for node in graph.nodes if node.output and graph.activations(node) and any(node.output)
+    ]
+    while True:
+        before = dict(found)
+        for node in nodes:
+            _carry_forwards(graph, node, found)
+        for node in reversed(nodes):
+            _carry_backwards(graph, node, found)
+        if found == before:
+            return found
+
+
+def permutation(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
+    """The axes of a Transpose, ``None`` if they are the default of an unknown rank."""
+    perm = attributes(node).get("perm")
+    if perm is not None:
+        return list(perm)
+    shape = graph.shape(node.input[0]) or graph.shape(node.output[0])
+    return None if shape is None else list(range(len(shape)))[::-1]
+
+
+def _carry_forwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> None:
+    axes = _output_axes(graph, node, found)
+    if axes is not None:
+        for name in node.output:
+            if name:
+                found.setdefault(name, axes)
+
+
+def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> Axes | None:
+    op = node.op_type
+    if op in CHANNEL_SECOND_OPS:
+        return CHANNEL_SECOND
+    if op in RECURRENT_OPS:
+        return Axes(2, 3) if attributes(node).get("layout", 0) == 0 else Axes(0, 3)
+    source = graph.activations(node)[0]
+    known = found.get(source)
+    if op in _DENSE_OPS:
+        shape = graph.shape(node.output[0])
+        if shape is None or len(shape) < 3:
+            return None
+        return Axes(known.batch if known else 0, len(shape) - 1)
+    if op in _SHAPING_OPS:
+        return None
+    moved = _moved_axes(graph, node)
+    if moved is not None:
+        return _apply(moved, known)
+    for name in graph.activations(node):
+        if name in found and _same_rank(graph, name, node.output[0]):
+            return found[name]
+    return None
+
+
+def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> None:
+    op = node.op_type
+    source = graph.activations(node)[0]
+    if op in CHANNEL_SECOND_OPS:
+        if node.input[0] == source:
+            found.setdefault(source, CHANNEL_SECOND)
+        return
+    if op in RECURRENT_OPS:
+        time_first = attributes(node).get("layout", 0) == 0
+        found.setdefault(source, Axes(1, 2) if time_first else Axes(0, 2))
+        return
+    known = found.get(node.output[0])
+    if known is None or op in _SHAPING_OPS or op in _DENSE_OPS:
+        return
+    moved = _moved_axes(graph, node)
+    if moved is not None:
+        back = _apply(_inverse(moved, known), known)
+        if back is not None:
+            found.setdefault(source, back)
+        return
+    for name in graph.activations(node):
+        if _same_rank(graph, name, node.output[0]):
+            found.setdefault(name, known)
+
+
+_Move = Callable[[int], int | None]
+
+
+def _moved_axes(graph: Graph, node: onnx.NodeProto) -> _Move | None:
+    """Where an operator that moves axes puts input axis ``i``; ``None`` for one that does not."""
+    if node.op_type == "Transpose":
+        perm = permutation(graph, node)
+        return (lambda axis: perm.index(axis) if axis in perm else None) if perm else _lost
+    if node.op_type in ("Squeeze", "Unsqueeze"):
+        named = _listed_axes(graph, node)
+        shape = graph.shape(node.input[0])
+        rank = len(shape) if shape is not None else None
+        if node.op_type == "Squeeze":
+            if named is None:
+                return _lost if shape is None or None in shape else _removing(
+                    [axis for axis, size in enumerate(shape) if size == 1]
+                )
+            return _removing(_positive(named, rank)) if _can(named, rank) else _lost
+        if named is None or not _can(named, rank):
+            return _lost
+        return _inserting(_positive(named, None if rank is None else rank + len(named)))
+    if node.op_type.startswith("Reduce") or node.op_type in ("ArgMax", "ArgMin"):
+        if attributes(node).get("keepdims", 1):
+            return None
+        named = _listed_axes(graph, node)
+        shape = graph.shape(node.input[0])
+        rank = len(shape) if shape is not None else None
+        return _removing(_positive(named, rank)) if named and _can(named, rank) else _lost
+    if node.op_type == "Gather":
+        indices = graph.shape(node.input[1])
+        axis = attributes(node).get("axis", 0)
+        if indices is None or axis < 0 or len(indices) > 1:
+            return _lost
+        return _removing([axis]) if indices == () else None
+    return None
+
+
+def _listed_axes(graph: Graph, node: onnx.NodeProto) -> Sequence[int] | None:
+    given = attributes(node)
+    if "axes" in given:
+        return [int(axis) for axis in given["axes"]]
+    if "axis" in given:
+        return [int(given["axis"])]
+    if len(node.input) > 1 and graph.is_constant(node.input[1]):
+        return [int(axis) for axis in graph.array(node.input[1]).reshape(-1)]
+    return None
+
+
+def _can(named: Sequence[int], rank: int | None) -> bool:
+    return rank is not None or all(axis >= 0 for axis in named)
+
+
+def _positive(named: Sequence[int], rank: int | None) -> list[int]:
+    return sorted(axis if axis >= 0 else axis + (rank or 0) for axis in named)
+
+
+def _lost(axis: int) -> int | None:
+    return None
+
+
+def _removing(gone: Sequence[int]) -> _Move:
+    return lambda axis: None if axis in gone else axis - sum(each < axis for each in gone)
+
+
+def _inserting(new: Sequence[int]) -> _Move:
+    def move(axis: int) -> int:
+        for each in new:
+            if each <= axis:
+                axis += 1
+        return axis
+
+    return move
+
+
+def _apply(move: _Move, axes: Axes | None) -> Axes | None:
+    if axes is None:
+        return None
+    batch = move(axes.batch)
+    channel = None if axes.channel is None else move(axes.channel)
+    return None if batch is None else Axes(batch, channel)
+
+
+def _inverse(move: _Move, axes: Axes) -> _Move:
+    """The way back, by trying the few axes there can be."""
+    return lambda target: next((axis for axis in range(8) if move(axis) == target), None)
+
+
+def _same_rank(graph: Graph, first: str, second: str) -> bool:
+    shapes = graph.shape(first), graph.shape(second)
+    if shapes[0] is None or shapes[1] is None:
+        return True
+    return len(shapes[0]) == len(shapes[1])

@@ -1,0 +1,45 @@
+"""What one sample gave in one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.layers import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap:
+    """A layer's map, coloured.
+
+    Attributes
+    ----------
+    cam
+        ``(h', w')`` float32.
+    rgba
+        ``(h', w', 4)`` uint8, straight alpha; all 0 where the layer takes no part.
+    minimum, maximum
+        Of `cam`; NaN where the layer takes no part.
+    range
+        ``(m, M)`` of SPEC section 3, ``M`` lifted by its rule; NaN where the layer takes no part.
+    shape
+        Of the activation, ``None`` for the batch.
+    flat
+        Whether the map is a flat layer's list of values.
+    even_weights
+        Whether the layer has an all-zero bias, so that its channels count evenly.
+    bad_values
+        How many values of the activation are NaN or infinite; ``None`` where the map is finite.
+    """
+
+    cam: NDArray[np.float32]
+    rgba: NDArray[np.uint8]
+    minimum: float
+    maximum: float
+    range: tuple[float, float]
+    shape: Shape
+    flat: bool = False
+    even_weights: bool = False
+    bad_values: int | None = None

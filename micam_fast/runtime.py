@@ -1,0 +1,226 @@
+"""ONNX Runtime: all wanted activations of a batch, into memory that is allocated once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from micam_fast.errors import ModelError, SampleError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Activations of one batch. Their memory is used again for the next one.
+
+    Attributes
+    ----------
+    arena
+        One-dimensional; holds every float32 activation.
+    offsets
+        Where in `arena` a float32 activation begins.
+    arrays
+        All activations by ONNX value name, the float32 ones as views of `arena`.
+    """
+
+    arena: NDArray[np.float32]
+    offsets: Mapping[str, int]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_session(
+    proto: onnx.ModelProto,
+    *,
+    name: str,
+    folder: Path | None,
+    weights: Sequence[onnx.TensorProto] = (),
+    threads: int,
+    providers: Sequence[Any] = DEFAULT_PROVIDERS,
+) -> onnxruntime.InferenceSession:
+    """Open a model with ONNX Runtime.
+
+    Parameters
+    ----------
+    proto
+        The model; weights in external files are read from `folder`.
+    name
+        For messages.
+    weights
+        Initializers whose data is handed over in memory; `proto` holds stubs of them.
+    threads
+        Size of ONNX Runtime's own pool.
+    providers
+        Execution providers, as ``onnxruntime.InferenceSession`` takes them.
+
+    Raises
+    ------
+    ModelError
+        If ONNX Runtime refuses the model; its words name the operator.
+    """
+    import onnxruntime
+
+    known = onnxruntime.get_available_providers()
+    for provider in providers:
+        wanted = provider if isinstance(provider, str) else provider[0]
+        if wanted not in known:
+            raise ModelError(
+                f"unknown execution provider: {wanted!r} (must be one of {', '.join(known)})"
+            )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Errors come as exceptions; what ONNX Runtime prints besides would bury our one line.
+    options.log_severity_level = 4
+    options.use_deterministic_compute = True
+    # Its threads must not spin on while the loops use the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder))
+    if weights:
+        values = [
+            onnxruntime.OrtValue.ortvalue_from_numpy(numpy_helper.to_array(tensor))
+            for tensor in weights
+        ]
+        options.add_external_initializers([tensor.name for tensor in weights], values)
+    try:
+        return onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=list(providers)
+        )
+    except Exception as error:
+        raise ModelError(f"onnxruntime refuses model {name!r}: {_first_line(error)}") from error
+
+
+class Extractor:
+    """Runs one session and keeps the memory of its outputs.
+
+    Parameters
+    ----------
+    session
+        An open session.
+    inputs, outputs
+        Names of what it is fed and of what it is asked for.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+    ) -> None:
+        self._session = session
+        self._inputs = tuple(inputs)
+        numeric = {
+            output.name
+            for output in session.get_outputs()
+            if output.type.startswith("tensor(") and output.type != "tensor(string)"
+        }
+        self._outputs = tuple(name for name in outputs if name in numeric)
+        self._signature: tuple[Any, ...] | None = None
+        self._binding: Any = None
+        self._activations: Activations | None = None
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Activations:
+        """Run a batch.
+
+        Parameters
+        ----------
+        feeds
+            Contiguous arrays by input name.
+
+        Raises
+        ------
+        SampleError
+            If ONNX Runtime cannot run the batch.
+        """
+        feeds = {name: feeds[name] for name in self._inputs}
+        signature = tuple((array.shape, array.dtype.str) for array in feeds.values())
+        if self._binding is None or signature != self._signature:
+            return self._run_and_learn(feeds, signature)
+        for name, array in feeds.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception:
+            # A size that depends on the data has changed: measure it anew.
+            return self._run_and_learn(feeds, signature)
+        assert self._activations is not None
+        return self._activations
+
+    def _run_and_learn(
+        self, feeds: Mapping[str, NDArray[Any]], signature: tuple[Any, ...]
+    ) -> Activations:
+        """Run without bound outputs, and bind memory of the sizes that came."""
+        self._binding = self._activations = None
+        try:
+            arrays = self._session.run(list(self._outputs), dict(feeds))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+            raise SampleError(f"onnxruntime cannot run {shapes}: {_first_line(error)}") from error
+        self._activations = _gather(dict(zip(self._outputs, arrays, strict=True)))
+        self._signature = signature
+        if all(array.size and array.dtype != object for array in arrays):
+            self._binding = self._session.io_binding()
+            for name, array in self._activations.arrays.items():
+                self._binding.bind_output(
+                    name, "cpu", 0, array.dtype, array.shape, array.ctypes.data
+                )
+        return self._activations
+
+
+def extract(
+    extractors: Sequence[Extractor], feeds: Mapping[str, NDArray[Any]]
+) -> Iterator[Activations]:
+    """Run the slices of a model one after the other, and give out the activations of each.
+
+    The next slice overwrites what the last one gave out, except what it reads itself.
+    """
+    handed = dict(feeds)
+    for position, extractor in enumerate(extractors):
+        activations = extractor.run(handed)
+        yield activations
+        later = {name for each in extractors[position + 1 :] for name in each._inputs}
+        handed = {name: array for name, array in handed.items() if name in later}
+        handed.update((n, a) for n, a in activations.arrays.items() if n in later)
+
+
+def _gather(arrays: dict[str, NDArray[Any]]) -> Activations:
+    """Move float32 arrays into one arena; the originals are let go one by one."""
+    offsets: dict[str, int] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    size = 0
+    for name, array in arrays.items():
+        if array.dtype == np.float32:
+            offsets[name] = size
+            shapes[name] = array.shape
+            size += array.size
+    arena = np.empty(size, np.float32)
+    for name, offset in offsets.items():
+        source = arrays[name]
+        view = arena[offset : offset + source.size].reshape(shapes[name])
+        view[...] = source
+        arrays[name] = view
+    return Activations(arena, offsets, arrays)
+
+
+def _first_line(error: Exception) -> str:
+    """ONNX Runtime's message, without its code and its paths of source files."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

@@ -1,0 +1,218 @@
+"""Explanations to files, one function for each format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from micam_fast.composition import (
+    compose,
+    compose_tile,
+    diagram_size,
+    edges,
+    move,
+    node_specs,
+)
+from micam_fast.dot import diagram_source
+from micam_fast.drawing import Drawing
+from micam_fast.encoders import encode_picture, write_pdf, write_png, write_svg
+from micam_fast.errors import OutputError
+from micam_fast.explanation import Explanation
+from micam_fast.files import atomic_file, file_stem, make_folder
+from micam_fast.labels import label_lines
+from micam_fast.tiles import Look, draw_tile
+
+LARGEST_PNG = 170e6
+"""Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
+
+FORMATS = ("png", "svg", "npz", "pdf", "dot", "tiles")
+
+
+def save(
+    explanation: Explanation, path: Path, look: Look, rankdir: str = "TB", scale: float = 1.0
+) -> Path:
+    """Write an explanation in the format that the path's suffix names; see `Explanation.save`."""
+    writer = _WRITERS.get(path.suffix.lower().removeprefix("."))
+    if writer is None:
+        known = ", ".join(f".{name}" for name in _WRITERS)
+        raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
+    writer(explanation, path, look, rankdir, scale)
+    return path
+
+
+def check_png_size(explanation: Explanation, rankdir: str, scale: float) -> None:
+    """Refuse a picture that hardly any viewer would open.
+
+    Raises
+    ------
+    OutputError
+        If the picture would have more than `LARGEST_PNG` pixels; the message says what to do.
+    """
+    layout = explanation.scene.layout(frozenset(explanation.maps), rankdir)
+    width, height = diagram_size(layout, header_lines(explanation), scale)
+    if width * height > LARGEST_PNG:
+        fitting = math.floor(scale * math.sqrt(LARGEST_PNG / (width * height)) * 20) / 20
+        raise OutputError(
+            f"the PNG would have {width} x {height} = {width * height / 1e6:.0f} megapixels, more "
+            f"than {LARGEST_PNG / 1e6:.0f}; write SVG instead, or smaller tiles with "
+            f"--scale-tiles {fitting:g} (scale_tiles={fitting:g} in Python)"
+        )
+
+
+def header_lines(explanation: Explanation) -> list[str]:
+    """What stands above the diagram: model, sample, label if known, prediction."""
+    lines = [explanation.scene.model]
+    if explanation.sample:
+        lines.append(f"sample: {explanation.sample}")
+    if explanation.label is not None:
+        lines.append(f"label: {explanation.label}")
+    if explanation.prediction is not None:
+        found = explanation.prediction
+        lines.append(f"prediction: class {found.index}, probability {found.probability:.4f}")
+    low, high = explanation.global_range
+    lines.append(f"all layers: min {low:.6g}, max {high:.6g}")
+    return lines
+
+
+def svg_text(
+    explanation: Explanation, look: Look, rankdir: str = "TB", scale: float = 1.0
+) -> str:
+    """The diagram as SVG text."""
+    return write_svg(_drawing(explanation, look, rankdir, scale, native=True))
+
+
+def save_tiles(explanation: Explanation, folder: Path, look: Look, scale: float = 1.0) -> Path:
+    """Write each layer's tile with its label as a PNG, and all of them in one vertical strip."""
+    make_folder(folder)
+    drawings = [
+        compose_tile(
+            layer,
+            index,
+            explanation.maps[layer.name],
+            input_size=explanation.input_size,
+            look=look,
+            scale=scale,
+        )
+        for index, layer in enumerate(explanation.scene.layers)
+        if layer.name in explanation.maps
+    ]
+    names = _tile_names(explanation)
+    for drawing, name in zip(drawings, names.values(), strict=True):
+        with atomic_file(folder / name) as file:
+            write_png(drawing, file)
+    with atomic_file(folder / "strip.png") as file:
+        write_png(_strip(drawings, explanation.scene.model), file)
+    return folder
+
+
+def _strip(drawings: list[Drawing], title: str) -> Drawing:
+    marks = []
+    top = 0.0
+    for drawing in drawings:
+        marks.extend(move(mark, 0, top) for mark in drawing.marks)
+        top += drawing.height
+    return Drawing(max(drawing.width for drawing in drawings), top, tuple(marks), title)
+
+
+def _drawing(
+    explanation: Explanation, look: Look, rankdir: str, scale: float, *, native: bool
+) -> Drawing:
+    layers = explanation.scene.layers
+    return compose(
+        layers,
+        explanation.scene.layout(frozenset(explanation.maps), rankdir),
+        explanation.maps,
+        header_lines(explanation),
+        input_size=explanation.input_size,
+        look=look,
+        scale=scale,
+        native=native,
+    )
+
+
+def _save_png(
+    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
+) -> None:
+    check_png_size(explanation, rankdir, scale)
+    drawing = _drawing(explanation, look, rankdir, scale, native=False)
+    with atomic_file(path) as file:
+        write_png(drawing, file)
+
+
+def _save_svg(
+    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
+) -> None:
+    text = svg_text(explanation, look, rankdir, scale)
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def _save_pdf(
+    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
+) -> None:
+    drawing = _drawing(explanation, look, rankdir, scale, native=True)
+    with atomic_file(path) as file:
+        write_pdf(drawing, file)
+
+
+def _save_npz(
+    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
+) -> None:
+    found = explanation.prediction
+    arrays = {
+        "global_range": np.array(explanation.global_range),
+        "prediction": explanation.output if found is None else found.probabilities,
+    }
+    for name, each in explanation.maps.items():
+        arrays[f"cam/{name}"] = each.cam
+        arrays[f"rgba/{name}"] = each.rgba
+        arrays[f"range/{name}"] = np.array(each.range)
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _save_dot(
+    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
+) -> None:
+    """Write the tiles into a folder beside the file, then the text that shows them."""
+    folder = make_folder(path.with_name(f"{path.stem}_dot"))
+    names = _tile_names(explanation)
+    layers = explanation.scene.layers
+    for index, layer in enumerate(layers):
+        if layer.name in names:
+            tile = draw_tile(
+                explanation.maps[layer.name], index, explanation.input_size, look, scale=scale
+            )
+            with atomic_file(folder / names[layer.name]) as file:
+                file.write(encode_picture(tile))
+    text = diagram_source(
+        node_specs(layers, explanation.maps),
+        edges(layers),
+        labels={layer.name: label_lines(layer, explanation.maps.get(layer.name)) for layer in layers},
+        pictures={name: f"{folder.name}/{file}" for name, file in names.items()},
+        header=header_lines(explanation),
+        rankdir=rankdir,
+        folder=str(path.resolve().parent),
+    )
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def _tile_names(explanation: Explanation) -> dict[str, str]:
+    return {
+        layer.name: f"{index:03d}_{file_stem(layer.name)}.png"
+        for index, layer in enumerate(explanation.scene.layers)
+        if layer.name in explanation.maps
+    }
+
+
+_WRITERS: dict[str, Callable[[Explanation, Path, Look, str, float], None]] = {
+    "png": _save_png,
+    "svg": _save_svg,
+    "npz": _save_npz,
+    "pdf": _save_pdf,
+    "dot": _save_dot,
+}

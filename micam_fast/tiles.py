@@ -1,0 +1,156 @@
+"""Tiles: a coloured map as a plane seen in perspective, or from above."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast._loops.colours import choose_strongest
+from micam_fast._loops.isometric import paint_squares
+from micam_fast.drawing import DPI, Picture
+from micam_fast.results import LayerMap
+
+Look = Literal["isometric", "flat"]
+LOOKS: tuple[Look, ...] = ("isometric", "flat")
+
+TILE_WIDTH, TILE_HEIGHT = 635, 205
+"""Pixels of the published tile."""
+LABEL_X = 435
+"""Where the label starts."""
+PICTURE_WIDTH = 425
+"""What the plane and its squares take of the tile's width."""
+
+# SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
+_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
+_LONGEST_SIDE = 150
+_FLAT_BOX = (390, 185)
+_HATCH_SPACING = 9
+
+
+def grid_size(input_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the isometric grid: ``Hin x Win``, scaled down evenly over 150."""
+    factor = min(1.0, _LONGEST_SIDE / max(input_size))
+    rows, columns = (max(1, math.floor(side * factor + 0.5)) for side in input_size)
+    return rows, columns
+
+
+def draw_tile(
+    found: LayerMap,
+    index: int,
+    input_size: tuple[int, int],
+    look: Look,
+    *,
+    scale: float = 1.0,
+    native: bool = False,
+) -> Picture:
+    """Draw a layer's map as a picture placed in its tile, the tile's corner at ``(0, 0)``.
+
+    Parameters
+    ----------
+    found
+        The map.
+    index
+        The layer's index in the diagram, from 0.
+    input_size
+        ``(Hin, Win)``.
+    look
+        ``"isometric"`` or ``"flat"``.
+    scale
+        Size relative to the published 635 x 205 pixels.
+    native
+        Whether the flat look keeps one pixel for each cell of the map, for formats that enlarge by
+        themselves; else a map larger than the tile is shrunk here.
+    """
+    if found.bad_values is not None:
+        pixels = _hatched(scale)
+    elif look == "isometric":
+        pixels = paint_isometric(found, index, input_size, scale)
+    else:
+        return _flat_picture(found, scale, native)
+    return Picture(0, 0, pixels.shape[1], pixels.shape[0], pixels)
+
+
+def paint_isometric(
+    found: LayerMap, index: int, input_size: tuple[int, int], scale: float = 1.0
+) -> NDArray[np.uint8]:
+    """The published look, SPEC section 4.
+
+    Returns
+    -------
+    (height, width, 3) uint8
+        The part of the tile left of the label, ``PICTURE_WIDTH x TILE_HEIGHT`` times `scale`.
+    """
+    rows, columns = grid_size(input_size)
+    cells = np.empty((rows, columns), np.int64)
+    choose_strongest(found.cam, cells)
+    # 5 * B * ln(10 * (i + 1)) points^2, in pixels^2.
+    area = 5.0 * math.log(10.0 * (index + 1)) * (DPI / 72 * scale) ** 2
+    canvas = np.full((round(TILE_HEIGHT * scale), round(PICTURE_WIDTH * scale), 3), 255, np.float32)
+    paint_squares(
+        found.rgba.reshape(-1, 4),
+        cells.reshape(-1),
+        _cell_centres(rows, columns) * scale,
+        area,
+        canvas,
+    )
+    return (canvas + 0.5).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=16)
+def _cell_centres(rows: int, columns: int) -> NDArray[np.float64]:
+    """Pixel positions ``(rows * columns, 2)`` of the cells' centres, row by row, far to near.
+
+    A plane seen in perspective is the projective image of the unit square that takes its corners to
+    the four given points. A grid of one row or column lies in the middle.
+    """
+    v = np.linspace(0, 1, rows) if rows > 1 else np.array([0.5])
+    u = np.linspace(0, 1, columns) if columns > 1 else np.array([0.5])
+    u, v = (axis.reshape(-1) for axis in np.meshgrid(u, v))
+    sources = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    targets = [_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT]
+    equations, known = [], []
+    for (s, t), (x, y) in zip(sources, targets, strict=True):
+        equations += [[s, t, 1, 0, 0, 0, -s * x, -t * x], [0, 0, 0, s, t, 1, -s * y, -t * y]]
+        known += [x, y]
+    a, b, c, d, e, f, g, h = np.linalg.solve(np.array(equations, float), np.array(known, float))
+    depth = g * u + h * v + 1
+    return np.stack([(a * u + b * v + c) / depth, (d * u + e * v + f) / depth], axis=1)
+
+
+def _flat_picture(found: LayerMap, scale: float, native: bool) -> Picture:
+    height, width = found.cam.shape
+    box_width, box_height = (side * scale for side in _FLAT_BOX)
+    zoom = min(box_width / width, box_height / height)
+    pixels = found.rgba
+    if zoom >= 1:
+        zoom = math.floor(zoom)
+    elif not native:
+        rows, columns = max(1, int(height * zoom)), max(1, int(width * zoom))
+        cells = np.empty((rows, columns), np.int64)
+        choose_strongest(found.cam, cells)
+        pixels = found.rgba.reshape(-1, 4)[cells]
+    shown_width, shown_height = max(1.0, width * zoom), max(1.0, height * zoom)
+    return Picture(
+        round((PICTURE_WIDTH * scale - shown_width) / 2),
+        round((TILE_HEIGHT * scale - shown_height) / 2),
+        round(shown_width),
+        round(shown_height),
+        pixels,
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _hatched(scale: float) -> NDArray[np.uint8]:
+    """Grey diagonal lines on the plane, for a layer that has no finite map."""
+    y, x = np.mgrid[0 : round(TILE_HEIGHT * scale), 0 : round(PICTURE_WIDTH * scale)] / scale
+    corners = (_FAR_LEFT, _FAR_RIGHT, _NEAR_RIGHT, _NEAR_LEFT)
+    inside = np.ones(x.shape, bool)
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        inside &= (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) >= 0
+    lines = (x + y) % _HATCH_SPACING < 1.5
+    grey = np.where(inside & lines, 150, 255).astype(np.uint8)
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
