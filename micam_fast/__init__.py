@@ -1,7 +1,7 @@
 """MiCAM: what every layer of a CNN extracts from a sample, in one picture.
 
-Model integrated Class Activation Maps (Klepetko and Krishnan, "MiCAM: Visualizing Feature Extraction
-of Nonnatural Data", 2023) of any trained CNN in ONNX.
+Model integrated Class Activation Maps (Klepetko and Krishnan, "MiCAM: Visualizing Feature
+Extraction of Nonnatural Data", 2023) of any trained CNN in ONNX.
 
 >>> import micam_fast
 >>> from micam_fast.demo import DIGITS, MODEL
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         OutputError,
         SampleError,
     )
-    from micam_fast.model import Model, explain, load_model
     from micam_fast.explanation import Explanation, Prediction
     from micam_fast.layers import Layer
+    from micam_fast.model import Model, explain, load_model
     from micam_fast.results import LayerMap
 
 # Where each public name lives: heavy libraries load when a name is first used.

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from micam_fast.batch import PlotOptions, Summary
     from micam_fast.layers import Layer
     from micam_fast.model import Model
-    from micam_fast.samples import Sample
 
+# Kept in step with saving.FORMATS by a test; importing it would cost --help its speed.
+_FORMATS = ("png", "svg", "npz", "pdf", "dot", "tiles")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -39,47 +40,32 @@ class _Failure(click.ClickException):
         click.echo(f"micam-fast: error: {' '.join(self.message.split())}", err=True)
 
 
-class _Names(click.ParamType):
-    """A comma-separated choice of words."""
-
-    name = "list"
-
-    def __init__(self, known: Sequence[str]) -> None:
-        self.known = known
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        words = tuple(dict.fromkeys(word.strip().lower() for word in str(value).split(",")))
-        for word in words:
-            if word not in self.known:
-                self.fail(f"unknown {word!r} (must be one or more of {', '.join(self.known)})")
-        return words
-
-    def get_metavar(self, param: Any, ctx: Any) -> str:
-        return ",".join(self.known)
+def _parse_formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Comma-separated formats, each once."""
+    words = tuple(dict.fromkeys(word.strip().lower() for word in value.split(",")))
+    for word in words:
+        if word not in _FORMATS:
+            known = ", ".join(_FORMATS)
+            raise click.BadParameter(f"unknown format: {word!r} (must be one or more of {known})")
+    return words
 
 
-class _Numbers(click.ParamType):
+def _parse_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Comma-separated numbers, one for all channels or one for each."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
-        try:
-            return tuple(float(word) for word in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers like 0.485,0.456,0.406")
+    try:
+        return tuple(float(word) for word in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of numbers like 0.485,0.456") from None
 
 
-class _Memory(click.ParamType):
+def _parse_memory(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """A number of bytes with an optional unit."""
-
-    name = "bytes"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value), re.IGNORECASE)
-        if found is None or float(found[1]) == 0:
-            self.fail(f"{value!r} is no amount of memory like 500M or 4G")
-        return int(float(found[1]) * _UNITS[found[2].upper()])
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise click.BadParameter(f"{value!r} is no amount of memory like 500M or 4G")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,45 +83,124 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 @main.command()
 @_MODEL
 @click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
-@click.option("--output-dir", type=click.Path(path_type=Path), default="micam-output",
-              show_default=True, help="Folder for the files.")
-@click.option("--format", "formats", type=_Names(("png", "svg", "npz", "pdf", "dot", "tiles")),
-              default="png", show_default=True, help="What to write for each sample.")
-@click.option("--look", type=click.Choice(["isometric", "flat"]), default="isometric",
-              show_default=True, help="Maps as planes in perspective, or from above.")
-@click.option("--projection", type=click.Choice(["published", "transposed"]), default="published",
-              show_default=True,
-              help="On the layer's own grid as the published engine, or back onto its input's.")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default="micam-output",
+    show_default=True,
+    help="Folder for the files.",
+)
+@click.option(
+    "--format",
+    "formats",
+    callback=_parse_formats,
+    metavar=",".join(_FORMATS),
+    default="png",
+    show_default=True,
+    help="What to write for each sample.",
+)
+@click.option(
+    "--look",
+    type=click.Choice(["isometric", "flat"]),
+    default="isometric",
+    show_default=True,
+    help="Maps as planes in perspective, or from above.",
+)
+@click.option(
+    "--projection",
+    type=click.Choice(["published", "transposed"]),
+    default="published",
+    show_default=True,
+    help="On the layer's own grid as the published engine, or back onto its input's.",
+)
 @click.option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match.")
 @click.option("--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers.")
 @click.option("--from", "start", metavar="LAYER", help="Map only this layer and what follows it.")
 @click.option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it.")
-@click.option("--rankdir", type=click.Choice(["TB", "LR"]), default="TB", show_default=True,
-              help="Top to bottom or left to right.")
-@click.option("--scale-tiles", type=click.FloatRange(0.05, 4), default=1.0, show_default=True,
-              help="Size of the picture relative to tiles of 635 x 205 pixels.")
-@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE",
-              help="Known labels, one a line, in the order of the samples.")
-@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE",
-              help="Array for a further input of the model: one sample for all, or one for each.")
-@click.option("--layout", type=click.Choice(["auto", "nchw", "nhwc"]), default="auto",
-              show_default=True, help="Where the channels of arrays are.")
-@click.option("--scale", type=float, default=1.0, show_default=True,
-              help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.")
-@click.option("--mean", type=_Numbers(), default="0", show_default=True,
-              help="Pictures: one number, or one for each channel.")
-@click.option("--std", type=_Numbers(), default="1", show_default=True,
-              help="Pictures: one number, or one for each channel.")
-@click.option("--channel-order", type=click.Choice(["rgb", "bgr"]), default="rgb",
-              show_default=True, help="Pictures: order of the model's channels.")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N",
-              help="Samples in one forward pass.  [default: up to 8]")
-@click.option("--threads", type=click.IntRange(1), metavar="N",
-              help="Threads to use.  [default: all cores]")
-@click.option("--memory", type=_Memory(), metavar="SIZE",
-              help="Bound for the activations, like 4G.  [default: a quarter of the machine's]")
-@click.option("--engine", metavar="PATH",
-              help="Graphviz program for the layout.  [default: graphviz-pure, else dot]")
+@click.option(
+    "--rankdir",
+    type=click.Choice(["TB", "LR"]),
+    default="TB",
+    show_default=True,
+    help="Top to bottom or left to right.",
+)
+@click.option(
+    "--scale-tiles",
+    type=click.FloatRange(0.05, 4),
+    default=1.0,
+    show_default=True,
+    help="Size of the picture relative to tiles of 635 x 205 pixels.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Known labels, one a line, in the order of the samples.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Array for a further input of the model: one sample for all, or one for each.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "nchw", "nhwc"]),
+    default="auto",
+    show_default=True,
+    help="Where the channels of arrays are.",
+)
+@click.option(
+    "--scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.",
+)
+@click.option(
+    "--mean",
+    callback=_parse_numbers,
+    metavar="NUMBER,...",
+    default="0",
+    show_default=True,
+    help="Pictures: one number, or one for each channel.",
+)
+@click.option(
+    "--std",
+    callback=_parse_numbers,
+    metavar="NUMBER,...",
+    default="1",
+    show_default=True,
+    help="Pictures: one number, or one for each channel.",
+)
+@click.option(
+    "--channel-order",
+    type=click.Choice(["rgb", "bgr"]),
+    default="rgb",
+    show_default=True,
+    help="Pictures: order of the model's channels.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Samples in one forward pass.  [default: up to 8]",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="Threads to use.  [default: all cores]"
+)
+@click.option(
+    "--memory",
+    callback=_parse_memory,
+    metavar="SIZE",
+    help="Bound for the activations, like 4G.  [default: a quarter of the machine's]",
+)
+@click.option(
+    "--engine",
+    metavar="PATH",
+    help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
+)
 def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a MiCAM diagram for each sample.
 
@@ -211,8 +276,13 @@ def show_layers(model_path: Path) -> None:
 
 
 @main.command("demo")
-@click.option("--output-dir", type=click.Path(path_type=Path), default="micam-demo",
-              show_default=True, help="Folder for the files.")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default="micam-demo",
+    show_default=True,
+    help="Folder for the files.",
+)
 def run_demo(output_dir: Path) -> None:
     """Plot ten real MNIST digits with a small CNN that comes with the package."""
     from micam_fast import demo

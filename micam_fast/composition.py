@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from micam_fast._loops.colours import colour_maps
 from micam_fast.diagrams import Box, Cluster, DiagramLayout, Route
@@ -229,7 +230,7 @@ def _top_width(header: Sequence[str]) -> float:
 
 def _legend(y: float) -> Iterator[Mark]:
     """What the four channels mean, each as a bar from 0 to 1, and all of them together."""
-    width, height = _LEGEND_BAR
+    width = _LEGEND_BAR[0]
     ramp = np.linspace(0, 255, width).round().astype(np.uint8)
     for channel, (letter, meaning) in enumerate(_LEGEND):
         bar = np.zeros((1, width, 4), np.uint8)
@@ -245,7 +246,7 @@ def _legend(y: float) -> Iterator[Mark]:
     yield from _legend_line(y, "", both[np.newaxis], _LEGEND_BOTH)
 
 
-def _legend_line(y: float, letter: str, bar: np.ndarray, meaning: str) -> Iterator[Mark]:  # type: ignore[type-arg]
+def _legend_line(y: float, letter: str, bar: NDArray[np.uint8], meaning: str) -> Iterator[Mark]:
     width, height = _LEGEND_BAR
     yield Text(_MARGIN, y + height - 2, letter, _LABEL_SIZE, BLACK)
     yield Picture(_MARGIN + 20, round(y), width, height, bar)

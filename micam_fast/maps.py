@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops import maps as loops
-from micam_fast.layers import Axes, Shape, Tap
+from micam_fast.layers import Shape, Tap
 from micam_fast.projections import (
     Projection,
     Taps,
@@ -20,119 +19,10 @@ from micam_fast.projections import (
     drop_kernel_axis,
     mean_taps,
 )
+from micam_fast.views import View, flat_size, view_activation
 
 Weigh = Callable[[str], tuple[NDArray[Any], NDArray[Any] | None]]
 """Gives kernel and bias of a layer by its name."""
-
-
-@dataclass(frozen=True)
-class View:
-    """An activation's axes by what they hold; a flat layer has neither channels nor space.
-
-    Attributes
-    ----------
-    shape
-        Of the whole array.
-    batch
-        Axis of the samples, ``None`` where the array belongs to a single sample.
-    channels, space
-        Axes of the channels (of a recurrent layer: directions and hidden units), and of depth, rows
-        and columns, those that there are.
-    """
-
-    shape: tuple[int, ...]
-    batch: int | None
-    channels: tuple[int, ...] = ()
-    space: tuple[int, ...] = ()
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Spatial size, 1 to 3 axes; empty for a flat layer."""
-        return tuple(self.shape[axis] for axis in self.space)
-
-    @property
-    def channel_count(self) -> int:
-        """Number of channels."""
-        return math.prod(self.shape[axis] for axis in self.channels)
-
-    @property
-    def count(self) -> int:
-        """Number of values of one sample."""
-        return math.prod(self.shape[axis] for axis in self._sample_axes())
-
-    def in_memory(self) -> int | None:
-        """How the loops can read the array as it is; ``None`` if it must be copied first."""
-        axes = self._sample_axes()
-        if self.batch not in (None, 0):
-            return None
-        if not self.space:
-            return loops.FLAT
-        if axes == self.channels + self.space:
-            return loops.CHANNELS_FIRST
-        if axes == self.space + self.channels and len(self.space) < 3:
-            return loops.CHANNELS_LAST
-        return None
-
-    def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Cast to float32 with the batch first and the channels before the pixels."""
-        first = () if self.batch is None else (self.batch,)
-        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
-        np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
-
-    def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
-        """One sample of the array."""
-        return array if self.batch is None else np.take(array, sample, axis=self.batch)
-
-    def _sample_axes(self) -> tuple[int, ...]:
-        return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
-
-
-def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch_size: int) -> View:
-    """Find batch, channels and spatial axes of an activation by its rank, as SPEC section 2 says.
-
-    Parameters
-    ----------
-    shape
-        Of the whole array.
-    axes
-        The axes by the graph.
-    form
-        ``Tap.form``.
-    batch_size
-        Samples in the batch. An array of one sample may have no batch axis.
-    """
-    batch = axes.batch if fits_batch(shape, axes, batch_size) else None
-    rest = tuple(axis for axis in range(len(shape)) if axis != batch)
-    if form == "recurrent" and len(rest) == 3:
-        return View(shape, batch, rest[1:], rest[:1])
-    if form == "flat" or not 2 <= len(rest) <= 4 or axes.channel not in rest:
-        return View(shape, batch)
-    return View(
-        shape, batch, (axes.channel,), tuple(axis for axis in rest if axis != axes.channel)
-    )
-
-
-def fits_batch(shape: tuple[int, ...], axes: Axes, batch_size: int) -> bool:
-    """Tell whether an activation holds one entry for each sample of a batch."""
-    return axes.batch < len(shape) and shape[axes.batch] == batch_size
-
-
-def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a flat layer's map, SPEC section 2.
-
-    Parameters
-    ----------
-    count
-        Number of values, at least 1.
-    input_size
-        ``(Hin, Win)``.
-    """
-    height, width = input_size
-    if count < height:
-        return 1, count
-    longer, shorter = max(height, width), min(height, width)
-    rows = math.ceil(count / min(math.sqrt(count) * longer / shorter, longer))
-    return rows, math.ceil(count / rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,18 +90,16 @@ class MapPlan:
         self._views = {
             name: view_activation(shapes[tap.value], tap.axes, tap.form, batch_size)
             for name, tap in taps.items()
-            if tap.value in shapes and math.prod(shapes[tap.value])
+            if tap.value in shapes and 0 not in shapes[tap.value]
         }
         self.names = tuple(self._views)
         self._staged: dict[str, tuple[int, int]] = {}
         self._checked: list[str] = []
         self._even: set[str] = set()
         table = np.zeros((len(self.names), loops.TABLE_WIDTH), np.int64)
-        weights: list[NDArray[np.float32]] = []
-        rows: list[NDArray[np.int32]] = []
-        columns: list[NDArray[np.int32]] = []
+        weights, rows, columns = _Store(np.float32), _Store(np.int32), _Store(np.int32)
         sizes = []
-        position = dict.fromkeys(("staged", "weights", "rows", "columns", "map"), 0)
+        staged = mapped = 0
         for index, name in enumerate(self.names):
             view = self._views[name]
             row = table[index]
@@ -220,9 +108,9 @@ class MapPlan:
             count = view.count
             if kind is None:
                 row[loops.KIND] = loops.CHANNELS_FIRST if view.space else loops.FLAT
-                self._staged[name] = (position["staged"], count * batch_size)
-                row[loops.SOURCE] = position["staged"]
-                position["staged"] += count * batch_size
+                self._staged[name] = (staged, count * batch_size)
+                row[loops.SOURCE] = staged
+                staged += count * batch_size
             else:
                 row[loops.KIND] = kind
                 row[loops.SOURCE] = offsets[taps[name].value]
@@ -236,26 +124,19 @@ class MapPlan:
                 row[loops.TAPS] = len(found.weights)
                 row[loops.ROWS_IN] = found.rows.shape[1]
                 row[loops.COLUMNS_IN] = view.size[-1]
-                for key, column, part, kept in (
-                    ("weights", loops.WEIGHTS, found.weights, weights),
-                    ("rows", loops.ROW_TARGETS, found.rows, rows),
-                    ("columns", loops.COLUMN_RUNS, found.columns, columns),
-                ):
-                    row[column] = position[key]
-                    position[key] += part.size
-                    kept.append(part.reshape(-1))
+                row[loops.WEIGHTS] = weights.add(found.weights)
+                row[loops.ROW_TARGETS] = rows.add(found.rows)
+                row[loops.COLUMN_RUNS] = columns.add(found.columns)
                 if found.leaves_out_cells(view.size[-1]):
                     self._checked.append(name)
-            row[loops.MAP] = position["map"]
+            row[loops.MAP] = mapped
             row[loops.ROWS_OUT], row[loops.COLUMNS_OUT] = size
-            position["map"] += size[0] * size[1]
+            mapped += size[0] * size[1]
             sizes.append(size)
         self._table = table
-        self._weights = np.concatenate([*weights, np.empty(0, np.float32)])
-        self._rows = np.concatenate([*rows, np.empty(0, np.int32)])
-        self._columns = np.concatenate([*columns, np.empty(0, np.int32)])
-        self._staging = np.empty(position["staged"], np.float32)
-        self._total = position["map"]
+        self._weights, self._rows, self._columns = weights.whole(), rows.whole(), columns.whole()
+        self._staging = np.empty(staged, np.float32)
+        self._total = mapped
         self.sizes = tuple(sizes)
         self.slots = np.stack(
             [table[:, loops.MAP], table[:, loops.ROWS_OUT] * table[:, loops.COLUMNS_OUT]], axis=1
@@ -388,16 +269,20 @@ class MapPlan:
         return found
 
 
-def spatial_input_size(views: Sequence[View]) -> tuple[int, int]:
-    """``Hin x Win`` of SPEC section 1, by the model's inputs.
+class _Store:
+    """Arrays one after the other in one."""
 
-    The first spatial input decides; without one, the first input: ``1 x T`` for a sequence,
-    ``1 x N`` for a flat one.
-    """
-    for view in views:
-        if len(view.size) >= 2:
-            height, width = view.size[-2:]
-            return height, width
-    if views[0].size:
-        return 1, views[0].size[0]
-    return 1, max(1, views[0].count)
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._parts: list[NDArray[Any]] = [np.empty(0, dtype)]
+        self._size = 0
+
+    def add(self, part: NDArray[Any]) -> int:
+        """Append an array, and tell where it begins."""
+        begin = self._size
+        self._parts.append(part.reshape(-1))
+        self._size += part.size
+        return begin
+
+    def whole(self) -> NDArray[Any]:
+        """All of them."""
+        return np.concatenate(self._parts)

@@ -20,7 +20,7 @@ from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
 from micam_fast.pipeline import Pipeline
 from micam_fast.projections import PROJECTIONS, Projection
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
-from micam_fast.samples import channel_axis, fit_array, sample_shape
+from micam_fast.samples import fit_array, own_layout
 from micam_fast.scene import Scene
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -167,8 +167,7 @@ class Model:
                     f"are {', '.join(names)}"
                 )
             for spec in self.inputs:
-                layout = "nhwc" if channel_axis(spec) == len(sample_shape(spec)) - 1 else "nchw"
-                rows, _ = fit_array(np.asarray(arrays[spec.name]), spec, layout)
+                rows = fit_array(np.asarray(arrays[spec.name]), spec, own_layout(spec))[0]
                 if len(rows) != 1:
                     raise SampleError(
                         f"a batch of {len(rows)} samples was given as one sample; use explain_many"

@@ -16,13 +16,14 @@ from micam_fast._loops.colours import colour_maps
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation, predict
 from micam_fast.layers import Tap
-from micam_fast.maps import MapPlan, Maps, fits_batch, spatial_input_size, view_activation
+from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.onnx_model.slices import cut_model, move_weights
 from micam_fast.projections import Projection
 from micam_fast.results import LayerMap
 from micam_fast.runtime import Extractor, extract, open_session
 from micam_fast.scene import Scene
+from micam_fast.views import fits_batch, spatial_input_size, view_activation
 
 DEFAULT_BATCH = 8
 # Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
@@ -89,14 +90,18 @@ class Pipeline:
     def explain(
         self, samples: Sequence[Mapping[str, NDArray[Any]]], size: int
     ) -> list[Explanation | SampleError]:
-        """Explain a batch; one at a time where the model cannot take several, or the batch fails."""
+        """Explain a batch; one at a time if the model cannot take several, or the batch fails."""
         if len(samples) > 1 and self._single:
             return [found for sample in samples for found in self.explain([sample], 1)]
         # A fixed batch is filled up by repeating its last sample.
-        padded = [*samples, *[samples[-1]] * (size - len(samples))] if self._has_fixed_batch() else samples
+        padded = (
+            [*samples, *[samples[-1]] * (size - len(samples))]
+            if self._has_fixed_batch()
+            else samples
+        )
         try:
             return self._run(padded)[: len(samples)]
-        except _NotBatchable:
+        except _NotBatchableError:
             self._single = True
             return self.explain(samples, 1)
         except SampleError as error:
@@ -110,7 +115,9 @@ class Pipeline:
             for spec in self._graph.inputs
         )
 
-    def _run(self, samples: Sequence[Mapping[str, NDArray[Any]]]) -> list[Explanation | SampleError]:
+    def _run(
+        self, samples: Sequence[Mapping[str, NDArray[Any]]]
+    ) -> list[Explanation | SampleError]:
         count = len(samples)
         feeds = self._stack(samples)
         input_size = self._input_size(feeds, count)
@@ -126,11 +133,9 @@ class Pipeline:
             for name, tap in taps.items():
                 del pending[name]
                 if count > 1 and not fits_batch(arrays[tap.value].shape, tap.axes, count):
-                    raise _NotBatchable
+                    raise _NotBatchableError
             plan = self._plan(taps, shapes, activations.offsets, count, input_size)
-            found.append(
-                (plan, plan.project(activations.arena, arrays, self._pool, self._threads))
-            )
+            found.append((plan, plan.project(activations.arena, arrays, self._pool, self._threads)))
             if self._graph.prediction in activations.arrays:
                 output = activations.arrays[self._graph.prediction].copy()
         assert output is not None
@@ -264,7 +269,7 @@ class Pipeline:
         )
 
 
-class _NotBatchable(Exception):
+class _NotBatchableError(Exception):
     """An activation that does not hold one entry for each sample."""
 
 
@@ -278,7 +283,9 @@ def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     lifted = ranges.copy()
     low = ranges[:, 0]
-    lifted[:, 1] = np.where(low != 0, np.maximum(ranges[:, 1], low + 0.1 * np.abs(low)), ranges[:, 1])
+    lifted[:, 1] = np.where(
+        low != 0, np.maximum(ranges[:, 1], low + 0.1 * np.abs(low)), ranges[:, 1]
+    )
     return lifted
 
 

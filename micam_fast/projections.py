@@ -9,7 +9,7 @@ a row and a column of the activation go on the map.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -127,9 +127,10 @@ def drop_kernel_axis(
 def _sum_over_inputs(kernel: NDArray[Any], geometry: Geometry) -> NDArray[np.float64]:
     """``(C, *k)``: the kernel summed over the input channels of each group."""
     if not geometry.transpose:
-        return kernel.sum(axis=1, dtype=np.float64)
+        return np.asarray(kernel.sum(axis=1, dtype=np.float64))
     grouped = kernel.reshape((geometry.groups, -1, *kernel.shape[1:]))
-    return grouped.sum(axis=1, dtype=np.float64).reshape((-1, *kernel.shape[2:]))
+    summed = np.asarray(grouped.sum(axis=1, dtype=np.float64))
+    return summed.reshape((-1, *kernel.shape[2:]))
 
 
 def _circular_taps(kernel: NDArray[np.float64], size: tuple[int, ...]) -> Taps:
@@ -252,7 +253,7 @@ def _begin_pads(
     return tuple(begins)
 
 
-def _runs(columns: list[list[tuple[int, ...]]]) -> NDArray[np.int32]:
+def _runs(columns: Sequence[Sequence[tuple[int, ...]]]) -> NDArray[np.int32]:
     runs = np.zeros((len(columns), RUNS_PER_TAP, RUN_WIDTH), np.int32)
     runs[:, :, 1] = runs[:, :, 3] = 1
     for tap, each in enumerate(columns):

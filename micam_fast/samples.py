@@ -96,6 +96,11 @@ def channel_axis(spec: ModelInput) -> int | None:
     return channel - 1 if batch < channel else channel
 
 
+def own_layout(spec: ModelInput) -> ArrayLayout:
+    """Layout in which the model itself takes arrays."""
+    return "nhwc" if channel_axis(spec) == len(sample_shape(spec)) - 1 else "nchw"
+
+
 def read_samples(
     paths: Iterable[str],
     inputs: Sequence[ModelInput],
@@ -215,15 +220,14 @@ class _Reader:
         self._count += 1
         for key, rows in self._extra.items():
             if len(rows) > 1 and index >= len(rows):
-                error = SampleError(f"input {key!r} has {len(rows)} samples, this is number {index}")
+                error = SampleError(
+                    f"input {key!r} has {len(rows)} samples, this is number {index}"
+                )
                 return Sample(name, {}, error)
             arrays[key] = rows[index if len(rows) > 1 else 0]
         return Sample(
             name,
-            {
-                key: np.ascontiguousarray(row, self._specs[key].dtype)
-                for key, row in arrays.items()
-            },
+            {key: np.ascontiguousarray(row, self._specs[key].dtype) for key, row in arrays.items()},
         )
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:
@@ -305,7 +309,7 @@ def read_image(
         if len(values) not in (1, channels):
             raise SampleError(f"--{name} has {len(values)} values for {channels} channels")
     scaled = (pixels * rules.scale - np.array(rules.mean)) / np.array(rules.std)
-    return scaled.astype(np.float32)
+    return np.asarray(scaled, np.float32)
 
 
 _Convert = Callable[[NDArray[Any]], NDArray[Any] | None]
@@ -319,8 +323,8 @@ def _readings(spec: ModelInput, layout: ArrayLayout) -> Iterator[tuple[str, _Con
     if channel is None or channel not in (0, rank - 1):
         yield "", lambda array: array if array.ndim == rank + 1 else None
         return
-    own = "nchw" if channel == 0 else "nhwc"
-    other = "nhwc" if channel == 0 else "nchw"
+    own = own_layout(spec)
+    other = "nhwc" if own == "nchw" else "nchw"
     source, target = (rank, 1) if channel == 0 else (1, rank)
     if layout in ("auto", own):
         yield f"taken as {own}", lambda array: array if array.ndim == rank + 1 else None

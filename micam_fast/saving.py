@@ -17,7 +17,7 @@ from micam_fast.composition import (
     node_specs,
 )
 from micam_fast.dot import diagram_source
-from micam_fast.drawing import Drawing
+from micam_fast.drawing import Drawing, Mark
 from micam_fast.encoders import encode_picture, write_pdf, write_png, write_svg
 from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
@@ -77,9 +77,7 @@ def header_lines(explanation: Explanation) -> list[str]:
     return lines
 
 
-def svg_text(
-    explanation: Explanation, look: Look, rankdir: str = "TB", scale: float = 1.0
-) -> str:
+def svg_text(explanation: Explanation, look: Look, rankdir: str = "TB", scale: float = 1.0) -> str:
     """The diagram as SVG text."""
     return write_svg(_drawing(explanation, look, rankdir, scale, native=True))
 
@@ -109,7 +107,7 @@ def save_tiles(explanation: Explanation, folder: Path, look: Look, scale: float 
 
 
 def _strip(drawings: list[Drawing], title: str) -> Drawing:
-    marks = []
+    marks: list[Mark] = []
     top = 0.0
     for drawing in drawings:
         marks.extend(move(mark, 0, top) for mark in drawing.marks)
@@ -133,34 +131,26 @@ def _drawing(
     )
 
 
-def _save_png(
-    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
-) -> None:
+def _save_png(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
     check_png_size(explanation, rankdir, scale)
     drawing = _drawing(explanation, look, rankdir, scale, native=False)
     with atomic_file(path) as file:
         write_png(drawing, file)
 
 
-def _save_svg(
-    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
-) -> None:
+def _save_svg(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
     text = svg_text(explanation, look, rankdir, scale)
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
-def _save_pdf(
-    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
-) -> None:
+def _save_pdf(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
     drawing = _drawing(explanation, look, rankdir, scale, native=True)
     with atomic_file(path) as file:
         write_pdf(drawing, file)
 
 
-def _save_npz(
-    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
-) -> None:
+def _save_npz(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
     found = explanation.prediction
     arrays = {
         "global_range": np.array(explanation.global_range),
@@ -174,9 +164,7 @@ def _save_npz(
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _save_dot(
-    explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float
-) -> None:
+def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
     """Write the tiles into a folder beside the file, then the text that shows them."""
     folder = make_folder(path.with_name(f"{path.stem}_dot"))
     names = _tile_names(explanation)
@@ -191,7 +179,9 @@ def _save_dot(
     text = diagram_source(
         node_specs(layers, explanation.maps),
         edges(layers),
-        labels={layer.name: label_lines(layer, explanation.maps.get(layer.name)) for layer in layers},
+        labels={
+            layer.name: label_lines(layer, explanation.maps.get(layer.name)) for layer in layers
+        },
         pictures={name: f"{folder.name}/{file}" for name, file in names.items()},
         header=header_lines(explanation),
         rankdir=rankdir,

@@ -21,9 +21,7 @@ def font_bytes() -> bytes:
 @functools.cache
 def font(size: float) -> ImageFont.FreeTypeFont:
     """The font at a size in pixels; the plain layout engine gives the same glyphs everywhere."""
-    return ImageFont.truetype(
-        io.BytesIO(font_bytes()), size, layout_engine=ImageFont.Layout.BASIC
-    )
+    return ImageFont.truetype(io.BytesIO(font_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def text_width(text: str, size: float) -> float:

@@ -140,7 +140,9 @@ def _flatten(points: tuple[Point, ...]) -> list[Point]:
     pieces = [controls[:1]]
     for i in range(0, len(controls) - 3, 3):
         a, b, c, d = controls[i : i + 4]
-        pieces.append((1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d)
+        pieces.append(
+            (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+        )
     return [(float(x), float(y)) for x, y in np.concatenate(pieces)]
 
 

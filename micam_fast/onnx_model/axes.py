@@ -1,9 +1,9 @@
 """Which axis of each activation holds the batch, and which the channels.
 
-ONNX does not say it. It follows from the operators: a convolution's channels are axis 1, a Transpose
-moves them, an Add leaves them where they are, a recurrent layer wants time first. What an operator
-says of its output is carried forwards, what it demands of its input backwards, until nothing
-changes; so an NHWC model, seen through its Transposes, has its channels last everywhere.
+ONNX does not say it. It follows from the operators: a convolution's channels are axis 1, a
+Transpose moves them, an Add leaves them where they are, a recurrent layer wants time first. What an
+operator says of its output is carried forwards, what it demands of its input backwards, until
+nothing changes; so an NHWC model, seen through its Transposes, has its channels last everywhere.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ CHANNEL_SECOND = Axes(batch=0, channel=1)
 
 CHANNEL_SECOND_OPS = {
     "AveragePool", "BatchNormalization", "Col2Im", "Conv", "ConvInteger", "ConvTranspose",
-    "DeformConv", "DepthToSpace", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GridSample",
-    "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool", "MaxUnpool",
-    "QLinearConv", "SpaceToDepth",
+    "DeformConv", "DepthToSpace", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool",
+    "GridSample", "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
+    "MaxUnpool", "QLinearConv", "SpaceToDepth",
 }  # fmt: skip
 RECURRENT_OPS = {"LSTM", "GRU", "RNN"}
 _DENSE_OPS = {"MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul"}
@@ -45,13 +45,38 @@ def infer_axes(graph: Graph) -> dict[str, Axes]:
             return found
 
 
+def layout_moves(rank: int) -> tuple[list[int], list[int]]:
+    """The permutations from channels first to channels last, and back."""
+    space = list(range(1, rank - 1))
+    return [0, *space[1:], rank - 1, 1], [0, rank - 1, *space]
+
+
 def permutation(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
-    """The axes of a Transpose, ``None`` if they are the default of an unknown rank."""
+    """The axes of a Transpose, or of a Reshape that moves a single channel as a Transpose would.
+
+    ``None`` for other operators, and for the default axes of an unknown rank.
+    """
+    if node.op_type == "Reshape":
+        return _reshaped_layout(graph, node)
+    if node.op_type != "Transpose":
+        return None
     perm = attributes(node).get("perm")
     if perm is not None:
         return list(perm)
     shape = graph.shape(node.input[0]) or graph.shape(node.output[0])
     return None if shape is None else list(range(len(shape)))[::-1]
+
+
+def _reshaped_layout(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
+    before, after = graph.shape(node.input[0]), graph.shape(node.output[0])
+    if before is None or after is None or len(before) != len(after) or len(before) < 4:
+        return None
+    for perm in layout_moves(len(before)):
+        channel = 1 if perm[1] != len(before) - 1 else len(before) - 1
+        moved = tuple(before[axis] for axis in perm)
+        if before[channel] == 1 and moved == after and before != after:
+            return perm
+    return None
 
 
 def _carry_forwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> None:
@@ -75,11 +100,11 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
         if shape is None or len(shape) < 3:
             return None
         return Axes(known.batch if known else 0, len(shape) - 1)
-    if op in _SHAPING_OPS:
-        return None
     moved = _moved_axes(graph, node)
     if moved is not None:
         return _apply(moved, known)
+    if op in _SHAPING_OPS:
+        return None
     for name in graph.activations(node):
         if name in found and _same_rank(graph, name, node.output[0]):
             return found[name]
@@ -98,13 +123,15 @@ def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes])
         found.setdefault(source, Axes(1, 2) if time_first else Axes(0, 2))
         return
     known = found.get(node.output[0])
-    if known is None or op in _SHAPING_OPS or op in _DENSE_OPS:
+    if known is None or op in _DENSE_OPS:
         return
     moved = _moved_axes(graph, node)
     if moved is not None:
         back = _apply(_inverse(moved, known), known)
         if back is not None:
             found.setdefault(source, back)
+        return
+    if op in _SHAPING_OPS:
         return
     for name in graph.activations(node):
         if _same_rank(graph, name, node.output[0]):
@@ -116,17 +143,21 @@ _Move = Callable[[int], int | None]
 
 def _moved_axes(graph: Graph, node: onnx.NodeProto) -> _Move | None:
     """Where an operator that moves axes puts input axis ``i``; ``None`` for one that does not."""
+    perm = permutation(graph, node)
+    if perm is not None:
+        return lambda axis: perm.index(axis) if axis in perm else None
     if node.op_type == "Transpose":
-        perm = permutation(graph, node)
-        return (lambda axis: perm.index(axis) if axis in perm else None) if perm else _lost
+        return _lost
     if node.op_type in ("Squeeze", "Unsqueeze"):
         named = _listed_axes(graph, node)
         shape = graph.shape(node.input[0])
         rank = len(shape) if shape is not None else None
         if node.op_type == "Squeeze":
             if named is None:
-                return _lost if shape is None or None in shape else _removing(
-                    [axis for axis, size in enumerate(shape) if size == 1]
+                return (
+                    _lost
+                    if shape is None or None in shape
+                    else _removing([axis for axis, size in enumerate(shape) if size == 1])
                 )
             return _removing(_positive(named, rank)) if _can(named, rank) else _lost
         if named is None or not _can(named, rank):

@@ -120,7 +120,9 @@ def _parse(path: Path) -> onnx.ModelProto:
     try:
         proto.ParseFromString(content)
     except DecodeError:
-        raise ModelError(f"{path} is not an ONNX file ({len(content)} bytes, no ModelProto)") from None
+        raise ModelError(
+            f"{path} is not an ONNX file ({len(content)} bytes, no ModelProto)"
+        ) from None
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{path} is not an ONNX file: it holds no graph with operators")
     return proto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -63,7 +64,10 @@ class Graph:
         graph = model.proto.graph
         self.nodes: list[onnx.NodeProto] = list(graph.node)
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
-        constants = {*self.initializers, *(sparse.values.name for sparse in graph.sparse_initializer)}
+        constants = {
+            *self.initializers,
+            *(sparse.values.name for sparse in graph.sparse_initializer),
+        }
         self.inputs = [value for value in graph.input if value.name not in constants]
         self.outputs = [value.name for value in graph.output]
         self.kind: dict[str, Kind] = dict.fromkeys(constants, Kind.CONSTANT)
@@ -120,7 +124,9 @@ class Graph:
         found = self._types.get(name)
         if found is None:
             return True
-        return found.HasField("tensor_type") and found.tensor_type.elem_type != onnx.TensorProto.STRING
+        return (
+            found.HasField("tensor_type") and found.tensor_type.elem_type != onnx.TensorProto.STRING
+        )
 
     def element_type(self, name: str) -> int:
         """ONNX's number of a tensor's element type, 0 where it is unknown."""
@@ -259,11 +265,9 @@ def _infer_types(
     if input_shapes:
         for value in copy.graph.output:
             value.type.tensor_type.ClearField("shape")
-    try:
+    # Inference is a help, not a need: a run tells all shapes, and ONNX Runtime judges models.
+    with contextlib.suppress(Exception):
         copy = onnx.shape_inference.infer_shapes(copy, data_prop=True)
-    except Exception:
-        # Inference is a help, not a need: a run tells all shapes, and ONNX Runtime judges models.
-        pass
     values: Iterable[onnx.ValueInfoProto] = (
         *copy.graph.output,
         *copy.graph.value_info,

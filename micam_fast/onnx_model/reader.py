@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import ModelError
 from micam_fast.layers import Axes, Geometry, Layer, ModelInput, Shape, Tap
-from micam_fast.onnx_model.axes import RECURRENT_OPS, infer_axes, permutation
+from micam_fast.onnx_model.axes import RECURRENT_OPS, infer_axes, layout_moves, permutation
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind, attributes
 
@@ -133,9 +133,7 @@ class _Reader:
         inputs = tuple(self._read_inputs())
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
-            layers.append(
-                Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape)
-            )
+            layers.append(Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape))
             taps[each.name] = Tap(each.name, each.axes)
             self.owner[each.name] = each.name
         for index, node in enumerate(self.graph.nodes):
@@ -174,8 +172,9 @@ class _Reader:
             yield ModelInput(value.name, shape, self._axes_of_input(value.name, shape), str(dtype))
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
-        if name not in self.axes and len(shape) == 4 and shape[3] in (1, 3, 4):
-            if shape[1] not in (1, 3, 4):
+        if name not in self.axes and len(shape) == 4:
+            colours = (1, 3, 4)
+            if shape[3] in colours and shape[1] not in colours:
                 return Axes(0, 3)
         return self._axes_of(name)
 
@@ -209,17 +208,15 @@ class _Reader:
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
         if index not in self.live or index in self.swallowed or node.op_type in _SEEN_THROUGH:
             return False
-        if node.op_type == "Transpose" and self._only_moves_layout(node):
+        if self._only_moves_layout(node):
             return False
         return self.graph.is_tensor(node.output[0])
 
     def _only_moves_layout(self, node: onnx.NodeProto) -> bool:
         perm = permutation(self.graph, node)
         if perm is None or len(perm) <= 3:
-            return True
-        middle = list(range(1, len(perm) - 1))
-        last = len(perm) - 1
-        return perm in ([0, *middle[1:], last, 1], [0, last, *middle])
+            return node.op_type == "Transpose"
+        return perm in layout_moves(len(perm))
 
     def _read_node(
         self, index: int, node: onnx.NodeProto, name: str
@@ -293,7 +290,11 @@ class _Reader:
         self, node: onnx.NodeProto, channels: int | None
     ) -> tuple[str, str, list[int]] | None:
         """Output and constant of an Add that alone consumes the node's output, with its nodes."""
-        if len(node.input) > 2 and node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[2]:
+        if (
+            len(node.input) > 2
+            and node.op_type in ("Conv", "ConvTranspose", "Gemm")
+            and node.input[2]
+        ):
             return None
         value = node.output[0]
         nodes: list[int] = []

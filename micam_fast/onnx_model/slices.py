@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ def cut_model(
                 )
         held += fresh
     bounds.append(len(graph.nodes))
-    ranges = list(zip(bounds, bounds[1:], strict=False))
+    ranges = list(itertools.pairwise(bounds))
     return tuple(_slice(model, graph, wanted, begin, end) for begin, end in ranges)
 
 
@@ -99,9 +100,7 @@ def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:
     return frozenset(places)
 
 
-def _slice(
-    model: OnnxFile, graph: Graph, wanted: Sequence[str], begin: int, end: int
-) -> Slice:
+def _slice(model: OnnxFile, graph: Graph, wanted: Sequence[str], begin: int, end: int) -> Slice:
     inside = [i for i in range(begin, end) if not _is_constant_node(graph, i)]
     made = {name for i in inside for name in graph.nodes[i].output if name}
     read = {name for i in inside for name in captured(graph.nodes[i])} - made
@@ -166,7 +165,9 @@ def _assemble(
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     if proto.ir_version < 4:
         # Before IR version 4 each initializer must be listed among the inputs, too.
-        proto.graph.input.extend(declared[t.name] for t in proto.graph.initializer if t.name in declared)
+        proto.graph.input.extend(
+            declared[t.name] for t in proto.graph.initializer if t.name in declared
+        )
     return proto
 
 
@@ -176,7 +177,9 @@ def move_weights(proto: onnx.ModelProto, least: int) -> Iterator[onnx.TensorProt
     Yields a copy of each initializer of at least `least` bytes and leaves a stub in the model, so
     that ONNX Runtime can be handed the data in memory instead.
     """
-    external = {t.name for t in tensors(proto.graph) if t.data_location == onnx.TensorProto.EXTERNAL}
+    external = {
+        t.name for t in tensors(proto.graph) if t.data_location == onnx.TensorProto.EXTERNAL
+    }
     for tensor in proto.graph.initializer:
         if tensor.name in external or tensor.ByteSize() < least:
             continue
