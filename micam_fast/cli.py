@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from micam_fast.errors import MicamError
+from micam_fast.progress import progress, report
 
 if TYPE_CHECKING:
-    from micam_fast.batch import PlotOptions, Summary
     from micam_fast.layers import Layer
     from micam_fast.model import Model
 
@@ -239,11 +238,11 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     )
     error: MicamError | None = None
     try:
-        with _progress() as done:
+        with progress() as done:
             plot_samples(model, samples, options, labels=labels, summary=summary, done=done)
     except MicamError as raised:
         error = raised
-    _report(summary, options)
+    report(summary, options)
     if error is not None:
         _Failure(str(error)).show()
     elif not summary.written and not summary.failed:
@@ -296,9 +295,9 @@ def run_demo(output_dir: Path) -> None:
         model = load_model(demo.MODEL)
     options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
     samples = read_samples([str(demo.DIGITS)], model.inputs)
-    with _progress() as done:
+    with progress() as done:
         plot_samples(model, samples, options, labels=demo.LABELS, summary=summary, done=done)
-    _report(summary, options)
+    report(summary, options)
     sys.exit(exit_code(summary))
 
 
@@ -360,56 +359,6 @@ def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, A
             raise click.UsageError(f"--input {text!r}: an .npy file is expected")
         extra[name], _ = fit_array(array, specs[name], layout)
     return extra
-
-
-_Done = Callable[[int, str, Any], None]
-
-
-@contextmanager
-def _progress() -> Iterator[_Done]:
-    """A bar on a terminal, a line for each sample in a pipe; failures are lines on both."""
-    if not sys.stderr.isatty():
-        yield _print_done
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("plotting", total=None)
-
-        def done(index: int, name: str, result: Any) -> None:
-            bar.update(task, advance=1, description=f"{index + 1} samples", refresh=True)
-            if not isinstance(result, list):
-                bar.console.print(_failure_line(index, name, result), markup=False, highlight=False)
-
-        yield done
-
-
-def _print_done(index: int, name: str, result: Any) -> None:
-    if isinstance(result, list):
-        click.echo(f"sample {index} ({name}): {', '.join(path.name for path in result)}")
-    else:
-        click.echo(_failure_line(index, name, result), err=True)
-
-
-def _failure_line(index: int, name: str, error: MicamError) -> str:
-    return f"micam-fast: sample {index} ({name}) skipped: {' '.join(str(error).split())}"
-
-
-def _report(summary: Summary, options: PlotOptions) -> None:
-    """What was written, and how long each stage took."""
-    if not summary.written:
-        return
-    files = sum(len(paths) for paths in summary.written.values())
-    failed = f", {len(summary.failed)} skipped" if summary.failed else ""
-    click.echo(
-        f"wrote {files} files ({', '.join(options.formats)}) for {len(summary.written)} samples"
-        f"{failed} to {options.folder}"
-    )
-    total = sum(summary.seconds.values())
-    stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.seconds.items())
-    click.echo(f"{stages}; {total:.2f} s in all")
 
 
 def _shape(shape: Sequence[int | None] | None) -> str:

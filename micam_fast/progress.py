@@ -1,0 +1,64 @@
+"""What a run tells its user: a bar on a terminal, plain lines in a pipe, a closing report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.errors import MicamError
+
+if TYPE_CHECKING:
+    from micam_fast.batch import PlotOptions, Summary
+
+Done = Callable[[int, str, Any], None]
+
+
+@contextmanager
+def progress() -> Iterator[Done]:
+    """A bar on a terminal, a line for each sample in a pipe; failures are lines on both."""
+    if not sys.stderr.isatty():
+        yield _print_done
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("plotting", total=None)
+
+        def done(index: int, name: str, result: Any) -> None:
+            bar.update(task, advance=1, description=f"{index + 1} samples", refresh=True)
+            if not isinstance(result, list):
+                bar.console.print(_failure_line(index, name, result), markup=False, highlight=False)
+
+        yield done
+
+
+def _print_done(index: int, name: str, result: Any) -> None:
+    if isinstance(result, list):
+        click.echo(f"sample {index} ({name}): {', '.join(path.name for path in result)}")
+    else:
+        click.echo(_failure_line(index, name, result), err=True)
+
+
+def _failure_line(index: int, name: str, error: MicamError) -> str:
+    return f"micam-fast: sample {index} ({name}) skipped: {' '.join(str(error).split())}"
+
+
+def report(summary: Summary, options: PlotOptions) -> None:
+    """What was written, and how long each stage took."""
+    if not summary.written:
+        return
+    files = sum(len(paths) for paths in summary.written.values())
+    failed = f", {len(summary.failed)} skipped" if summary.failed else ""
+    click.echo(
+        f"wrote {files} files ({', '.join(options.formats)}) for {len(summary.written)} samples"
+        f"{failed} to {options.folder}"
+    )
+    total = sum(summary.seconds.values())
+    stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.seconds.items())
+    click.echo(f"{stages}; {total:.2f} s in all")
