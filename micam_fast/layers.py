@@ -59,6 +59,15 @@ class Axes:
     batch: int
     channel: int | None
 
+    def completed(self, rank: int) -> Axes:
+        """The same axes; an unknown channel axis by SPEC's defaults for a value of this rank.
+
+        ``(T, F)`` for a sequence, channels first for more; a value of rank 2 or less is flat.
+        """
+        if self.channel is not None or rank < 3:
+            return self
+        return Axes(self.batch, 2 if rank == 3 else 1)
+
 
 @dataclass(frozen=True)
 class Geometry:

@@ -28,7 +28,7 @@ from micam_fast.views import fits_batch, spatial_input_size, view_activation
 DEFAULT_BATCH = 8
 # Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
 LARGEST_MESSAGE = 2**31 - 2**20
-_LARGE_WEIGHT = 2**20
+LARGE_WEIGHT = 2**20
 _KEPT_PLANS = 8
 
 
@@ -176,7 +176,7 @@ class Pipeline:
         for part in cut_model(self._file, graph, self._wanted, sizes, budget):
             weights: list[onnx.TensorProto] = []
             if part.proto.ByteSize() > LARGEST_MESSAGE:
-                weights = list(move_weights(part.proto, _LARGE_WEIGHT))
+                weights = list(move_weights(part.proto, LARGE_WEIGHT))
             session = open_session(
                 part.proto,
                 name=self._file.name,

@@ -90,6 +90,7 @@ def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch_size: i
     batch_size
         Samples in the batch. An array of one sample may have no batch axis.
     """
+    axes = axes.completed(len(shape))
     batch = axes.batch if fits_batch(shape, axes, batch_size) else None
     rest = tuple(axis for axis in range(len(shape)) if axis != batch)
     if form == "recurrent" and len(rest) == 3:

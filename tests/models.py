@@ -100,3 +100,76 @@ def conv_net(classes: int = 5, *, logits: bool = False, seed: int = 3) -> onnx.M
     }
     output = "dense:0" if logits else "softmax:0"
     return make_model(nodes, {"x": ["batch", 1, 8, 6]}, [output], constants, name="conv_net")
+
+
+# --- models of the input and command-line tests (samples, batch, cli) ---
+
+
+def open_net(*, seed: int = 3) -> onnx.ModelProto:
+    """`conv_net` whose height and width are open, though only 8 x 6 gets past its Gemm."""
+    model = conv_net(seed=seed)
+    for axis in (2, 3):
+        dimension = model.graph.input[0].type.tensor_type.shape.dim[axis]
+        dimension.Clear()
+        dimension.dim_param = f"size{axis}"
+    del model.graph.value_info[:]
+    return model
+
+
+def rgb_net(*, seed: int = 5) -> onnx.ModelProto:
+    """Conv, GlobalAveragePool, Flatten, Softmax on ``(3, 8, 6)`` inputs."""
+    nodes = [
+        conv_node("conv", "x", "w", "b"),
+        helper.make_node("GlobalAveragePool", ["conv:0"], ["pool:0"], name="pool"),
+        helper.make_node("Flatten", ["pool:0"], ["flatten:0"], name="flatten"),
+        helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
+    ]
+    constants = {"w": random_array(seed, 4, 3, 3, 3), "b": random_array(seed + 1, 4)}
+    shapes = {"x": ["batch", 3, 8, 6]}
+    return make_model(nodes, shapes, ["softmax:0"], constants, name="rgb_net")
+
+
+def two_input_net(*, seed: int = 7) -> onnx.ModelProto:
+    """A Conv of ``image (1, 8, 6)`` and one of ``depth (2, 8, 6)``, added, pooled, Softmax."""
+    nodes = [
+        conv_node("conv_image", "image", "w1"),
+        conv_node("conv_depth", "depth", "w2"),
+        helper.make_node("Add", ["conv_image:0", "conv_depth:0"], ["add:0"], name="add"),
+        helper.make_node("GlobalAveragePool", ["add:0"], ["pool:0"], name="pool"),
+        helper.make_node("Flatten", ["pool:0"], ["flatten:0"], name="flatten"),
+        helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
+    ]
+    constants = {"w1": random_array(seed, 3, 1, 3, 3), "w2": random_array(seed + 1, 3, 2, 3, 3)}
+    shapes = {"image": ["batch", 1, 8, 6], "depth": ["batch", 2, 8, 6]}
+    return make_model(nodes, shapes, ["softmax:0"], constants, name="two_input_net")
+
+
+def sequence_net(*, seed: int = 9) -> onnx.ModelProto:
+    """A 1-D Conv and a pool on ``(2, 12)`` inputs, then Softmax."""
+    nodes = [
+        conv_node("conv", "x", "w"),
+        helper.make_node("GlobalAveragePool", ["conv:0"], ["pool:0"], name="pool"),
+        helper.make_node("Flatten", ["pool:0"], ["flatten:0"], name="flatten"),
+        helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
+    ]
+    constants = {"w": random_array(seed, 3, 2, 3)}
+    return make_model(nodes, {"x": ["batch", 2, 12]}, ["softmax:0"], constants, name="sequence_net")
+
+
+def image_to_image_net(*, seed: int = 11) -> onnx.ModelProto:
+    """A Conv that keeps ``(1, 8, 6)``, so that the output is no class vector."""
+    nodes = [conv_node("conv", "x", "w", pads=[1, 1, 1, 1])]
+    constants = {"w": random_array(seed, 1, 1, 3, 3)}
+    return make_model(nodes, {"x": ["batch", 1, 8, 6]}, ["conv:0"], constants, name="image_net")
+
+
+def unknown_operator_net() -> onnx.ModelProto:
+    """A model with an operator ``Frobnicate`` that nobody knows."""
+    node = helper.make_node("Frobnicate", ["x"], ["y"], name="strange")
+    graph = helper.make_graph(
+        [node],
+        "strange",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 8, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1, 8, 6])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

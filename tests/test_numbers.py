@@ -154,8 +154,9 @@ def begin_pads(
         **extra,
     )
     (expected,) = run(model, {"x": sample[np.newaxis]}, "conv:0")
-    for begins in np.ndindex(*[(k - 1) * d + 2 for k, d in
-                               zip(case["kernel"], case["dilations"], strict=True)]):
+    for begins in np.ndindex(
+        *[(k - 1) * d + 2 for k, d in zip(case["kernel"], case["dilations"], strict=True)]
+    ):
         found = reference.linear_map(
             np.moveaxis(sample, 0, -1),
             kernel,
@@ -195,9 +196,7 @@ def test_transposed_convolution_maps_equal_the_oracle(
 @pytest.mark.parametrize("transpose", [False, True])
 @given(data=st.data())
 @settings(max_examples=12, deadline=None)
-def test_automatic_pads_of_the_adjoint(
-    data: st.DataObject, auto_pad: str, transpose: bool
-) -> None:
+def test_automatic_pads_of_the_adjoint(data: st.DataObject, auto_pad: str, transpose: bool) -> None:
     case = data.draw(convolutions(2, transpose=transpose))
     if transpose and auto_pad != "VALID":
         # ONNX leaves open what SAME means for a stride beyond the kernel.

@@ -153,6 +153,17 @@ class Graph:
             return self.array(name).shape
         return tuple(size for size in shape if size is not None)
 
+    def is_known(self, name: str) -> bool:
+        """Tell whether a value is a constant that can be computed."""
+        if not self.is_constant(name):
+            return False
+        if name not in self.initializers:
+            try:
+                self.array(name)
+            except ModelError:
+                return False
+        return True
+
     def array(self, name: str) -> NDArray[Any]:
         """Values of a constant, folded from the constants it depends on.
 
@@ -175,7 +186,7 @@ class Graph:
         )
         lone = onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
         try:
-            values = ReferenceEvaluator(lone).run(None, feeds)
+            values = _evaluate(lone, feeds)
         except Exception as error:
             raise ModelError(
                 f"model {self._model.name!r}: cannot compute the constant {name!r} "
@@ -208,6 +219,24 @@ class Graph:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(found.tensor_type.elem_type)
                 sizes[name] = count * dtype.itemsize
         return sizes
+
+
+def _evaluate(lone: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Run a single node by ONNX's reference implementation.
+
+    It knows some operators (DequantizeLinear) in their newest version only; an operator whose older
+    version takes other inputs fails there.
+    """
+    try:
+        evaluator = ReferenceEvaluator(lone)
+    except (NotImplementedError, RuntimeError):
+        newest = onnx.ModelProto()
+        newest.CopyFrom(lone)
+        for imported in newest.opset_import:
+            if imported.domain in ("", "ai.onnx"):
+                imported.version = onnx.defs.onnx_opset_version()
+        evaluator = ReferenceEvaluator(newest)
+    return list(evaluator.run(None, dict(feeds)))
 
 
 def captured(node: onnx.NodeProto) -> Iterator[str]:

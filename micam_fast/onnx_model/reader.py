@@ -179,13 +179,9 @@ class _Reader:
         return self._axes_of(name)
 
     def _axes_of(self, name: str) -> Axes:
-        """Known axes, else SPEC's defaults: ``(T, F)`` for a sequence, channels first for more."""
-        found = self.axes.get(name, Axes(0, None))
-        if found.channel is not None:
-            return found
         shape = self.graph.shape(name)
-        rank = len(shape) if shape is not None else 0
-        return Axes(found.batch, {0: None, 1: None, 2: None, 3: 2}.get(rank, 1))
+        found = self.axes.get(name, Axes(0, None))
+        return found if shape is None else found.completed(len(shape))
 
     def _names(self) -> dict[int, str]:
         """Names by SPEC: the node's, or its first output's where that is empty or not unique."""
@@ -275,8 +271,8 @@ class _Reader:
             kernel = node.input[0]
         bias = _input(node, positions[1])
         return (
-            kernel if self.graph.is_constant(kernel) else None,
-            bias if self.graph.is_constant(bias) else None,
+            kernel if self.graph.is_known(kernel) else None,
+            bias if self.graph.is_known(bias) else None,
         )
 
     def _quantization(self, node: onnx.NodeProto, found: _Weights) -> _Weights:
@@ -306,7 +302,7 @@ class _Reader:
             nodes.append(index)
             if follower.op_type == "Add":
                 other = follower.input[1] if follower.input[0] == value else follower.input[0]
-                if self.graph.is_constant(other) and self._is_per_channel(other, value, channels):
+                if self.graph.is_known(other) and self._is_per_channel(other, value, channels):
                     return follower.output[0], other, nodes
                 return None
             if follower.op_type not in _BEFORE_BIAS:
