@@ -15,9 +15,9 @@ Array = NDArray[Any]
 
 def make_model(
     nodes: Sequence[onnx.NodeProto],
-    inputs: Mapping[str, Sequence[int | str | None]],
+    inputs: Mapping[str, Sequence[Any]],
     outputs: Sequence[str],
-    constants: Mapping[str, Array] | None = None,
+    constants: Mapping[str, Any] | None = None,
     *,
     opset: int = 13,
     dtype: int = TensorProto.FLOAT,
@@ -39,7 +39,7 @@ def make_model(
         name,
         values,
         [onnx.ValueInfoProto(name=output) for output in outputs],
-        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+        [numpy_helper.from_array(np.asarray(array), key) for key, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = 8 if opset < 22 else 10
@@ -125,8 +125,7 @@ def rgb_net(*, seed: int = 5) -> onnx.ModelProto:
         helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
     ]
     constants = {"w": random_array(seed, 4, 3, 3, 3), "b": random_array(seed + 1, 4)}
-    shapes = {"x": ["batch", 3, 8, 6]}
-    return make_model(nodes, shapes, ["softmax:0"], constants, name="rgb_net")
+    return make_model(nodes, {"x": ["batch", 3, 8, 6]}, ["softmax:0"], constants, name="rgb_net")
 
 
 def two_input_net(*, seed: int = 7) -> onnx.ModelProto:
@@ -140,7 +139,10 @@ def two_input_net(*, seed: int = 7) -> onnx.ModelProto:
         helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
     ]
     constants = {"w1": random_array(seed, 3, 1, 3, 3), "w2": random_array(seed + 1, 3, 2, 3, 3)}
-    shapes = {"image": ["batch", 1, 8, 6], "depth": ["batch", 2, 8, 6]}
+    shapes: dict[str, list[int | str | None]] = {
+        "image": ["batch", 1, 8, 6],
+        "depth": ["batch", 2, 8, 6],
+    }
     return make_model(nodes, shapes, ["softmax:0"], constants, name="two_input_net")
 
 
@@ -173,3 +175,19 @@ def unknown_operator_net() -> onnx.ModelProto:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1, 8, 6])],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def gather_net(*, seed: int = 13) -> onnx.ModelProto:
+    """Four int64 indices from 0 to 9 of rows of a table, then a 1-D Conv, a pool and Softmax."""
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["rows:0"], name="rows"),
+        helper.make_node("Transpose", ["rows:0"], ["turned"], perm=[0, 2, 1], name="turn"),
+        conv_node("conv", "turned", "w"),
+        helper.make_node("GlobalAveragePool", ["conv:0"], ["pool:0"], name="pool"),
+        helper.make_node("Flatten", ["pool:0"], ["flatten:0"], name="flatten"),
+        helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
+    ]
+    constants = {"table": random_array(seed, 10, 3), "w": random_array(seed + 1, 4, 3, 2)}
+    return make_model(
+        nodes, {"x": ["batch", 4]}, ["softmax:0"], constants, dtype=TensorProto.INT64, name="gather"
+    )

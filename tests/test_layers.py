@@ -137,5 +137,5 @@ def test_between_takes_names_not_patterns() -> None:
 
 def test_near_names_survive_names_that_differ_in_case_only() -> None:
     layers = chain("Conv_1", "conv_1")
-    with pytest.raises(LayerSelectionError, match="(?i)near names: .*conv_1"):
+    with pytest.raises(LayerSelectionError, match=r"(?i)near names: .*conv_1"):
         match_layers(layers, "conv_11")

@@ -34,7 +34,8 @@ def assert_same(first: micam_fast.Explanation, second: micam_fast.Explanation) -
 
 def deep_net(blocks: int = 4) -> onnx.ModelProto:
     """Residual blocks with normalization, so that fusions would change numbers."""
-    nodes, constants = [], {"s": np.ones(8, np.float32), "z": np.zeros(8, np.float32)}
+    nodes = []
+    constants: dict[str, Any] = {"s": np.ones(8, np.float32), "z": np.zeros(8, np.float32)}
     constants["m"] = random_array(5, 8)
     constants["v"] = np.abs(random_array(6, 8)) + 0.5
     last = "x"
@@ -122,7 +123,7 @@ def test_samples_of_several_sizes() -> None:
 @pytest.mark.parametrize(
     ("sample", "match"),
     [
-        (np.zeros((1, 6, 8), np.float32), r"shape \(1, 6, 8\) does not fit input 'x' of shape \(1, 8, 6\)"),
+        (np.zeros((1, 6, 8), np.float32), r"shape \(1, 6, 8\) does not fit .* shape \(1, 8, 6\)"),
         (np.zeros((2, 1, 8, 6), np.float32), "a batch of 2 samples was given as one"),
         (np.array([["a"]]), "is no sample; numbers are expected"),
         ({"y": SAMPLES[0]}, "for the inputs y was given; the model's inputs are x"),
@@ -147,7 +148,10 @@ def test_a_failing_sample_does_not_stop_explain_each() -> None:
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"projection": "sideways"}, "unknown projection: 'sideways' .must be one of published, t"),
+        (
+            {"projection": "sideways"},
+            r"unknown projection: 'sideways' \(must be one of published, t",
+        ),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
     ],
 )
@@ -157,7 +161,7 @@ def test_arguments_are_checked(given: dict[str, Any], match: str) -> None:
         list(model.explain_many(SAMPLES, **given))
     with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
         micam_fast.load_model(conv_net(), threads=0)
-    with pytest.raises(ModelError, match="unknown execution provider: 'NoSuch' .must be one of"):
+    with pytest.raises(ModelError, match=r"unknown execution provider: 'NoSuch' \(must be one of"):
         micam_fast.load_model(conv_net(), providers=["NoSuch"])
 
 
@@ -215,8 +219,8 @@ def test_batch_size_keeps_to_the_memory_bound() -> None:
 def test_the_same_bits_from_one_and_two_threads_and_from_two_runs(projection: Any) -> None:
     samples = random_array(4, 3, 8, 16, 16)
     runs = [
-        list(micam_fast.load_model(deep_net(), threads=t).explain_many(samples, projection=projection))
-        for t in (1, 2, 2)
+        list(loaded.explain_many(samples, projection=projection))
+        for loaded in (micam_fast.load_model(deep_net(), threads=t) for t in (1, 2, 2))
     ]  # fmt: skip
     for other in runs[1:]:
         for one, two in zip(runs[0], other, strict=True):
@@ -293,9 +297,7 @@ def test_several_inputs_and_outputs() -> None:
         explanation.cams["y"], reference.mean_map(np.moveaxis(sample["y"], 0, -1)), rtol=1e-4,
         atol=1e-6,
     )  # fmt: skip
-    with pytest.raises(
-        SampleError, match="for the inputs x was given; the model's inputs are x, y"
-    ):
+    with pytest.raises(SampleError, match="the inputs x was given; the model's inputs are x, y"):
         micam_fast.explain(model, SAMPLES[0])
 
 
@@ -318,10 +320,10 @@ def test_activations_of_other_types_are_cast(dtype: Any) -> None:
 def test_quantized_convolution() -> None:
     """Activations are cast as they are; the kernel counts in its real units."""
     kernel = np.random.default_rng(1).integers(-9, 9, (3, 1, 3, 3)).astype(np.int8)
-    constants: dict[str, Array] = {
-        "xs": np.float32(0.1).reshape(()), "xz": np.uint8(3).reshape(()), "w": kernel,
+    constants: dict[str, Any] = {
+        "xs": np.array(0.1, np.float32), "xz": np.array(3, np.uint8), "w": kernel,
         "ws": np.array([0.1, 0.2, 0.3], np.float32), "wz": np.zeros(3, np.int8),
-        "ys": np.float32(0.5).reshape(()), "yz": np.uint8(7).reshape(()),
+        "ys": np.array(0.5, np.float32), "yz": np.array(7, np.uint8),
         "b": np.array([4, -3, 2], np.int32),
     }  # fmt: skip
     nodes = [
@@ -337,7 +339,9 @@ def test_quantized_convolution() -> None:
     assert activation.dtype == np.uint8
     real = kernel * constants["ws"].reshape(3, 1, 1, 1)
     expected = reference.published_conv(
-        np.moveaxis(activation[0], 0, -1), np.moveaxis(real, (0, 1), (-1, -2)), constants["b"]
+        np.moveaxis(activation[0], 0, -1).astype(float),
+        np.moveaxis(real, (0, 1), (-1, -2)),
+        constants["b"],
     )
     explanation = micam_fast.explain(model, SAMPLES[0])
     assert list(explanation.cams) == ["x", "c"]
@@ -418,7 +422,7 @@ def test_subgraphs_and_sequences() -> None:
         node("If", ["flag"], ["chosen"], name="if", then_branch=branches[0], else_branch=branches[1]),
         node("Add", ["chosen", "part"], ["out"], name="add"),
     ]  # fmt: skip
-    constants = {"first": np.array(0), "limit": np.float32(100).reshape(())}
+    constants = {"first": np.array(0), "limit": np.array(100, np.float32)}
     model = make_model(nodes, {"x": [1, 2, 8, 6]}, ["out"], constants)
     sample = random_array(1, 2, 8, 6)
     explanation = micam_fast.explain(model, sample)
@@ -446,7 +450,7 @@ def test_a_loop_is_one_layer() -> None:
         ],
     )
     nodes = [node("Loop", ["times", "yes", "x"], ["out"], name="loop", body=body)]
-    constants: dict[str, Array] = {"times": np.array(3), "yes": np.array(True)}
+    constants: dict[str, Any] = {"times": np.array(3), "yes": np.array(True)}
     model = make_model(nodes, {"x": ["b", 1, 8, 6]}, ["out"], constants)
     found = micam_fast.explain(model, SAMPLES[0])
     np.testing.assert_allclose(found.cams["loop"], SAMPLES[0, 0] * 8, rtol=1e-6)

@@ -93,7 +93,7 @@ def test_bias_as_an_add_of_a_constant(shape: tuple[int, ...], merged: bool) -> N
         node("Add", ["b", "conv:0"], ["sum"], name="add"),
         node("Relu", ["sum"], ["out"], name="relu"),
     ]
-    bias = random_array(3, *shape) if shape else np.float32(2).reshape(())
+    bias: Array = random_array(3, *shape) if shape else np.array(2, np.float32)
     graph = read(make_model(nodes, X, ["out"], {"w": W, "b": bias}))
     names = [layer.name for layer in graph.layers]
     assert names == (["x", "conv", "relu"] if merged else ["x", "conv", "add", "relu"])
@@ -145,7 +145,7 @@ def test_bias_behind_a_layout_transpose() -> None:
 
 @pytest.mark.parametrize("place", ["initializer", "listed", "Constant", "ConstantOfShape", "Mul"])
 def test_places_where_weights_can_be(place: str) -> None:
-    constants: dict[str, Array] = {"w": W}
+    constants: dict[str, Any] = {"w": W}
     before: list[onnx.NodeProto] = []
     expected: Array = W
     if place == "Constant":
@@ -156,7 +156,7 @@ def test_places_where_weights_can_be(place: str) -> None:
         before = [node("ConstantOfShape", ["size"], ["w"], value=value)]
         expected = np.full(W.shape, 0.5, np.float32)
     elif place == "Mul":
-        constants = {"half": W, "two": np.float32(2).reshape(())}
+        constants = {"half": W, "two": np.array(2, np.float32)}
         before = [node("Mul", ["half", "two"], ["w"])]
         expected = W * 2
     nodes = [*before, conv_node("conv", "x", "w")]
@@ -168,7 +168,7 @@ def test_places_where_weights_can_be(place: str) -> None:
 def test_quantized_kernels_are_dequantized() -> None:
     scale, zero = np.array([0.5, 2, 4], np.float32), np.array([1, 0, -1], np.int8)
     kernel = np.random.default_rng(1).integers(-9, 9, W.shape).astype(np.int8)
-    constants: dict[str, Array] = {"q": kernel, "s": scale, "z": zero}
+    constants: dict[str, Any] = {"q": kernel, "s": scale, "z": zero}
     nodes = [
         node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0),
         conv_node("conv", "x", "w"),
@@ -240,7 +240,7 @@ def test_a_reshape_that_moves_a_single_channel_is_bookkeeping() -> None:
     assert graph.inputs[0].axes == Axes(0, 3)
 
 
-AXES_CASES: list[tuple[list[onnx.NodeProto], dict[str, Array], list[Any], dict[str, Axes]]] = [
+AXES_CASES: list[tuple[list[onnx.NodeProto], dict[str, Any], list[Any], dict[str, Axes]]] = [
     (
         [
             node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
@@ -285,7 +285,7 @@ AXES_CASES: list[tuple[list[onnx.NodeProto], dict[str, Array], list[Any], dict[s
 @pytest.mark.parametrize(("nodes", "constants", "shape", "expected"), AXES_CASES)
 def test_axes(
     nodes: list[onnx.NodeProto],
-    constants: dict[str, Array],
+    constants: dict[str, Any],
     shape: list[Any],
     expected: dict[str, Axes],
 ) -> None:

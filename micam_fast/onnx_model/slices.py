@@ -41,7 +41,8 @@ def cut_model(
     """Cut a model in slices that run one after the other and do its whole work once.
 
     A slice ends where only wanted activations (or shapes) are handed on: ONNX Runtime then fuses
-    the same operators as in the whole model, and the numbers stay the same.
+    the same operators as in the whole model, and the numbers stay the same, to the rounding of
+    kernels that it picks by the memory layout of their neighbours.
 
     Parameters
     ----------

