@@ -24,6 +24,7 @@ _TITLE_SIZE, _HEADER_SIZE = 22.0, 15.0
 _ARROW_HALF_WIDTH = 5.0
 _LEGEND_BAR = (150, 13)
 _LEGEND_LINE = 21.0
+_LEGEND_GAP = 10.0
 _LEGEND = (
     ("R", "positive strength: value / largest value of the layer"),
     ("G", "negative strength: value / smallest value of the layer"),
@@ -81,7 +82,7 @@ def compose(
         As in `tiles.draw_tile`.
     """
     top = [*_header(header), *_legend(_MARGIN + _header_height(header))]
-    head_height = _header_height(header) + _legend_height() + 2 * _MARGIN
+    head_height = _head_height(header)
     width = max(layout.width, _top_width(header)) + 2 * _MARGIN
     left = round((width - layout.width) / 2)
     body: list[Mark] = []
@@ -104,7 +105,7 @@ def compose(
 def diagram_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> tuple[int, int]:
     """Width and height in pixels of what `compose` makes."""
     width = max(layout.width, _top_width(header)) + 2 * _MARGIN
-    height = _header_height(header) + _legend_height() + 3 * _MARGIN + layout.height
+    height = _head_height(header) + layout.height + _MARGIN
     return round(width * scale), round(height * scale)
 
 
@@ -213,11 +214,12 @@ def _header(header: Sequence[str]) -> Iterator[Mark]:
 
 
 def _header_height(header: Sequence[str]) -> float:
-    return 1.3 * _TITLE_SIZE + 1.5 * _HEADER_SIZE * max(0, len(header) - 1) + 12
+    return 1.3 * _TITLE_SIZE + 1.5 * _HEADER_SIZE * max(0, len(header) - 1) + _LEGEND_GAP
 
 
-def _legend_height() -> float:
-    return _LEGEND_LINE * (len(_LEGEND) + 1)
+def _head_height(header: Sequence[str]) -> float:
+    """Height of header and legend, with the margins around them."""
+    return _header_height(header) + _LEGEND_LINE * (len(_LEGEND) + 1) + 2 * _MARGIN
 
 
 def _top_width(header: Sequence[str]) -> float:

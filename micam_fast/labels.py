@@ -22,8 +22,9 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
         What a sample gave there; ``None`` for a layer that was left out.
     """
     lines = [layer.name, layer.class_label]
-    if layer.input_shapes:
-        lines.append(f"I: {_shapes(layer.input_shapes)}")
+    input_shapes = layer.input_shapes if found is None else found.input_shapes
+    if input_shapes:
+        lines.append(f"I: {_shapes(input_shapes)}")
     shape = found.shape if found is not None else layer.output_shape
     lines.append(f"O: {_shape(shape)}")
     if layer.activation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from micam_fast._loops.colours import colour_maps
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation, predict
-from micam_fast.layers import Tap
+from micam_fast.layers import Shape, Tap
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.onnx_model.slices import cut_model, move_weights
@@ -222,6 +223,17 @@ class Pipeline:
             )
         return self._plans[key]
 
+    def _input_shapes(self, name: str, found: Mapping[str, LayerMap]) -> tuple[Shape | None, ...]:
+        """Shapes of what a layer reads, open sizes from its parents where these fit."""
+        layer = self._graph.layer(name)
+        if not layer.inputs:
+            return (found[name].shape,)
+        parents = [found[parent].shape for parent in layer.inputs if parent in found]
+        return tuple(
+            next((p for p in parents if shape is not None and _fits(p, shape)), shape)
+            for shape in layer.input_shapes
+        )
+
     def _assemble(
         self,
         found: Sequence[tuple[MapPlan, Maps]],
@@ -257,7 +269,11 @@ class Pipeline:
                     even_weights=plan.has_even_weights(name),
                     bad_values=maps.bad_values.get((sample, name)),
                 )
-        ordered = {name: coloured[name] for name in self._taps if name in coloured}
+        ordered = {
+            name: replace(coloured[name], input_shapes=self._input_shapes(name, coloured))
+            for name in self._taps
+            if name in coloured
+        }
         first = _sample_output(output, sample, count)
         return Explanation(
             maps=MappingProxyType(ordered),
@@ -292,6 +308,13 @@ def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
 def _sample_output(output: NDArray[Any], sample: int, count: int) -> NDArray[Any]:
     batched = output.ndim > 0 and output.shape[0] == count
     return output[sample] if batched else output
+
+
+def _fits(shape: Shape, pattern: Shape) -> bool:
+    """Tell whether a shape fills in the open sizes of another."""
+    return len(shape) == len(pattern) and all(
+        wanted in (None, size) for size, wanted in zip(shape, pattern, strict=True)
+    )
 
 
 def _insert(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ class LayerMap:
         ``(m, M)`` of SPEC section 3, ``M`` lifted by its rule; NaN where the layer takes no part.
     shape
         Of the activation, ``None`` for the batch.
+    input_shapes
+        Of what the layer reads, open sizes filled in from this run where they are known.
     flat
         Whether the map is a flat layer's list of values.
     even_weights
@@ -40,6 +42,7 @@ class LayerMap:
     maximum: float
     range: tuple[float, float]
     shape: Shape
+    input_shapes: tuple[Shape | None, ...] = ()
     flat: bool = False
     even_weights: bool = False
     bad_values: int | None = None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
 
-from micam_fast import Explanation, Model, demo, load_model
+from micam_fast import Explanation, Model, cli, demo, load_model
 from micam_fast.layout import find_engine
+from tests import models
 
 # --- The drawing side -----------------------------------------------------------------------
 
@@ -37,3 +42,65 @@ def any_engine(request: pytest.FixtureRequest) -> Path:
     if system is None:
         pytest.skip("no system Graphviz: 'dot' is not on PATH")
     return Path(system)
+
+
+# --- The command line ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def cli_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models and samples; tests only read there."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, proto in {
+        "net": models.conv_net(),
+        "rgb": models.rgb_net(),
+        "two": models.two_input_net(),
+        "image": models.image_to_image_net(),
+        "strange": models.unknown_operator_net(),
+    }.items():
+        onnx.save(proto, folder / f"{name}.onnx")
+    np.save(folder / "one.npy", models.random_array(1, 1, 8, 6))
+    np.save(folder / "batch.npy", models.random_array(2, 3, 1, 8, 6))
+    np.save(folder / "depth.npy", models.random_array(3, 2, 8, 6))
+    np.save(folder / "last.npy", models.random_array(4, 8, 6, 1))
+    np.save(folder / "wrong.npy", models.random_array(5, 5, 7))
+    np.save(folder / "objects.npy", np.full((1, 8, 6), None), allow_pickle=True)
+    np.savez(folder / "depth.npz", depth=models.random_array(3, 2, 8, 6))
+    Image.new("RGB", (6, 8), (200, 100, 50)).save(folder / "colour.png")
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "whole.png")
+    (folder / "truncated.png").write_bytes((folder / "whole.png").read_bytes()[:600])
+    (folder / "no_picture.png").write_text("hello")
+    (folder / "text.onnx").write_text("hello, I am no model")
+    (folder / "empty.onnx").touch()
+    (folder / "half.onnx").write_bytes((folder / "net.onnx").read_bytes()[:700])
+    (folder / "empty").mkdir()
+    for name, text in {
+        "failing": "#!/bin/sh\necho too hard >&2\nexit 3\n",
+        "mute": "#!/bin/sh\nexit 4\n",
+        "silent": "#!/bin/sh\nexit 0\n",
+        "odd": "\0",
+    }.items():
+        (folder / f"{name}_engine").write_text(text)
+        (folder / f"{name}_engine").chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def run_cli(
+    cli_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Run the command in this process, in the folder of `cli_files`, writing to `cli_out`."""
+    monkeypatch.chdir(cli_files)
+
+    def run_it(*words: str, stdin: str | None = None, out: bool = True) -> Result:
+        given = [*words, "--output-dir", str(tmp_path / "out")] if out else list(words)
+        return CliRunner().invoke(cli.main, given, input=stdin, prog_name="micam-fast")
+
+    return run_it
+
+
+@pytest.fixture
+def cli_out(tmp_path: Path) -> Path:
+    """Where `run_cli` writes."""
+    return tmp_path / "out"

@@ -23,7 +23,7 @@ Done = tuple[int, str, Sequence[Path] | SampleError]
 
 def random_samples(count: int, *, seed: int = 1) -> list[NDArray[np.float32]]:
     """Samples for `models.conv_net`."""
-    return list(models.random_array(seed, count, 1, 8, 6))
+    return list(models.random_array(seed, count, 1, 8, 6, spread=0.1))
 
 
 def as_samples(arrays: Sequence[NDArray[np.float32]]) -> list[Sample]:

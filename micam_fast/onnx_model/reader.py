@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -91,7 +92,11 @@ class ModelGraph:
 
     def layer(self, name: str) -> Layer:
         """The layer of this name."""
-        return next(layer for layer in self.layers if layer.name == name)
+        return self._by_name[name]
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
 
 
 def read_layers(model: OnnxFile) -> ModelGraph:
