@@ -1,8 +1,8 @@
 """What maps cost beside the least they could: one read of the activations, one forward pass.
 
-Run with ``.cache/test/bin/python -m pytest benchmarks --benchmark-enable --benchmark-group-by=group``
-on an otherwise idle machine. Outputs are checked before anything is timed; models, seeds and sizes
-stand in this file.
+Run with ``.cache/test/bin/python -m pytest benchmarks --benchmark-enable
+--benchmark-group-by=group`` on an otherwise idle machine. Outputs are checked before anything is
+timed; models, seeds and sizes stand in this file.
 """
 
 from __future__ import annotations

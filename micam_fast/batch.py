@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from micam_fast.errors import MicamError, OutputError, SampleError
-from micam_fast.files import file_stem, make_folder
+from micam_fast.errors import MicamError, SampleError
+from micam_fast.files import check_folder, file_stem, make_folder
 from micam_fast.samples import Sample
 from micam_fast.saving import check_png_size, save, save_tiles
 
@@ -95,6 +95,8 @@ def plot_samples(
         If a file cannot be written, or a PNG would be too large for viewers.
     """
     summary = Summary() if summary is None else summary
+    with summary.stage("lay out"):
+        check_output(model, options)
     waiting: deque[tuple[int, Sample]] = deque()
 
     def fail(index: int, name: str, error: SampleError) -> None:
@@ -123,10 +125,27 @@ def plot_samples(
         if isinstance(found, SampleError):
             fail(index, sample.name, found)
             continue
-        label = labels[index] if index < len(labels) else None
+        label = (labels[index] if index < len(labels) else "") or None
         named = replace(found, sample=sample.name, label=label)
         summary.written[index] = _write(named, index, options, summary)
         done(index, sample.name, summary.written[index])
+
+
+def check_output(model: Model, options: PlotOptions) -> None:
+    """Find out before the first sample what would stop every one; nothing is written.
+
+    Raises
+    ------
+    LayoutEngineError
+        If a diagram is asked for and Graphviz cannot lay it out.
+    OutputError
+        If the folder cannot be written, or a PNG would be too large for viewers.
+    """
+    check_folder(options.folder)
+    if {"png", "svg", "pdf"} & set(options.formats):
+        layout = model.scene.layout(model.mapped, options.rankdir)
+        if "png" in options.formats:
+            check_png_size(layout, [model.name], options.scale_tiles)
 
 
 def sample_stem(explanation: Explanation, index: int) -> str:
@@ -143,8 +162,6 @@ def sample_stem(explanation: Explanation, index: int) -> str:
 def _write(
     explanation: Explanation, index: int, options: PlotOptions, summary: Summary
 ) -> list[Path]:
-    if "png" in options.formats:
-        check_png_size(explanation, options.rankdir, options.scale_tiles)
     make_folder(options.folder)
     stem = sample_stem(explanation, index)
     paths = []
@@ -164,4 +181,4 @@ def exit_code(summary: Summary, error: MicamError | None = None) -> int:
     """0 if all samples were written, 1 if some failed, 2 if none was written."""
     if not summary.written:
         return 2
-    return 1 if summary.failed or isinstance(error, OutputError) else 0
+    return 1 if summary.failed or error is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -52,9 +53,20 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str) -> tu
 def _parse_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Comma-separated numbers, one for all channels or one for each."""
     try:
-        return tuple(float(word) for word in value.split(","))
+        numbers = tuple(float(word) for word in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of numbers like 0.485,0.456") from None
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"{value!r} is no list of numbers like 0.485,0.456")
+    return numbers
+
+
+def _parse_number(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """A single number."""
+    numbers = _parse_numbers(ctx, param, value)
+    if len(numbers) != 1:
+        raise click.BadParameter(f"{value!r} is no single number")
+    return numbers[0]
 
 
 def _parse_memory(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -62,9 +74,10 @@ def _parse_memory(ctx: click.Context, param: click.Parameter, value: str | None)
     if value is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
-    if found is None or float(found[1]) == 0:
+    size = 0 if found is None else int(float(found[1]) * _UNITS[found[2].upper()])
+    if size < 1:
         raise click.BadParameter(f"{value!r} is no amount of memory like 500M or 4G")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    return size
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,8 +165,9 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--scale",
-    type=float,
-    default=1.0,
+    callback=_parse_number,
+    metavar="NUMBER",
+    default="1",
     show_default=True,
     help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.",
 )
@@ -209,7 +223,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
     """
     from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
-    from micam_fast.samples import PixelRules, read_samples
+    from micam_fast.samples import PixelRules, channel_count, read_samples
 
     if not sample_paths and not given["inputs"]:
         raise click.UsageError("give at least one sample, or '-' for a list on standard input")
@@ -228,12 +242,19 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         batch_size=given["batch_size"],
         scale_tiles=given["scale_tiles"],
     )
+    extra = _read_inputs(model, given["inputs"], given["layout"])
+    fed = [spec for spec in model.inputs if spec.name not in extra]
+    if sample_paths and not fed:
+        raise click.UsageError("--input feeds every input of the model; leave out SAMPLES")
+    rules = PixelRules(given["scale"], given["mean"], given["std"], given["channel_order"])
+    if fed and (channels := channel_count(fed[0])):
+        rules.check(channels)
     samples = read_samples(
         _paths(sample_paths),
         model.inputs,
         layout=given["layout"],
-        rules=PixelRules(given["scale"], given["mean"], given["std"], given["channel_order"]),
-        extra=_read_inputs(model, given["inputs"], given["layout"]),
+        rules=rules,
+        extra=extra,
         say=lambda note: click.echo(note, err=True),
     )
     error: MicamError | None = None
@@ -243,6 +264,9 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     except MicamError as raised:
         error = raised
     report(summary, options)
+    count = len(summary.written) + len(summary.failed)
+    if labels and error is None and len(labels) != count:
+        click.echo(f"micam-fast: note: {len(labels)} labels for {count} samples", err=True)
     if error is not None:
         _Failure(str(error)).show()
     elif not summary.written and not summary.failed:
@@ -274,7 +298,7 @@ def show_layers(model_path: Path) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
-@main.command("demo")
+@main.command("demo", short_help="Plot ten real digits with the CNN in the package.")
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path),
@@ -308,18 +332,19 @@ def _load(path: Path, given: dict[str, Any]) -> Model:
 
     include, exclude = given["include"], given["exclude"]
     start, stop = given["start"], given["stop"]
-    if sum(map(bool, (include, exclude, start or stop))) > 1:
+    ways = (include, exclude, stop if start is None else start)
+    if sum(way is not None for way in ways) > 1:
         raise click.UsageError("choose one of --layers, --exclude-layers and --from/--to")
 
     def choose(layers: Sequence[Layer]) -> frozenset[str]:
-        if exclude:
+        if exclude is not None:
             everything = frozenset(layer.name for layer in layers)
             return everything - match_layers(layers, exclude)
         return layers_between(layers, start, stop)
 
     return load_model(
         path,
-        layers=include or choose,
+        layers=choose if include is None else include,
         threads=given["threads"],
         memory=given["memory"],
         engine=given["engine"],
@@ -338,9 +363,11 @@ def _read_labels(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _Failure(f"cannot read labels {path}: {error}") from None
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise _Failure(f"cannot read labels {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _Failure(f"cannot read labels {path}: it is no UTF-8 text") from None
 
 
 def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, Any]:
@@ -364,4 +391,4 @@ def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, A
 def _shape(shape: Sequence[int | None] | None) -> str:
     if shape is None:
         return "?"
-    return "(" + ", ".join("None" if size is None else str(size) for size in shape) + ")"
+    return str(tuple(shape))

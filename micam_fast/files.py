@@ -32,19 +32,33 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> Path:
-    """Create a folder, and make sure that files can be written there.
+def check_folder(path: Path) -> None:
+    """Make sure that a folder is there or can be made, and that files can be written in it.
 
     Raises
     ------
     OutputError
-        If it cannot be created or written to.
+        If not. Nothing is created.
+    """
+    nearest = path.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write to folder {path}: {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write to folder {path}: no permission to write in {nearest}")
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and those around it, where they are not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".micam-fast.{os.getpid()}.part"
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise OutputError(f"cannot write to folder {path}: {error.strerror or error}") from None
     return path

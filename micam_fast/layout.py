@@ -38,7 +38,9 @@ def find_engine(path: str | Path | None = None) -> Path:
         If there is none.
     """
     if path is not None:
-        found = shutil.which(str(path))
+        # With a folder in front, which() takes a path as it is; "./dot" has lost its own by now.
+        place = Path(path)
+        found = shutil.which(place.absolute()) or shutil.which(str(path))
         if found is None:
             raise LayoutEngineError(f"no Graphviz program at {path}; {_INSTALL}")
         return Path(found)
@@ -95,9 +97,15 @@ def lay_out(
         if answer.returncode:
             said = answer.stderr.decode(errors="replace").strip().splitlines()
             raise LayoutEngineError(
-                f"{engine} failed with exit code {answer.returncode}: {said[-1] if said else ''}"
+                f"{engine} failed with exit code {answer.returncode}"
+                + (f": {said[-1]}" if said else " and said nothing")
             )
-        return _read(json.loads(answer.stdout), nodes)
+        try:
+            return _read(json.loads(answer.stdout), nodes)
+        except (ValueError, KeyError, IndexError):
+            raise LayoutEngineError(
+                f"{engine} wrote no layout that can be read; it must be a Graphviz program like dot"
+            ) from None
     raise LayoutEngineError(
         f"{engine} took longer than {timeout:g} s to lay out {len(nodes)} nodes and {len(edges)} "
         "edges; choose fewer layers with --from and --to"

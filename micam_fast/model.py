@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from micam_fast.errors import SampleError
+from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import Layer, ModelInput, match_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
@@ -279,7 +279,10 @@ def explain(
 def _choose(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
     if choice is None:
         return frozenset(layer.name for layer in layers)
-    return frozenset(choice(layers)) if callable(choice) else match_layers(layers, choice)
+    chosen = frozenset(choice(layers)) if callable(choice) else match_layers(layers, choice)
+    if not chosen:
+        raise LayerSelectionError("no layer is left to map")
+    return chosen
 
 
 def _shapes(

@@ -29,11 +29,15 @@ def progress() -> Iterator[Done]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("plotting", total=None)
+        count = 0
 
         def done(index: int, name: str, result: Any) -> None:
-            bar.update(task, advance=1, description=f"{index + 1} samples", refresh=True)
+            nonlocal count
+            count += 1
+            bar.update(task, advance=1, description=_count(count, "sample"), refresh=True)
             if not isinstance(result, list):
-                bar.console.print(_failure_line(index, name, result), markup=False, highlight=False)
+                line = _failure_line(index, name, result)
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield done
 
@@ -46,7 +50,7 @@ def _print_done(index: int, name: str, result: Any) -> None:
 
 
 def _failure_line(index: int, name: str, error: MicamError) -> str:
-    return f"micam-fast: sample {index} ({name}) skipped: {' '.join(str(error).split())}"
+    return " ".join(f"micam-fast: error: sample {index} ({name}) skipped: {error}".split())
 
 
 def report(summary: Summary, options: PlotOptions) -> None:
@@ -54,11 +58,15 @@ def report(summary: Summary, options: PlotOptions) -> None:
     if not summary.written:
         return
     files = sum(len(paths) for paths in summary.written.values())
-    failed = f", {len(summary.failed)} skipped" if summary.failed else ""
+    failed = f"; {_count(len(summary.failed), 'sample')} skipped" if summary.failed else ""
     click.echo(
-        f"wrote {files} files ({', '.join(options.formats)}) for {len(summary.written)} samples"
-        f"{failed} to {options.folder}"
+        f"wrote {_count(files, 'file')} ({', '.join(options.formats)}) for "
+        f"{_count(len(summary.written), 'sample')} to {options.folder}{failed}"
     )
     total = sum(summary.seconds.values())
     stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.seconds.items())
     click.echo(f"{stages}; {total:.2f} s in all")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,4 +224,7 @@ def _gather(arrays: dict[str, NDArray[Any]]) -> Activations:
 def _first_line(error: Exception) -> str:
     """ONNX Runtime's message, without its code and its paths of source files."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text
+    if text.startswith("[ONNXRuntimeError]"):
+        text = text.split(" : ", 3)[-1]
+    # C++ source places and signatures stand before the message proper.
+    return re.sub(r"^\S+\.(?:cc|h):\d+ .*?\) (?=\S)", "", text)

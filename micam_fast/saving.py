@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from micam_fast.composition import (
     move,
     node_specs,
 )
+from micam_fast.diagrams import DiagramLayout
 from micam_fast.dot import diagram_source
 from micam_fast.drawing import Drawing, Mark
 from micam_fast.encoders import encode_picture, write_pdf, write_png, write_svg
@@ -43,7 +44,7 @@ def save(
     return path
 
 
-def check_png_size(explanation: Explanation, rankdir: str, scale: float) -> None:
+def check_png_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> None:
     """Refuse a picture that hardly any viewer would open.
 
     Raises
@@ -51,8 +52,7 @@ def check_png_size(explanation: Explanation, rankdir: str, scale: float) -> None
     OutputError
         If the picture would have more than `LARGEST_PNG` pixels; the message says what to do.
     """
-    layout = explanation.scene.layout(frozenset(explanation.maps), rankdir)
-    width, height = diagram_size(layout, header_lines(explanation), scale)
+    width, height = diagram_size(layout, header, scale)
     if width * height > LARGEST_PNG:
         fitting = math.floor(scale * math.sqrt(LARGEST_PNG / (width * height)) * 20) / 20
         raise OutputError(
@@ -132,7 +132,8 @@ def _drawing(
 
 
 def _save_png(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
-    check_png_size(explanation, rankdir, scale)
+    layout = explanation.scene.layout(frozenset(explanation.maps), rankdir)
+    check_png_size(layout, header_lines(explanation), scale)
     drawing = _drawing(explanation, look, rankdir, scale, native=False)
     with atomic_file(path) as file:
         write_png(drawing, file)

@@ -308,7 +308,7 @@ class TestSummary:
     def test_times_of_the_stages(self, tmp_path: Path, model: Model) -> None:
         options = PlotOptions(tmp_path, ("svg", "npz"))
         summary = plot_samples(model, as_samples(random_samples(2)), options)
-        assert list(summary.seconds) == ["read and explain", "write svg", "write npz"]
+        assert list(summary.seconds) == ["lay out", "read and explain", "write svg", "write npz"]
         assert all(0 < seconds < 60 for seconds in summary.seconds.values())
 
     def test_a_summary_goes_on(self, tmp_path: Path, model: Model) -> None:
@@ -319,7 +319,12 @@ class TestSummary:
             model, as_samples(random_samples(1)), PlotOptions(tmp_path, ("npz",)), summary=summary
         )
         assert found is summary
-        assert list(summary.seconds) == ["load the model", "read and explain", "write npz"]
+        assert list(summary.seconds) == [
+            "load the model",
+            "lay out",
+            "read and explain",
+            "write npz",
+        ]
 
     def test_stages_add_up_even_when_they_fail(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = iter([0.0, 2.0, 10.0, 13.0])

@@ -304,7 +304,7 @@ class TestSamples:
             (["--mean", "1,x"], "'1,x' is no list of numbers like"),
             (["--std", ""], "'' is no list of numbers like"),
             (["--std", "1,0,1"], "--std must not be 0"),
-            (["--scale", "big"], "'big' is not a valid float"),
+            (["--scale", "big"], "'big' is no list of numbers"),
             (["--channel-order", "grb"], "'grb' is not one of 'rgb', 'bgr'"),
             (["--layout", "hwc"], "'hwc' is not one of 'auto', 'nchw', 'nhwc'"),
         ],

@@ -38,7 +38,7 @@ class TestProcess:
             pattern = rf"sample {index} \(batch\.npy\[{index}\]\): ({stem})\.png, \1\.npz"
             assert re.fullmatch(pattern, line)
         assert lines[3] == f"wrote 6 files (png, npz) for 3 samples to {tmp_path}"
-        stages = ("load the model", "read and explain", "write png", "write npz")
+        stages = ("load the model", "lay out", "read and explain", "write png", "write npz")
         times = ", ".join(rf"{stage} \d+\.\d\d s" for stage in stages)
         assert re.fullmatch(rf"{times}; \d+\.\d\d s in all", lines[4])
         assert len(names(tmp_path)) == 6
@@ -112,7 +112,14 @@ class TestProcess:
         assert all(re.fullmatch(pattern, name) for name in found)
         last = done.stdout.splitlines()[-2:]
         assert last[0] == "wrote 30 files (png, svg, npz) for 10 samples to micam-demo"
-        stages = ("load the model", "read and explain", "write png", "write svg", "write npz")
+        stages = (
+            "load the model",
+            "lay out",
+            "read and explain",
+            "write png",
+            "write svg",
+            "write npz",
+        )
         assert re.fullmatch(
             ", ".join(rf"{stage} \d+\.\d\d s" for stage in stages) + r"; \d+\.\d\d s in all",
             last[1],

@@ -157,9 +157,9 @@ def test_where_curves_take_too_long_lines_are_drawn(tmp_path: Path) -> None:
     engine = script(
         tmp_path,
         'source=$(cat)\ncase "$source" in *splines=line*) ;; *) exec sleep 30 ;; esac\n'
-        f"printf '%s' \"$source\" | {find_engine()} \"$@\"",
+        f'printf \'%s\' "$source" | {find_engine()} "$@"',
     )
-    check(lay_out(NODES, EDGES, engine=engine, timeout=2), NODES, EDGES)
+    check(lay_out(NODES, EDGES, engine=engine, timeout=1), NODES, EDGES)
 
 
 # --- What comes back ------------------------------------------------------------------------

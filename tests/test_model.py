@@ -419,7 +419,8 @@ def test_subgraphs_and_sequences() -> None:
         node("SequenceAt", ["parts", "first"], ["part"], name="at"),
         node("ReduceMax", ["x"], ["top"], name="max", keepdims=0),
         node("Greater", ["top", "limit"], ["flag"], name="greater"),
-        node("If", ["flag"], ["chosen"], name="if", then_branch=branches[0], else_branch=branches[1]),
+        node("If", ["flag"], ["chosen"], name="if", then_branch=branches[0],
+             else_branch=branches[1]),
         node("Add", ["chosen", "part"], ["out"], name="add"),
     ]  # fmt: skip
     constants = {"first": np.array(0), "limit": np.array(100, np.float32)}

@@ -68,7 +68,7 @@ class TestTerminal:
         words = ("plot", "net.onnx", "one.npy", "wrong.npy", "batch.npy", "--format", "npz")
         code, shown = on_terminal((*words, "--output-dir", tmp_path), cli_files)
         assert code == 1
-        counts = [int(count) for count in re.findall(r"(\d+) samples ", without_escapes(shown))]
+        counts = [int(count) for count in re.findall(r"(\d+) samples ━", without_escapes(shown))]
         assert counts == sorted(counts)
 
     def test_a_bad_sample_is_one_line_on_a_narrow_terminal(

@@ -1,0 +1,27 @@
+"""Samples: arrays and pictures from files, brought to the shape that the model's input has."""
+
+from micam_fast.samples.arrays import (
+    ARRAY_LAYOUTS,
+    ArrayLayout,
+    channel_count,
+    fit_array,
+    load_array,
+    own_layout,
+)
+from micam_fast.samples.pictures import CHANNEL_ORDERS, PixelRules, read_picture
+from micam_fast.samples.reading import Sample, expand_paths, read_samples
+
+__all__ = [
+    "ARRAY_LAYOUTS",
+    "CHANNEL_ORDERS",
+    "ArrayLayout",
+    "PixelRules",
+    "Sample",
+    "channel_count",
+    "expand_paths",
+    "fit_array",
+    "load_array",
+    "own_layout",
+    "read_picture",
+    "read_samples",
+]

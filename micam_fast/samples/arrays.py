@@ -1,0 +1,166 @@
+"""Array files, and arrays of other layouts than the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.errors import SampleError
+from micam_fast.layers import ModelInput, Shape
+
+ArrayLayout = Literal["auto", "nchw", "nhwc"]
+ARRAY_LAYOUTS: tuple[ArrayLayout, ...] = ("auto", "nchw", "nhwc")
+ARRAY_SUFFIXES = (".npy", ".npz")
+
+
+def fit_array(
+    array: NDArray[Any], spec: ModelInput, layout: ArrayLayout = "auto"
+) -> tuple[NDArray[Any], str]:
+    """Bring an array to the layout of a model's input.
+
+    Parameters
+    ----------
+    array
+        One sample, or a batch with a leading axis. A missing channel axis is added where the model
+        has one channel.
+    spec
+        The input.
+    layout
+        Where the array's channels are; ``"auto"`` takes the model's own layout if the shape fits
+        it, else the other one.
+
+    Returns
+    -------
+    samples
+        ``(n, ...)`` in the model's layout, a view of `array`.
+    note
+        What was decided, in words.
+
+    Raises
+    ------
+    SampleError
+        If no reading of the shape fits.
+    """
+    expected = sample_shape(spec)
+    if array.dtype.kind not in "biuf":
+        raise SampleError(f"an array of {array.dtype} is no sample; numbers are expected")
+    for note, convert in _readings(spec, layout):
+        for candidate in (array[np.newaxis], array):
+            converted = convert(candidate)
+            if converted is not None and _fits(converted.shape[1:], expected):
+                return converted, note
+    assumed = "layout assumed: nchw or nhwc, with or without a leading batch axis"
+    if layout != "auto":
+        assumed = f"layout assumed: {layout}"
+        if layout != own_layout(spec):
+            expected = (
+                (*expected[1:], expected[0]) if layout == "nhwc" else (expected[-1], *expected[:-1])
+            )
+    raise SampleError(
+        f"shape {array.shape} does not fit input {spec.name!r} of shape {show_shape(expected)} "
+        f"({assumed})"
+    )
+
+
+def sample_shape(spec: ModelInput) -> Shape:
+    """Shape of one sample, ``None`` for sizes that the model leaves open."""
+    return tuple(size for axis, size in enumerate(spec.shape) if axis != spec.axes.batch)
+
+
+def channel_axis(spec: ModelInput) -> int | None:
+    """Axis of the channels in one sample; ``None`` for a flat one."""
+    channel, batch = spec.axes.channel, spec.axes.batch
+    if channel is None or len(spec.shape) < 3:
+        return None
+    return channel - 1 if batch < channel else channel
+
+
+def channel_count(spec: ModelInput) -> int | None:
+    """Number of channels that the model takes, where it is known."""
+    axis = channel_axis(spec)
+    return None if axis is None else sample_shape(spec)[axis]
+
+
+def own_layout(spec: ModelInput) -> ArrayLayout:
+    """Layout in which the model itself takes arrays."""
+    return "nhwc" if channel_axis(spec) == len(sample_shape(spec)) - 1 else "nchw"
+
+
+def load_array(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """The array of an ``.npy`` file, or all arrays of an ``.npz``; nothing is unpickled.
+
+    Raises
+    ------
+    SampleError
+        If the file cannot be read or holds Python objects.
+    """
+    packed = path.suffix.lower() == ".npz"
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+            if not magic.startswith(b"PK" if packed else b"\x93NUMPY"):
+                raise SampleError(
+                    f"{path} is no readable array file (not in NumPy's format; pickles are never "
+                    "unpickled)"
+                )
+            if packed:
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    return {name: archive[name] for name in archive.files}
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
+    except SampleError:
+        raise
+    except Exception as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise SampleError(
+                f"{path} holds Python objects, which are never unpickled; save numbers"
+            ) from None
+        raise SampleError(
+            f"{path} is no readable array file (broken or truncated: {error})"
+        ) from None
+    return array
+
+
+_Convert = Callable[[NDArray[Any]], NDArray[Any] | None]
+
+
+def _readings(spec: ModelInput, layout: ArrayLayout) -> Iterator[tuple[str, _Convert]]:
+    """Ways to read an array ``(n, ...)``, each with its note, the likeliest first."""
+    expected = sample_shape(spec)
+    channel = channel_axis(spec)
+    rank = len(expected)
+    if channel is None or channel not in (0, rank - 1):
+        yield "", lambda array: array if array.ndim == rank + 1 else None
+        return
+    own = own_layout(spec)
+    other = "nhwc" if own == "nchw" else "nchw"
+    source, target = (rank, 1) if channel == 0 else (1, rank)
+    if layout in ("auto", own):
+        yield f"taken as {own}", lambda array: array if array.ndim == rank + 1 else None
+    if layout in ("auto", other):
+        yield (
+            f"taken as {other}, moved to the model's {own}",
+            lambda array: np.moveaxis(array, source, target) if array.ndim == rank + 1 else None,
+        )
+    if expected[channel] == 1:
+        yield (
+            "channel axis added",
+            lambda array: np.expand_dims(array, channel + 1) if array.ndim == rank else None,
+        )
+
+
+def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        size is None or size == found for found, size in zip(shape, expected, strict=True)
+    )
+
+
+def show_shape(shape: Shape) -> str:
+    """A shape for messages."""
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
