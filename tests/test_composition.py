@@ -34,7 +34,11 @@ LEFT_OUT = "left"
 
 def some_maps(names: Sequence[str] = NAMES) -> dict[str, LayerMap]:
     rng = np.random.default_rng(2)
-    return {name: layer_map(rng.standard_normal((4, 4))) for name in names}
+    return {
+        layer.name: layer_map(rng.standard_normal((4, 4)), input_shapes=layer.input_shapes)
+        for layer in LAYERS
+        if layer.name in names
+    }
 
 
 def placed(names: Sequence[str] = NAMES, rankdir: str = "TB") -> DiagramLayout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import xml.etree.ElementTree as ET
@@ -214,8 +215,7 @@ def test_two_models_of_one_name_in_different_places_stay_apart() -> None:
 
 @pytest.mark.parametrize("make", ["layout", "diagram"])
 def test_unknown_rankdir(make: str) -> None:
+    diagram = functools.partial(diagram_source, labels={}, pictures={}, header=[])
+    source = layout_source if make == "layout" else diagram
     with pytest.raises(ValueError, match=r"unknown rankdir: 'XY' \(must be one of TB, LR\)"):
-        if make == "layout":
-            layout_source(NODES, EDGES, rankdir="XY")
-        else:
-            diagram_source(NODES, EDGES, labels={}, pictures={}, header=[], rankdir="XY")
+        source(NODES, EDGES, rankdir="XY")

@@ -104,8 +104,16 @@ def test_area_is_proportional_to_blue(blue: int) -> None:
 
 @pytest.mark.parametrize(
     ("centre", "share"),
-    [((0.0, 6.0), 0.5), ((12.0, 6.0), 0.5), ((6.0, 0.0), 0.5), ((6.0, 12.0), 0.5)]
-    + [((0.0, 0.0), 0.25), ((12.0, 12.0), 0.25), ((-3.0, 6.0), 0.0), ((6.0, 99.0), 0.0)],
+    [
+        ((0.0, 6.0), 0.5),
+        ((12.0, 6.0), 0.5),
+        ((6.0, 0.0), 0.5),
+        ((6.0, 12.0), 0.5),
+        ((0.0, 0.0), 0.25),
+        ((12.0, 12.0), 0.25),
+        ((-3.0, 6.0), 0.0),
+        ((6.0, 99.0), 0.0),
+    ],
 )
 def test_squares_are_cut_at_the_edge(centre: tuple[float, float], share: float) -> None:
     canvas = paint([OPAQUE_RED], [centre], 16.0)

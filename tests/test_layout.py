@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micam_fast import layout
 from micam_fast.diagrams import Box, DiagramLayout
 from micam_fast.dot import NodeSpec
 from micam_fast.errors import LayoutEngineError
@@ -74,6 +73,13 @@ def test_a_given_path_is_used(tmp_path: Path) -> None:
     assert find_engine(str(engine)) == engine
 
 
+def test_a_path_from_here_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = script(tmp_path, "exit 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert find_engine(Path("./engine")).resolve() == engine.resolve()
+
+
 def test_a_given_name_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = script(tmp_path, "exit 0")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -98,7 +104,9 @@ def test_graphviz_pure_beside_the_interpreter_comes_first(
     for folder, name in ((beside, "graphviz-pure"), (elsewhere, "dot")):
         folder.mkdir()
         script(folder, "exit 0").rename(folder / name)
-    monkeypatch.setattr(layout.sysconfig, "get_path", {"scripts": str(beside)}.__getitem__)
+    monkeypatch.setattr(
+        "micam_fast.layout.sysconfig.get_path", {"scripts": str(beside)}.__getitem__
+    )
     monkeypatch.setenv("PATH", str(elsewhere))
     assert find_engine() == beside / "graphviz-pure"
     (beside / "graphviz-pure").unlink()
@@ -106,7 +114,9 @@ def test_graphviz_pure_beside_the_interpreter_comes_first(
 
 
 def test_no_engine_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout.sysconfig, "get_path", {"scripts": str(tmp_path)}.__getitem__)
+    monkeypatch.setattr(
+        "micam_fast.layout.sysconfig.get_path", {"scripts": str(tmp_path)}.__getitem__
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LayoutEngineError, match=f"^no Graphviz to lay the diagram out; {INSTALL}"):
         find_engine()
@@ -123,7 +133,8 @@ def test_an_engine_that_fails_is_quoted(tmp_path: Path) -> None:
 
 def test_an_engine_that_fails_in_silence(tmp_path: Path) -> None:
     engine = script(tmp_path, "exit 1")
-    with pytest.raises(LayoutEngineError, match=rf"^{engine} failed with exit code 1"):
+    said = rf"^{engine} failed with exit code 1 and said nothing$"
+    with pytest.raises(LayoutEngineError, match=said):
         lay_out(NODES, EDGES, engine=engine)
 
 
@@ -138,7 +149,7 @@ def test_a_file_that_is_no_program(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", ["", "hello", "[]", "{}", '{"bb": "0,0,10,10"}'])
 def test_a_program_that_is_no_graphviz(answer: str, tmp_path: Path) -> None:
     engine = script(tmp_path, f"cat > /dev/null; echo '{answer}'")
-    with pytest.raises(LayoutEngineError, match=rf"{engine} "):
+    with pytest.raises(LayoutEngineError, match=rf"^{engine} wrote no layout that can be"):
         lay_out(NODES, EDGES, engine=engine)
 
 

@@ -244,7 +244,7 @@ def test_a_shrunk_flat_tile_keeps_the_strongest(cell: tuple[int, int]) -> None:
 @pytest.mark.parametrize("look", ["isometric", "flat"])
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_a_map_that_is_not_finite_is_hatched(look: Look, scale: float) -> None:
-    bad = layer_map([[np.nan, 1], [0, 1]], bad_values=1)
+    bad = layer_map([[float("nan"), 1.0], [0.0, 1.0]], bad_values=1)
     picture = draw_tile(bad, 0, (2, 2), look, scale=scale)
     assert (picture.width, picture.height) == (
         round(PICTURE_WIDTH * scale),
