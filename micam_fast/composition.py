@@ -24,14 +24,14 @@ _TITLE_SIZE, _HEADER_SIZE = 22.0, 15.0
 _ARROW_HALF_WIDTH = 5.0
 _LEGEND_BAR = (150, 13)
 _LEGEND_LINE = 21.0
-_LEGEND_GAP = 10.0
+_LEGEND_GAP = 18.0
 _LEGEND = (
     ("R", "positive strength: value / largest value of the layer"),
     ("G", "negative strength: value / smallest value of the layer"),
     ("B", "place in the layer's own range, from its minimum to its maximum"),
     ("A", "strength across all layers: opacity (square root)"),
 )
-_LEGEND_BOTH = "all four: a layer from -1 over 0 to 1"
+_LEGEND_BOTH = "R, G and B together: a layer from -1 over 0 to 1"
 
 
 def node_specs(layers: Iterable[Layer], mapped: Iterable[str]) -> list[NodeSpec]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,14 +90,14 @@ def diagram_source(
     digraph.attr("graph", fontname="Helvetica", labelloc="t", labeljust="l")
     digraph.attr("graph", label=f"<{_lines(header)}>")
     if folder:
-        digraph.attr("graph", imagepath=f"{folder}:.")
+        digraph.attr("graph", imagepath=f"{folder}{os.pathsep}.")
     digraph.attr("node", shape="plain", fontname="Helvetica", fontsize="10")
     ids = {node.name: f"n{index}" for index, node in enumerate(nodes)}
     attributes = {}
     for node in nodes:
         picture = pictures.get(node.name)
         shown = f'<TD><IMG SRC="{html.escape(picture)}"/></TD>' if picture else ""
-        text = f'<TD ALIGN="LEFT" BALIGN="LEFT">{_lines(labels[node.name])}</TD>'
+        text = f'<TD ALIGN="LEFT" VALIGN="TOP">{_lines(labels[node.name])}</TD>'
         table = '<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" COLOR="#c8c8c8">'
         attributes[node.name] = {"label": f"<{table}<TR>{shown}{text}</TR></TABLE>>"}
     titles = {path: f"<{_escape(path[-1])}>" for path in cluster_paths(nodes)}
@@ -149,10 +150,10 @@ def _add_nodes(
 
 
 def _lines(lines: Sequence[str]) -> str:
-    return "<BR/>".join(_escape(line) for line in lines) or " "
+    return "".join(f'{_escape(line)}<BR ALIGN="LEFT"/>' for line in lines) or " "
 
 
 def _escape(text: str) -> str:
     """HTML-like label text; control characters have no place in it."""
     shown = "".join(c if c.isprintable() else " " for c in text)
-    return html.escape(shown) or " "
+    return html.escape(shown).replace("\\", "\\\\") or " "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -64,7 +64,9 @@ def predict(output: NDArray[Any], last_op: str) -> Prediction | None:
         scores = np.exp(scores - scores.max())
         scores /= scores.sum()
     index = int(scores.argmax())
-    return Prediction(index, float(scores[index]), scores.astype(np.float32))
+    probabilities = scores.astype(np.float32)
+    probabilities.flags.writeable = False
+    return Prediction(index, float(scores[index]), probabilities)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +160,12 @@ class Explanation:
         """The diagram for notebooks, from above, and a line of text."""
         from micam_fast.saving import svg_text
 
-        bundle = {"text/plain": repr(self), "image/svg+xml": svg_text(self, "flat")}
-        wanted = set(bundle if include is None else include) - set(exclude or ())
-        return {kind: data for kind, data in bundle.items() if kind in wanted}
+        makers: dict[str, Callable[[], str]] = {
+            "text/plain": lambda: repr(self),
+            "image/svg+xml": lambda: svg_text(self, "flat"),
+        }
+        wanted = set(makers if include is None else include) - set(exclude or ())
+        return {kind: make() for kind, make in makers.items() if kind in wanted}
 
     def __repr__(self) -> str:
         """Model, sample, number of maps, prediction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 from micam_fast.encoders.fonts import text_width
@@ -52,22 +53,24 @@ def fit_line(text: str, size: float, width: float) -> str:
     """The text if it fits, else with its middle left out: both ends of a name tell it apart."""
     if text_width(text, size) <= width:
         return text
-    kept = len(text) - 1
-    while kept > 2:
+
+    def cut(kept: int) -> str:
         tail = kept // 2
-        shown = f"{text[: kept - tail]}{ELLIPSIS}{text[len(text) - tail :]}"
-        if text_width(shown, size) <= width:
-            return shown
-        kept -= 1
-    return ELLIPSIS
+        return f"{text[: kept - tail]}{ELLIPSIS}{text[len(text) - tail :]}"
+
+    most = bisect.bisect_right(
+        range(len(text)), width, key=lambda kept: text_width(cut(kept), size)
+    )
+    return cut(most - 1) if most > 3 else ELLIPSIS
 
 
 def wrap_name(text: str, size: float, width: float) -> list[str]:
     """A name on at most two lines, broken behind a separator where there is one."""
     if text_width(text, size) <= width:
         return [text]
-    most = max((n for n in range(1, len(text)) if text_width(text[:n], size) <= width), default=1)
-    breaks = [n for n in range(most // 2, most + 1) if text[n - 1 : n] in "/_.:- "]
+    fitting = bisect.bisect_right(range(len(text)), width, key=lambda n: text_width(text[:n], size))
+    most = max(1, fitting - 1)
+    breaks = [n for n in range(max(1, most // 2), most + 1) if text[n - 1 : n] in "/_.:- "]
     cut = max(breaks, default=most)
     return [text[:cut], fit_line(text[cut:], size, width)]
 

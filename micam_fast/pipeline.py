@@ -307,7 +307,9 @@ def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _sample_output(output: NDArray[Any], sample: int, count: int) -> NDArray[Any]:
     batched = output.ndim > 0 and output.shape[0] == count
-    return output[sample] if batched else output
+    found = output[sample] if batched else output.view()
+    found.flags.writeable = False
+    return found
 
 
 def _fits(shape: Shape, pattern: Shape) -> bool:

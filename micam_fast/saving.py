@@ -24,7 +24,7 @@ from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
 from micam_fast.files import atomic_file, file_stem, make_folder
 from micam_fast.labels import label_lines
-from micam_fast.tiles import Look, draw_tile
+from micam_fast.tiles import LOOKS, Look, draw_tile
 
 LARGEST_PNG = 170e6
 """Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
@@ -40,6 +40,10 @@ def save(
     if writer is None:
         known = ", ".join(f".{name}" for name in _WRITERS)
         raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
+    if look not in LOOKS:
+        raise ValueError(f"unknown look: {look!r} (must be one of {', '.join(LOOKS)})")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale_tiles must be a positive number, not {scale}")
     writer(explanation, path, look, rankdir, scale)
     return path
 
@@ -167,7 +171,7 @@ def _save_npz(explanation: Explanation, path: Path, look: Look, rankdir: str, sc
 
 def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
     """Write the tiles into a folder beside the file, then the text that shows them."""
-    folder = make_folder(path.with_name(f"{path.stem}_dot"))
+    folder = make_folder(path.with_name(f"{file_stem(path.stem)}_dot"))
     names = _tile_names(explanation)
     layers = explanation.scene.layers
     for index, layer in enumerate(layers):

@@ -28,6 +28,8 @@ PICTURE_WIDTH = 425
 _FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
 _LONGEST_SIDE = 150
 _FLAT_BOX = (390, 185)
+# A strip of one row would be too thin to see.
+_STRIP_HEIGHT = 24
 _HATCH_SPACING = 9
 
 
@@ -129,11 +131,13 @@ def _flat_picture(found: LayerMap, scale: float, native: bool) -> Picture:
     if zoom >= 1:
         zoom = math.floor(zoom)
     elif not native:
-        rows, columns = max(1, int(height * zoom)), max(1, int(width * zoom))
+        rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
         cells = np.empty((rows, columns), np.int64)
         choose_strongest(found.cam, cells)
         pixels = found.rgba.reshape(-1, 4)[cells]
     shown_width, shown_height = max(1.0, width * zoom), max(1.0, height * zoom)
+    if height == 1:
+        shown_height = max(shown_height, _STRIP_HEIGHT * scale)
     return Picture(
         round((PICTURE_WIDTH * scale - shown_width) / 2),
         round((TILE_HEIGHT * scale - shown_height) / 2),

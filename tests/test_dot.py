@@ -53,19 +53,19 @@ digraph layout {
 """
 
 _OPEN = '<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" COLOR="#c8c8c8"><TR>'
-_CELL = '<TD ALIGN="LEFT" BALIGN="LEFT">'
+_CELL = '<TD ALIGN="LEFT" VALIGN="TOP">'
 _CLOSE = "</TD></TR></TABLE>>"
 DIAGRAM = f"""\
 digraph micam {{
 	graph [nodesep=0.3 rankdir=LR ranksep=0.45 splines=spline]
 	graph [fontname=Helvetica labeljust=l labelloc=t]
-	graph [label=<net<BR/>sample: x>]
+	graph [label=<net<BR ALIGN="LEFT"/>sample: x<BR ALIGN="LEFT"/>>]
 	graph [imagepath="/tmp/x:."]
 	node [fontname=Helvetica fontsize=10 shape=plain]
-	n0 [label={_OPEN}<TD><IMG SRC="d_dot/000.png"/></TD>{_CELL}image<BR/>min: 0{_CLOSE}]
+	n0 [label={_OPEN}<TD><IMG SRC="d_dot/000.png"/></TD>{_CELL}image<BR ALIGN="LEFT"/>min: 0<BR ALIGN="LEFT"/>{_CLOSE}]
 	subgraph cluster_0 {{
 		graph [label=<outer> labeljust=l margin=14]
-		n1 [label={_OPEN}{_CELL}a{_CLOSE}]
+		n1 [label={_OPEN}{_CELL}a<BR ALIGN="LEFT"/>{_CLOSE}]
 	}}
 	n0 -> n1
 }}
@@ -166,9 +166,9 @@ def test_diagram_source_to_the_letter() -> None:
 def test_texts_are_escaped_to_the_letter() -> None:
     source = diagram(['<b>"&"</b>\n\x00\ud800'])
     text = "&lt;b&gt;&quot;&amp;&quot;&lt;/b&gt;   "
-    assert f"graph [label=<{text}>]" in source
+    assert f'graph [label=<{text}<BR ALIGN="LEFT"/>>]' in source
     assert f"graph [label=<{text}> labeljust=l margin=14]" in source
-    assert f"{_CELL}{text}<BR/>O: ?</TD>" in source
+    assert f'{_CELL}{text}<BR ALIGN="LEFT"/>O: ?<BR ALIGN="LEFT"/></TD>' in source
 
 
 def test_picture_names_are_escaped() -> None:

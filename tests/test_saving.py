@@ -250,7 +250,7 @@ def test_dot_of_a_left_out_layer_has_no_picture(
     found = dataclasses.replace(demo_explanation, maps=fewer)
     text = found.save(tmp_path / "x.dot").read_text()
     assert text.count("<IMG") == len(list((tmp_path / "x_dot").iterdir())) == len(NAMES) - 1
-    assert ">relu_1<BR/>Relu<BR/>" in text
+    assert '>relu_1<BR ALIGN="LEFT"/>Relu<BR ALIGN="LEFT"/>' in text
 
 
 def test_dot_runs_in_the_direction_asked_for(demo_explanation: Explanation, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import io
 from PIL import ImageFont
 
 FAMILY = "Aileron"
+_EM = 1000.0
 
 
 @functools.cache
@@ -26,7 +27,7 @@ def font(size: float) -> ImageFont.FreeTypeFont:
 
 def text_width(text: str, size: float) -> float:
     """Width of a line in pixels."""
-    return float(font(size).getlength(drawable(text)))
+    return float(font(_EM).getlength(drawable(text))) * size / _EM
 
 
 def drawable(text: str) -> str:

@@ -7,6 +7,7 @@ because no encoder at hand takes an image row by row.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -82,17 +83,28 @@ def _extent(mark: Mark) -> tuple[float, float]:
 
 def _draw(mark: Mark, band: Image.Image, top: int) -> None:
     if isinstance(mark, Text):
-        ImageDraw.Draw(band).text(
-            (mark.x, mark.y - top),
-            drawable(mark.text),
-            fill=mark.colour,
-            font=font(mark.size),
-            anchor="ls",
-        )
+        _draw_text(mark, band, top)
     elif isinstance(mark, Picture):
         _draw_picture(mark, band, top)
     else:
         _draw_path(mark, band, top)
+
+
+def _draw_text(mark: Text, band: Image.Image, top: int) -> None:
+    """Draw oversampled: small sizes keep their spacing, which hinting would spoil."""
+    shown, face = drawable(mark.text), font(mark.size * _OVERSAMPLING)
+    x, y = mark.x * _OVERSAMPLING, (mark.y - top) * _OVERSAMPLING
+    box = face.getbbox(shown, anchor="ls")
+    left = max(0, math.floor((x + box[0]) / _OVERSAMPLING))
+    upper = math.floor((y + box[1]) / _OVERSAMPLING)
+    right = min(band.width, math.ceil((x + box[2]) / _OVERSAMPLING) + 1)
+    lower = math.ceil((y + box[3]) / _OVERSAMPLING) + 1
+    if right <= left or lower <= upper:
+        return
+    mask = Image.new("L", ((right - left) * _OVERSAMPLING, (lower - upper) * _OVERSAMPLING))
+    place = round(x) - left * _OVERSAMPLING, round(y) - upper * _OVERSAMPLING
+    ImageDraw.Draw(mask).text(place, shown, fill=255, font=face, anchor="ls")
+    band.paste(mark.colour, (left, upper, right, lower), mask.reduce(_OVERSAMPLING))
 
 
 def _draw_picture(mark: Picture, band: Image.Image, top: int) -> None:
@@ -116,6 +128,10 @@ def _draw_path(mark: Path, band: Image.Image, top: int) -> None:
     if mark.closed:
         points.append(points[0])
     margin = mark.width + 1
+    if not mark.filled:
+        points = _part_within(points, -margin, band.height + margin)
+    if not points:
+        return
     left = max(0, int(min(x for x, _ in points) - margin))
     upper = max(0, int(min(y for _, y in points) - margin))
     right = min(band.width, int(max(x for x, _ in points) + margin) + 2)
@@ -124,13 +140,30 @@ def _draw_path(mark: Path, band: Image.Image, top: int) -> None:
         return
     size = right - left, lower - upper
     mask = Image.new("L", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
-    scaled = [((x - left) * _OVERSAMPLING, (y - upper) * _OVERSAMPLING) for x, y in points]
+    scaled = [
+        (
+            math.floor((x - left) * _OVERSAMPLING + 0.5),
+            math.floor((y - upper) * _OVERSAMPLING + 0.5),
+        )
+        for x, y in points
+    ]
     pen = ImageDraw.Draw(mask)
     if mark.filled:
         pen.polygon(scaled, fill=255)
     else:
         pen.line(scaled, fill=255, width=round(mark.width * _OVERSAMPLING), joint="curve")
     band.paste(mark.colour, (left, upper, right, lower), mask.reduce(_OVERSAMPLING))
+
+
+def _part_within(points: list[Point], top: float, bottom: float) -> list[Point]:
+    """The points from the first to the last piece that touches these rows."""
+    touching = [
+        i
+        for i in range(len(points) - 1)
+        if min(points[i][1], points[i + 1][1]) < bottom
+        and max(points[i][1], points[i + 1][1]) > top
+    ]
+    return points[touching[0] : touching[-1] + 2] if touching else []
 
 
 def _flatten(points: tuple[Point, ...]) -> list[Point]:
