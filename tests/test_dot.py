@@ -53,6 +53,7 @@ digraph layout {
 """
 
 _OPEN = '<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" COLOR="#c8c8c8"><TR>'
+_BREAK = '<BR ALIGN="LEFT"/>'
 _CELL = '<TD ALIGN="LEFT" VALIGN="TOP">'
 _CLOSE = "</TD></TR></TABLE>>"
 DIAGRAM = f"""\
@@ -62,7 +63,7 @@ digraph micam {{
 	graph [label=<net<BR ALIGN="LEFT"/>sample: x<BR ALIGN="LEFT"/>>]
 	graph [imagepath="/tmp/x:."]
 	node [fontname=Helvetica fontsize=10 shape=plain]
-	n0 [label={_OPEN}<TD><IMG SRC="d_dot/000.png"/></TD>{_CELL}image<BR ALIGN="LEFT"/>min: 0<BR ALIGN="LEFT"/>{_CLOSE}]
+	n0 [label={_OPEN}<TD><IMG SRC="d_dot/000.png"/></TD>{_CELL}image{_BREAK}min: 0{_BREAK}{_CLOSE}]
 	subgraph cluster_0 {{
 		graph [label=<outer> labeljust=l margin=14]
 		n1 [label={_OPEN}{_CELL}a<BR ALIGN="LEFT"/>{_CLOSE}]
