@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -65,6 +66,8 @@ class Pipeline:
         self._slices: dict[int, list[Extractor]] = {}
         self._plans: dict[tuple[Any, ...], MapPlan] = {}
         self._single = False
+        # The memory of activations is used again: one batch at a time, whoever asks.
+        self._lock = threading.Lock()
         self._sizes: dict[tuple[Any, ...], dict[str, int]] = {}
         self._extractors({}, 0)
 
@@ -101,7 +104,8 @@ class Pipeline:
             else samples
         )
         try:
-            return self._run(padded)[: len(samples)]
+            with self._lock:
+                return self._run(padded)[: len(samples)]
         except _NotBatchableError:
             self._single = True
             return self.explain(samples, 1)

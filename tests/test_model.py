@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,15 @@ def test_the_same_bits_from_one_and_two_threads_and_from_two_runs(projection: An
             assert_same(one, two)
 
 
+def test_one_model_in_several_threads() -> None:
+    model = micam_fast.load_model(deep_net())
+    samples = random_array(4, 24, 8, 16, 16)
+    expected = [model.explain(sample) for sample in samples]
+    with ThreadPoolExecutor(6) as pool:
+        for one, other in zip(expected, pool.map(model.explain, samples), strict=True):
+            assert_same(one, other)
+
+
 def test_a_model_with_a_fixed_batch_is_filled_up() -> None:
     fixed = conv_net()
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
@@ -278,6 +288,18 @@ def test_opsets_from_8_to_the_newest() -> None:
         found = micam_fast.explain(model, SAMPLES[0])
         np.testing.assert_allclose(found.cams["conv"], expected.cams["conv"], rtol=1e-5, atol=1e-5)
         assert list(found.cams) == list(expected.cams)
+
+
+def test_open_sizes_of_inputs_are_filled_in_for_the_label() -> None:
+    nodes = [
+        conv_node("conv", "x", "w", pads=[1, 1, 1, 1]),
+        node("Relu", ["conv:0"], ["out"], name="relu"),
+    ]
+    shape = ["b", 1, "height", "width"]
+    model = make_model(nodes, {"x": shape}, ["out"], {"w": random_array(1, 4, 1, 3, 3)})
+    maps = micam_fast.explain(model, SAMPLES[0]).maps
+    assert maps["conv"].input_shapes == ((None, 1, 8, 6),)
+    assert maps["relu"].input_shapes == ((None, 4, 8, 6),)
 
 
 def test_several_inputs_and_outputs() -> None:

@@ -165,6 +165,20 @@ def test_places_where_weights_can_be(place: str) -> None:
     np.testing.assert_array_equal(graph.weights("conv")[0], expected)
 
 
+@pytest.mark.parametrize("linear", [True, False])
+def test_sparse_weights(linear: bool) -> None:
+    kernel = np.where(np.abs(W) > 1, W, 0)
+    places = np.flatnonzero(kernel) if linear else np.argwhere(kernel)
+    values = numpy_helper.from_array(kernel[kernel != 0], "w")
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(places), W.shape)
+    model = make_model([conv_node("conv", "x", "w")], X, ["conv:0"], {"w": W})
+    del model.graph.initializer[:]
+    model.graph.sparse_initializer.append(sparse)
+    graph = read(model)
+    np.testing.assert_array_equal(graph.weights("conv")[0], kernel)
+    assert graph.layer("conv").kernel_shape == W.shape
+
+
 def test_quantized_kernels_are_dequantized() -> None:
     scale, zero = np.array([0.5, 2, 4], np.float32), np.array([1, 0, -1], np.int8)
     kernel = np.random.default_rng(1).integers(-9, 9, W.shape).astype(np.int8)

@@ -64,10 +64,8 @@ class Graph:
         graph = model.proto.graph
         self.nodes: list[onnx.NodeProto] = list(graph.node)
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
-        constants = {
-            *self.initializers,
-            *(sparse.values.name for sparse in graph.sparse_initializer),
-        }
+        self._sparse = {sparse.values.name: sparse for sparse in graph.sparse_initializer}
+        constants = {*self.initializers, *self._sparse}
         self.inputs = [value for value in graph.input if value.name not in constants]
         self.outputs = [value.name for value in graph.output]
         self.kind: dict[str, Kind] = dict.fromkeys(constants, Kind.CONSTANT)
@@ -115,6 +113,8 @@ class Graph:
         """Shape of a value as far as it is known before a run; ``None`` if the rank is not."""
         if name in self.initializers:
             return tuple(self.initializers[name].dims)
+        if name in self._sparse:
+            return tuple(self._sparse[name].dims)
         if name in self._types:
             return _shape_of(self._types[name])
         return None
@@ -157,7 +157,7 @@ class Graph:
         """Tell whether a value is a constant that can be computed."""
         if not self.is_constant(name):
             return False
-        if name not in self.initializers:
+        if name in self.producer:
             try:
                 self.array(name)
             except ModelError:
@@ -174,6 +174,8 @@ class Graph:
         """
         if name in self.initializers:
             return self._tensor_array(self.initializers[name])
+        if name in self._sparse:
+            return self._dense_array(self._sparse[name])
         if name in self._arrays:
             return self._arrays[name]
         node = self.nodes[self.producer[name]]
@@ -208,6 +210,15 @@ class Graph:
             file.seek(offset)
             whole.raw_data = file.read(-1 if length is None else length)
         return numpy_helper.to_array(whole)
+
+    def _dense_array(self, sparse: onnx.SparseTensorProto) -> NDArray[Any]:
+        values, indices = (self._tensor_array(part) for part in (sparse.values, sparse.indices))
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        if indices.ndim == 1:
+            dense.reshape(-1)[indices] = values
+        else:
+            dense[tuple(indices.T)] = values
+        return dense
 
     def value_sizes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """Bytes of each value for inputs of these shapes, where shape inference can tell."""
