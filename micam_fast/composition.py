@@ -28,9 +28,10 @@ _LEGEND_GAP = 18.0
 _LEGEND = (
     ("R", "positive strength: value / largest value of the layer"),
     ("G", "negative strength: value / smallest value of the layer"),
-    ("B", "place in the layer's own range, from its minimum to its maximum"),
+    ("B", "place in the layer's own range, from minimum to maximum"),
     ("A", "strength across all layers: opacity (square root)"),
 )
+_LEGEND_AREA = "; area of the square"
 _LEGEND_BOTH = "R, G and B together: a layer from -1 over 0 to 1"
 
 
@@ -81,7 +82,7 @@ def compose(
     look, scale, native
         As in `tiles.draw_tile`.
     """
-    top = [*_header(header), *_legend(_MARGIN + _header_height(header))]
+    top = [*_header(header), *_legend(_MARGIN + _header_height(header), look)]
     head_height = _head_height(header)
     width = max(layout.width, _top_width(header)) + 2 * _MARGIN
     left = round((width - layout.width) / 2)
@@ -226,11 +227,15 @@ def _top_width(header: Sequence[str]) -> float:
     """Width that header and legend need."""
     lines = [text_width(line, _HEADER_SIZE) for line in header[1:]]
     lines += [text_width(line, _TITLE_SIZE) for line in header[:1]]
-    legend = _LEGEND_BAR[0] + 34 + max(text_width(text, _LABEL_SIZE) for _, text in _LEGEND)
+    legend = (
+        _LEGEND_BAR[0]
+        + 34
+        + max(text_width(text + _LEGEND_AREA, _LABEL_SIZE) for _, text in _LEGEND)
+    )
     return max([*lines, legend, TILE_WIDTH])
 
 
-def _legend(y: float) -> Iterator[Mark]:
+def _legend(y: float, look: Look) -> Iterator[Mark]:
     """What the four channels mean, each as a bar from 0 to 1, and all of them together."""
     width = _LEGEND_BAR[0]
     ramp = np.linspace(0, 255, width).round().astype(np.uint8)
@@ -238,7 +243,8 @@ def _legend(y: float) -> Iterator[Mark]:
         bar = np.zeros((1, width, 4), np.uint8)
         bar[..., 3] = 255
         bar[0, :, channel] = ramp
-        yield from _legend_line(y, letter, bar, meaning)
+        in_squares = _LEGEND_AREA if letter == "B" and look == "isometric" else ""
+        yield from _legend_line(y, letter, bar, meaning + in_squares)
         y += _LEGEND_LINE
     values = np.linspace(-1, 1, width).astype(np.float32)
     both = np.empty((width, 4), np.uint8)
