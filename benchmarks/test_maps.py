@@ -20,6 +20,7 @@ import pytest
 import micam_fast
 from micam_fast.layers import Axes, Geometry, Tap
 from micam_fast.maps import MapPlan
+from micam_fast.projections import sum_kernel
 from tests import reference
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -40,14 +41,16 @@ def test_sum_of_the_activation(benchmark: Any, activation: Any) -> None:
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_convolution_map(benchmark: Any, activation: Any, size: int) -> None:
     kernel = np.random.default_rng(1).standard_normal((64, 1, size, size)).astype(np.float32)
-    tap = Tap("v", Axes(0, 1), "channels", Geometry(False, (1, 1), (1, 1), (0,) * 4, 64), "v")
+    geometry = Geometry(False, (1, 1), (1, 1), (0,) * 4, 64)
+    tap = Tap("v", Axes(0, 1), "channels", geometry, "v")
     plan = MapPlan(
         {"conv": tap},
         {"v": SHAPE},
         {"v": 0},
         batch_size=1,
+        batch_axes={"v": 0},
         input_size=(224, 224),
-        weigh=lambda name: (kernel, None),
+        weigh=lambda name: sum_kernel(kernel, None, geometry),
         projection="published",
     )
     with ThreadPoolExecutor(1) as pool:
@@ -73,7 +76,9 @@ def test_a_sample(benchmark: Any, model: Path, way: str, tmp_path: Path) -> None
     feed = {session.get_inputs()[0].name: sample[np.newaxis]}
     loaded = micam_fast.load_model(model)
     (expected,) = session.run(None, feed)
-    np.testing.assert_allclose(loaded.explain(sample).output, expected[0], rtol=1e-3, atol=1e-6)
+    output = loaded.explain(sample).output
+    assert output is not None
+    np.testing.assert_allclose(output, expected[0], rtol=1e-3, atol=1e-6)
     ways: dict[str, Callable[[], object]] = {
         "forward pass": lambda: session.run(None, feed),
         "maps": lambda: loaded.explain(sample),

@@ -82,7 +82,7 @@ class Explanation:
     prediction
         ``None`` where the model's first output is no class vector.
     output
-        The model's first output for this sample.
+        The model's first output for this sample; ``None`` if that is no tensor.
     input_size
         ``(Hin, Win)``.
     scene
@@ -94,7 +94,7 @@ class Explanation:
     maps: Mapping[str, LayerMap]
     global_range: tuple[float, float]
     prediction: Prediction | None
-    output: NDArray[Any]
+    output: NDArray[Any] | None
     input_size: tuple[int, int]
     scene: Scene
     sample: str = ""

@@ -54,19 +54,33 @@ class Layer:
 
 @dataclass(frozen=True)
 class Axes:
-    """Where the batch and the channels lie in a value; ``channel`` is ``None`` if unknown."""
+    """Where the batch and the channels lie in a value.
 
-    batch: int
+    Attributes
+    ----------
+    batch
+        ``None`` for a value without a batch axis.
+    channel
+        ``None`` if unknown.
+    channels_last
+        Whether an unknown channel axis of a spatial value is the last one.
+    """
+
+    batch: int | None
     channel: int | None
+    channels_last: bool = False
 
     def completed(self, rank: int) -> Axes:
         """The same axes; an unknown channel axis by SPEC's defaults for a value of this rank.
 
-        ``(T, F)`` for a sequence, channels first for more; a value of rank 2 or less is flat.
+        ``(T, F)`` for a sequence; more axes as the model lays pictures out; a value of two axes or
+        less is flat.
         """
-        if self.channel is not None or rank < 3:
+        inner = rank if self.batch is None else rank - 1
+        if self.channel is not None or inner < 2:
             return self
-        return Axes(self.batch, 2 if rank == 3 else 1)
+        first = 1 if self.batch == 0 else 0
+        return Axes(self.batch, rank - 1 if inner == 2 or self.channels_last else first)
 
 
 @dataclass(frozen=True)

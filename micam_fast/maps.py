@@ -14,15 +14,15 @@ from micam_fast._loops import maps as loops
 from micam_fast.layers import Shape, Tap
 from micam_fast.projections import (
     Projection,
+    SummedKernel,
     Taps,
     convolution_taps,
-    drop_kernel_axis,
     mean_taps,
 )
 from micam_fast.views import View, flat_size, view_activation
 
-Weigh = Callable[[str], tuple[NDArray[Any], NDArray[Any] | None]]
-"""Gives kernel and bias of a layer by its name."""
+Weigh = Callable[[str], SummedKernel]
+"""Gives the summed kernel of a convolution by the layer's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,12 @@ class MapPlan:
         Where in the arena a float32 activation begins, by ONNX value. Others are copied.
     batch_size
         Samples in a batch.
+    batch_axes
+        Axis of the samples by ONNX value; a value that is missing belongs to a single sample.
     input_size
         ``(Hin, Win)`` of SPEC section 1.
     weigh
-        Gives kernel and bias of a convolution by layer name.
+        Gives the summed kernel of a convolution.
     projection
         ``"published"`` or ``"transposed"``.
 
@@ -81,6 +83,7 @@ class MapPlan:
         offsets: Mapping[str, int],
         *,
         batch_size: int,
+        batch_axes: Mapping[str, int | None],
         input_size: tuple[int, int],
         weigh: Weigh,
         projection: Projection,
@@ -88,7 +91,7 @@ class MapPlan:
         self._batch_size = batch_size
         self._taps = taps
         self._views = {
-            name: view_activation(shapes[tap.value], tap.axes, tap.form, batch_size)
+            name: view_activation(shapes[tap.value], tap.axes, tap.form, batch_axes.get(tap.value))
             for name, tap in taps.items()
             if tap.value in shapes and 0 not in shapes[tap.value]
         }
@@ -127,7 +130,8 @@ class MapPlan:
                 row[loops.WEIGHTS] = weights.add(found.weights)
                 row[loops.ROW_TARGETS] = rows.add(found.rows)
                 row[loops.COLUMN_RUNS] = columns.add(found.columns)
-                if found.leaves_out_cells(view.size[-1]):
+                # The published projection reaches every cell by tap (0, 0).
+                if projection == "transposed" and found.leaves_out_cells(view.size[-1]):
                     self._checked.append(name)
             row[loops.MAP] = mapped
             row[loops.ROWS_OUT], row[loops.COLUMNS_OUT] = size
@@ -160,21 +164,20 @@ class MapPlan:
         plain = mean_taps(view.channel_count, height, width, depth)
         if tap.geometry is None or tap.source is None:
             return plain
-        kernel, bias = weigh(name)
-        if bias is not None and not np.any(bias):
+        kernel = weigh(name)
+        if kernel.even:
             self._even.add(name)
-        geometry = tap.geometry
         source_size = shapes[tap.source][2:] if tap.source in shapes else size
-        if kernel.ndim - 2 == len(size) + 1:
-            fewer = drop_kernel_axis(kernel, geometry)
-            if fewer is None:
-                return plain
-            gone = kernel.shape[2:].index(1)
-            source_size = tuple(n for axis, n in enumerate(source_size) if axis != gone)
-            kernel, geometry = fewer
-        if kernel.ndim - 2 != len(size):
+        if kernel.rank == len(size) + 1:
+            # A 2-D convolution that stands for a 1-D one; its bias came after the Squeeze.
+            ones = [axis for axis, n in enumerate(kernel.values.shape[1:]) if n == 1]
+            gone = next((axis for axis in ones if source_size[axis] == 1), None)
+            if gone is not None:
+                kernel = kernel.without_axis(gone)
+                source_size = source_size[:gone] + source_size[gone + 1 :]
+        if kernel.rank != len(size):
             return plain
-        return convolution_taps(kernel, bias, geometry, projection, size, source_size)
+        return convolution_taps(kernel, projection, size, source_size)
 
     def shown_shape(self, name: str) -> Shape:
         """Shape of a layer's activation, ``None`` for the batch."""
@@ -213,24 +216,18 @@ class MapPlan:
         values = np.empty((self._batch_size, self._total), np.float32)
         ranges = np.empty((self._batch_size, len(self.names), 2))
         staged = np.array([name in self._staged for name in self.names], bool)
-        jobs = []
-        for source, chosen in ((arena, ~staged), (self._staging, staged)):
-            for tasks in self._shares(np.flatnonzero(chosen), workers):
-                jobs.append(
-                    pool.submit(
-                        loops.project_tasks,
-                        tasks,
-                        self._table,
-                        source,
-                        self._weights,
-                        self._rows,
-                        self._columns,
-                        values,
-                        ranges,
-                    )
-                )
-        for job in jobs:
-            job.result()
+        tables = self._table, self._weights, self._rows, self._columns
+        jobs = [
+            (tasks, tables[0], source, *tables[1:], values, ranges)
+            for source, chosen in ((arena, ~staged), (self._staging, staged))
+            for tasks in self._shares(np.flatnonzero(chosen), workers)
+        ]
+        if workers == 1:
+            for job in jobs:
+                loops.project_tasks(*job)
+        else:
+            for waiting in [pool.submit(loops.project_tasks, *job) for job in jobs]:
+                waiting.result()
         return Maps(values, ranges, self._count_bad_values(arrays, ranges))
 
     def _shares(self, layers: NDArray[np.intp], workers: int) -> list[NDArray[np.int64]]:

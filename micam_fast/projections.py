@@ -67,15 +67,49 @@ def mean_taps(channels: int, height: int, width: int, depth: int = 1) -> Taps:
     return Taps(weights, rows, _runs([[(0, 1, 0, 1, width)]]), (height, width))
 
 
-def convolution_taps(
-    kernel: NDArray[Any],
-    bias: NDArray[Any] | None,
-    geometry: Geometry,
-    projection: Projection,
-    size: tuple[int, ...],
-    source_size: tuple[int, ...],
-) -> Taps:
-    """Tap weights and shifts of a convolution or a transposed convolution.
+@dataclass(frozen=True, eq=False)
+class SummedKernel:
+    """A kernel summed over its input channels and multiplied by the channel weights.
+
+    Attributes
+    ----------
+    values
+        ``(C, *k)`` float64.
+    geometry
+        Of the convolution.
+    even
+        Whether the layer has a bias that is all zero, so that its channels count evenly.
+    """
+
+    values: NDArray[np.float64]
+    geometry: Geometry
+    even: bool
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return self.values.ndim - 1
+
+    def without_axis(self, gone: int) -> SummedKernel:
+        """The same convolution without a spatial axis along which the kernel's size is 1."""
+        rank = self.rank
+
+        def rest(values: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(value for axis, value in enumerate(values) if axis % rank != gone)
+
+        fewer = replace(
+            self.geometry,
+            strides=rest(self.geometry.strides),
+            dilations=rest(self.geometry.dilations),
+            pads=rest(self.geometry.pads),
+            output_padding=rest(self.geometry.output_padding),
+            output_shape=rest(self.geometry.output_shape),
+        )
+        return SummedKernel(self.values.squeeze(gone + 1), fewer, self.even)
+
+
+def sum_kernel(kernel: NDArray[Any], bias: NDArray[Any] | None, geometry: Geometry) -> SummedKernel:
+    """What both projections need of a convolution, once per model.
 
     Parameters
     ----------
@@ -85,6 +119,29 @@ def convolution_taps(
         ``(C,)`` or ``None``.
     geometry
         Strides, pads, dilations, groups.
+    """
+    if geometry.transpose:
+        grouped = kernel.reshape((geometry.groups, -1, *kernel.shape[1:]))
+        summed = np.asarray(grouped.sum(axis=1, dtype=np.float64))
+        summed = summed.reshape((-1, *kernel.shape[2:]))
+    else:
+        summed = np.asarray(kernel.sum(axis=1, dtype=np.float64))
+    weights = channel_weights(bias, len(summed)).reshape((-1,) + (1,) * (summed.ndim - 1))
+    return SummedKernel(summed * weights, geometry, bias is not None and not np.any(bias))
+
+
+def convolution_taps(
+    kernel: SummedKernel,
+    projection: Projection,
+    size: tuple[int, ...],
+    source_size: tuple[int, ...],
+) -> Taps:
+    """Tap weights and shifts of a convolution or a transposed convolution.
+
+    Parameters
+    ----------
+    kernel
+        From `sum_kernel`.
     projection
         ``"published"`` or ``"transposed"``, see SPEC section 2.
     size
@@ -92,45 +149,10 @@ def convolution_taps(
     source_size
         Spatial size of what the layer reads; only ``"transposed"`` looks at it.
     """
-    summed = _sum_over_inputs(kernel, geometry)
-    weighted = summed * channel_weights(bias, len(summed)).reshape((-1,) + (1,) * len(size))
     if projection == "published":
-        return _circular_taps(weighted, size)
-    begins = _begin_pads(geometry, kernel.shape[2:], size, source_size)
-    return _adjoint_taps(weighted, geometry, begins, size, source_size)
-
-
-def drop_kernel_axis(
-    kernel: NDArray[Any], geometry: Geometry
-) -> tuple[NDArray[Any], Geometry] | None:
-    """A 2-D convolution of kernel size 1 along one axis as the 1-D convolution it stands for."""
-    sizes = kernel.shape[2:]
-    if 1 not in sizes or len(sizes) < 2:
-        return None
-    gone = sizes.index(1)
-    rank = len(sizes)
-
-    def rest(values: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(value for axis, value in enumerate(values) if axis % rank != gone)
-
-    fewer = replace(
-        geometry,
-        strides=rest(geometry.strides),
-        dilations=rest(geometry.dilations),
-        pads=rest(geometry.pads),
-        output_padding=rest(geometry.output_padding),
-        output_shape=rest(geometry.output_shape),
-    )
-    return kernel.reshape(kernel.shape[:2] + rest(sizes)), fewer
-
-
-def _sum_over_inputs(kernel: NDArray[Any], geometry: Geometry) -> NDArray[np.float64]:
-    """``(C, *k)``: the kernel summed over the input channels of each group."""
-    if not geometry.transpose:
-        return np.asarray(kernel.sum(axis=1, dtype=np.float64))
-    grouped = kernel.reshape((geometry.groups, -1, *kernel.shape[1:]))
-    summed = np.asarray(grouped.sum(axis=1, dtype=np.float64))
-    return summed.reshape((-1, *kernel.shape[2:]))
+        return _circular_taps(kernel.values, size)
+    begins = _begin_pads(kernel.geometry, kernel.values.shape[1:], size, source_size)
+    return _adjoint_taps(kernel.values, kernel.geometry, begins, size, source_size)
 
 
 def _circular_taps(kernel: NDArray[np.float64], size: tuple[int, ...]) -> Taps:

@@ -19,6 +19,13 @@ from micam_fast.errors import ModelError, SampleError
 if TYPE_CHECKING:
     import onnxruntime
 
+_NUMERIC = {
+    f"tensor({name})"
+    for name in (
+        "float", "float16", "double", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16",
+        "uint32", "uint64",
+    )
+}  # fmt: skip
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 
 
@@ -54,6 +61,7 @@ def open_session(
     weights: Sequence[onnx.TensorProto] = (),
     threads: int,
     providers: Sequence[Any] = DEFAULT_PROVIDERS,
+    keep_memory: bool = True,
 ) -> onnxruntime.InferenceSession:
     """Open a model with ONNX Runtime.
 
@@ -69,6 +77,8 @@ def open_session(
         Size of ONNX Runtime's own pool.
     providers
         Execution providers, as ``onnxruntime.InferenceSession`` takes them.
+    keep_memory
+        Whether ONNX Runtime may hold on to memory between runs, which is faster.
 
     Raises
     ------
@@ -90,6 +100,7 @@ def open_session(
     # Errors come as exceptions; what ONNX Runtime prints besides would bury our one line.
     options.log_severity_level = 4
     options.use_deterministic_compute = True
+    options.enable_cpu_mem_arena = keep_memory
     # Its threads must not spin on while the loops use the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if folder is not None:
@@ -127,12 +138,8 @@ class Extractor:
         outputs: Sequence[str],
     ) -> None:
         self._session = session
-        self._inputs = tuple(inputs)
-        numeric = {
-            output.name
-            for output in session.get_outputs()
-            if output.type.startswith("tensor(") and output.type != "tensor(string)"
-        }
+        self.inputs = tuple(inputs)
+        numeric = {output.name for output in session.get_outputs() if output.type in _NUMERIC}
         self._outputs = tuple(name for name in outputs if name in numeric)
         self._signature: tuple[Any, ...] | None = None
         self._binding: Any = None
@@ -151,7 +158,7 @@ class Extractor:
         SampleError
             If ONNX Runtime cannot run the batch.
         """
-        feeds = {name: feeds[name] for name in self._inputs}
+        feeds = {name: feeds[name] for name in self.inputs}
         signature = tuple((array.shape, array.dtype.str) for array in feeds.values())
         if self._binding is None or signature != self._signature:
             return self._run_and_learn(feeds, signature)
@@ -165,11 +172,15 @@ class Extractor:
         assert self._activations is not None
         return self._activations
 
+    def release(self) -> None:
+        """Let go of the memory of the outputs."""
+        self._binding = self._activations = None
+
     def _run_and_learn(
         self, feeds: Mapping[str, NDArray[Any]], signature: tuple[Any, ...]
     ) -> Activations:
         """Run without bound outputs, and bind memory of the sizes that came."""
-        self._binding = self._activations = None
+        self.release()
         try:
             arrays = self._session.run(list(self._outputs), dict(feeds))
         except Exception as error:
@@ -191,15 +202,19 @@ def extract(
 ) -> Iterator[Activations]:
     """Run the slices of a model one after the other, and give out the activations of each.
 
-    The next slice overwrites what the last one gave out, except what it reads itself.
+    Several slices hold the memory of one at a time; only what later ones read is kept.
     """
     handed = dict(feeds)
     for position, extractor in enumerate(extractors):
         activations = extractor.run(handed)
         yield activations
-        later = {name for each in extractors[position + 1 :] for name in each._inputs}
+        if len(extractors) == 1:
+            return
+        later = {name for each in extractors[position + 1 :] for name in each.inputs}
         handed = {name: array for name, array in handed.items() if name in later}
-        handed.update((n, a) for n, a in activations.arrays.items() if n in later)
+        handed.update((n, a.copy()) for n, a in activations.arrays.items() if n in later)
+        extractor.release()
+        del activations
 
 
 def _gather(arrays: dict[str, NDArray[Any]]) -> Activations:

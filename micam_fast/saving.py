@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from micam_fast.composition import (
     compose,
@@ -156,10 +158,9 @@ def _save_pdf(explanation: Explanation, path: Path, look: Look, rankdir: str, sc
 
 
 def _save_npz(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
-    found = explanation.prediction
     arrays = {
         "global_range": np.array(explanation.global_range),
-        "prediction": explanation.output if found is None else found.probabilities,
+        "prediction": _answer(explanation),
     }
     for name, each in explanation.maps.items():
         arrays[f"cam/{name}"] = each.cam
@@ -167,6 +168,13 @@ def _save_npz(explanation: Explanation, path: Path, look: Look, rankdir: str, sc
         arrays[f"range/{name}"] = np.array(each.range)
     with atomic_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def _answer(explanation: Explanation) -> NDArray[Any]:
+    """Probabilities, else the raw output, else nothing."""
+    if explanation.prediction is not None:
+        return explanation.prediction.probabilities
+    return np.empty(0) if explanation.output is None else explanation.output
 
 
 def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:

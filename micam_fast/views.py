@@ -76,8 +76,8 @@ class View:
         return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
 
 
-def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch_size: int) -> View:
-    """Find batch, channels and spatial axes of an activation by its rank, as SPEC section 2 says.
+def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch: int | None) -> View:
+    """Find channels and spatial axes of an activation by its rank, as SPEC section 2 says.
 
     Parameters
     ----------
@@ -87,22 +87,22 @@ def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch_size: i
         The axes by the graph.
     form
         ``Tap.form``.
-    batch_size
-        Samples in the batch. An array of one sample may have no batch axis.
+    batch
+        Axis of the samples, ``None`` where the array belongs to a single sample.
     """
-    axes = axes.completed(len(shape))
-    batch = axes.batch if fits_batch(shape, axes, batch_size) else None
+    channel = axes.completed(len(shape)).channel
     rest = tuple(axis for axis in range(len(shape)) if axis != batch)
     if form == "recurrent" and len(rest) == 3:
         return View(shape, batch, rest[1:], rest[:1])
-    if form == "flat" or not 2 <= len(rest) <= 4 or axes.channel not in rest:
+    if form == "flat" or not 2 <= len(rest) <= 4 or channel not in rest:
         return View(shape, batch)
-    return View(shape, batch, (axes.channel,), tuple(axis for axis in rest if axis != axes.channel))
+    return View(shape, batch, (channel,), tuple(axis for axis in rest if axis != channel))
 
 
-def fits_batch(shape: tuple[int, ...], axes: Axes, batch_size: int) -> bool:
-    """Tell whether an activation holds one entry for each sample of a batch."""
-    return axes.batch < len(shape) and shape[axes.batch] == batch_size
+def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
+    """Axis of the batch in a run of one sample; ``None`` where there is none."""
+    batch = axes.batch
+    return batch if batch is not None and batch < len(shape) and shape[batch] == 1 else None
 
 
 def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:

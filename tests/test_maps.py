@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from micam_fast.layers import Axes, Geometry, Tap
 from micam_fast.maps import MapPlan, Maps
-from micam_fast.projections import Projection
+from micam_fast.projections import Projection, sum_kernel
 from tests import reference
 from tests.models import Array, random_array
 
@@ -40,8 +40,9 @@ def project(
         {name: array.shape for name, array in arrays.items()},
         offsets,
         batch_size=batch,
+        batch_axes={tap.value: tap.axes.batch for tap in taps.values()},
         input_size=(4, 5),
-        weigh=lambda name: (weights or {})[name],
+        weigh=lambda name: sum_kernel(*(weights or {})[name], PLAIN),
         projection=projection,
     )
     with ThreadPoolExecutor(workers) as pool:

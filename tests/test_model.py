@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import micam_fast
+from micam_fast.assembly import lift_ranges
 from micam_fast.errors import LayerSelectionError, ModelError, SampleError
-from micam_fast.pipeline import lift_ranges
 from tests import reference
 from tests.models import Array, conv_net, conv_node, make_model, random_array
 
@@ -190,7 +190,7 @@ def test_slices_under_a_memory_bound_give_the_same_bits(slices: int) -> None:
     for sample in samples:
         assert_same(whole.explain(sample), bound.explain(sample))
     pipeline = bound._pipelines["published"]
-    opened = max(len(parts) for parts in pipeline._slices.values())
+    opened = max(len(parts) for parts in pipeline.sessions._opened.values())
     assert opened >= slices
     for one, other in zip(
         whole.explain_many(samples, batch_size=2),
@@ -363,7 +363,7 @@ def test_quantized_convolution() -> None:
     expected = reference.published_conv(
         np.moveaxis(activation[0], 0, -1).astype(float),
         np.moveaxis(real, (0, 1), (-1, -2)),
-        constants["b"],
+        constants["b"] * constants["xs"] * constants["ws"],
     )
     explanation = micam_fast.explain(model, SAMPLES[0])
     assert list(explanation.cams) == ["x", "c"]

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import micam_fast
-from micam_fast import pipeline
+from micam_fast import sessions
 from micam_fast.errors import ModelError
 from micam_fast.onnx_model import open_model
 from tests.models import conv_net, random_array
@@ -106,8 +106,8 @@ def test_a_model_in_memory_has_no_folder_for_external_weights(tmp_path: Path) ->
 def test_weights_of_a_model_too_large_for_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     model, sample = conv_net(), random_array(1, 1, 8, 6)
     expected = micam_fast.explain(model, sample)
-    monkeypatch.setattr(pipeline, "LARGEST_MESSAGE", 100)
-    monkeypatch.setattr(pipeline, "LARGE_WEIGHT", 16)
+    monkeypatch.setattr(sessions, "LARGEST_MESSAGE", 100)
+    monkeypatch.setattr(sessions, "LARGE_WEIGHT", 16)
     found = micam_fast.explain(model, sample)
     for name, cam in expected.cams.items():
         np.testing.assert_array_equal(cam, found.cams[name])

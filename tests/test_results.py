@@ -39,6 +39,7 @@ def test_maps_cannot_be_changed(demo_explanation: Explanation) -> None:
 
 def test_the_model_s_answer_cannot_be_changed(demo_explanation: Explanation) -> None:
     assert demo_explanation.prediction is not None
+    assert demo_explanation.output is not None
     with pytest.raises(ValueError, match="read-only"):
         demo_explanation.output[0] = 1
     with pytest.raises(ValueError, match="read-only"):

@@ -50,5 +50,5 @@ def test_flat_sizes_equal_the_oracle(count: int, height: int, width: int) -> Non
     ],
 )
 def test_input_sizes(shapes: list[tuple[tuple[int, ...], Axes]], expected: tuple[int, int]) -> None:
-    views = [view_activation(shape, axes, "channels", 1) for shape, axes in shapes]
+    views = [view_activation(shape, axes, "channels", 0) for shape, axes in shapes]
     assert spatial_input_size(views) == expected

@@ -19,7 +19,7 @@ CHANNEL_SECOND = Axes(batch=0, channel=1)
 
 CHANNEL_SECOND_OPS = {
     "AveragePool", "BatchNormalization", "Col2Im", "Conv", "ConvInteger", "ConvTranspose",
-    "DeformConv", "DepthToSpace", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool",
+    "DeformConv", "DepthToSpace", "FusedConv", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool",
     "GridSample", "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
     "MaxUnpool", "QLinearConv", "SpaceToDepth",
 }  # fmt: skip
@@ -67,6 +67,14 @@ def permutation(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
     return None if shape is None else list(range(len(shape)))[::-1]
 
 
+def only_moves_layout(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Tell whether a node is a Transpose (or such a Reshape) between channels first and last."""
+    perm = permutation(graph, node)
+    if perm is None or len(perm) <= 3:
+        return node.op_type == "Transpose"
+    return perm in layout_moves(len(perm))
+
+
 def _reshaped_layout(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
     before, after = graph.shape(node.input[0]), graph.shape(node.output[0])
     if before is None or after is None or len(before) != len(after) or len(before) < 4:
@@ -93,13 +101,18 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
         return CHANNEL_SECOND
     if op in RECURRENT_OPS:
         return Axes(2, 3) if attributes(node).get("layout", 0) == 0 else Axes(0, 3)
-    source = graph.activations(node)[0]
-    known = found.get(source)
+    known = found.get(graph.activations(node)[0])
+    shape = graph.shape(node.output[0])
     if op in _DENSE_OPS:
-        shape = graph.shape(node.output[0])
-        if shape is None or len(shape) < 3:
+        # A product of two activations (attention) has no channels of its own.
+        dense = any(graph.is_constant(name) for name in node.input)
+        if not dense or shape is None or len(shape) < 3:
             return None
-        return Axes(known.batch if known else 0, len(shape) - 1)
+        # In W x the channels are the rows, in x W the columns.
+        last = 2 if graph.is_constant(node.input[0]) else 1
+        return Axes(known.batch if known else 0, len(shape) - last)
+    if op == "Reshape" and permutation(graph, node) is None:
+        return _reshaped_axes(graph, node, known)
     moved = _moved_axes(graph, node)
     if moved is not None:
         return _apply(moved, known)
@@ -109,6 +122,25 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
         if name in found and _same_rank(graph, name, node.output[0]):
             return found[name]
     return None
+
+
+def _reshaped_axes(graph: Graph, node: onnx.NodeProto, known: Axes | None) -> Axes | None:
+    """A Reshape keeps the leading axes that its target repeats, and last channels last."""
+    before = graph.shape(node.input[0])
+    if known is None or before is None or not graph.is_known(node.input[1]):
+        return None
+    target = [int(size) for size in graph.array(node.input[1]).reshape(-1)]
+    kept = 0
+    for size, old in zip(target, before, strict=False):
+        if size != 0 and size != old:
+            break
+        kept += 1
+    if known.batch is not None and known.batch >= kept:
+        return None
+    channel = known.channel
+    if channel is not None and channel >= kept:
+        channel = len(target) - 1 if channel == len(before) - 1 and len(target) > 2 else None
+    return None if channel is None else Axes(known.batch, channel)
 
 
 def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> None:
@@ -146,56 +178,45 @@ def _moved_axes(graph: Graph, node: onnx.NodeProto) -> _Move | None:
     perm = permutation(graph, node)
     if perm is not None:
         return lambda axis: perm.index(axis) if axis in perm else None
-    if node.op_type == "Transpose":
+    op = node.op_type
+    if op == "Transpose":
         return _lost
-    if node.op_type in ("Squeeze", "Unsqueeze"):
-        named = _listed_axes(graph, node)
-        shape = graph.shape(node.input[0])
-        rank = len(shape) if shape is not None else None
-        if node.op_type == "Squeeze":
-            if named is None:
-                return (
-                    _lost
-                    if shape is None or None in shape
-                    else _removing([axis for axis, size in enumerate(shape) if size == 1])
-                )
-            return _removing(_positive(named, rank)) if _can(named, rank) else _lost
-        if named is None or not _can(named, rank):
-            return _lost
-        return _inserting(_positive(named, None if rank is None else rank + len(named)))
-    if node.op_type.startswith("Reduce") or node.op_type in ("ArgMax", "ArgMin"):
-        if attributes(node).get("keepdims", 1):
-            return None
-        named = _listed_axes(graph, node)
-        shape = graph.shape(node.input[0])
-        rank = len(shape) if shape is not None else None
-        return _removing(_positive(named, rank)) if named and _can(named, rank) else _lost
-    if node.op_type == "Gather":
+    shape = graph.shape(node.input[0])
+    if op == "Gather":
         indices = graph.shape(node.input[1])
-        axis = attributes(node).get("axis", 0)
-        if indices is None or axis < 0 or len(indices) > 1:
+        axis = int(attributes(node).get("axis", 0))
+        if indices is None or len(indices) > 1 or (axis < 0 and shape is None):
             return _lost
+        axis += len(shape) if axis < 0 and shape is not None else 0
         return _removing([axis]) if indices == () else None
-    return None
+    reduces = op.startswith("Reduce") or op in ("ArgMax", "ArgMin")
+    if op not in ("Squeeze", "Unsqueeze") and not reduces:
+        return None
+    if reduces and attributes(node).get("keepdims", 1):
+        return None
+    named = _listed_axes(graph, node)
+    if named is None:
+        if op != "Squeeze" or shape is None or None in shape:
+            return _lost
+        named = [axis for axis, size in enumerate(shape) if size == 1]
+    if min(named, default=0) < 0:
+        if shape is None:
+            return _lost
+        rank = len(shape) + (len(named) if op == "Unsqueeze" else 0)
+        named = [axis % rank for axis in named]
+    return _inserting(sorted(named)) if op == "Unsqueeze" else _removing(named)
 
 
 def _listed_axes(graph: Graph, node: onnx.NodeProto) -> Sequence[int] | None:
+    """Axes that an operator names, as an attribute or as a constant input."""
     given = attributes(node)
     if "axes" in given:
         return [int(axis) for axis in given["axes"]]
     if "axis" in given:
         return [int(given["axis"])]
-    if len(node.input) > 1 and graph.is_constant(node.input[1]):
+    if len(node.input) > 1 and graph.is_known(node.input[1]):
         return [int(axis) for axis in graph.array(node.input[1]).reshape(-1)]
     return None
-
-
-def _can(named: Sequence[int], rank: int | None) -> bool:
-    return rank is not None or all(axis >= 0 for axis in named)
-
-
-def _positive(named: Sequence[int], rank: int | None) -> list[int]:
-    return sorted(axis if axis >= 0 else axis + (rank or 0) for axis in named)
 
 
 def _lost(axis: int) -> int | None:
@@ -219,9 +240,9 @@ def _inserting(new: Sequence[int]) -> _Move:
 def _apply(move: _Move, axes: Axes | None) -> Axes | None:
     if axes is None:
         return None
-    batch = move(axes.batch)
+    batch = None if axes.batch is None else move(axes.batch)
     channel = None if axes.channel is None else move(axes.channel)
-    return None if batch is None else Axes(batch, channel)
+    return None if batch is None and channel is None else Axes(batch, channel)
 
 
 def _inverse(move: _Move, axes: Axes) -> _Move:

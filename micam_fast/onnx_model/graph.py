@@ -178,7 +178,23 @@ class Graph:
             return self._dense_array(self._sparse[name])
         if name in self._arrays:
             return self._arrays[name]
-        node = self.nodes[self.producer[name]]
+        for index in self._makers(name):
+            self._fold(name, self.nodes[index])
+        return self._arrays[name]
+
+    def _makers(self, name: str) -> list[int]:
+        """Nodes that make a constant and what it depends on, those not yet folded, in order."""
+        found: set[int] = set()
+        waiting = [name]
+        while waiting:
+            made = waiting.pop()
+            index = self.producer.get(made)
+            if index is not None and index not in found and made not in self._arrays:
+                found.add(index)
+                waiting.extend(captured(self.nodes[index]))
+        return sorted(found)
+
+    def _fold(self, name: str, node: onnx.NodeProto) -> None:
         feeds = {read: self.array(read) for read in captured(node)}
         graph = onnx.helper.make_graph(
             [node],
@@ -196,7 +212,6 @@ class Graph:
             ) from error
         made = [output for output in node.output if output]
         self._arrays.update(zip(made, (np.asarray(value) for value in values), strict=True))
-        return self._arrays[name]
 
     def _tensor_array(self, tensor: onnx.TensorProto) -> NDArray[Any]:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:

@@ -8,43 +8,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from micam_fast.errors import ModelError
-from micam_fast.layers import Axes, Geometry, Layer, ModelInput, Shape, Tap
-from micam_fast.onnx_model.axes import RECURRENT_OPS, infer_axes, layout_moves, permutation
+from micam_fast.layers import Axes, Layer, ModelInput, Shape, Tap
+from micam_fast.onnx_model.axes import RECURRENT_OPS, infer_axes, only_moves_layout
 from micam_fast.onnx_model.files import OnnxFile
-from micam_fast.onnx_model.graph import Graph, Kind, attributes
+from micam_fast.onnx_model.graph import Graph, Kind
+from micam_fast.onnx_model.kernels import (
+    CONVOLUTIONS,
+    Weights,
+    count_channels,
+    find_kernel,
+    following_bias,
+    read_geometry,
+    read_weights,
+    with_quantization,
+)
 
 # Bookkeeping between layers: the numbers are the same before and after, but for rounding.
 _SEEN_THROUGH = {
     "Cast", "CastLike", "DequantizeLinear", "DynamicQuantizeLinear", "Identity",
     "OptionalGetElement", "QuantizeLinear", "Squeeze", "Unsqueeze",
 }  # fmt: skip
-# What may stand between a convolution and the Add of its bias.
-_BEFORE_BIAS = {"Identity", "Squeeze", "Transpose", "Unsqueeze"}
-_MEASURES = {"Shape", "Size"}
-
-# Positions of the kernel and the bias among the inputs.
-_CONVOLUTIONS = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "ConvInteger": (1, None),
-    "QLinearConv": (3, 8),
-}
-_DENSE = {"Gemm": (1, 2), "MatMul": (1, None)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Weights:
-    """Names of a layer's constant kernel and bias; ``scale`` and ``zero`` of a quantized kernel."""
-
-    kernel: str
-    bias: str | None
-    scale: str | None = None
-    zero: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,36 +46,25 @@ class ModelGraph:
         By layer name.
     inputs
         Names, shapes and axes of the values that a caller feeds.
-    prediction
-        The ONNX value of the model's first output.
+    prediction, prediction_axes
+        The ONNX value and axes of the model's first output that is a tensor made from its input,
+        if there is one.
     last_op
-        The operator that makes the first output, bookkeeping seen through.
+        The operator that makes that output, bookkeeping seen through.
     """
 
     layers: tuple[Layer, ...]
     taps: dict[str, Tap]
     inputs: tuple[ModelInput, ...]
-    prediction: str
+    prediction: str | None
+    prediction_axes: Axes
     last_op: str
     graph: Graph
-    _weights: dict[str, _Weights]
+    _weights: dict[str, Weights]
 
     def weights(self, name: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Kernel, in ONNX order, and bias ``(C,)`` of a convolution with a constant kernel."""
-        found = self._weights[name]
-        kernel = self.graph.array(found.kernel)
-        if found.zero is not None or found.scale is not None:
-            kernel = kernel.astype(np.float32)
-            column = (-1,) + (1,) * (kernel.ndim - 1)
-            if found.zero is not None:
-                kernel = kernel - self.graph.array(found.zero).astype(np.float32).reshape(column)
-            if found.scale is not None:
-                kernel = kernel * self.graph.array(found.scale).reshape(column)
-        bias = None if found.bias is None else self.graph.array(found.bias).reshape(-1)
-        if bias is not None:
-            channels = self.layer(name).bias_shape
-            bias = np.broadcast_to(bias, channels or bias.shape)
-        return kernel, bias
+        return read_weights(self.graph, self._weights[name], self.layer(name).bias_shape)
 
     def layer(self, name: str) -> Layer:
         """The layer of this name."""
@@ -125,6 +101,12 @@ class _Reader:
         self.model = model
         self.graph = Graph(model)
         self.axes = infer_axes(self.graph)
+        # A model that takes pictures with channels last keeps them there where nothing says more.
+        self.channels_last = any(
+            len(shape) == 4 and self.axes.get(value.name, Axes(0, None)).channel == 3
+            for value in self.graph.inputs
+            if (shape := self.graph.shape(value.name)) is not None
+        )
         self.live = self.graph.live_nodes()
         # The layer that stands for a value, and the nodes that its bias Add swallows.
         self.owner: dict[str, str] = {}
@@ -134,7 +116,7 @@ class _Reader:
         names = self._names()
         layers: list[Layer] = []
         taps: dict[str, Tap] = {}
-        weights: dict[str, _Weights] = {}
+        weights: dict[str, Weights] = {}
         inputs = tuple(self._read_inputs())
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
@@ -155,10 +137,20 @@ class _Reader:
             self.owner[tap.value] = name
         if len(layers) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
-        first = self.graph.outputs[0]
+        first = next(filter(self._is_drawable, self.graph.outputs), None)
         return ModelGraph(
-            tuple(layers), taps, inputs, first, self._maker(first), self.graph, weights
+            tuple(layers),
+            taps,
+            inputs,
+            first,
+            Axes(0, None) if first is None else self._axes_of(first),
+            "" if first is None else self._maker(first),
+            self.graph,
+            weights,
         )
+
+    def _is_drawable(self, value: str) -> bool:
+        return self.graph.kind[value] is Kind.ACTIVATION and self.graph.is_tensor(value)
 
     def _read_inputs(self) -> Iterator[ModelInput]:
         for value in self.graph.inputs:
@@ -177,6 +169,12 @@ class _Reader:
             yield ModelInput(value.name, shape, self._axes_of_input(value.name, shape), str(dtype))
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
+        main = self.graph.shape(self.graph.inputs[0].name)
+        if not shape:
+            return Axes(None, None)
+        if shape[0] not in (None, 1) and main and shape[0] != main[0]:
+            # A size that differs from the batch: anchors, a mask, sizes to resize to.
+            return Axes(None, None).completed(len(shape))
         if name not in self.axes and len(shape) == 4:
             colours = (1, 3, 4)
             if shape[3] in colours and shape[1] not in colours:
@@ -186,6 +184,8 @@ class _Reader:
     def _axes_of(self, name: str) -> Axes:
         shape = self.graph.shape(name)
         found = self.axes.get(name, Axes(0, None))
+        if found.channel is None:
+            found = replace(found, channels_last=self.channels_last)
         return found if shape is None else found.completed(len(shape))
 
     def _names(self) -> dict[int, str]:
@@ -209,25 +209,19 @@ class _Reader:
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
         if index not in self.live or index in self.swallowed or node.op_type in _SEEN_THROUGH:
             return False
-        if self._only_moves_layout(node):
+        if only_moves_layout(self.graph, node):
             return False
         return self.graph.is_tensor(node.output[0])
 
-    def _only_moves_layout(self, node: onnx.NodeProto) -> bool:
-        perm = permutation(self.graph, node)
-        if perm is None or len(perm) <= 3:
-            return node.op_type == "Transpose"
-        return perm in layout_moves(len(perm))
-
     def _read_node(
         self, index: int, node: onnx.NodeProto, name: str
-    ) -> tuple[Layer, Tap, _Weights | None]:
+    ) -> tuple[Layer, Tap, Weights | None]:
         value = node.output[0]
-        kernel, bias = self._kernel_and_bias(node)
+        kernel, bias = find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
-        channels = _bias_size(self.graph, node, kernel) if kernel else None
-        if bias is None and node.op_type in {*_CONVOLUTIONS, *_DENSE}:
-            merged = self._following_bias(node, channels)
+        channels = count_channels(self.graph, node, kernel) if kernel else None
+        if bias is None:
+            merged = following_bias(self.graph, node, channels, self._axes_of, self.live)
             if merged is not None:
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
@@ -254,84 +248,13 @@ class _Reader:
         elif node.op_type.startswith("Global") or node.op_type in {"Flatten", "Gemm"}:
             form = "flat"
         tap = Tap(value, axes, form)
-        if kernel is None or node.op_type not in _CONVOLUTIONS:
+        if kernel is None or node.op_type not in CONVOLUTIONS:
             return layer, tap, None
         assert layer.kernel_shape is not None
-        geometry = _geometry(node, len(layer.kernel_shape) - 2)
+        geometry = read_geometry(node, len(layer.kernel_shape) - 2)
         source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
         tap = replace(tap, geometry=geometry, source=source)
-        return layer, tap, self._quantization(node, _Weights(kernel, bias))
-
-    def _kernel_and_bias(self, node: onnx.NodeProto) -> tuple[str | None, str | None]:
-        """Names of the constant kernel and bias among the node's own inputs."""
-        positions: tuple[int, int | None] | None
-        if node.op_type in RECURRENT_OPS:
-            positions = (1, 3)
-        else:
-            positions = _CONVOLUTIONS.get(node.op_type) or _DENSE.get(node.op_type)
-        if positions is None:
-            return None, None
-        kernel = _input(node, positions[0])
-        if node.op_type == "MatMul" and not self.graph.is_constant(kernel):
-            kernel = node.input[0]
-        bias = _input(node, positions[1])
-        return (
-            kernel if self.graph.is_known(kernel) else None,
-            bias if self.graph.is_known(bias) else None,
-        )
-
-    def _quantization(self, node: onnx.NodeProto, found: _Weights) -> _Weights:
-        if node.op_type == "QLinearConv":
-            return replace(found, scale=node.input[4], zero=node.input[5])
-        if node.op_type == "ConvInteger" and _input(node, 3):
-            return replace(found, zero=node.input[3])
-        return found
-
-    def _following_bias(
-        self, node: onnx.NodeProto, channels: int | None
-    ) -> tuple[str, str, list[int]] | None:
-        """Output and constant of an Add that alone consumes the node's output, with its nodes."""
-        if (
-            len(node.input) > 2
-            and node.op_type in ("Conv", "ConvTranspose", "Gemm")
-            and node.input[2]
-        ):
-            return None
-        value = node.output[0]
-        nodes: list[int] = []
-        while value not in self.graph.outputs and len(self.graph.consumers[value]) == 1:
-            index = self.graph.consumers[value][0]
-            follower = self.graph.nodes[index]
-            if value not in follower.input or index not in self.live:
-                return None
-            nodes.append(index)
-            if follower.op_type == "Add":
-                other = follower.input[1] if follower.input[0] == value else follower.input[0]
-                if self.graph.is_known(other) and self._is_per_channel(other, value, channels):
-                    return follower.output[0], other, nodes
-                return None
-            if follower.op_type not in _BEFORE_BIAS:
-                return None
-            value = follower.output[0]
-        return None
-
-    def _is_per_channel(self, constant: str, value: str, channels: int | None) -> bool:
-        """Tell whether a constant adds one value per channel to an activation."""
-        sizes = self.graph.constant_shape(constant)
-        known = self.graph.shape(value)
-        axes = self._axes_of(value)
-        if known is None or len(known) < 3 or axes.channel is None:
-            # Two-dimensional, or a MatMul of unknown rank: its channels are last.
-            if len(sizes) == 0:
-                return True
-            return all(size == 1 for size in sizes[:-1]) and sizes[-1] in (1, channels or sizes[-1])
-        if len(sizes) > len(known):
-            return False
-        sizes = (1,) * (len(known) - len(sizes)) + sizes
-        return all(
-            size == 1 or (axis == axes.channel and size == (channels or size))
-            for axis, size in enumerate(sizes)
-        )
+        return layer, tap, with_quantization(self.graph, node, Weights(kernel, bias))
 
     def _parents(self, node: onnx.NodeProto) -> tuple[str, ...]:
         """Layers whose activations the node reads, bookkeeping seen through."""
@@ -358,38 +281,7 @@ class _Reader:
         return "Input"
 
 
-def _input(node: onnx.NodeProto, position: int | None) -> str:
-    return "" if position is None or position >= len(node.input) else node.input[position]
-
-
 def _with_open_batch(shape: Shape | None, axes: Axes) -> Shape | None:
     if shape is None:
         return None
     return tuple(None if axis == axes.batch else size for axis, size in enumerate(shape))
-
-
-def _bias_size(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
-    """Number of output channels, which is the bias's size."""
-    shape = graph.constant_shape(kernel)
-    if node.op_type == "ConvTranspose":
-        return shape[1] * int(attributes(node).get("group", 1))
-    if node.op_type == "Gemm":
-        return shape[0] if attributes(node).get("transB", 0) else shape[1]
-    if node.op_type == "MatMul":
-        return shape[-1]
-    return shape[0]
-
-
-def _geometry(node: onnx.NodeProto, rank: int) -> Geometry:
-    given = attributes(node)
-    auto_pad = given.get("auto_pad", b"NOTSET").decode() or "NOTSET"
-    return Geometry(
-        transpose=node.op_type == "ConvTranspose",
-        strides=tuple(given.get("strides", [1] * rank)),
-        dilations=tuple(given.get("dilations", [1] * rank)),
-        pads=tuple(given.get("pads", [0] * (2 * rank))),
-        groups=int(given.get("group", 1)),
-        auto_pad=auto_pad,
-        output_padding=tuple(given.get("output_padding", [0] * rank)),
-        output_shape=tuple(given.get("output_shape", ())),
-    )

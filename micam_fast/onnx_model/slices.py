@@ -56,13 +56,13 @@ def cut_model(
         Bytes that the wanted values of one slice may take. A slice can exceed it where there is no
         place to cut.
     """
-    makers = sorted({graph.producer[value] for value in wanted})
+    asked = frozenset(wanted)
     unknown = max(sizes.values(), default=0)
     bounds = [0]
     held = 0
-    places = _cutting_places(graph, frozenset(wanted)) if makers else frozenset()
+    places = _cutting_places(graph, asked)
     for index, node in enumerate(graph.nodes):
-        fresh = sum(sizes.get(name, unknown) for name in node.output if name in set(wanted))
+        fresh = sum(sizes.get(name, unknown) for name in node.output if name in asked)
         if held and held + fresh > budget:
             place = max((p for p in places if bounds[-1] < p <= index), default=None)
             if place is not None:
@@ -71,7 +71,7 @@ def cut_model(
                     sizes.get(name, unknown)
                     for inner in graph.nodes[place:index]
                     for name in inner.output
-                    if name in set(wanted)
+                    if name in asked
                 )
         held += fresh
     bounds.append(len(graph.nodes))

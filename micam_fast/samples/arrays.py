@@ -74,9 +74,9 @@ def sample_shape(spec: ModelInput) -> Shape:
 def channel_axis(spec: ModelInput) -> int | None:
     """Axis of the channels in one sample; ``None`` for a flat one."""
     channel, batch = spec.axes.channel, spec.axes.batch
-    if channel is None or len(spec.shape) < 3:
+    if channel is None or len(sample_shape(spec)) < 2:
         return None
-    return channel - 1 if batch < channel else channel
+    return channel - 1 if batch is not None and batch < channel else channel
 
 
 def channel_count(spec: ModelInput) -> int | None:
