@@ -71,6 +71,7 @@ def plot_samples(
     labels: Sequence[str] = (),
     summary: Summary | None = None,
     done: Callable[[int, str, Sequence[Path] | SampleError], None] = lambda *_: None,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Summary:
     """Explain samples and write a set of files for each.
 
@@ -88,6 +89,8 @@ def plot_samples(
         To go on with; a new one by default.
     done
         Is told index, name and files (or the error) of each sample.
+    say
+        Is told what a user should know of a sample that was written all the same.
 
     Raises
     ------
@@ -129,6 +132,12 @@ def plot_samples(
         named = replace(found, sample=sample.name, label=label)
         summary.written[index] = _write(named, index, options, summary)
         done(index, sample.name, summary.written[index])
+        bad = sum(each.bad_values is not None for each in found.maps.values())
+        if bad:
+            say(
+                f"sample {index} ({sample.name}): {bad} of {len(found.maps)} layers are not finite "
+                "and drawn hatched"
+            )
 
 
 def check_output(model: Model, options: PlotOptions) -> None:

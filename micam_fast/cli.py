@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.errors import MicamError
-from micam_fast.progress import progress, report
+from micam_fast.options import (
+    FORMATS,
+    parse_formats,
+    parse_memory,
+    parse_number,
+    parse_numbers,
+    parse_scale,
+)
+from micam_fast.progress import count_of, progress, report
 
 if TYPE_CHECKING:
     from micam_fast.layers import Layer
     from micam_fast.model import Model
-
-# Kept in step with saving.FORMATS by a test; importing it would cost --help its speed.
-_FORMATS = ("png", "svg", "npz", "pdf", "dot", "tiles")
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class _Group(click.Group):
@@ -38,46 +40,6 @@ class _Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(f"micam-fast: error: {' '.join(self.message.split())}", err=True)
-
-
-def _parse_formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Comma-separated formats, each once."""
-    words = tuple(dict.fromkeys(word.strip().lower() for word in value.split(",")))
-    for word in words:
-        if word not in _FORMATS:
-            known = ", ".join(_FORMATS)
-            raise click.BadParameter(f"unknown format: {word!r} (must be one or more of {known})")
-    return words
-
-
-def _parse_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
-    """Comma-separated numbers, one for all channels or one for each."""
-    try:
-        numbers = tuple(float(word) for word in value.split(","))
-    except ValueError:
-        numbers = (math.nan,)
-    if not all(map(math.isfinite, numbers)):
-        raise click.BadParameter(f"{value!r} is no list of numbers like 0.485,0.456")
-    return numbers
-
-
-def _parse_number(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """A single number."""
-    numbers = _parse_numbers(ctx, param, value)
-    if len(numbers) != 1:
-        raise click.BadParameter(f"{value!r} is no single number")
-    return numbers[0]
-
-
-def _parse_memory(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """A number of bytes with an optional unit."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
-    size = 0 if found is None else int(float(found[1]) * _UNITS[found[2].upper()])
-    if size < 1:
-        raise click.BadParameter(f"{value!r} is no amount of memory like 500M or 4G")
-    return size
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,8 +67,8 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 @click.option(
     "--format",
     "formats",
-    callback=_parse_formats,
-    metavar=",".join(_FORMATS),
+    callback=parse_formats,
+    metavar=",".join(FORMATS),
     default="png",
     show_default=True,
     help="What to write for each sample.",
@@ -138,8 +100,9 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--scale-tiles",
-    type=click.FloatRange(0.05, 4),
-    default=1.0,
+    callback=parse_scale,
+    metavar="FACTOR",
+    default="1",
     show_default=True,
     help="Size of the picture relative to tiles of 635 x 205 pixels.",
 )
@@ -165,7 +128,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--scale",
-    callback=_parse_number,
+    callback=parse_number,
     metavar="NUMBER",
     default="1",
     show_default=True,
@@ -173,7 +136,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--mean",
-    callback=_parse_numbers,
+    callback=parse_numbers,
     metavar="NUMBER,...",
     default="0",
     show_default=True,
@@ -181,7 +144,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--std",
-    callback=_parse_numbers,
+    callback=parse_numbers,
     metavar="NUMBER,...",
     default="1",
     show_default=True,
@@ -205,7 +168,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--memory",
-    callback=_parse_memory,
+    callback=parse_memory,
     metavar="SIZE",
     help="Bound for the activations, like 4G.  [default: a quarter of the machine's]",
 )
@@ -255,18 +218,20 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         layout=given["layout"],
         rules=rules,
         extra=extra,
-        say=lambda note: click.echo(note, err=True),
+        say=_note,
     )
     error: MicamError | None = None
     try:
         with progress() as done:
-            plot_samples(model, samples, options, labels=labels, summary=summary, done=done)
+            plot_samples(
+                model, samples, options, labels=labels, summary=summary, done=done, say=_note
+            )
     except MicamError as raised:
         error = raised
     report(summary, options)
     count = len(summary.written) + len(summary.failed)
-    if labels and error is None and len(labels) != count:
-        click.echo(f"micam-fast: note: {len(labels)} labels for {count} samples", err=True)
+    if given["labels"] and error is None and len(labels) != count:
+        _note(f"{count_of(len(labels), 'label')} for {count_of(count, 'sample')}")
     if error is not None:
         _Failure(str(error)).show()
     elif not summary.written and not summary.failed:
@@ -349,6 +314,10 @@ def _load(path: Path, given: dict[str, Any]) -> Model:
         memory=given["memory"],
         engine=given["engine"],
     )
+
+
+def _note(text: str) -> None:
+    click.echo(f"micam-fast: note: {text}", err=True)
 
 
 def _paths(given: Sequence[str]) -> Iterator[str]:

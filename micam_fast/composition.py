@@ -29,7 +29,7 @@ _LEGEND = (
     ("R", "positive strength: value / largest value of the layer"),
     ("G", "negative strength: value / smallest value of the layer"),
     ("B", "place in the layer's own range, from minimum to maximum"),
-    ("A", "strength across all layers: opacity (square root)"),
+    ("A", "place between the smallest (transparent) and the largest value of all layers"),
 )
 _LEGEND_AREA = "; area of the square"
 _LEGEND_BOTH = "R, G and B together: a layer from -1 over 0 to 1"
@@ -233,6 +233,11 @@ def _top_width(header: Sequence[str]) -> float:
         + max(text_width(text + _LEGEND_AREA, _LABEL_SIZE) for _, text in _LEGEND)
     )
     return max([*lines, legend, TILE_WIDTH])
+
+
+def legend_lines() -> list[str]:
+    """The legend as text."""
+    return [f"{letter}: {meaning}" for letter, meaning in _LEGEND]
 
 
 def _legend(y: float, look: Look) -> Iterator[Mark]:

@@ -20,7 +20,7 @@ from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
 from micam_fast.pipeline import Pipeline
 from micam_fast.projections import PROJECTIONS, Projection
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
-from micam_fast.samples import fit_array, own_layout
+from micam_fast.samples import cast_sample, fit_array, own_layout
 from micam_fast.scene import Scene
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -71,6 +71,11 @@ class Model:
         self._pipelines: dict[Projection, Pipeline] = {}
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self._pipeline("published")
+
+    def __repr__(self) -> str:
+        """Name, inputs and number of layers."""
+        inputs = ", ".join(f"{spec.name} {spec.shape}" for spec in self.inputs)
+        return f"<Model {self.name}: {inputs}; {len(self.mapped)} of {len(self.layers)} layers>"
 
     def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
         """Explain one sample.
@@ -172,7 +177,7 @@ class Model:
                     raise SampleError(
                         f"a batch of {len(rows)} samples was given as one sample; use explain_many"
                     )
-                fitted[spec.name] = np.ascontiguousarray(rows[0], spec.dtype)
+                fitted[spec.name] = cast_sample(rows[0], spec)
         except SampleError as error:
             return error
         return fitted

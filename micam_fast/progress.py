@@ -34,7 +34,7 @@ def progress() -> Iterator[Done]:
         def done(index: int, name: str, result: Any) -> None:
             nonlocal count
             count += 1
-            bar.update(task, advance=1, description=_count(count, "sample"), refresh=True)
+            bar.update(task, advance=1, description=count_of(count, "sample"), refresh=True)
             if not isinstance(result, list):
                 line = _failure_line(index, name, result)
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -58,15 +58,16 @@ def report(summary: Summary, options: PlotOptions) -> None:
     if not summary.written:
         return
     files = sum(len(paths) for paths in summary.written.values())
-    failed = f"; {_count(len(summary.failed), 'sample')} skipped" if summary.failed else ""
+    failed = f"; {count_of(len(summary.failed), 'sample')} skipped" if summary.failed else ""
     click.echo(
-        f"wrote {_count(files, 'file')} ({', '.join(options.formats)}) for "
-        f"{_count(len(summary.written), 'sample')} to {options.folder}{failed}"
+        f"wrote {count_of(files, 'file')} ({', '.join(options.formats)}) for "
+        f"{count_of(len(summary.written), 'sample')} to {options.folder}{failed}"
     )
     total = sum(summary.seconds.values())
     stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.seconds.items())
     click.echo(f"{stages}; {total:.2f} s in all")
 
 
-def _count(number: int, thing: str) -> str:
+def count_of(number: int, thing: str) -> str:
+    """A number of things, in words that agree with it."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

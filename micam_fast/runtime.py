@@ -26,6 +26,7 @@ _NUMERIC = {
         "uint32", "uint64",
     )
 }  # fmt: skip
+_LONGEST_MESSAGE = 300
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 
 
@@ -242,4 +243,5 @@ def _first_line(error: Exception) -> str:
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
     # C++ source places and signatures stand before the message proper.
-    return re.sub(r"^\S+\.(?:cc|h):\d+ .*?\) (?=\S)", "", text)
+    text = re.sub(r"^\S+\.(?:cc|h):\d+ .*?\) (?=\S)", "", text)
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."

@@ -15,6 +15,7 @@ from micam_fast.composition import (
     compose_tile,
     diagram_size,
     edges,
+    legend_lines,
     move,
     node_specs,
 )
@@ -196,7 +197,7 @@ def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, sc
             layer.name: label_lines(layer, explanation.maps.get(layer.name)) for layer in layers
         },
         pictures={name: f"{folder.name}/{file}" for name, file in names.items()},
-        header=header_lines(explanation),
+        header=[*header_lines(explanation), *legend_lines()],
         rankdir=rankdir,
         folder=str(path.resolve().parent),
     )

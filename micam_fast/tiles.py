@@ -27,6 +27,7 @@ PICTURE_WIDTH = 425
 # SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
 _FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
 _LONGEST_SIDE = 150
+_SEQUENCE_ROWS = 24
 _FLAT_BOX = (390, 185)
 # A strip of one row would be too thin to see.
 _STRIP_HEIGHT = 24
@@ -34,10 +35,14 @@ _HATCH_SPACING = 9
 
 
 def grid_size(input_size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the isometric grid: ``Hin x Win``, scaled down evenly over 150."""
+    """Rows and columns of the isometric grid: ``Hin x Win``, scaled down evenly over 150.
+
+    The single row of a sequence is repeated, as the strip of a dense layer is.
+    """
     factor = min(1.0, _LONGEST_SIDE / max(input_size))
     rows, columns = (max(1, math.floor(side * factor + 0.5)) for side in input_size)
-    return rows, columns
+    # A sequence has one row; as a line it could hardly be seen, so its row is repeated.
+    return (_SEQUENCE_ROWS if input_size[0] == 1 else rows), columns
 
 
 def draw_tile(

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+import micam_fast
 from micam_fast import Explanation, Model, load_model
 from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples, sample_stem
 from micam_fast.errors import LayoutEngineError, MicamError, OutputError, SampleError
@@ -335,3 +336,12 @@ class TestSummary:
         with pytest.raises(OutputError, match="stopped"), summary.stage("work"):
             raise OutputError("stopped")
         assert summary.seconds == {"work": 5.0}
+
+
+def test_a_sample_that_is_not_finite_is_written_and_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    model = micam_fast.load_model(models.conv_net())
+    sample = Sample("bad.npy", {"x": np.full((1, 8, 6), np.nan, np.float32)})
+    plot_samples(model, [sample], PlotOptions(tmp_path, ("npz",)), say=said.append)
+    assert said == ["sample 0 (bad.npy): 7 of 7 layers are not finite and drawn hatched"]
+    assert len(list(tmp_path.iterdir())) == 1

@@ -14,7 +14,7 @@ from click.testing import Result
 from PIL import Image
 
 import micam_fast.model
-from micam_fast import cli, saving
+from micam_fast import options, saving
 from tests import models
 from tests.commands import (
     arrays,
@@ -30,7 +30,7 @@ class TestFormats:
     """What is written."""
 
     def test_the_list_is_that_of_saving(self) -> None:
-        assert cli._FORMATS == saving.FORMATS
+        assert options.FORMATS == saving.FORMATS
 
     def test_png_is_the_default(self, run_cli: Callable[..., Result], cli_out: Path) -> None:
         succeeded(run_cli("plot", "net.onnx", "one.npy"))

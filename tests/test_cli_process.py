@@ -30,7 +30,7 @@ class TestProcess:
         words = ("plot", "net.onnx", "batch.npy", "--format", "png,npz", "--output-dir", tmp_path)
         done = command(*words, cwd=cli_files)
         assert done.returncode == 0
-        assert done.stderr == "input 'x': taken as nchw\n"
+        assert done.stderr == "micam-fast: note: input 'x': taken as nchw\n"
         lines = done.stdout.splitlines()
         assert len(lines) == 5
         for index, line in enumerate(lines[:3]):

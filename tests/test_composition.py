@@ -325,7 +325,7 @@ def test_the_legend_explains_all_channels() -> None:
         assert bar.pixels[0, -1, channel] == 255
         others = np.delete(bar.pixels[0], [channel, 3], axis=1)
         assert not others.any()
-    for word in ("positive strength", "negative strength", "range", "across all layers"):
+    for word in ("positive strength", "negative strength", "range", "of all layers"):
         assert [text for text in said if word in text]
 
 

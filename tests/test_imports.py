@@ -22,7 +22,7 @@ FLOORS = {
     "projections": 3, "views": 3, "maps": 3, "tiles": 3, "labels": 3, "layout": 3,
     "composition": 3, "sessions": 3,
     "scene": 4, "explanation": 4, "saving": 4, "assembly": 4, "pipeline": 4, "model": 4,
-    "demo": 5, "batch": 5, "progress": 5, "cli": 5, "__init__": 5, "__main__": 5,
+    "demo": 5, "batch": 5, "options": 5, "progress": 5, "cli": 5, "__init__": 5, "__main__": 5,
 }  # fmt: skip
 OUTSIDE_LOW_FLOORS = {0: {"numpy"}, 1: {"numpy", "numba"}}
 HEAVY = {"numpy", "numba", "onnx", "onnxruntime", "PIL", "reportlab", "rich", "graphviz"}

@@ -21,6 +21,7 @@ from micam_fast.samples import (
     ArrayLayout,
     PixelRules,
     Sample,
+    cast_sample,
     expand_paths,
     fit_array,
     load_array,
@@ -756,3 +757,32 @@ class TestPictures:
     def test_a_picture_for_a_model_of_two_channels(self, tmp_path: Path) -> None:
         Image.new("L", (6, 8)).save(tmp_path / "a.png")
         assert "1, 3 or 4 channels, the model's input 2" in error_of(tmp_path / "a.png", DEPTH)
+
+
+class TestCast:
+    """Integer inputs hold what they are given, or say why not."""
+
+    SPEC = ModelInput("x", (None, 1, 8, 6), Axes(0, 1), "uint8")
+
+    @pytest.mark.parametrize("values", [np.full((1, 8, 6), 0.5), np.full((1, 8, 6), 256)])
+    def test_values_that_an_integer_cannot_hold(self, values: Any) -> None:
+        with pytest.raises(SampleError, match=r"input 'x' takes uint8; the sample has values"):
+            cast_sample(values, self.SPEC)
+
+    def test_whole_numbers_in_floats(self) -> None:
+        cast = cast_sample(np.full((1, 8, 6), 255.0), self.SPEC)
+        assert cast.dtype == np.uint8
+        assert (cast == 255).all()
+
+    def test_resized_pictures_are_rounded(self, tmp_path: Path) -> None:
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
+        assert read_one(tmp_path / "a.png", self.SPEC).dtype == np.uint8
+
+    def test_pictures_stand_upright(self, tmp_path: Path) -> None:
+        """A camera that was turned says so in the file's EXIF orientation."""
+        image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8))
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(tmp_path / "a.png", exif=exif)
+        turned = np.rot90(np.asarray(image), -1)
+        np.testing.assert_array_equal(read_one(tmp_path / "a.png")[0], turned)

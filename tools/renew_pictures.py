@@ -7,6 +7,7 @@ Run it after a wanted change of the look, with the locked versions, and look at 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,10 @@ DIGIT = 3
 def main() -> None:
     """Write the demo's picture of one digit, in both looks."""
     model = micam_fast.load_model(MODEL)
-    explanation = model.explain(np.load(DIGITS)[DIGIT])
+    # As `micam-fast demo` draws it.
+    explanation = replace(
+        model.explain(np.load(DIGITS)[DIGIT]), sample=f"digits.npy[{DIGIT}]", label=str(DIGIT)
+    )
     for look in ("isometric", "flat"):
         print(explanation.save(PICTURES / f"demo-digit-{DIGIT}-{look}.png", look))
 

@@ -3,6 +3,7 @@
 from micam_fast.samples.arrays import (
     ARRAY_LAYOUTS,
     ArrayLayout,
+    cast_sample,
     channel_count,
     fit_array,
     load_array,
@@ -17,6 +18,7 @@ __all__ = [
     "ArrayLayout",
     "PixelRules",
     "Sample",
+    "cast_sample",
     "channel_count",
     "expand_paths",
     "fit_array",

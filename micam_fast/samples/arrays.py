@@ -66,6 +66,27 @@ def fit_array(
     )
 
 
+def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
+    """One sample as a contiguous array of the model's element type.
+
+    Raises
+    ------
+    SampleError
+        If an integer type cannot hold the values.
+    """
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        whole = array.dtype.kind != "f" or bool((array == np.rint(array)).all())
+        low, high = array.min(), array.max()
+        if not whole or low < limits.min or high > limits.max:
+            raise SampleError(
+                f"input {spec.name!r} takes {dtype}; the sample has values from {low:g} to "
+                f"{high:g}{'' if whole else ', with fractions'}"
+            )
+    return np.ascontiguousarray(array, dtype)
+
+
 def sample_shape(spec: ModelInput) -> Shape:
     """Shape of one sample, ``None`` for sizes that the model leaves open."""
     return tuple(size for axis, size in enumerate(spec.shape) if axis != spec.axes.batch)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from micam_fast.errors import SampleError
 
@@ -76,7 +76,8 @@ def read_picture(
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """The picture in a mode of the model's channels; deep ones as floats from 0 to 255."""
+    """The picture upright, in a mode of the model's channels; deep ones as floats 0 to 255."""
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         # To NumPy and back: Pillow converts these modes by cutting them off at 255.
         return Image.fromarray(np.asarray(image, np.float32) / 257)

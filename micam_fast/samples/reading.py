@@ -15,6 +15,7 @@ from micam_fast.layers import ModelInput
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
     ArrayLayout,
+    cast_sample,
     channel_axis,
     fit_array,
     load_array,
@@ -133,10 +134,12 @@ class _Reader:
                 )
                 return Sample(name, {}, error)
             arrays[key] = rows[index if len(rows) > 1 else 0]
-        return Sample(
-            name,
-            {key: np.ascontiguousarray(row, self._specs[key].dtype) for key, row in arrays.items()},
-        )
+        try:
+            return Sample(
+                name, {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
+            )
+        except SampleError as error:
+            return Sample(name, {}, error)
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:
         if path.suffix.lower() not in ARRAY_SUFFIXES:
@@ -176,6 +179,8 @@ class _Reader:
         height, width = (size for each, size in enumerate(expected) if each != axis)
         channels = expected[axis] or 3
         pixels = read_picture(path, channels, height, width, self._rules)
+        if np.dtype(spec.dtype).kind in "iu":
+            pixels = np.rint(pixels)
         return np.moveaxis(pixels, -1, axis)[np.newaxis]
 
 
