@@ -56,14 +56,24 @@ def _project_channels_first(
         second = source[begin + (c + 1) * stride : begin + (c + 1) * stride + count]
         third = source[begin + (c + 2) * stride : begin + (c + 2) * stride + count]
         fourth = source[begin + (c + 3) * stride : begin + (c + 3) * stride + count]
-        for t in range(taps):
-            w0 = weights[t, c]
-            w1 = weights[t, c + 1]
-            w2 = weights[t, c + 2]
-            w3 = weights[t, c + 3]
+        # Four channels and three taps at a time: twelve products for ten accesses to L1.
+        for t in range(0, taps - 2, 3):
+            a0, a1, a2, a3 = weights[t, c], weights[t, c + 1], weights[t, c + 2], weights[t, c + 3]
+            u = t + 1
+            b0, b1, b2, b3 = weights[u, c], weights[u, c + 1], weights[u, c + 2], weights[u, c + 3]
+            u = t + 2
+            c0, c1, c2, c3 = weights[u, c], weights[u, c + 1], weights[u, c + 2], weights[u, c + 3]
+            plane, next_plane, last_plane = planes[t], planes[t + 1], planes[t + 2]
+            for p in range(count):
+                v0, v1, v2, v3 = first[p], second[p], third[p], fourth[p]
+                plane[p] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
+                next_plane[p] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
+                last_plane[p] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
+        for t in range(taps - taps % 3, taps):
+            a0, a1, a2, a3 = weights[t, c], weights[t, c + 1], weights[t, c + 2], weights[t, c + 3]
             plane = planes[t]
             for p in range(count):
-                plane[p] += w0 * first[p] + w1 * second[p] + w2 * third[p] + w3 * fourth[p]
+                plane[p] += a0 * first[p] + a1 * second[p] + a2 * third[p] + a3 * fourth[p]
     for c in range(whole, channels):
         first = source[begin + c * stride : begin + c * stride + count]
         for t in range(taps):
