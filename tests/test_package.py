@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import distribution, entry_points
+from pathlib import Path
+
+from micam_fast.cli import main
 
 
 def test_licence_text_is_in_the_metadata() -> None:
@@ -17,3 +21,23 @@ def test_the_command_is_installed() -> None:
         each for each in entry_points(group="console_scripts") if each.name == "micam-fast"
     ]
     assert command.value == "micam_fast.cli:main"
+
+
+def test_the_readme_names_every_option() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    options = {
+        name for command in main.commands.values() for p in command.params for name in p.opts
+    }
+    assert {name for name in options if name.startswith("--")} - set(
+        re.findall(r"--[a-z-]+", readme)
+    ) == set()
+    assert "@@" not in readme
+
+
+def test_the_readme_s_links_lead_somewhere() -> None:
+    root = Path(__file__).parent.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", readme)
+    assert len(targets) >= 3
+    for first, second in targets:
+        assert (root / (first or second)).is_file()
