@@ -159,6 +159,9 @@ class Extractor:
         SampleError
             If ONNX Runtime cannot run the batch.
         """
+        if not self._outputs:
+            # A slice that ends in sequences alone has nothing to hand over.
+            return Activations(np.empty(0, np.float32), {}, {})
         feeds = {name: feeds[name] for name in self.inputs}
         signature = tuple((array.shape, array.dtype.str) for array in feeds.values())
         if self._binding is None or signature != self._signature:

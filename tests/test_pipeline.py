@@ -370,3 +370,24 @@ print(peak() - before)
     ]
     assert used[0] < 500_000_000
     assert used[1] > 2 * used[0]
+
+
+def test_a_slice_that_ends_in_a_sequence() -> None:
+    nodes = [
+        conv_node("conv", "x", "w"),
+        node("Relu", ["conv:0"], ["r"], name="relu"),
+        node("SplitToSequence", ["r"], ["parts"], name="split", axis=1),
+    ]
+    model = make_model(nodes, IMAGE, ["conv:0"], {"w": KERNEL})
+    model.graph.output.append(
+        helper.make_value_info(
+            "parts",
+            helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None)),
+        )
+    )
+    sample = random_array(1, 3, 6, 5)
+    whole = micam_fast.explain(model, sample)
+    sliced = micam_fast.load_model(model, memory=64).explain(sample)
+    assert list(whole.cams) == list(sliced.cams) == ["x", "conv", "relu"]
+    for name, cam in whole.cams.items():
+        np.testing.assert_array_equal(sliced.cams[name], cam)

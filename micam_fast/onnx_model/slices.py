@@ -11,6 +11,15 @@ import onnx
 from micam_fast.onnx_model.files import OnnxFile, tensors
 from micam_fast.onnx_model.graph import Graph, Kind, captured
 
+# What NumPy can hold, so that one slice can hand it to the next.
+_HANDED_TYPES = {
+    getattr(onnx.TensorProto, name)
+    for name in (
+        "FLOAT", "FLOAT16", "DOUBLE", "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16",
+        "UINT32", "UINT64",
+    )
+}  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -91,7 +100,8 @@ def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:
     for index, node in enumerate(graph.nodes):
         handed = {name for name in handed if last_use[name] >= index}
         if all(
-            (name in wanted or graph.kind[name] is Kind.SHAPE) and graph.element_type(name)
+            (name in wanted or graph.kind[name] is Kind.SHAPE)
+            and graph.element_type(name) in _HANDED_TYPES
             for name in handed
         ):
             places.add(index)
