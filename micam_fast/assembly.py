@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast._loops.colours import colour_maps
 from micam_fast.explanation import Explanation, predict
-from micam_fast.layers import Shape
+from micam_fast.layers import Shape, fits_shape
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph
 from micam_fast.results import LayerMap
@@ -116,13 +116,6 @@ def _input_shapes(
         return (found[name].shape,)
     parents = [found[parent].shape for parent in layer.inputs if parent in found]
     return tuple(
-        next((p for p in parents if shape is not None and _fits(p, shape)), shape)
+        next((p for p in parents if shape is not None and fits_shape(p, shape)), shape)
         for shape in layer.input_shapes
-    )
-
-
-def _fits(shape: Shape, pattern: Shape) -> bool:
-    """Tell whether a shape fills in the open sizes of another."""
-    return len(shape) == len(pattern) and all(
-        wanted in (None, size) for size, wanted in zip(shape, pattern, strict=True)
     )

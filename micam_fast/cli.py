@@ -243,6 +243,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 @_MODEL
 def show_layers(model_path: Path) -> None:
     """Print a table of the model's layers."""
+    from micam_fast.layers import show_shape
     from micam_fast.model import load_model
 
     rows = [("layer", "class", "inputs", "output", "kernel", "bias")]
@@ -252,9 +253,9 @@ def show_layers(model_path: Path) -> None:
                 layer.name,
                 layer.class_label,
                 ", ".join(layer.inputs) or "-",
-                _shape(layer.output_shape),
-                _shape(layer.kernel_shape) if layer.kernel_shape is not None else "-",
-                _shape(layer.bias_shape) if layer.bias_shape is not None else "-",
+                show_shape(layer.output_shape),
+                show_shape(layer.kernel_shape) if layer.kernel_shape is not None else "-",
+                show_shape(layer.bias_shape) if layer.bias_shape is not None else "-",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -355,9 +356,3 @@ def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, A
             raise click.UsageError(f"--input {text!r}: an .npy file is expected")
         extra[name], _ = fit_array(array, specs[name], layout)
     return extra
-
-
-def _shape(shape: Sequence[int | None] | None) -> str:
-    if shape is None:
-        return "?"
-    return str(tuple(shape))

@@ -149,6 +149,8 @@ class Explanation:
             If the format is unknown, the picture too large, or the file cannot be written.
         LayoutEngineError
             If Graphviz is missing or fails.
+        ValueError
+            If look, rankdir or scale_tiles is none that there is.
         """
         from micam_fast.saving import save
 

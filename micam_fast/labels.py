@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Sequence
 
 from micam_fast.encoders.fonts import text_width
-from micam_fast.layers import Layer, Shape
+from micam_fast.layers import Layer, Shape, show_shape
 from micam_fast.results import LayerMap
 
 ELLIPSIS = "…"
@@ -27,16 +27,16 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     if input_shapes:
         lines.append(f"I: {_shapes(input_shapes)}")
     shape = found.shape if found is not None else layer.output_shape
-    lines.append(f"O: {_shape(shape)}")
+    lines.append(f"O: {show_shape(shape)}")
     if layer.activation:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
-        bias = "" if layer.bias_shape is None else f" + {_shape(layer.bias_shape)}"
-        lines.append(f"{_shape(layer.kernel_shape)}{bias}")
+        bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"
+        lines.append(f"{show_shape(layer.kernel_shape)}{bias}")
     if found is None:
         return lines
     if found.flat:
-        lines.append(f"tile: {_shape(found.cam.shape)}")
+        lines.append(f"tile: {show_shape(found.cam.shape)}")
     if found.bad_values is not None:
         if found.bad_values:
             lines.append(f"{found.bad_values} NaN or infinite")
@@ -76,16 +76,8 @@ def wrap_name(text: str, size: float, width: float) -> list[str]:
 
 
 def _shapes(shapes: Sequence[Shape | None]) -> str:
-    distinct = list(dict.fromkeys(shapes))
-    parts = [
-        f"{shapes.count(shape)} x {_shape(shape)}" if shapes.count(shape) > 1 else _shape(shape)
-        for shape in distinct
-    ]
+    parts = []
+    for shape in dict.fromkeys(shapes):
+        count = shapes.count(shape)
+        parts.append(f"{count} x {show_shape(shape)}" if count > 1 else show_shape(shape))
     return ", ".join(parts)
-
-
-def _shape(shape: Shape | None) -> str:
-    if shape is None:
-        return "?"
-    inner = ", ".join("None" if size is None else str(size) for size in shape)
-    return f"({inner},)" if len(shape) == 1 else f"({inner})"

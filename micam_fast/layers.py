@@ -10,6 +10,12 @@ from typing import Literal
 
 from micam_fast.errors import LayerSelectionError
 
+NUMERIC_TYPES = (
+    "float", "float16", "double", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16",
+    "uint32", "uint64",
+)  # fmt: skip
+"""ONNX's names of the element types that NumPy can hold."""
+
 Shape = tuple[int | None, ...]
 """A tensor's shape; ``None`` for the batch and for sizes that the model leaves open."""
 
@@ -120,6 +126,9 @@ class Tap:
     source
         The ONNX value that the convolution reads; its spatial size is the size of the map under
         ``projection="transposed"``.
+    squeezed
+        Spatial axis of the convolution that its activation has no more: a 2-D convolution that
+        stands for a 1-D one, with its bias behind the Squeeze.
     """
 
     value: str
@@ -127,16 +136,44 @@ class Tap:
     form: Literal["channels", "recurrent", "flat"] = "channels"
     geometry: Geometry | None = None
     source: str | None = None
+    squeezed: int | None = None
 
 
 @dataclass(frozen=True)
 class ModelInput:
-    """A value that a caller feeds; ``dtype`` is NumPy's name of its element type."""
+    """A value that a caller feeds.
+
+    Attributes
+    ----------
+    name
+        Of the graph's input.
+    shape
+        With the batch, ``None`` for open sizes.
+    axes
+        Where batch and channels lie.
+    dtype
+        NumPy's name of the element type.
+    """
 
     name: str
     shape: Shape
     axes: Axes
     dtype: str
+
+
+def fits_shape(shape: Shape, pattern: Shape) -> bool:
+    """Tell whether a shape fills in the open sizes of another."""
+    return len(shape) == len(pattern) and all(
+        wanted in (None, size) for size, wanted in zip(shape, pattern, strict=True)
+    )
+
+
+def show_shape(shape: Shape | None, *, unknown: str = "None") -> str:
+    """A shape as Python writes it, open sizes in a word; ``?`` for an unknown one."""
+    if shape is None:
+        return "?"
+    inner = ", ".join(unknown if size is None else str(size) for size in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
 
 def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> frozenset[str]:

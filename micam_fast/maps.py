@@ -109,15 +109,17 @@ class MapPlan:
             kind = view.in_memory() if taps[name].value in offsets else None
             found = self._find_taps(name, view, shapes, weigh, projection)
             count = view.count
+            # A value without a batch axis serves all samples.
+            copies = 1 if view.batch is None else batch_size
             if kind is None:
                 row[loops.KIND] = loops.CHANNELS_FIRST if view.space else loops.FLAT
-                self._staged[name] = (staged, count * batch_size)
+                self._staged[name] = (staged, count * copies)
                 row[loops.SOURCE] = staged
-                staged += count * batch_size
+                staged += count * copies
             else:
                 row[loops.KIND] = kind
                 row[loops.SOURCE] = offsets[taps[name].value]
-            row[loops.SAMPLE_STRIDE] = count
+            row[loops.SAMPLE_STRIDE] = 0 if view.batch is None else count
             if found is None:
                 size = flat_size(count, input_size)
                 row[loops.CHANNELS] = count
@@ -167,13 +169,11 @@ class MapPlan:
         kernel = weigh(name)
         if kernel.even:
             self._even.add(name)
-        source_size = shapes[tap.source][2:] if tap.source in shapes else size
-        if kernel.rank == len(size) + 1:
-            # A 2-D convolution that stands for a 1-D one; its bias came after the Squeeze.
-            ones = [axis for axis, n in enumerate(kernel.values.shape[1:]) if n == 1]
-            gone = next((axis for axis in ones if source_size[axis] == 1), None)
-            if gone is not None:
-                kernel = kernel.without_axis(gone)
+        source_size = shapes[tap.source][2:] if projection == "transposed" else size
+        gone = tap.squeezed
+        if gone is not None and kernel.values.shape[1 + gone] == 1:
+            kernel = kernel.without_axis(gone)
+            if projection == "transposed":
                 source_size = source_size[:gone] + source_size[gone + 1 :]
         if kernel.rank != len(size):
             return plain
@@ -232,21 +232,18 @@ class MapPlan:
 
     def _shares(self, layers: NDArray[np.intp], workers: int) -> list[NDArray[np.int64]]:
         """Cut (layer, sample) tasks in shares of about the same work, the largest tasks first."""
-        work = self._table[layers, loops.SAMPLE_STRIDE] + 1
-        order = layers[np.argsort(-work, kind="stable")]
+        work = np.array([self._views[self.names[layer]].count + 1 for layer in layers], np.int64)
+        order = np.argsort(-work, kind="stable")
+        samples = np.arange(self._batch_size)
         tasks = np.stack(
-            [
-                np.repeat(order, self._batch_size),
-                np.tile(np.arange(self._batch_size), len(order)),
-            ],
-            axis=1,
+            [np.repeat(layers[order], len(samples)), np.tile(samples, len(order))], axis=1
         ).astype(np.int64)
         shares: list[list[int]] = [[] for _ in range(workers)]
         loads = [0] * workers
-        for index, layer in enumerate(tasks[:, 0]):
+        for index, load in enumerate(np.repeat(work[order], len(samples)).tolist()):
             lightest = loads.index(min(loads))
             shares[lightest].append(index)
-            loads[lightest] += int(self._table[layer, loops.SAMPLE_STRIDE]) + 1
+            loads[lightest] += load
         return [tasks[share] for share in shares if share]
 
     def _count_bad_values(

@@ -57,6 +57,8 @@ class Model:
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
+        if memory is not None and memory < 1:
+            raise ValueError(f"memory must be at least 1 byte, not {memory}")
         self._file = file
         self._graph: ModelGraph = read_layers(file)
         self.name: str = file.name
@@ -98,6 +100,8 @@ class Model:
         ------
         SampleError
             If the sample does not fit the model.
+        ValueError
+            If the projection is unknown.
         """
         return next(iter(self.explain_many([sample], batch_size=1, projection=projection)))
 
@@ -129,11 +133,12 @@ class Model:
         ------
         SampleError
             If a sample does not fit the model.
+        ValueError
+            If the projection is unknown or the batch size less than 1.
         """
-        for found in self.explain_each(samples, batch_size=batch_size, projection=projection):
-            if isinstance(found, SampleError):
-                raise found
-            yield found
+        return map(
+            _raised, self.explain_each(samples, batch_size=batch_size, projection=projection)
+        )
 
     def explain_each(
         self,
@@ -142,14 +147,36 @@ class Model:
         batch_size: int | None = None,
         projection: Projection = "published",
     ) -> Iterator[Explanation | SampleError]:
-        """Like `explain_many`, but a sample that fails gives its error and the others go on."""
+        """Like `explain_many`, but a sample that fails gives its error and the others go on.
+
+        Parameters
+        ----------
+        samples, batch_size, projection
+            As in `explain_many`.
+
+        Yields
+        ------
+        Explanation or SampleError
+            In the order of the samples.
+
+        Raises
+        ------
+        ValueError
+            If the projection is unknown or the batch size less than 1.
+        """
         if projection not in PROJECTIONS:
             raise ValueError(
                 f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
             )
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        pipeline = self._pipeline(projection)
+        if isinstance(samples, Mapping):
+            raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
+        return self._explain_each(samples, batch_size, self._pipeline(projection))
+
+    def _explain_each(
+        self, samples: Iterable[SampleLike], batch_size: int | None, pipeline: Pipeline
+    ) -> Iterator[Explanation | SampleError]:
         fitted = (self._fit(sample) for sample in samples)
         for shapes, group in itertools.groupby(fitted, key=_shapes):
             if shapes is None:
@@ -158,7 +185,7 @@ class Model:
             size = pipeline.batch_size(dict(shapes), batch_size)
             feeds = (each for each in group if not isinstance(each, SampleError))
             while batch := list(itertools.islice(feeds, size)):
-                yield from pipeline.explain(batch, size)
+                yield from pipeline.explain(batch)
 
     def _fit(self, sample: SampleLike) -> dict[str, NDArray[Any]] | SampleError:
         """Arrays of one sample in the model's layout and element types."""
@@ -172,7 +199,7 @@ class Model:
                     f"are {', '.join(names)}"
                 )
             for spec in self.inputs:
-                rows = fit_array(np.asarray(arrays[spec.name]), spec, own_layout(spec))[0]
+                rows = fit_array(_as_array(arrays[spec.name]), spec, own_layout(spec))[0]
                 if len(rows) != 1:
                     raise SampleError(
                         f"a batch of {len(rows)} samples was given as one sample; use explain_many"
@@ -238,6 +265,8 @@ def load_model(
         If the file is no ONNX file, or ONNX Runtime refuses it.
     LayerSelectionError
         If a pattern matches no layer.
+    ValueError
+        If `threads` or `memory` is less than 1.
 
     Examples
     --------
@@ -268,7 +297,23 @@ def explain(
     *,
     projection: Projection = "published",
 ) -> Explanation:
-    """Explain one sample of a model in one line; see `load_model` and `Model.explain`.
+    """Explain one sample of a model in one line.
+
+    Parameters
+    ----------
+    model
+        What `load_model` takes, or gives.
+    sample, projection
+        As in `Model.explain`.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    ModelError, SampleError, ValueError
+        As `load_model` and `Model.explain` do.
 
     Examples
     --------
@@ -281,10 +326,23 @@ def explain(
     return loaded.explain(sample, projection=projection)
 
 
+def _raised(found: Explanation | SampleError) -> Explanation:
+    if isinstance(found, SampleError):
+        raise found
+    return found
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise SampleError(f"a sample is no array: {error}") from None
+
+
 def _choose(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
     if choice is None:
         return frozenset(layer.name for layer in layers)
-    chosen = frozenset(choice(layers)) if callable(choice) else match_layers(layers, choice)
+    chosen = match_layers(layers, choice(layers) if callable(choice) else choice)
     if not chosen:
         raise LayerSelectionError("no layer is left to map")
     return chosen

@@ -22,7 +22,7 @@ from micam_fast.sessions import Sessions
 from micam_fast.views import single_batch_axis, spatial_input_size, view_activation
 
 DEFAULT_BATCH = 8
-_KEPT_PLANS = 32
+_KEPT_PLANS = 128
 # A batch that mixes its samples shows far larger differences, rounding far smaller ones.
 _ALIKE = 1e-3
 
@@ -33,9 +33,10 @@ Sample = Mapping[str, NDArray[Any]]
 class Pipeline:
     """A model under one projection.
 
-    The first batch of several samples is proved: its first sample also runs alone, each value must
-    have grown along its batch axis and nowhere else, and the maps must be the same. A model that
-    fails (a Reshape that fixes the batch, a mean over it) runs one sample at a time from then on.
+    The first batch of several samples is proved: its first and its last sample also run alone, each
+    value must have grown along its batch axis and nowhere else, and their maps and outputs must be
+    the same. A model that fails (a Reshape that fixes the batch, a mean over it) runs one sample at
+    a time from then on. A batch that the model fixes is filled up with the last sample.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class Pipeline:
         self._plans: dict[tuple[Any, ...], MapPlan] = {}
         self._kernels: dict[str, SummedKernel] = {}
         self._fixed_batch = _fixed_batch(graph)
-        self._single = any(spec.axes.batch is None for spec in graph.inputs)
-        self._proved = self._fixed_batch is not None
+        # Whether each sample runs alone: an input has no batch axis, or a batch did not work.
+        self._alone = any(spec.axes.batch is None for spec in graph.inputs)
+        self._proved = False
         # The memory of activations is used again: one batch at a time, whoever asks.
         self._lock = threading.Lock()
 
@@ -84,7 +86,7 @@ class Pipeline:
         """
         if self._fixed_batch is not None:
             return self._fixed_batch
-        if self._single:
+        if self._alone:
             return 1
         if asked is not None:
             return asked
@@ -94,45 +96,41 @@ class Pipeline:
         fitting = self._memory // max(1, self.sessions.sample_size(one))
         return max(1, min(DEFAULT_BATCH, fitting))
 
-    def explain(self, samples: Sequence[Sample], size: int) -> list[Explanation | SampleError]:
+    def explain(self, samples: Sequence[Sample]) -> list[Explanation | SampleError]:
         """Explain a batch; one at a time if the model cannot take several, or the batch fails."""
-        if len(samples) > 1 and self._single:
+        if len(samples) > 1 and self._alone:
             return self._one_by_one(samples)
-        # A fixed batch is filled up by repeating its last sample.
-        missing = size - len(samples) if self._fixed_batch is not None else 0
-        batch = [*samples, *[samples[-1]] * missing]
         try:
             with self._lock:
-                if len(batch) > 1 and not self._proved:
-                    return list(self._prove(batch))
-                return list(self._run(batch)[: len(samples)])
+                if len(samples) > 1 and not self._proved:
+                    return list(self._prove(samples))
+                return list(self._run(samples))
         except _NotBatchableError:
-            self._single = True
+            self._alone = True
             return self._one_by_one(samples)
         except SampleError as error:
             if len(samples) == 1:
                 return [error]
             found = self._one_by_one(samples)
             # Each sample alone, but not together: there is no use in trying that again.
-            self._single |= not any(isinstance(each, SampleError) for each in found)
+            self._alone |= not any(isinstance(each, SampleError) for each in found)
             return found
 
     def _one_by_one(self, samples: Sequence[Sample]) -> list[Explanation | SampleError]:
-        return [found for sample in samples for found in self.explain([sample], 1)]
+        return [found for sample in samples for found in self.explain([sample])]
 
     def _prove(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """Run a batch, and its first sample alone; the batch must be the same, sample by sample."""
-        alone: dict[str, tuple[int, ...]] = {}
-        (single,) = self._run(samples[:1], seen=alone)
-        together = self._run(samples, alone=alone)
-        for name, found in single.maps.items():
-            first, second = found.cam, together[0].maps[name].cam
-            finite = np.isfinite(first) & np.isfinite(second)
-            scale = np.abs(first[finite]).max(initial=0)
-            difference = np.abs(first[finite] - second[finite]).max(initial=0)
-            if first.shape != second.shape or difference > _ALIKE * scale:
-                raise _NotBatchableError
-        self._proved = True
+        """Run a batch, and its first and last sample alone; these must be the same."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        (first,) = self._run(samples[:1], seen=shapes)
+        (last,) = self._run(samples[-1:])
+        together = self._run(samples, alone=None if self._fixed_batch is not None else shapes)
+        if not (_alike(first, together[0]) and _alike(last, together[-1])):
+            raise _NotBatchableError
+        # Samples that are the same prove nothing for others.
+        self._proved = any(
+            not np.array_equal(samples[0][name], samples[-1][name]) for name in samples[0]
+        )
         return together
 
     def _run(
@@ -143,8 +141,8 @@ class Pipeline:
         seen: dict[str, tuple[int, ...]] | None = None,
     ) -> list[Explanation]:
         """Run a batch. `seen` is told all shapes; `alone` has those of a run of one sample."""
-        count = len(samples)
-        feeds = self._stack(samples)
+        count = self._fixed_batch or len(samples)
+        feeds = self._stack([*samples, *[samples[-1]] * (count - len(samples))])
         shapes = {} if seen is None else seen
         shapes.update((name, array.shape) for name, array in feeds.items())
         axes = {spec.name: spec.axes.batch for spec in self._graph.inputs}
@@ -164,12 +162,12 @@ class Pipeline:
             for name, tap in taps.items():
                 del pending[name]
                 if tap.value not in axes:
-                    axes[tap.value] = _batch_axis(tap.value, tap.axes, shapes, alone, count)
+                    axes[tap.value] = self._batch_axis(tap.value, tap.axes, shapes, alone, count)
             plan = self._plan(taps, shapes, axes, activations.offsets, count, input_size)
             found.append((plan, plan.project(activations.arena, arrays, self._pool, self._threads)))
             value = self._graph.prediction
             if value is not None and value in arrays and outputs is None:
-                axis = _batch_axis(value, self._graph.prediction_axes, shapes, alone, count)
+                axis = self._batch_axis(value, self._graph.prediction_axes, shapes, alone, count)
                 outputs = [_take(arrays[value], sample, axis) for sample in range(count)]
         return [
             assemble(
@@ -180,8 +178,38 @@ class Pipeline:
                 input_size=input_size,
                 scene=self._scene,
             )
-            for sample in range(count)
+            for sample in range(len(samples))
         ]
+
+    def _batch_axis(
+        self, value: str, axes: Axes, shapes: Shapes, alone: Shapes | None, count: int
+    ) -> int | None:
+        """Axis of the samples in a value.
+
+        Raises
+        ------
+        _NotBatchableError
+            If a batch of several samples has not grown along the axis that the graph tells.
+        SampleError
+            If it is the model's own batch that is hidden in another axis.
+        """
+        shape, batch = shapes[value], axes.batch
+        if count == 1:
+            return single_batch_axis(shape, axes)
+        if self._fixed_batch is not None and (batch is None or shape[batch : batch + 1] == (1,)):
+            # One value for all samples of a batch that cannot be made smaller.
+            return None
+        fits = batch is not None and batch < len(shape) and shape[batch] == count
+        if not fits and self._fixed_batch is not None:
+            raise SampleError(
+                f"the model's batch of {count} is not an axis of its own in {value!r} "
+                f"{shape}; export the model with a batch of 1, or an open one"
+            )
+        if not fits or batch is None:
+            raise _NotBatchableError
+        if alone is not None and alone[value] != (*shape[:batch], 1, *shape[batch + 1 :]):
+            raise _NotBatchableError
+        return batch
 
     def _stack(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
         feeds = {}
@@ -204,11 +232,20 @@ class Pipeline:
             count,
             input_size,
             *(
-                (name, shapes[tap.value], axes[tap.value], offsets.get(tap.value))
+                (
+                    name,
+                    shapes[tap.value],
+                    axes[tap.value],
+                    offsets.get(tap.value),
+                    None if tap.source is None else shapes.get(tap.source),
+                )
                 for name, tap in taps.items()
             ),
         )
-        if key not in self._plans:
+        if key in self._plans:
+            # The latest used stands last.
+            self._plans[key] = self._plans.pop(key)
+        else:
             while len(self._plans) >= _KEPT_PLANS:
                 del self._plans[next(iter(self._plans))]
             self._plans[key] = MapPlan(
@@ -236,24 +273,22 @@ class _NotBatchableError(Exception):
     """A model whose samples cannot run together."""
 
 
-def _batch_axis(
-    value: str, axes: Axes, shapes: Shapes, alone: Shapes | None, count: int
-) -> int | None:
-    """Axis of the samples in a value.
+def _alike(first: Explanation, second: Explanation) -> bool:
+    """Tell whether two results of one sample are the same, but for rounding."""
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
+        (found.cam, second.maps[name].cam) for name, found in first.maps.items()
+    ]
+    if first.output is not None and second.output is not None and first.output.dtype.kind == "f":
+        pairs.append((first.output, second.output))
+    return all(_close(one, other) for one, other in pairs)
 
-    Raises
-    ------
-    _NotBatchableError
-        If a batch of several samples has not grown along the axis that the graph tells.
-    """
-    shape, batch = shapes[value], axes.batch
-    if count == 1:
-        return single_batch_axis(shape, axes)
-    if batch is None or batch >= len(shape) or shape[batch] != count:
-        raise _NotBatchableError
-    if alone is not None and alone[value] != (*shape[:batch], 1, *shape[batch + 1 :]):
-        raise _NotBatchableError
-    return batch
+
+def _close(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    finite = np.isfinite(one)
+    if one.shape != other.shape or not np.array_equal(finite, np.isfinite(other)):
+        return False
+    scale = np.abs(one[finite]).max(initial=0)
+    return bool(np.abs(one[finite] - other[finite]).max(initial=0) <= _ALIKE * scale)
 
 
 def _take(array: NDArray[Any], sample: int, axis: int | None) -> NDArray[Any]:
@@ -265,10 +300,8 @@ def _take(array: NDArray[Any], sample: int, axis: int | None) -> NDArray[Any]:
 
 def _fixed_batch(graph: ModelGraph) -> int | None:
     """The batch that the model's inputs fix, if they do."""
-    for spec in graph.inputs:
-        if spec.axes.batch is not None and spec.shape[spec.axes.batch] is not None:
-            return spec.shape[spec.axes.batch]
-    return None
+    sizes = [spec.shape[spec.axes.batch] for spec in graph.inputs if spec.axes.batch is not None]
+    return max((size for size in sizes if size is not None), default=None)
 
 
 def _insert(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:

@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from micam_fast.errors import ModelError, SampleError
+from micam_fast.layers import NUMERIC_TYPES
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_NUMERIC = {
-    f"tensor({name})"
-    for name in (
-        "float", "float16", "double", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16",
-        "uint32", "uint64",
-    )
-}  # fmt: skip
 _LONGEST_MESSAGE = 300
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 
@@ -140,7 +134,8 @@ class Extractor:
     ) -> None:
         self._session = session
         self.inputs = tuple(inputs)
-        numeric = {output.name for output in session.get_outputs() if output.type in _NUMERIC}
+        drawable = {f"tensor({name})" for name in NUMERIC_TYPES}
+        numeric = {output.name for output in session.get_outputs() if output.type in drawable}
         self._outputs = tuple(name for name in outputs if name in numeric)
         self._signature: tuple[Any, ...] | None = None
         self._binding: Any = None
@@ -211,9 +206,14 @@ def extract(
     handed = dict(feeds)
     for position, extractor in enumerate(extractors):
         activations = extractor.run(handed)
-        yield activations
         if len(extractors) == 1:
+            yield activations
             return
+        try:
+            yield activations
+        except GeneratorExit:
+            extractor.release()
+            raise
         later = {name for each in extractors[position + 1 :] for name in each.inputs}
         handed = {name: array for name, array in handed.items() if name in later}
         handed.update((n, a.copy()) for n, a in activations.arrays.items() if n in later)

@@ -17,6 +17,7 @@ from micam_fast.runtime import Activations, Extractor, extract, open_session
 LARGEST_MESSAGE = 2**31 - 2**20
 LARGE_WEIGHT = 2**20
 _KEPT_SIZES = 64
+_KEPT_SETS = 3
 
 
 class Sessions:
@@ -61,7 +62,9 @@ class Sessions:
     def run(self, feeds: Mapping[str, NDArray[Any]], count: int) -> Iterator[Activations]:
         """Run a batch of `count` samples; the activations of each slice, one after the other."""
         sizes = self._sizes({name: array.shape for name, array in feeds.items()}, count)
-        slices = max(1, math.ceil(sum(sizes.values()) / self._memory))
+        needed = max(1, math.ceil(sum(sizes.values()) / self._memory))
+        # Powers of two, so that samples of many sizes share a few sets of sessions.
+        slices = 1 << (needed - 1).bit_length()
         for activations in extract(self._open(slices, sizes), feeds):
             if count == 1:
                 self._learned.update((n, array.nbytes) for n, array in activations.arrays.items())
@@ -78,7 +81,11 @@ class Sessions:
         return {n: known.get(n, learned.get(n, 0)) for n in self._wanted}
 
     def _open(self, slices: int, sizes: Mapping[str, int]) -> list[Extractor]:
-        if slices not in self._opened:
+        if slices in self._opened:
+            self._opened[slices] = self._opened.pop(slices)
+        else:
+            while len(self._opened) >= _KEPT_SETS:
+                del self._opened[next(iter(self._opened))]
             budget = 2**62 if slices == 1 else max(1, sum(sizes.values()) // slices)
             parts = cut_model(self._file, self._graph, self._wanted, sizes, budget)
             self._opened[slices] = [

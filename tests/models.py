@@ -146,18 +146,6 @@ def two_input_net(*, seed: int = 7) -> onnx.ModelProto:
     return make_model(nodes, shapes, ["softmax:0"], constants, name="two_input_net")
 
 
-def sequence_net(*, seed: int = 9) -> onnx.ModelProto:
-    """A 1-D Conv and a pool on ``(2, 12)`` inputs, then Softmax."""
-    nodes = [
-        conv_node("conv", "x", "w"),
-        helper.make_node("GlobalAveragePool", ["conv:0"], ["pool:0"], name="pool"),
-        helper.make_node("Flatten", ["pool:0"], ["flatten:0"], name="flatten"),
-        helper.make_node("Softmax", ["flatten:0"], ["softmax:0"], name="softmax"),
-    ]
-    constants = {"w": random_array(seed, 3, 2, 3)}
-    return make_model(nodes, {"x": ["batch", 2, 12]}, ["softmax:0"], constants, name="sequence_net")
-
-
 def image_to_image_net(*, seed: int = 11) -> onnx.ModelProto:
     """A Conv that keeps ``(1, 8, 6)``, so that the output is no class vector."""
     nodes = [conv_node("conv", "x", "w", pads=[1, 1, 1, 1])]

@@ -126,6 +126,7 @@ def test_samples_of_several_sizes() -> None:
     [
         (np.zeros((1, 6, 8), np.float32), r"shape \(1, 6, 8\) does not fit .* shape \(1, 8, 6\)"),
         (np.zeros((2, 1, 8, 6), np.float32), "a batch of 2 samples was given as one"),
+        ([[1, 2], [3]], "a sample is no array"),
         (np.array([["a"]]), "is no sample; numbers are expected"),
         ({"y": SAMPLES[0]}, "for the inputs y was given; the model's inputs are x"),
     ],
@@ -160,6 +161,12 @@ def test_arguments_are_checked(given: dict[str, Any], match: str) -> None:
     model = micam_fast.load_model(conv_net())
     with pytest.raises(ValueError, match=match):
         list(model.explain_many(SAMPLES, **given))
+    with pytest.raises(ValueError, match=match):
+        model.explain_each(SAMPLES, **given)  # before the first sample is asked for
+    with pytest.raises(ValueError, match="memory must be at least 1 byte, not 0"):
+        micam_fast.load_model(conv_net(), memory=0)
+    with pytest.raises(ValueError, match="a mapping is one sample"):
+        model.explain_many({"x": SAMPLES})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
         micam_fast.load_model(conv_net(), threads=0)
     with pytest.raises(ModelError, match=r"unknown execution provider: 'NoSuch' \(must be one of"):
@@ -177,6 +184,9 @@ def test_chosen_layers() -> None:
     assert explanation.global_range == (low, high)
     picked = micam_fast.load_model(conv_net(), layers=lambda layers: [layers[0].name])
     assert list(picked.explain(SAMPLES[0]).cams) == ["x"]
+    assert list(micam_fast.load_model(conv_net(), layers=lambda _: "conv").mapped) == ["conv"]
+    with pytest.raises(LayerSelectionError, match="no layer matches 'nope'"):
+        micam_fast.load_model(conv_net(), layers=lambda _: ["nope"])
     with pytest.raises(LayerSelectionError, match=r"no layer matches 'cnv' \(near names: conv"):
         micam_fast.load_model(conv_net(), layers=["cnv"])
 

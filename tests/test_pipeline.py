@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 import micam_fast
 from micam_fast import pipeline
+from micam_fast.errors import SampleError
 from micam_fast.projections import sum_kernel
 from tests import reference
 from tests.models import conv_net, conv_node, make_model, random_array
@@ -57,6 +58,21 @@ def softmax_over_batch() -> onnx.ModelProto:
     return make_model(nodes, IMAGE, ["o"], {"w": KERNEL})
 
 
+def normalized() -> onnx.ModelProto:
+    """Mean and variance over the batch, too."""
+    nodes = [
+        conv_node("conv", "x", "w"),
+        node("MeanVarianceNormalization", ["conv:0"], ["o"], name="norm"),
+    ]
+    return make_model(nodes, IMAGE, ["o"], {"w": KERNEL})
+
+
+def running_sum() -> onnx.ModelProto:
+    """Each sample gets the sum of those before it; the first one stays as it is."""
+    nodes = [conv_node("conv", "x", "w"), node("CumSum", ["conv:0", "zero"], ["o"], name="sum")]
+    return make_model(nodes, IMAGE, ["o"], {"w": KERNEL, "zero": np.array(0)})
+
+
 def crnn(steps: int = 3) -> onnx.ModelProto:
     """A bidirectional LSTM on rows, its time axis first until the end."""
     nodes = [
@@ -85,11 +101,12 @@ def yields_sequence() -> onnx.ModelProto:
     return make_model(nodes, {"x": ["N", 4, 4]}, ["y"], constants)
 
 
-@pytest.mark.parametrize("layers", [None, "*"])
 @pytest.mark.parametrize("batch_size", [2, 3, 4, 8])
-@pytest.mark.parametrize("make", [qkv, centred, softmax_over_batch, crnn, yields_sequence])
-def test_batches_never_change_the_numbers(make: Any, batch_size: int, layers: str | None) -> None:
-    model = micam_fast.load_model(make(), layers=layers)
+@pytest.mark.parametrize(
+    "make", [qkv, centred, softmax_over_batch, normalized, running_sum, crnn, yields_sequence]
+)
+def test_batches_never_change_the_numbers(make: Any, batch_size: int) -> None:
+    model = micam_fast.load_model(make())
     shape = [4 if size is None else size for size in model.inputs[0].shape[1:]]
     samples = random_array(7, 9, *shape)
     for sample, found in zip(
@@ -101,6 +118,108 @@ def test_batches_never_change_the_numbers(make: Any, batch_size: int, layers: st
         np.testing.assert_allclose(found.output, single.output, rtol=1e-4, atol=1e-5)
         for name, cam in single.cams.items():
             assert_close(found.cams[name], cam, 1e-5)
+
+
+def assert_singles(model: micam_fast.Model, samples: Any, batch_size: int) -> None:
+    found = model.explain_many(samples, batch_size=batch_size)
+    for sample, each in zip(samples, found, strict=True):
+        single = model.explain(sample)
+        assert each.output is not None
+        assert single.output is not None
+        np.testing.assert_allclose(each.output, single.output, rtol=1e-4, atol=1e-5)
+        for name, cam in single.cams.items():
+            assert_close(each.cams[name], cam, 1e-5)
+
+
+def test_the_output_is_proved_even_if_no_layer_that_mixes_is_mapped() -> None:
+    samples = random_array(7, 4, 3, 6, 5)
+    assert_singles(micam_fast.load_model(centred(), layers="conv"), samples, 4)
+
+
+def test_mixing_that_spares_the_first_sample_is_found() -> None:
+    assert_singles(micam_fast.load_model(running_sum()), random_array(7, 6, 3, 6, 5), 3)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_samples_that_are_the_same_prove_nothing(zeros: bool) -> None:
+    samples = random_array(7, 6, 3, 6, 5)
+    samples[1] = samples[0]
+    if zeros:
+        samples[:2] = 0
+        samples[:2, 0, 0, 0] = 1
+    assert_singles(micam_fast.load_model(normalized()), samples, 2)
+
+
+def test_a_neighbour_that_is_not_finite_spoils_nothing() -> None:
+    samples = random_array(7, 4, 3, 6, 5)
+    samples[1] = np.nan
+    model = micam_fast.load_model(normalized())
+    found = list(model.explain_many(samples, batch_size=4))
+    assert [each.maps["norm"].bad_values is None for each in found] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("make", [normalized, centred, running_sum])
+def test_a_fixed_batch_whose_samples_mix_is_filled_with_each_alone(make: Any) -> None:
+    model = make()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    assert_singles(micam_fast.load_model(model), random_array(7, 5, 3, 6, 5), 3)
+
+
+def test_a_fixed_batch_beside_an_input_without_one() -> None:
+    nodes = [
+        conv_node("conv", "x", "w"),
+        node("Relu", ["y"], ["r"], name="relu"),
+        node("Mul", ["conv:0", "r"], ["o"], name="mul"),
+    ]
+    inputs = {"x": [3, 3, 6, 5], "y": [4, 1, 1]}
+    loaded = micam_fast.load_model(make_model(nodes, inputs, ["o"], {"w": KERNEL}))
+    samples = [{"x": random_array(i, 3, 6, 5), "y": random_array(9, 4, 1, 1)} for i in range(4)]
+    for sample, found in zip(samples, loaded.explain_many(samples), strict=True):
+        assert_close(found.cams["relu"], np.maximum(sample["y"], 0).mean(axis=0))
+        assert_close(found.cams["mul"], loaded.explain(sample).cams["mul"], 1e-5)
+
+
+def test_a_fixed_batch_that_is_merged_inside_is_told() -> None:
+    nodes = [
+        node("Reshape", ["x", "s"], ["r"], name="merge"),
+        node("Relu", ["r"], ["o"], name="relu"),
+    ]
+    model = make_model(nodes, {"x": [3, 2, 6, 5]}, ["o"], {"s": np.array([6, 1, 6, 5])})
+    loaded = micam_fast.load_model(model)
+    with pytest.raises(SampleError, match=r"batch of 3 is not an axis of its own in 'r'.*export"):
+        loaded.explain(random_array(1, 2, 6, 5))
+
+
+def test_a_plan_is_made_anew_if_only_the_source_changes_its_size() -> None:
+    """Sizes 7 and 8 give a convolution of stride 2 the same output, but not the same input."""
+    kernel = random_array(1, 2, 1, 2, 2)
+    model = make_model(
+        [conv_node("conv", "x", "w", strides=[2, 2])], {"x": ["N", 1, "h", "v"]}, ["conv:0"],
+        {"w": kernel},
+    )  # fmt: skip
+    loaded = micam_fast.load_model(model, layers="conv")
+    for size in (6, 7):
+        found = loaded.explain(random_array(2, 1, size, size), projection="transposed")
+        assert found.cams["conv"].shape == (size, size)
+
+
+def test_few_sets_of_sessions_are_kept() -> None:
+    nodes = [conv_node("c0", "x", "w", pads=[1] * 4)]
+    nodes += [conv_node(f"c{i}", f"c{i - 1}:0", "v", pads=[1] * 4) for i in range(1, 8)]
+    constants = {"w": random_array(1, 4, 1, 3, 3), "v": random_array(2, 4, 4, 3, 3)}
+    model = make_model(nodes, {"x": ["N", 1, "h", "v_"]}, ["c7:0"], constants)
+    loaded = micam_fast.load_model(model, memory=4000)
+    whole = micam_fast.load_model(model)
+    for size in range(6, 30, 2):
+        sample = random_array(size, 1, size, size)
+        for name, cam in whole.explain(sample).cams.items():
+            assert_close(loaded.explain(sample).cams[name], cam, 1e-5)
+    opened = loaded._pipelines["published"].sessions._opened
+    assert len(opened) <= 3
+    assert max(opened) > 1
 
 
 def test_mixing_is_found_even_if_the_layer_that_mixes_is_not_mapped() -> None:
@@ -146,38 +265,48 @@ def test_attention_is_a_mean_over_its_heads() -> None:
     assert_close(found, activation[0].mean(axis=0))
 
 
+@pytest.mark.parametrize("projection", ["published", "transposed"])
 @pytest.mark.parametrize("axis", [2, 3])
-def test_one_dimensional_convolutions_behind_unsqueeze(axis: int) -> None:
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_one_dimensional_convolutions_behind_unsqueeze(
+    projection: Any, axis: int, size: int, channels_last: bool
+) -> None:
     """The axis that was put in is the one that goes, even if the kernel is 1 along both."""
-    strides = [1, 1]
-    strides[3 - axis] = 2
+    kernel_size, strides = [1, 1], [1, 1]
+    kernel_size[3 - axis], strides[3 - axis] = size, 2
+    constants = {
+        "w": random_array(1, 6, 3, *kernel_size),
+        "b": random_array(2, 6) if channels_last else random_array(2, 6, 1),
+        "axis": np.array([axis]),
+        "last": np.array([axis - 1]),
+    }
     nodes = [
         node("Unsqueeze", ["x", "axis"], ["wide"]),
         conv_node("conv", "wide", "w", strides=strides),
-        node("Squeeze", ["conv:0", "axis"], ["thin"]),
-        node("Add", ["thin", "b"], ["o"], name="add"),
     ]
-    constants = {
-        "w": random_array(1, 6, 3, 1, 1),
-        "b": random_array(2, 6, 1),
-        "axis": np.array([axis]),
-    }
+    if channels_last:
+        nodes += [
+            node("Transpose", ["conv:0"], ["moved"], perm=[0, 2, 3, 1]),
+            node("Squeeze", ["moved", "last"], ["thin"]),
+        ]
+    else:
+        nodes.append(node("Squeeze", ["conv:0", "axis"], ["thin"]))
+    nodes.append(node("Add", ["thin", "b"], ["o"], name="add"))
     model = make_model(nodes, {"x": ["N", 3, 8]}, ["o"], constants)
     sample = random_array(3, 3, 8)
     (activation,) = run(model, {"x": sample[np.newaxis]}, "o")
-    found = micam_fast.load_model(model).explain(sample, projection="transposed")
-    expected = reference.adjoint_map(
-        np.moveaxis(activation[0], 0, -1),
-        constants["w"][..., 0],
-        constants["b"][:, 0],
-        input_size=(8,),
-        strides=(2,),
-        pads_begin=(0,),
-        dilations=(1,),
-        groups=1,
-        transpose=False,
-    )
-    assert list(found.cams) == ["x", "conv"]
+    last = activation[0] if channels_last else np.moveaxis(activation[0], 0, -1)
+    kernel = constants["w"].reshape(6, 3, size)
+    bias = constants["b"].reshape(-1)
+    found = micam_fast.load_model(model, layers="conv").explain(sample, projection=projection)
+    if projection == "published":
+        expected = reference.published_conv(last, np.moveaxis(kernel, (0, 1), (-1, -2)), bias)
+    else:
+        expected = reference.adjoint_map(
+            last, kernel, bias, input_size=(8,), strides=(2,), pads_begin=(0,), dilations=(1,),
+            groups=1, transpose=False,
+        )  # fmt: skip
     assert_close(found.cams["conv"], expected)
 
 
@@ -315,7 +444,7 @@ def test_a_model_that_fails_in_batches_is_not_tried_again() -> None:
     constants = {"one": np.array([1, -1]), "w": random_array(1, 90, 4)}
     loaded = micam_fast.load_model(make_model(nodes, IMAGE, ["o"], constants))
     assert len(list(loaded.explain_many(random_array(1, 6, 3, 6, 5), batch_size=3))) == 6
-    assert loaded._pipelines["published"]._single
+    assert loaded._pipelines["published"]._alone
 
 
 def test_long_chains_of_constants() -> None:

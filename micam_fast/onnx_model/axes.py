@@ -31,7 +31,7 @@ _SHAPING_OPS = {"Reshape", "Flatten", "Einsum", "If", "Loop", "Scan", "NonZero",
 
 def infer_axes(graph: Graph) -> dict[str, Axes]:
     """Axes of every activation of which something is known."""
-    found: dict[str, Axes] = {}
+    found = _inputs_without_batch(graph)
     nodes = [
         node for node in graph.nodes if node.output and graph.activations(node) and any(node.output)
     ]
@@ -43,6 +43,22 @@ def infer_axes(graph: Graph) -> dict[str, Axes]:
             _carry_backwards(graph, node, found)
         if found == before:
             return found
+
+
+def _inputs_without_batch(graph: Graph) -> dict[str, Axes]:
+    """Inputs whose first size is not the first input's batch: anchors, a mask, sizes, a number."""
+    shapes = {value.name: graph.shape(value.name) for value in graph.inputs}
+    main = next(iter(shapes.values()), None)
+    batch = main[0] if main else None
+    found = {}
+    for name, shape in shapes.items():
+        if shape == () or (
+            shape is not None
+            and shape[0] != batch
+            and (shape[0] not in (None, 1) or (shape[0] == 1 and batch is not None))
+        ):
+            found[name] = Axes(None, None).completed(len(shape))
+    return found
 
 
 def layout_moves(rank: int) -> tuple[list[int], list[int]]:
@@ -113,7 +129,7 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
         return Axes(known.batch if known else 0, len(shape) - last)
     if op == "Reshape" and permutation(graph, node) is None:
         return _reshaped_axes(graph, node, known)
-    moved = _moved_axes(graph, node)
+    moved = moved_axes(graph, node)
     if moved is not None:
         return _apply(moved, known)
     if op in _SHAPING_OPS:
@@ -157,9 +173,9 @@ def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes])
     known = found.get(node.output[0])
     if known is None or op in _DENSE_OPS:
         return
-    moved = _moved_axes(graph, node)
+    moved = moved_axes(graph, node)
     if moved is not None:
-        back = _apply(_inverse(moved, known), known)
+        back = _apply(_inverse(moved), known)
         if back is not None:
             found.setdefault(source, back)
         return
@@ -170,10 +186,10 @@ def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes])
             found.setdefault(name, known)
 
 
-_Move = Callable[[int], int | None]
+Move = Callable[[int], int | None]
 
 
-def _moved_axes(graph: Graph, node: onnx.NodeProto) -> _Move | None:
+def moved_axes(graph: Graph, node: onnx.NodeProto) -> Move | None:
     """Where an operator that moves axes puts input axis ``i``; ``None`` for one that does not."""
     perm = permutation(graph, node)
     if perm is not None:
@@ -223,11 +239,11 @@ def _lost(axis: int) -> int | None:
     return None
 
 
-def _removing(gone: Sequence[int]) -> _Move:
+def _removing(gone: Sequence[int]) -> Move:
     return lambda axis: None if axis in gone else axis - sum(each < axis for each in gone)
 
 
-def _inserting(new: Sequence[int]) -> _Move:
+def _inserting(new: Sequence[int]) -> Move:
     def move(axis: int) -> int:
         for each in new:
             if each <= axis:
@@ -237,7 +253,7 @@ def _inserting(new: Sequence[int]) -> _Move:
     return move
 
 
-def _apply(move: _Move, axes: Axes | None) -> Axes | None:
+def _apply(move: Move, axes: Axes | None) -> Axes | None:
     if axes is None:
         return None
     batch = None if axes.batch is None else move(axes.batch)
@@ -245,7 +261,7 @@ def _apply(move: _Move, axes: Axes | None) -> Axes | None:
     return None if batch is None and channel is None else Axes(batch, channel)
 
 
-def _inverse(move: _Move, axes: Axes) -> _Move:
+def _inverse(move: Move) -> Move:
     """The way back, by trying the few axes there can be."""
     return lambda target: next((axis for axis in range(8) if move(axis) == target), None)
 

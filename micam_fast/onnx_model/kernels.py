@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.layers import Axes, Geometry
-from micam_fast.onnx_model.axes import RECURRENT_OPS, only_moves_layout
+from micam_fast.onnx_model.axes import RECURRENT_OPS, moved_axes, only_moves_layout
 from micam_fast.onnx_model.graph import Graph, attributes
 
 # What may stand between a convolution and the Add of its bias.
@@ -138,6 +138,27 @@ def following_bias(
             return None
         value = follower.output[0]
     return None
+
+
+def squeezed_axis(graph: Graph, nodes: Sequence[int], rank: int) -> int | None:
+    """Spatial axis that bookkeeping between a convolution and its bias takes away, if it does.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    nodes
+        Indices of the nodes in between.
+    rank
+        Of the convolution's output.
+    """
+    left: dict[int, int | None] = {axis: axis for axis in range(rank)}
+    for index in nodes:
+        move = moved_axes(graph, graph.nodes[index])
+        if move is not None:
+            left = {axis: None if now is None else move(now) for axis, now in left.items()}
+    gone = [axis for axis, now in left.items() if now is None]
+    return gone[0] - 2 if len(gone) == 1 and gone[0] >= 2 else None
 
 
 def _rank(graph: Graph, node: onnx.NodeProto, value: str) -> int | None:

@@ -24,6 +24,7 @@ from micam_fast.onnx_model.kernels import (
     following_bias,
     read_geometry,
     read_weights,
+    squeezed_axis,
     with_quantization,
 )
 
@@ -127,7 +128,7 @@ class _Reader:
             if not self._is_layer(index, node):
                 continue
             name = names[index]
-            layer, tap, found = self._read_node(index, node, name)
+            layer, tap, found = self._read_node(node, name)
             layers.append(layer)
             taps[name] = tap
             if found is not None:
@@ -169,12 +170,6 @@ class _Reader:
             yield ModelInput(value.name, shape, self._axes_of_input(value.name, shape), str(dtype))
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
-        main = self.graph.shape(self.graph.inputs[0].name)
-        if not shape:
-            return Axes(None, None)
-        if shape[0] not in (None, 1) and main and shape[0] != main[0]:
-            # A size that differs from the batch: anchors, a mask, sizes to resize to.
-            return Axes(None, None).completed(len(shape))
         if name not in self.axes and len(shape) == 4:
             colours = (1, 3, 4)
             if shape[3] in colours and shape[1] not in colours:
@@ -213,10 +208,9 @@ class _Reader:
             return False
         return self.graph.is_tensor(node.output[0])
 
-    def _read_node(
-        self, index: int, node: onnx.NodeProto, name: str
-    ) -> tuple[Layer, Tap, Weights | None]:
+    def _read_node(self, node: onnx.NodeProto, name: str) -> tuple[Layer, Tap, Weights | None]:
         value = node.output[0]
+        squeezed: int | None = None
         kernel, bias = find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
         channels = count_channels(self.graph, node, kernel) if kernel else None
@@ -225,6 +219,9 @@ class _Reader:
             if merged is not None:
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
+                if kernel is not None:
+                    rank = len(self.graph.constant_shape(kernel))
+                    squeezed = squeezed_axis(self.graph, nodes[:-1], rank)
         if bias is not None and channels is not None and node.op_type not in RECURRENT_OPS:
             bias_shape = (channels,)
         shape = self.graph.shape(value)
@@ -253,7 +250,7 @@ class _Reader:
         assert layer.kernel_shape is not None
         geometry = read_geometry(node, len(layer.kernel_shape) - 2)
         source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
-        tap = replace(tap, geometry=geometry, source=source)
+        tap = replace(tap, geometry=geometry, source=source, squeezed=squeezed)
         return layer, tap, with_quantization(self.graph, node, Weights(kernel, bias))
 
     def _parents(self, node: onnx.NodeProto) -> tuple[str, ...]:

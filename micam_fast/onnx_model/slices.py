@@ -8,17 +8,12 @@ from dataclasses import dataclass
 
 import onnx
 
+from micam_fast.layers import NUMERIC_TYPES
 from micam_fast.onnx_model.files import OnnxFile, tensors
 from micam_fast.onnx_model.graph import Graph, Kind, captured
 
 # What NumPy can hold, so that one slice can hand it to the next.
-_HANDED_TYPES = {
-    getattr(onnx.TensorProto, name)
-    for name in (
-        "FLOAT", "FLOAT16", "DOUBLE", "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16",
-        "UINT32", "UINT64",
-    )
-}  # fmt: skip
+_HANDED_TYPES = {getattr(onnx.TensorProto, name.upper()) for name in NUMERIC_TYPES}
 
 
 @dataclass(frozen=True, eq=False)

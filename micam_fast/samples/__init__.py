@@ -1,7 +1,6 @@
 """Samples: arrays and pictures from files, brought to the shape that the model's input has."""
 
 from micam_fast.samples.arrays import (
-    ARRAY_LAYOUTS,
     ArrayLayout,
     cast_sample,
     channel_count,
@@ -9,12 +8,10 @@ from micam_fast.samples.arrays import (
     load_array,
     own_layout,
 )
-from micam_fast.samples.pictures import CHANNEL_ORDERS, PixelRules, read_picture
+from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.reading import Sample, expand_paths, read_samples
 
 __all__ = [
-    "ARRAY_LAYOUTS",
-    "CHANNEL_ORDERS",
     "ArrayLayout",
     "PixelRules",
     "Sample",

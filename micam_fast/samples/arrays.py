@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.errors import SampleError
-from micam_fast.layers import ModelInput, Shape
+from micam_fast.layers import ModelInput, Shape, fits_shape, show_shape
 
 ArrayLayout = Literal["auto", "nchw", "nhwc"]
-ARRAY_LAYOUTS: tuple[ArrayLayout, ...] = ("auto", "nchw", "nhwc")
 ARRAY_SUFFIXES = (".npy", ".npz")
 
 
@@ -51,7 +50,7 @@ def fit_array(
     for note, convert in _readings(spec, layout):
         for candidate in (array[np.newaxis], array):
             converted = convert(candidate)
-            if converted is not None and _fits(converted.shape[1:], expected):
+            if converted is not None and fits_shape(converted.shape[1:], expected):
                 return converted, note
     assumed = "layout assumed: nchw or nhwc, with or without a leading batch axis"
     if layout != "auto":
@@ -60,9 +59,9 @@ def fit_array(
             expected = (
                 (*expected[1:], expected[0]) if layout == "nhwc" else (expected[-1], *expected[:-1])
             )
+    wanted = show_shape(expected, unknown="any")
     raise SampleError(
-        f"shape {array.shape} does not fit input {spec.name!r} of shape {show_shape(expected)} "
-        f"({assumed})"
+        f"shape {array.shape} does not fit input {spec.name!r} of shape {wanted} ({assumed})"
     )
 
 
@@ -174,14 +173,3 @@ def _readings(spec: ModelInput, layout: ArrayLayout) -> Iterator[tuple[str, _Con
             "channel axis added",
             lambda array: np.expand_dims(array, channel + 1) if array.ndim == rank else None,
         )
-
-
-def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(
-        size is None or size == found for found, size in zip(shape, expected, strict=True)
-    )
-
-
-def show_shape(shape: Shape) -> str:
-    """A shape for messages."""
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"

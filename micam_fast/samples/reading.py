@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.errors import SampleError
-from micam_fast.layers import ModelInput
+from micam_fast.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
     ArrayLayout,
@@ -20,7 +20,6 @@ from micam_fast.samples.arrays import (
     fit_array,
     load_array,
     sample_shape,
-    show_shape,
 )
 from micam_fast.samples.pictures import IMAGE_SUFFIXES, PixelRules, read_picture
 
@@ -172,9 +171,9 @@ class _Reader:
         expected = sample_shape(spec)
         axis = channel_axis(spec)
         if len(expected) != 3 or axis is None:
+            wanted = show_shape(expected, unknown="any")
             raise SampleError(
-                f"a picture does not fit input {spec.name!r} of shape {show_shape(expected)}; give "
-                "an array file"
+                f"a picture does not fit input {spec.name!r} of shape {wanted}; give an array file"
             )
         height, width = (size for each, size in enumerate(expected) if each != axis)
         channels = expected[axis] or 3
