@@ -136,9 +136,8 @@ class Model:
         ValueError
             If the projection is unknown or the batch size less than 1.
         """
-        return map(
-            _raised, self.explain_each(samples, batch_size=batch_size, projection=projection)
-        )
+        found = self.explain_each(samples, batch_size=batch_size, projection=projection)
+        return (_raised(each) for each in found)
 
     def explain_each(
         self,

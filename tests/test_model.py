@@ -106,6 +106,8 @@ def test_explain_many_streams() -> None:
     next(found)
     next(found)
     assert len(taken) <= 4
+    found.close()  # type: ignore[attr-defined]
+    assert not list(found)
 
 
 def test_samples_of_several_sizes() -> None:
