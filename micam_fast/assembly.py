@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,12 +17,35 @@ from micam_fast.onnx_model import ModelGraph
 from micam_fast.results import LayerMap
 from micam_fast.scene import Scene
 
+ReadShapes = Mapping[str, tuple[Shape | None, ...]]
+"""Shapes of what each layer reads, by its name."""
+
+
+def find_read_shapes(graph: ModelGraph, plans: Sequence[MapPlan]) -> ReadShapes:
+    """Shapes of what the layers read, open sizes from their parents where these fit.
+
+    They are the same for all samples of these plans.
+    """
+    made = {name: plan.shown_shape(name) for plan in plans for name in plan.names}
+    found: dict[str, tuple[Shape | None, ...]] = {}
+    for name, own in made.items():
+        layer = graph.layer(name)
+        parents = [made[parent] for parent in layer.inputs if parent in made]
+        found[name] = tuple(
+            next((p for p in parents if shape is not None and fits_shape(p, shape)), shape)
+            for shape in layer.input_shapes
+        )
+        if not layer.inputs:
+            found[name] = (own,)
+    return found
+
 
 def assemble(
     found: Sequence[tuple[MapPlan, Maps]],
     sample: int,
     *,
     graph: ModelGraph,
+    read_shapes: ReadShapes,
     output: NDArray[Any] | None,
     input_size: tuple[int, int],
     scene: Scene,
@@ -38,6 +60,8 @@ def assemble(
         Index in the batch.
     graph
         The model.
+    read_shapes
+        From `find_read_shapes`, for these plans.
     output
         The model's first output for this sample, if it has one.
     input_size
@@ -50,14 +74,8 @@ def assemble(
     high = max(0.0, float(np.nanmax(ranges[:, 1], initial=0.0)))
     coloured: dict[str, LayerMap] = {}
     for plan, maps in found:
-        coloured.update(_coloured(plan, maps, sample, low, high))
-    ordered = {
-        layer.name: replace(
-            coloured[layer.name], input_shapes=_input_shapes(layer.name, graph, coloured)
-        )
-        for layer in graph.layers
-        if layer.name in coloured
-    }
+        coloured.update(_coloured(plan, maps, sample, low, high, read_shapes))
+    ordered = {layer.name: coloured[layer.name] for layer in graph.layers if layer.name in coloured}
     return Explanation(
         maps=MappingProxyType(ordered),
         global_range=(low, high),
@@ -82,7 +100,7 @@ def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _coloured(
-    plan: MapPlan, maps: Maps, sample: int, low: float, high: float
+    plan: MapPlan, maps: Maps, sample: int, low: float, high: float, read_shapes: ReadShapes
 ) -> dict[str, LayerMap]:
     ranges = lift_ranges(maps.ranges[sample])
     values = maps.values[sample].copy()
@@ -100,22 +118,9 @@ def _coloured(
             maximum=float(maps.ranges[sample, index, 1]),
             range=(float(ranges[index, 0]), float(ranges[index, 1])),
             shape=plan.shown_shape(name),
+            input_shapes=read_shapes[name],
             flat=plan.is_flat(name),
             even_weights=plan.has_even_weights(name),
             bad_values=maps.bad_values.get((sample, name)),
         )
     return found
-
-
-def _input_shapes(
-    name: str, graph: ModelGraph, found: Mapping[str, LayerMap]
-) -> tuple[Shape | None, ...]:
-    """Shapes of what a layer reads, open sizes from its parents where these fit."""
-    layer = graph.layer(name)
-    if not layer.inputs:
-        return (found[name].shape,)
-    parents = [found[parent].shape for parent in layer.inputs if parent in found]
-    return tuple(
-        next((p for p in parents if shape is not None and fits_shape(p, shape)), shape)
-        for shape in layer.input_shapes
-    )

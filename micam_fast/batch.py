@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from micam_fast.choices import Look, Projection
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.files import check_folder, file_stem, make_folder
 from micam_fast.samples import Sample
 from micam_fast.saving import check_png_size, save, save_tiles
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from micam_fast.explanation import Explanation
     from micam_fast.model import Model
-    from micam_fast.projections import Projection
-    from micam_fast.tiles import Look
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def plot_samples(
         summary.failed.append((index, name, error))
         done(index, name, error)
 
-    def feed() -> Iterator[Mapping[str, object]]:
+    def feed() -> Iterator[Mapping[str, NDArray[Any]]]:
         for index, sample in enumerate(samples):
             if sample.error is not None:
                 fail(index, sample.name, sample.error)
@@ -115,9 +116,7 @@ def plot_samples(
             yield sample.arrays
 
     results = model.explain_each(
-        feed(),  # type: ignore[arg-type]
-        batch_size=options.batch_size,
-        projection=options.projection,
+        feed(), batch_size=options.batch_size, projection=options.projection
     )
     while True:
         with summary.stage("read and explain"):

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from micam_fast.choices import (
+    ARRAY_LAYOUTS,
+    CHANNEL_ORDERS,
+    LOOKS,
+    PROJECTIONS,
+    RANKDIRS,
+)
 from micam_fast.errors import MicamError
 from micam_fast.options import (
     FORMATS,
@@ -75,14 +82,14 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--look",
-    type=click.Choice(["isometric", "flat"]),
+    type=click.Choice(LOOKS),
     default="isometric",
     show_default=True,
     help="Maps as planes in perspective, or from above.",
 )
 @click.option(
     "--projection",
-    type=click.Choice(["published", "transposed"]),
+    type=click.Choice(PROJECTIONS),
     default="published",
     show_default=True,
     help="On the layer's own grid as the published engine, or back onto its input's.",
@@ -93,7 +100,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 @click.option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it.")
 @click.option(
     "--rankdir",
-    type=click.Choice(["TB", "LR"]),
+    type=click.Choice(RANKDIRS),
     default="TB",
     show_default=True,
     help="Top to bottom or left to right.",
@@ -121,7 +128,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--layout",
-    type=click.Choice(["auto", "nchw", "nhwc"]),
+    type=click.Choice(ARRAY_LAYOUTS),
     default="auto",
     show_default=True,
     help="Where the channels of arrays are.",
@@ -152,7 +159,7 @@ _MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type
 )
 @click.option(
     "--channel-order",
-    type=click.Choice(["rgb", "bgr"]),
+    type=click.Choice(CHANNEL_ORDERS),
     default="rgb",
     show_default=True,
     help="Pictures: order of the model's channels.",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.colours import colour_maps
+from micam_fast.choices import Look
 from micam_fast.diagrams import Box, Cluster, DiagramLayout, Route
 from micam_fast.dot import NodeSpec
 from micam_fast.drawing import BLACK, GREY, INK, RULE, Drawing, Mark, Path, Picture, Text
@@ -16,7 +17,7 @@ from micam_fast.encoders.fonts import text_width
 from micam_fast.labels import fit_line, label_lines, wrap_name
 from micam_fast.layers import Layer
 from micam_fast.results import LayerMap
-from micam_fast.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, Look, draw_tile
+from micam_fast.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile
 
 _MARGIN = 36.0
 _NAME_SIZE, _LABEL_SIZE, _LINE = 15.0, 13.0, 17.5

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from micam_fast.choices import RANKDIRS
 from micam_fast.drawing import DPI
 
 if TYPE_CHECKING:
     import graphviz
 
-RANKDIRS = ("TB", "LR")
 # Up to this many edges network simplex may take all the rounds it likes; beyond, graphs were seen
 # that take minutes (433 nodes, all to all: 123 s, with these limits 1.9 s).
 _SMALL = 300

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from micam_fast.choices import Look
 from micam_fast.results import LayerMap
 from micam_fast.scene import Scene
-from micam_fast.tiles import Look
 
 
 @dataclass(frozen=True, eq=False)

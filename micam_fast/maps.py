@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops import maps as loops
+from micam_fast.choices import Projection
 from micam_fast.layers import Shape, Tap
 from micam_fast.projections import (
-    Projection,
     SummedKernel,
     Taps,
     convolution_taps,

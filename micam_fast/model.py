@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from micam_fast.choices import PROJECTIONS, Projection
 from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import Layer, ModelInput, match_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
 from micam_fast.pipeline import Pipeline
-from micam_fast.projections import PROJECTIONS, Projection
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.samples import cast_sample, fit_array, own_layout
 from micam_fast.scene import Scene

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.assembly import assemble
+from micam_fast.assembly import ReadShapes, assemble, find_read_shapes
+from micam_fast.choices import Projection
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import Axes, Tap
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph, OnnxFile
-from micam_fast.projections import Projection, SummedKernel, sum_kernel
+from micam_fast.projections import SummedKernel, sum_kernel
+from micam_fast.recent import Recent
 from micam_fast.scene import Scene
 from micam_fast.sessions import Sessions
 from micam_fast.views import single_batch_axis, spatial_input_size, view_activation
@@ -65,7 +67,8 @@ class Pipeline:
         self.sessions = Sessions(
             file, graph, wanted, memory=memory, threads=threads, providers=providers
         )
-        self._plans: dict[tuple[Any, ...], MapPlan] = {}
+        self._plans: Recent[tuple[Any, ...], MapPlan] = Recent(_KEPT_PLANS)
+        self._read_shapes: Recent[tuple[MapPlan, ...], ReadShapes] = Recent(_KEPT_PLANS)
         self._kernels: dict[str, SummedKernel] = {}
         self._fixed_batch = _fixed_batch(graph)
         # Whether each sample runs alone: an input has no batch axis, or a batch did not work.
@@ -169,11 +172,16 @@ class Pipeline:
             if value is not None and value in arrays and outputs is None:
                 axis = self._batch_axis(value, self._graph.prediction_axes, shapes, alone, count)
                 outputs = [_take(arrays[value], sample, axis) for sample in range(count)]
+        plans = tuple(plan for plan, _ in found)
+        read_shapes = self._read_shapes.get_or_make(
+            plans, lambda: find_read_shapes(self._graph, plans)
+        )
         return [
             assemble(
                 found,
                 sample,
                 graph=self._graph,
+                read_shapes=read_shapes,
                 output=None if outputs is None else outputs[sample],
                 input_size=input_size,
                 scene=self._scene,
@@ -242,13 +250,9 @@ class Pipeline:
                 for name, tap in taps.items()
             ),
         )
-        if key in self._plans:
-            # The latest used stands last.
-            self._plans[key] = self._plans.pop(key)
-        else:
-            while len(self._plans) >= _KEPT_PLANS:
-                del self._plans[next(iter(self._plans))]
-            self._plans[key] = MapPlan(
+        return self._plans.get_or_make(
+            key,
+            lambda: MapPlan(
                 taps,
                 shapes,
                 offsets,
@@ -257,8 +261,8 @@ class Pipeline:
                 input_size=input_size,
                 weigh=self._weigh,
                 projection=self._projection,
-            )
-        return self._plans[key]
+            ),
+        )
 
     def _weigh(self, name: str) -> SummedKernel:
         """A layer's kernel, read and summed once."""

@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.maps import RUN_WIDTH, RUNS_PER_TAP
+from micam_fast.choices import Projection
 from micam_fast.layers import Geometry
-
-Projection = Literal["published", "transposed"]
-PROJECTIONS: tuple[Projection, ...] = ("published", "transposed")
 
 
 @dataclass(frozen=True, eq=False)

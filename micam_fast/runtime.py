@@ -187,7 +187,7 @@ class Extractor:
             raise SampleError(f"onnxruntime cannot run {shapes}: {_first_line(error)}") from error
         self._activations = _gather(dict(zip(self._outputs, arrays, strict=True)))
         self._signature = signature
-        if all(array.size and array.dtype != object for array in arrays):
+        if all(array.size for array in arrays):
             self._binding = self._session.io_binding()
             for name, array in self._activations.arrays.items():
                 self._binding.bind_output(
@@ -224,17 +224,15 @@ def extract(
 def _gather(arrays: dict[str, NDArray[Any]]) -> Activations:
     """Move float32 arrays into one arena; the originals are let go one by one."""
     offsets: dict[str, int] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
     size = 0
     for name, array in arrays.items():
         if array.dtype == np.float32:
             offsets[name] = size
-            shapes[name] = array.shape
             size += array.size
     arena = np.empty(size, np.float32)
     for name, offset in offsets.items():
         source = arrays[name]
-        view = arena[offset : offset + source.size].reshape(shapes[name])
+        view = arena[offset : offset + source.size].reshape(source.shape)
         view[...] = source
         arrays[name] = view
     return Activations(arena, offsets, arrays)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from micam_fast.choices import LOOKS, Look
 from micam_fast.composition import (
     compose,
     compose_tile,
@@ -27,12 +28,10 @@ from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
 from micam_fast.files import atomic_file, file_stem, make_folder
 from micam_fast.labels import label_lines
-from micam_fast.tiles import LOOKS, Look, draw_tile
+from micam_fast.tiles import draw_tile
 
 LARGEST_PNG = 170e6
 """Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
-
-FORMATS = ("png", "svg", "npz", "pdf", "dot", "tiles")
 
 
 def save(
@@ -220,3 +219,4 @@ _WRITERS: dict[str, Callable[[Explanation, Path, Look, str, float], None]] = {
     "pdf": _save_pdf,
     "dot": _save_dot,
 }
+FORMATS = (*_WRITERS, "tiles")

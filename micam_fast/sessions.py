@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.onnx_model.slices import cut_model, move_weights
+from micam_fast.recent import Recent
 from micam_fast.runtime import Activations, Extractor, extract, open_session
 
 # Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
@@ -49,8 +50,8 @@ class Sessions:
         self._wanted = [name for name in dict.fromkeys(wanted) if name in graph.graph.producer]
         self._memory = memory
         self._threads, self._providers = threads, providers
-        self._opened: dict[int, list[Extractor]] = {}
-        self._inferred: dict[tuple[Any, ...], dict[str, int]] = {}
+        self._opened: Recent[int, list[Extractor]] = Recent(_KEPT_SETS)
+        self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
         # What shape inference cannot tell is learned from runs of one sample.
         self._learned: dict[str, int] = {}
         self._open(1, {})
@@ -72,27 +73,20 @@ class Sessions:
 
     def _sizes(self, shapes: Mapping[str, tuple[int, ...]], count: int) -> dict[str, int]:
         key = tuple(sorted(shapes.items()))
-        if key not in self._inferred:
-            while len(self._inferred) >= _KEPT_SIZES:
-                del self._inferred[next(iter(self._inferred))]
-            self._inferred[key] = self._graph.value_sizes(shapes)
-        known = self._inferred[key]
+        known = self._inferred.get_or_make(key, lambda: self._graph.value_sizes(shapes))
         learned = {n: self._learned[n] * count for n in self._wanted if n in self._learned}
         return {n: known.get(n, learned.get(n, 0)) for n in self._wanted}
 
     def _open(self, slices: int, sizes: Mapping[str, int]) -> list[Extractor]:
-        if slices in self._opened:
-            self._opened[slices] = self._opened.pop(slices)
-        else:
-            while len(self._opened) >= _KEPT_SETS:
-                del self._opened[next(iter(self._opened))]
+        def make() -> list[Extractor]:
             budget = 2**62 if slices == 1 else max(1, sum(sizes.values()) // slices)
             parts = cut_model(self._file, self._graph, self._wanted, sizes, budget)
-            self._opened[slices] = [
+            return [
                 Extractor(self._session(part.proto, whole=slices == 1), part.inputs, part.outputs)
                 for part in parts
             ]
-        return self._opened[slices]
+
+        return self._opened.get_or_make(slices, make)
 
     def _session(self, proto: onnx.ModelProto, *, whole: bool) -> Any:
         weights: list[onnx.TensorProto] = []

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.colours import choose_strongest
 from micam_fast._loops.isometric import paint_squares
+from micam_fast.choices import Look
 from micam_fast.drawing import DPI, Picture
 from micam_fast.results import LayerMap
-
-Look = Literal["isometric", "flat"]
-LOOKS: tuple[Look, ...] = ("isometric", "flat")
 
 TILE_WIDTH, TILE_HEIGHT = 635, 205
 """Pixels of the published tile."""

@@ -179,3 +179,32 @@ def gather_net(*, seed: int = 13) -> onnx.ModelProto:
     return make_model(
         nodes, {"x": ["batch", 4]}, ["softmax:0"], constants, dtype=TensorProto.INT64, name="gather"
     )
+
+
+def loop_body(*steps: onnx.NodeProto) -> onnx.GraphProto:
+    """Body of a Loop whose `steps` make ``next`` of ``state``; it goes on as long as it is told."""
+    values = helper.make_tensor_value_info
+    return helper.make_graph(
+        [*steps, helper.make_node("Identity", ["going"], ["still"])],
+        "body",
+        [
+            values("i", TensorProto.INT64, []),
+            values("going", TensorProto.BOOL, []),
+            values("state", TensorProto.FLOAT, None),
+        ],
+        [values("still", TensorProto.BOOL, []), values("next", TensorProto.FLOAT, None)],
+    )
+
+
+def if_branches(captured: str) -> dict[str, Any]:
+    """Branches of an If: the negative of a captured value, or its absolute value."""
+    made = {
+        op: helper.make_graph(
+            [helper.make_node(op, [captured], [f"{op}_out"])],
+            op,
+            [],
+            [helper.make_tensor_value_info(f"{op}_out", TensorProto.FLOAT, None)],
+        )
+        for op in ("Neg", "Abs")
+    }
+    return {"then_branch": made["Neg"], "else_branch": made["Abs"]}

@@ -16,7 +16,7 @@ ROOT = Path(micam_fast.__file__).parent
 # Floor of each module or package; a module may import from floors below its own, and from its own
 # floor unless that is floor 2, whose rooms do not know each other.
 FLOORS = {
-    "errors": 0, "layers": 0, "drawing": 0, "diagrams": 0, "results": 0,
+    "errors": 0, "choices": 0, "layers": 0, "drawing": 0, "diagrams": 0, "results": 0, "recent": 0,
     "_loops": 1,
     "onnx_model": 2, "runtime": 2, "dot": 2, "encoders": 2, "samples": 2, "files": 2,
     "projections": 3, "views": 3, "maps": 3, "tiles": 3, "labels": 3, "layout": 3,

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from micam_fast.choices import Projection
 from micam_fast.layers import Axes, Geometry, Tap
 from micam_fast.maps import MapPlan, Maps
-from micam_fast.projections import Projection, sum_kernel
+from micam_fast.projections import sum_kernel
 from tests import reference
 from tests.models import Array, random_array
 

@@ -18,7 +18,15 @@ import micam_fast
 from micam_fast.assembly import lift_ranges
 from micam_fast.errors import LayerSelectionError, ModelError, SampleError
 from tests import reference
-from tests.models import Array, conv_net, conv_node, make_model, random_array
+from tests.models import (
+    Array,
+    conv_net,
+    conv_node,
+    if_branches,
+    loop_body,
+    make_model,
+    random_array,
+)
 
 node = helper.make_node
 SAMPLES = random_array(9, 7, 1, 8, 6)
@@ -442,19 +450,13 @@ def test_a_map_that_overflows_is_told_from_bad_activations() -> None:
 
 def test_subgraphs_and_sequences() -> None:
     """An If is one layer; a sequence of tensors is none, but what is taken out of it is."""
-    branches = [
-        helper.make_graph([node(op, ["r"], [f"{op}_out"])], op, [],
-                          [helper.make_tensor_value_info(f"{op}_out", TensorProto.FLOAT, None)])
-        for op in ("Neg", "Abs")
-    ]  # fmt: skip
     nodes = [
         node("Relu", ["x"], ["r"], name="relu"),
         node("SplitToSequence", ["r"], ["parts"], name="split", axis=1),
         node("SequenceAt", ["parts", "first"], ["part"], name="at"),
         node("ReduceMax", ["x"], ["top"], name="max", keepdims=0),
         node("Greater", ["top", "limit"], ["flag"], name="greater"),
-        node("If", ["flag"], ["chosen"], name="if", then_branch=branches[0],
-             else_branch=branches[1]),
+        node("If", ["flag"], ["chosen"], name="if", **if_branches("r")),
         node("Add", ["chosen", "part"], ["out"], name="add"),
     ]  # fmt: skip
     constants = {"first": np.array(0), "limit": np.array(100, np.float32)}
@@ -468,22 +470,7 @@ def test_subgraphs_and_sequences() -> None:
 
 
 def test_a_loop_is_one_layer() -> None:
-    body = helper.make_graph(
-        [
-            node("Add", ["state", "state"], ["next"]),
-            node("Identity", ["going"], ["still"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("still", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
-        ],
-    )
+    body = loop_body(node("Add", ["state", "state"], ["next"]))
     nodes = [node("Loop", ["times", "yes", "x"], ["out"], name="loop", body=body)]
     constants: dict[str, Any] = {"times": np.array(3), "yes": np.array(True)}
     model = make_model(nodes, {"x": ["b", 1, 8, 6]}, ["out"], constants)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from micam_fast.errors import ModelError
 from micam_fast.layers import Axes, Layer
 from micam_fast.onnx_model import ModelGraph, open_model, read_layers
-from tests.models import Array, conv_net, conv_node, make_model, random_array
+from tests.models import Array, conv_net, conv_node, if_branches, make_model, random_array
 
 node = helper.make_node
 X = {"x": ["batch", 2, 6, 5]}
@@ -215,17 +215,12 @@ def test_edges_see_through_bookkeeping() -> None:
 
 
 def test_subgraphs_are_one_layer_with_what_they_capture() -> None:
-    branch = [
-        helper.make_graph([node(op, ["r"], [f"{op}_out"])], op, [],
-                          [helper.make_tensor_value_info(f"{op}_out", TensorProto.FLOAT, None)])
-        for op in ("Neg", "Abs")
-    ]  # fmt: skip
     nodes = [
         node("Relu", ["x"], ["r"], name="relu"),
         node("ReduceMax", ["x"], ["top"], name="max", keepdims=0),
         constant("limit", np.array(0, np.float32)),
         node("Greater", ["top", "limit"], ["flag"], name="greater"),
-        node("If", ["flag"], ["out"], name="if", then_branch=branch[0], else_branch=branch[1]),
+        node("If", ["flag"], ["out"], name="if", **if_branches("r")),
     ]
     found = layers(make_model(nodes, {"x": [1, 2, 6, 5]}, ["out"]))
     assert set(found["if"].inputs) == {"relu", "greater"}

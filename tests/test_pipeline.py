@@ -16,7 +16,7 @@ from micam_fast import pipeline
 from micam_fast.errors import SampleError
 from micam_fast.projections import sum_kernel
 from tests import reference
-from tests.models import conv_net, conv_node, make_model, random_array
+from tests.models import conv_net, conv_node, loop_body, make_model, random_array
 from tests.test_numbers import assert_close, run
 
 node = helper.make_node
@@ -377,19 +377,7 @@ def test_an_output_does_not_keep_its_batch_alive() -> None:
 
 
 def test_a_convolution_of_unknown_rank_keeps_its_bias() -> None:
-    body = helper.make_graph(
-        [node("Identity", ["state"], ["next"]), node("Identity", ["going"], ["still"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("still", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
-        ],
-    )
+    body = loop_body(node("Identity", ["state"], ["next"]))
     nodes = [
         node("Loop", ["times", "yes", "x"], ["l"], name="loop", body=body),
         conv_node("conv", "l", "w"),

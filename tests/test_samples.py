@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from micam_fast.choices import ArrayLayout
 from micam_fast.errors import SampleError
 from micam_fast.layers import Axes, ModelInput
 from micam_fast.samples import (
-    ArrayLayout,
     PixelRules,
     Sample,
     cast_sample,

@@ -17,13 +17,13 @@ import pytest
 from PIL import Image
 
 from micam_fast import Explanation, saving
+from micam_fast.choices import LOOKS, Look
 from micam_fast.composition import diagram_size
 from micam_fast.drawing import Drawing
 from micam_fast.errors import LayoutEngineError, OutputError
 from micam_fast.layout import find_engine
 from micam_fast.saving import FORMATS, header_lines, save_tiles
 from micam_fast.scene import Scene
-from micam_fast.tiles import LOOKS, Look
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = [

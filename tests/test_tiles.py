@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from micam_fast.choices import Look
 from micam_fast.tiles import (
     PICTURE_WIDTH,
     TILE_HEIGHT,
-    Look,
     draw_tile,
     grid_size,
     paint_isometric,

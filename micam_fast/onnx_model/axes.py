@@ -50,15 +50,13 @@ def _inputs_without_batch(graph: Graph) -> dict[str, Axes]:
     shapes = {value.name: graph.shape(value.name) for value in graph.inputs}
     main = next(iter(shapes.values()), None)
     batch = main[0] if main else None
-    found = {}
-    for name, shape in shapes.items():
-        if shape == () or (
-            shape is not None
-            and shape[0] != batch
-            and (shape[0] not in (None, 1) or (shape[0] == 1 and batch is not None))
-        ):
-            found[name] = Axes(None, None).completed(len(shape))
-    return found
+    # A size of 1 beside an open batch is that batch, fixed.
+    batches = (None, 1 if batch is None else batch)
+    return {
+        name: Axes(None, None).completed(len(shape))
+        for name, shape in shapes.items()
+        if shape == () or (shape is not None and shape[0] not in batches)
+    }
 
 
 def layout_moves(rank: int) -> tuple[list[int], list[int]]:

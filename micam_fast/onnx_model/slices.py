@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 
 from micam_fast.layers import NUMERIC_TYPES
-from micam_fast.onnx_model.files import OnnxFile, tensors
+from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind, captured
 
 # What NumPy can hold, so that one slice can hand it to the next.
@@ -55,32 +55,32 @@ def cut_model(
     wanted
         Values to be given out, each made by a node.
     sizes
-        Bytes of each wanted value; one that is missing counts as the largest known.
+        Bytes of each wanted value; one that is missing counts as nothing.
     budget
         Bytes that the wanted values of one slice may take. A slice can exceed it where there is no
         place to cut.
     """
     asked = frozenset(wanted)
-    unknown = max(sizes.values(), default=0)
     bounds = [0]
     held = 0
     places = _cutting_places(graph, asked)
     for index, node in enumerate(graph.nodes):
-        fresh = sum(sizes.get(name, unknown) for name in node.output if name in asked)
+        fresh = sum(sizes.get(name, 0) for name in node.output if name in asked)
         if held and held + fresh > budget:
             place = max((p for p in places if bounds[-1] < p <= index), default=None)
             if place is not None:
                 bounds.append(place)
                 held = sum(
-                    sizes.get(name, unknown)
+                    sizes.get(name, 0)
                     for inner in graph.nodes[place:index]
                     for name in inner.output
                     if name in asked
                 )
         held += fresh
     bounds.append(len(graph.nodes))
-    ranges = list(itertools.pairwise(bounds))
-    return tuple(_slice(model, graph, wanted, begin, end) for begin, end in ranges)
+    return tuple(
+        _slice(model, graph, wanted, begin, end) for begin, end in itertools.pairwise(bounds)
+    )
 
 
 def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:
@@ -183,11 +183,8 @@ def move_weights(proto: onnx.ModelProto, least: int) -> Iterator[onnx.TensorProt
     Yields a copy of each initializer of at least `least` bytes and leaves a stub in the model, so
     that ONNX Runtime can be handed the data in memory instead.
     """
-    external = {
-        t.name for t in tensors(proto.graph) if t.data_location == onnx.TensorProto.EXTERNAL
-    }
     for tensor in proto.graph.initializer:
-        if tensor.name in external or tensor.ByteSize() < least:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() < least:
             continue
         whole = onnx.TensorProto()
         whole.CopyFrom(tensor)

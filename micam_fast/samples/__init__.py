@@ -1,7 +1,6 @@
 """Samples: arrays and pictures from files, brought to the shape that the model's input has."""
 
 from micam_fast.samples.arrays import (
-    ArrayLayout,
     cast_sample,
     channel_count,
     fit_array,
@@ -12,7 +11,6 @@ from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.reading import Sample, expand_paths, read_samples
 
 __all__ = [
-    "ArrayLayout",
     "PixelRules",
     "Sample",
     "cast_sample",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from micam_fast.choices import ArrayLayout
 from micam_fast.errors import SampleError
 from micam_fast.layers import ModelInput, Shape, fits_shape, show_shape
 
-ArrayLayout = Literal["auto", "nchw", "nhwc"]
 ARRAY_SUFFIXES = (".npy", ".npz")
 
 

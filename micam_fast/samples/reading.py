@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from micam_fast.choices import ArrayLayout
 from micam_fast.errors import SampleError
 from micam_fast.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
-    ArrayLayout,
     cast_sample,
     channel_axis,
     fit_array,

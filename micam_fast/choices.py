@@ -1,0 +1,15 @@
+"""What a user may choose among; without imports, so that ``--help`` stays quick."""
+
+from typing import Literal
+
+Look = Literal["isometric", "flat"]
+LOOKS: tuple[Look, ...] = ("isometric", "flat")
+
+Projection = Literal["published", "transposed"]
+PROJECTIONS: tuple[Projection, ...] = ("published", "transposed")
+
+ArrayLayout = Literal["auto", "nchw", "nhwc"]
+ARRAY_LAYOUTS: tuple[ArrayLayout, ...] = ("auto", "nchw", "nhwc")
+
+RANKDIRS = ("TB", "LR")
+CHANNEL_ORDERS = ("rgb", "bgr")
