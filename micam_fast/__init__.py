@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from micam_fast.errors import (
+        DataError,
+        ExportError,
         LayerSelectionError,
         LayoutEngineError,
         MicamError,
+        MissingExtraError,
         ModelError,
         OutputError,
         SampleError,
+        TrainingError,
     )
     from micam_fast.explanation import Explanation, Prediction
     from micam_fast.layers import Layer
@@ -32,33 +36,41 @@ if TYPE_CHECKING:
 
 # Where each public name lives: heavy libraries load when a name is first used.
 _HOMES = {
+    "DataError": "errors",
     "Explanation": "explanation",
+    "ExportError": "errors",
     "Layer": "layers",
     "LayerMap": "results",
     "LayerSelectionError": "errors",
     "LayoutEngineError": "errors",
     "MicamError": "errors",
+    "MissingExtraError": "errors",
     "Model": "model",
     "ModelError": "errors",
     "OutputError": "errors",
     "Prediction": "explanation",
     "SampleError": "errors",
+    "TrainingError": "errors",
     "explain": "model",
     "load_model": "model",
 }
 
 __all__ = [
+    "DataError",
     "Explanation",
+    "ExportError",
     "Layer",
     "LayerMap",
     "LayerSelectionError",
     "LayoutEngineError",
     "MicamError",
+    "MissingExtraError",
     "Model",
     "ModelError",
     "OutputError",
     "Prediction",
     "SampleError",
+    "TrainingError",
     "explain",
     "load_model",
 ]

@@ -23,3 +23,19 @@ class LayoutEngineError(MicamError):
 
 class OutputError(MicamError):
     """A picture or file that cannot be written."""
+
+
+class ExportError(MicamError):
+    """A Keras model that cannot be read, or whose ONNX does not give the same numbers."""
+
+
+class DataError(MicamError):
+    """Training data that cannot be read or written."""
+
+
+class TrainingError(MicamError):
+    """A training that cannot start or go on: unknown model, input too small, no checkpoint."""
+
+
+class MissingExtraError(MicamError):
+    """A library of an extra is not installed."""
