@@ -1,0 +1,35 @@
+"""Training data: TFRecord files from digits, pictures and tables, and their reading in splits.
+
+A record is a ``tf.train.Example`` as the published package has it: ``sample``, a float list of
+height * width * channels values in the row-major order (height, width, channels), and ``label``,
+one int64.
+"""
+
+from micam_fast.tfrecords.checking import check_records, data_errors, find_record_files
+from micam_fast.tfrecords.images import Pictures, find_pictures, picture_samples
+from micam_fast.tfrecords.mnist import Digits, digit_samples, read_mnist, resize_bilinear
+from micam_fast.tfrecords.reading import Split, Splits, open_splits
+from micam_fast.tfrecords.records import LabelledSample, Written, write_records, write_side_file
+from micam_fast.tfrecords.tables import Table, survey_table
+
+__all__ = [
+    "Digits",
+    "LabelledSample",
+    "Pictures",
+    "Split",
+    "Splits",
+    "Table",
+    "Written",
+    "check_records",
+    "data_errors",
+    "digit_samples",
+    "find_pictures",
+    "find_record_files",
+    "open_splits",
+    "picture_samples",
+    "read_mnist",
+    "resize_bilinear",
+    "survey_table",
+    "write_records",
+    "write_side_file",
+]

@@ -1,0 +1,174 @@
+"""Record files as the input of a training: the published split into three parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.errors import DataError
+from micam_fast.extras import import_extra
+from micam_fast.tfrecords.checking import check_records
+
+SHUFFLE_BUFFER = 20_000
+"""Records among which the next one is drawn, as published; they are held in memory."""
+
+_PARTS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One of the three parts of the data."""
+
+    dataset: Any
+    """``tf.data.Dataset`` of batches: samples ``(batch, height, width, channels)`` float32 as they
+    are stored, and one-hot labels ``(batch, classes)`` float32. Its cardinality is known."""
+    batches: int
+    """Complete batches; what does not fill one is dropped."""
+    labels: NDArray[np.int64]
+    """The classes ``(samples,)`` of the records in complete batches, in the order of the files.
+    That is the order of `dataset`, except for the shuffled training data of several files."""
+
+    def samples(
+        self, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Samples ``start`` to ``stop - 1`` in order: ``(height, width, channels)`` and class."""
+        count = (len(self.labels) if stop is None else stop) - start
+        chosen = self.dataset.unbatch().skip(start).take(max(count, 0))
+        for sample, one_hot in chosen.as_numpy_iterator():
+            yield sample, int(one_hot.argmax())
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Training, validation and test data, and the files they come from."""
+
+    train: Split
+    validation: Split
+    test: Split
+    files: tuple[Path, ...]
+
+
+def open_splits(
+    files: Sequence[Path],
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    classes: int,
+    batch_size: int,
+    seed: int,
+) -> Splits:
+    """Check record files and split them 60/20/20 as published (SPEC 6, "Input").
+
+    Of ``n`` files, sorted by name, the first ``int(0.6 n)`` train, those up to ``int(0.8 n)``
+    validate and the rest test; training records are shuffled anew for each epoch. Of the ``b``
+    complete batches of a single file, ``int(0.6 b)`` train, the next ``int(0.2 b)`` validate and
+    the rest test; nothing is shuffled. The same seed gives the same batches.
+
+    Parameters
+    ----------
+    files
+        As `find_record_files` gives them.
+    height, width, channels, classes
+        What each record must fit.
+    batch_size
+        Samples in a batch.
+    seed
+        Of the shuffling.
+
+    Raises
+    ------
+    DataError
+        If a file or record is broken or does not fit, or a part would get no complete batch.
+    MissingExtraError
+        If TensorFlow is not installed.
+    """
+    tf = import_extra("tensorflow", extra="training", purpose="reading TFRecord files")
+    files = sorted(files, key=lambda path: path.name)
+    if len(files) != 1:
+        _check_files(files)
+    labels = [
+        check_records(path, height=height, width=width, channels=channels, classes=classes)
+        for path in files
+    ]
+    parse = _parser(tf, (height, width, channels), classes)
+
+    def split(of: slice, chosen: slice, *, shuffled: bool = False) -> Split:
+        """The chosen batches of the chosen files."""
+        first, batches = chosen.start, chosen.stop - chosen.start
+        dataset = tf.data.TFRecordDataset([str(path) for path in files[of]])
+        if shuffled:
+            dataset = dataset.shuffle(SHUFFLE_BUFFER, seed=seed)
+        # Chosen before they are parsed: what is skipped costs only its reading.
+        dataset = dataset.batch(batch_size, drop_remainder=True).skip(first).take(batches)
+        dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+        records = slice(first * batch_size, chosen.stop * batch_size)
+        known = np.concatenate(labels[of])[records]
+        return Split(dataset.prefetch(tf.data.AUTOTUNE), batches, known)
+
+    if len(files) == 1:
+        batches = _count_batches(files[0], len(labels[0]), batch_size)
+        train, validation = int(0.6 * batches), int(0.2 * batches)
+        bounds = 0, train, train + validation, batches
+        parts = [split(slice(1), slice(*pair)) for pair in pairwise(bounds)]
+    else:
+        bounds = 0, int(0.6 * len(files)), int(0.8 * len(files)), len(files)
+        parts = []
+        for name, pair in zip(_PARTS, pairwise(bounds), strict=True):
+            records = sum(map(len, labels[slice(*pair)]))
+            batches = _count_part(name, files[0].parent, records, batch_size)
+            shuffled = name == "training"
+            parts.append(split(slice(*pair), slice(0, batches), shuffled=shuffled))
+    train_part, validation_part, test_part = parts
+    return Splits(train_part, validation_part, test_part, tuple(files))
+
+
+def _parser(tf: Any, shape: tuple[int, int, int], classes: int) -> Any:
+    features = {
+        "sample": tf.io.FixedLenFeature(shape, tf.float32),
+        "label": tf.io.FixedLenFeature((), tf.int64),
+    }
+
+    def parse(serialized: Any) -> tuple[Any, Any]:
+        found = tf.io.parse_example(serialized, features)
+        return found["sample"], tf.one_hot(found["label"], classes)
+
+    return parse
+
+
+def _count_batches(path: Path, records: int, batch_size: int) -> int:
+    """Complete batches of a single file, of which each part must get one."""
+    batches = records // batch_size
+    if batches < 5:
+        remedy = f"give --batch-size {records // 5} or less" if records >= 5 else "give more data"
+        raise DataError(
+            f"{path} holds {records} records, which make {batches} batches of {batch_size}; the "
+            f"split into training, validation and test needs 5: {remedy}"
+        )
+    return batches
+
+
+def _count_part(name: str, folder: Path, records: int, batch_size: int) -> int:
+    """Complete batches of the files of one part."""
+    if records < batch_size:
+        raise DataError(
+            f"the {name} files in folder {folder} hold {records} records, less than a batch of "
+            f"{batch_size}: give --batch-size {records} or less"
+        )
+    return records // batch_size
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    if len(files) < 3:
+        where = f" in folder {files[0].parent}" if files else ""
+        raise DataError(
+            f"{len(files)} record files{where}; the split into training, validation and test "
+            "needs 3 or more, or one, which is split by its batches"
+        )

@@ -1,0 +1,190 @@
+"""Tables of data that are not images: rows of a CSV file become samples."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.errors import DataError
+from micam_fast.tfrecords.csv_rows import Header, good_rows, read_header, text_columns
+from micam_fast.tfrecords.records import LabelledSample
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A CSV file that was read to learn what its columns are, and how it fills a sample."""
+
+    header: Header
+    height: int
+    width: int
+    window: bool
+    codes: Mapping[int, tuple[str, ...]]
+    """For the index of each text column its values; the place of a value is its code."""
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of the labels."""
+    rows: int
+    """Rows that are not broken."""
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.rows - self._depth + 1
+
+    @property
+    def _depth(self) -> int:
+        """Rows in a sample."""
+        return self.height if self.window else 1
+
+    def samples(self) -> Iterator[LabelledSample]:
+        """Samples ``(height, width, 1)`` float32 and their classes, in the order of the rows.
+
+        The values of a row fill the sample row-major; the rest is zero. With `window` each of
+        `height` consecutive rows fills a row of the sample, which is labelled by the last; the
+        next window begins one row later. A broken row counts as if it were not there.
+        """
+        codes = {
+            index: {value: code for code, value in enumerate(values)}
+            for index, values in self.codes.items()
+        }
+        labels = {name: label for label, name in enumerate(self.classes)}
+        recent: deque[list[float]] = deque(maxlen=self._depth)
+        good = good_rows(self.header, self.codes, skipped=lambda message: None)
+        for fields in islice(good, self.rows):
+            recent.append(
+                [
+                    codes[index][fields[index]] if index in codes else float(fields[index])
+                    for index in self.header.features
+                ]
+            )
+            if len(recent) == self._depth:
+                yield self._sample(recent), labels[fields[self.header.label]]
+
+    def describe(self) -> dict[str, Any]:
+        """What the records do not say: for the side file."""
+        names = self.header.columns
+        return {
+            "height": self.height,
+            "width": self.width,
+            "window": self.window,
+            "columns": [names[index] for index in self.header.features],
+            "codes": {names[index]: list(values) for index, values in self.codes.items()},
+            "label": names[self.header.label],
+            "classes": list(self.classes),
+        }
+
+    def _sample(self, rows: Collection[Sequence[float]]) -> NDArray[np.float32]:
+        sample = np.zeros((len(rows), self.height * self.width // len(rows)), np.float32)
+        for line, values in zip(sample, rows, strict=True):
+            line[: len(values)] = values
+        return sample.reshape(self.height, self.width, 1)
+
+
+def survey_table(
+    path: Path,
+    *,
+    label: str,
+    height: int,
+    width: int,
+    window: bool = False,
+    say: Callable[[str], None],
+    skipped: Callable[[str], None],
+) -> Table:
+    """Read a CSV file to learn its columns, codes and classes; it is never held in memory.
+
+    A column of which at least half of the values are no numbers is a text column: its values, as
+    sorted, become the codes 0, 1, 2 .... Labels become class codes in the same way, unless they
+    are whole numbers that leave no more than about half of the classes from 0 on empty.
+
+    Parameters
+    ----------
+    path
+        A file with a header row, comma-separated, UTF-8.
+    label
+        Name of the column with the class.
+    height, width
+        Size of a sample.
+    window
+        Whether a sample is made of `height` rows instead of one.
+    say
+        Is told the codes, and which classes a training would not see.
+    skipped
+        Is told which row is broken, and how.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, has no such column or more than a sample can hold, or not
+        enough rows for one sample.
+    """
+    header = read_header(path, label)
+    _check_size(header, height, width, window)
+    texts = text_columns(header)
+    values: dict[int, set[str]] = {index: set() for index in sorted(texts)}
+    depth = height if window else 1
+    rows = 0
+    first_sample: dict[str, int] = {}
+    labels = set()
+    for fields in good_rows(header, texts, skipped=skipped):
+        for index, found in values.items():
+            found.add(fields[index])
+        labels.add(fields[header.label])
+        rows += 1
+        if rows >= depth:
+            first_sample.setdefault(fields[header.label], rows - depth)
+    if rows < depth:
+        needed = f"a window of --height {height} rows" if window else "one sample"
+        raise DataError(f"{path} has {rows} rows that can be used, too few for {needed}")
+    codes = {index: tuple(sorted(found)) for index, found in values.items()}
+    classes = _class_names(labels)
+    for index, names in codes.items():
+        say(f"text column {header.columns[index]!r} becomes codes: {_listed(names)}")
+    if classes != _whole_numbers(len(classes)):
+        say(f"labels {label!r} become class codes: {_listed(classes)}")
+    table = Table(header, height, width, window, codes, classes, rows)
+    late = [name for name, first in first_sample.items() if first >= int(0.6 * table.count)]
+    if late:
+        say(
+            f"no record of class {', '.join(sorted(late))} among the first 60 %, which are the "
+            "training part of a single file" + ("" if window else ": shuffle the table's rows")
+        )
+    return table
+
+
+def _check_size(header: Header, height: int, width: int, window: bool) -> None:
+    count = len(header.features)
+    room, size = (width, f"--width {width}") if window else (height * width, f"{height} x {width}")
+    if count > room:
+        values = "" if window else f" = {room} values (--height x --width)"
+        raise DataError(
+            f"{header.path}: {count} columns beside the label do not fit into {size}{values}"
+        )
+
+
+def _class_names(labels: Collection[str]) -> tuple[str, ...]:
+    """Names by label: the whole numbers from 0 to the largest, or what labels there are, sorted."""
+    try:
+        # The text decides between equal numbers: a set has another order in each process.
+        names = tuple(sorted(labels, key=lambda name: (float(name), name)))
+    except ValueError:
+        return tuple(sorted(labels))
+    if all(name.isdecimal() and name == str(int(name)) for name in names):
+        count = int(names[-1]) + 1
+        if count <= 2 * len(names) + 1:
+            return _whole_numbers(count)
+    return names
+
+
+def _whole_numbers(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    listed = ", ".join(f"{name or repr(name)}={code}" for code, name in enumerate(names[:most]))
+    return listed + (f" and so on, {len(names)} in all" if len(names) > most else "")
