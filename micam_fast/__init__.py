@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from micam_fast.explanation import Explanation, Prediction
+    from micam_fast.exporting import ExportReport, export
     from micam_fast.layers import Layer
     from micam_fast.model import Model, explain, load_model
     from micam_fast.results import LayerMap
@@ -39,6 +40,7 @@ _HOMES = {
     "DataError": "errors",
     "Explanation": "explanation",
     "ExportError": "errors",
+    "ExportReport": "exporting",
     "Layer": "layers",
     "LayerMap": "results",
     "LayerSelectionError": "errors",
@@ -52,6 +54,7 @@ _HOMES = {
     "SampleError": "errors",
     "TrainingError": "errors",
     "explain": "model",
+    "export": "exporting",
     "load_model": "model",
 }
 
@@ -59,6 +62,7 @@ __all__ = [
     "DataError",
     "Explanation",
     "ExportError",
+    "ExportReport",
     "Layer",
     "LayerMap",
     "LayerSelectionError",
@@ -72,6 +76,7 @@ __all__ = [
     "SampleError",
     "TrainingError",
     "explain",
+    "export",
     "load_model",
 ]
 

@@ -32,7 +32,8 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
         bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"
-        lines.append(f"{show_shape(layer.kernel_shape)}{bias}")
+        point = "" if layer.pointwise_shape is None else f" {show_shape(layer.pointwise_shape)}"
+        lines.append(f"{show_shape(layer.kernel_shape)}{point}{bias}")
     if found is None:
         return lines
     if found.flat:

@@ -39,7 +39,10 @@ class Layer:
         As the model lays them out, ``None`` for the batch and for open sizes; `output_shape` is
         ``None`` where the rank is unknown before a run.
     kernel_shape, bias_shape
-        Of the constant kernel and bias, in ONNX order; ``None`` where there is none.
+        Of the constant kernel and bias, in ONNX order, for a Keras layer in Keras' order; ``None``
+        where there is none.
+    pointwise_shape
+        Of the second kernel of a separable convolution.
     activation
         Name of a built-in activation function, where the layer has one.
     cluster
@@ -56,6 +59,7 @@ class Layer:
     bias_shape: tuple[int, ...] | None = None
     activation: str | None = None
     cluster: tuple[str, ...] = ()
+    pointwise_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,12 +127,15 @@ class Tap:
         ``"flat"``: shown as a flat list of values whatever its rank.
     geometry
         Of a convolution whose kernel is constant, else ``None``.
-    source
-        The ONNX value that the convolution reads; its spatial size is the size of the map under
-        ``projection="transposed"``.
+    source, source_channel
+        The ONNX value that the convolution reads, and the axis of its channels (that of the batch
+        is the first); its spatial size is the size of the map under ``projection="transposed"``.
     squeezed
         Spatial axis of the convolution that its activation has no more: a 2-D convolution that
         stands for a 1-D one, with its bias behind the Squeeze.
+    shown
+        For each axis that labels show, the value's axis that holds it: a Keras layer is shown with
+        its channels last, and computed with its channels first. ``None`` where they are the same.
     """
 
     value: str
@@ -136,7 +143,9 @@ class Tap:
     form: Literal["channels", "recurrent", "flat"] = "channels"
     geometry: Geometry | None = None
     source: str | None = None
+    source_channel: int = 1
     squeezed: int | None = None
+    shown: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -164,12 +164,15 @@ class MapPlan:
         height, width = (1, *size)[-2:]
         depth = size[0] if len(size) == 3 else 1
         plain = mean_taps(view.channel_count, height, width, depth)
-        if tap.geometry is None or tap.source is None:
+        if tap.geometry is None or (tap.source is None and projection == "transposed"):
             return plain
         kernel = weigh(name)
         if kernel.even:
             self._even.add(name)
-        source_size = shapes[tap.source][2:] if projection == "transposed" else size
+        source_size = size
+        if projection == "transposed" and tap.source is not None:
+            read = shapes[tap.source]
+            source_size = read[1 : tap.source_channel] + read[tap.source_channel + 1 :]
         gone = tap.squeezed
         if gone is not None and kernel.values.shape[1 + gone] == 1:
             kernel = kernel.without_axis(gone)
@@ -180,9 +183,10 @@ class MapPlan:
         return convolution_taps(kernel, projection, size, source_size)
 
     def shown_shape(self, name: str) -> Shape:
-        """Shape of a layer's activation, ``None`` for the batch."""
-        view = self._views[name]
-        return tuple(None if axis == view.batch else n for axis, n in enumerate(view.shape))
+        """Shape of a layer's activation as labels show it, ``None`` for the batch."""
+        view, order = self._views[name], self._taps[name].shown
+        axes = range(len(view.shape)) if order is None else order
+        return tuple(None if axis == view.batch else view.shape[axis] for axis in axes)
 
     def is_flat(self, name: str) -> bool:
         """Tell whether the layer's map is a list of values."""

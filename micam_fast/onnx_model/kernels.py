@@ -32,6 +32,8 @@ class Weights:
     """Names of a layer's constant kernel and bias.
 
     A quantized kernel has a ``scale`` and a ``zero`` point; its bias has the ``input_scale``, too.
+    A ``kernel_shape`` leaves out axes of size 1 that the constant has besides. The kernel of a
+    separable convolution is depthwise, and followed by one that is ``pointwise``.
     """
 
     kernel: str
@@ -39,13 +41,27 @@ class Weights:
     scale: str | None = None
     zero: str | None = None
     input_scale: str | None = None
+    kernel_shape: tuple[int, ...] | None = None
+    pointwise: str | None = None
 
 
 def read_weights(
     graph: Graph, found: Weights, bias_shape: tuple[int, ...] | None
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Kernel in ONNX order and bias ``(C,)``, quantized ones in their real units."""
+    """Kernel in ONNX order and bias ``(C,)``, quantized ones in their real units.
+
+    Of a separable convolution, SPEC section 2: the effective kernel, summed over the input channels
+    already: ``(C, 1, *k)``.
+    """
     kernel = graph.array(found.kernel)
+    if found.kernel_shape is not None:
+        kernel = kernel.reshape(found.kernel_shape)
+    if found.pointwise is not None:
+        # sum_j sum_m D[j*m, u, v] P[c, j*m]: all channels in between.
+        point = graph.array(found.pointwise).reshape((-1, len(kernel)))
+        kernel = np.tensordot(point.astype(np.float64), kernel[:, 0].astype(np.float64), axes=1)[
+            :, np.newaxis
+        ]
     if found.zero is not None or found.scale is not None:
         kernel = kernel.astype(np.float32)
         column = (-1,) + (1,) * (kernel.ndim - 1)

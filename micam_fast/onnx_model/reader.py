@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import onnx
-from numpy.typing import NDArray
 
+from micam_fast.annotations import METADATA_KEY, read_notes
 from micam_fast.errors import ModelError
-from micam_fast.layers import Axes, Layer, ModelInput, Shape, Tap
+from micam_fast.layers import Axes, Layer, Shape, Tap
+from micam_fast.onnx_model.annotated import read_annotated
 from micam_fast.onnx_model.axes import RECURRENT_OPS, infer_axes, only_moves_layout
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
@@ -23,62 +22,22 @@ from micam_fast.onnx_model.kernels import (
     find_kernel,
     following_bias,
     read_geometry,
-    read_weights,
     squeezed_axis,
     with_quantization,
 )
-
-# Bookkeeping between layers: the numbers are the same before and after, but for rounding.
-_SEEN_THROUGH = {
-    "Cast", "CastLike", "DequantizeLinear", "DynamicQuantizeLinear", "Identity",
-    "OptionalGetElement", "QuantizeLinear", "Squeeze", "Unsqueeze",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class ModelGraph:
-    """The layers of a model, in the diagram's order, and where their activations are.
-
-    Attributes
-    ----------
-    layers
-        Graph inputs first, then the operators in topological order.
-    taps
-        By layer name.
-    inputs
-        Names, shapes and axes of the values that a caller feeds.
-    prediction, prediction_axes
-        The ONNX value and axes of the model's first output that is a tensor made from its input,
-        if there is one.
-    last_op
-        The operator that makes that output, bookkeeping seen through.
-    """
-
-    layers: tuple[Layer, ...]
-    taps: dict[str, Tap]
-    inputs: tuple[ModelInput, ...]
-    prediction: str | None
-    prediction_axes: Axes
-    last_op: str
-    graph: Graph
-    _weights: dict[str, Weights]
-
-    def weights(self, name: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Kernel, in ONNX order, and bias ``(C,)`` of a convolution with a constant kernel."""
-        return read_weights(self.graph, self._weights[name], self.layer(name).bias_shape)
-
-    def layer(self, name: str) -> Layer:
-        """The layer of this name."""
-        return self._by_name[name]
-
-    @functools.cached_property
-    def _by_name(self) -> dict[str, Layer]:
-        return {layer.name: layer for layer in self.layers}
+from micam_fast.onnx_model.model_graph import (
+    SEEN_THROUGH,
+    ModelGraph,
+    find_maker,
+    find_prediction,
+    read_inputs,
+)
 
 
 def read_layers(model: OnnxFile) -> ModelGraph:
     """Find the layers of a model, with their kernels, edges, axes and names.
 
+    An exported Keras model says itself what its layers are; in any other they are inferred.
     A recurrent layer whose ``Y`` the model does not use gets a name for it in ``model.proto``, so
     that its activation can be fetched.
 
@@ -87,6 +46,9 @@ def read_layers(model: OnnxFile) -> ModelGraph:
     ModelError
         If the graph is broken, or holds no layer.
     """
+    for entry in model.proto.metadata_props:
+        if entry.key == METADATA_KEY:
+            return read_annotated(model, read_notes(entry.value, model.name))
     _name_unused_outputs(model.proto.graph)
     return _Reader(model).read()
 
@@ -118,7 +80,7 @@ class _Reader:
         layers: list[Layer] = []
         taps: dict[str, Tap] = {}
         weights: dict[str, Weights] = {}
-        inputs = tuple(self._read_inputs())
+        inputs = tuple(read_inputs(self.model, self.graph, self._axes_of_input))
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
             layers.append(Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape))
@@ -138,36 +100,17 @@ class _Reader:
             self.owner[tap.value] = name
         if len(layers) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
-        first = next(filter(self._is_drawable, self.graph.outputs), None)
+        first = find_prediction(self.graph)
         return ModelGraph(
             tuple(layers),
             taps,
             inputs,
             first,
             Axes(0, None) if first is None else self._axes_of(first),
-            "" if first is None else self._maker(first),
+            "" if first is None else find_maker(self.graph, first),
             self.graph,
             weights,
         )
-
-    def _is_drawable(self, value: str) -> bool:
-        return self.graph.kind[value] is Kind.ACTIVATION and self.graph.is_tensor(value)
-
-    def _read_inputs(self) -> Iterator[ModelInput]:
-        for value in self.graph.inputs:
-            if not value.type.HasField("tensor_type"):
-                raise ModelError(
-                    f"model {self.model.name!r}: input {value.name!r} is no tensor; micam-fast "
-                    "feeds arrays only"
-                )
-            shape = self.graph.shape(value.name)
-            if shape is None:
-                raise ModelError(
-                    f"model {self.model.name!r}: input {value.name!r} has no rank; give it a shape "
-                    "(sizes may stay symbolic) when exporting the model"
-                )
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            yield ModelInput(value.name, shape, self._axes_of_input(value.name, shape), str(dtype))
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
         if name not in self.axes and len(shape) == 4:
@@ -202,7 +145,7 @@ class _Reader:
         return names
 
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
-        if index not in self.live or index in self.swallowed or node.op_type in _SEEN_THROUGH:
+        if index not in self.live or index in self.swallowed or node.op_type in SEEN_THROUGH:
             return False
         if only_moves_layout(self.graph, node):
             return False
@@ -268,14 +211,6 @@ class _Reader:
             seen.update(fresh)
             waiting.extend(fresh)
         return tuple(found)
-
-    def _maker(self, value: str) -> str:
-        while value in self.graph.producer:
-            node = self.graph.nodes[self.graph.producer[value]]
-            if node.op_type not in {*_SEEN_THROUGH, "Transpose", "Reshape", "Flatten"}:
-                return node.op_type
-            value = node.input[0]
-        return "Input"
 
 
 def _with_open_batch(shape: Shape | None, axes: Axes) -> Shape | None:

@@ -1,0 +1,132 @@
+"""From a live Keras model to an annotated ONNX model, and Keras' own activations beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.annotations import METADATA_KEY, LayerNote, write_notes
+from micam_fast.errors import ExportError
+from micam_fast.extras import import_extra
+from micam_fast.keras_export.conversion import OPSET, Stored, convert
+from micam_fast.keras_export.describing import Constants, describe
+from micam_fast.keras_export.recording import Recording, record
+from micam_fast.keras_export.tidying import (
+    cancel_transposes,
+    drop_dead_nodes,
+    fold_constants,
+    rename_values,
+)
+
+# The one that belongs to the operator set: older versions of ONNX Runtime open the file, too.
+_IR_VERSION = 8
+
+
+@dataclass(frozen=True, eq=False)
+class KerasExport:
+    """An exported model, and the Keras model that it must agree with.
+
+    Attributes
+    ----------
+    proto
+        The ONNX model: the outputs of the Keras model, then one for each layer.
+    notes
+        Of its layers.
+    input_names
+        In the order of Keras.
+    """
+
+    proto: onnx.ModelProto
+    notes: tuple[LayerNote, ...]
+    input_names: tuple[str, ...]
+    _recording: Recording
+
+    def run_keras(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Activations by Keras, in the layout of the ONNX values, by layer name.
+
+        Parameters
+        ----------
+        feeds
+            A batch for each input, in the order of `input_names`.
+        """
+        found = self._recording.run(feeds)
+        activations = {}
+        for note, array in zip(self.notes, found, strict=True):
+            order = note.tap.shown
+            activations[note.layer.name] = (
+                array if order is None else array.transpose(np.argsort(order))
+            )
+        return activations
+
+
+def export_model(model: Any) -> KerasExport:
+    """Convert a live Keras model.
+
+    Raises
+    ------
+    ExportError
+        If it is no Keras model, or a layer cannot be converted.
+    MissingExtraError
+        If TensorFlow or tf2onnx is not installed.
+    """
+    tensorflow = import_extra("tensorflow", extra="tensorflow", purpose="the export")
+    keras = import_extra("keras", extra="tensorflow", purpose="the export")
+    tf2onnx = import_extra("tf2onnx", extra="tensorflow", purpose="the export")
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"a keras.Model is expected, not a {type(model).__name__}")
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Keras runs on {keras.backend.backend()!r}; the export needs KERAS_BACKEND=tensorflow"
+        )
+    recording = record(model)
+    graph, stored = convert(recording)
+    names = {call.name for call in recording.calls}
+    # What stands for a layer is called like it.
+    titles = {stored[c.output.name].value: c.name for c in recording.calls}
+    rename_values(graph, titles)
+    stored = {
+        tensor: replace(found, value=titles.get(found.value, found.value))
+        for tensor, found in stored.items()
+    }
+    fed = {value.name for value in graph.input}
+    ends = [*recording.outputs, *(call.output for call in recording.calls)]
+    for tensor in ends:
+        found = stored[tensor.name]
+        if found.value not in fed:
+            fed.add(found.value)
+            graph.output.append(_declare_output(found, tensor))
+    cancel_transposes(graph)
+    fold_constants(graph)
+    drop_dead_nodes(graph)
+    constants = Constants(graph, names)
+    notes = describe(recording.calls, stored, constants)
+    rename_values(graph, constants.names)
+    proto = onnx.helper.make_model(
+        graph,
+        producer_name="micam-fast",
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+    )
+    made_by = {
+        "keras": keras.__version__,
+        "tensorflow": tensorflow.__version__,
+        "tf2onnx": tf2onnx.__version__,
+    }
+    onnx.helper.set_model_props(proto, {METADATA_KEY: write_notes(notes, made_by)})
+    return KerasExport(proto, notes, tuple(value.name for value in graph.input), recording)
+
+
+def _declare_output(found: Stored, tensor: Any) -> onnx.ValueInfoProto:
+    sizes: list[int | str | None] | None = None
+    if tensor.shape.rank is not None:
+        sizes = [
+            "batch" if axis == 0 else tensor.shape[axis]
+            for axis in np.argsort(found.order).tolist()
+        ]
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype.as_numpy_dtype))
+    return onnx.helper.make_tensor_value_info(found.value, dtype, sizes)

@@ -1,0 +1,114 @@
+"""The joined ONNX graph made neat: constants folded, dead nodes dropped, activations named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from micam_fast.keras_export.conversion import OPSET, rename_node
+
+# Random operators give another value each time; what holds a graph may read the outer one.
+_NOT_FOLDED = {"RandomNormal", "RandomUniform", "If", "Loop", "Scan"}
+
+
+def fold_constants(graph: onnx.GraphProto) -> None:
+    """Compute what depends on weights alone: their Transposes and Reshapes, mostly.
+
+    A weight that one node turns keeps its name.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    left: list[onnx.NodeProto] = []
+    folded: dict[str, onnx.TensorProto] = {}
+    for node in graph.node:
+        names = [name for name in node.input if name]
+        if node.op_type in _NOT_FOLDED or not all(name in constants for name in names):
+            left.append(node)
+            continue
+        feeds = {name: numpy_helper.to_array(constants[name]) for name in names}
+        for name, array in zip(node.output, _evaluate(node, feeds), strict=True):
+            folded[name] = constants[name] = numpy_helper.from_array(
+                np.ascontiguousarray(array), name
+            )
+    read = set(_read_names(left)) | {value.name for value in graph.output}
+    kept = {name: tensor for name, tensor in constants.items() if name in read}
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(left)
+    graph.initializer.extend(kept.values())
+
+
+def _evaluate(node: onnx.NodeProto, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    lone = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [node],
+            "constant",
+            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+    )
+    return [np.asarray(found) for found in ReferenceEvaluator(lone).run(None, dict(feeds))]
+
+
+def cancel_transposes(graph: onnx.GraphProto) -> None:
+    """Take out Transposes that undo the one before them, where no output shows their result."""
+    turned = {node.output[0]: node for node in graph.node if node.op_type == "Transpose"}
+    shown = {value.name for value in graph.output}
+    before: dict[str, str] = {}
+    for name, node in turned.items():
+        first = turned.get(before.get(node.input[0], node.input[0]))
+        if first is not None and name not in shown:
+            order = [first.attribute[0].ints[axis] for axis in node.attribute[0].ints]
+            if order == sorted(order):
+                before[name] = before.get(first.input[0], first.input[0])
+    left = [node for node in graph.node if node.output[0] not in before]
+    del graph.node[:]
+    graph.node.extend(left)
+    rename_values(graph, before)
+
+
+def drop_dead_nodes(graph: onnx.GraphProto) -> None:
+    """Remove nodes and weights that no output needs."""
+    wanted = {value.name for value in graph.output}
+    live = []
+    for node in reversed(graph.node):
+        if not wanted.isdisjoint(node.output):
+            live.append(node)
+            wanted.update(_read_names([node]))
+    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    nodes = live[::-1]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
+
+
+def rename_values(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give values of the graph other names."""
+
+    def rename(name: str) -> str:
+        return names.get(name, name)
+
+    for value in (*graph.input, *graph.output):
+        value.name = rename(value.name)
+    for constant in graph.initializer:
+        constant.name = rename(constant.name)
+    for node in graph.node:
+        rename_node(node, rename)
+
+
+def _read_names(nodes: Iterable[onnx.NodeProto]) -> Iterable[str]:
+    """What nodes read, in their subgraphs, too."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _read_names(attribute.g.node)
+                yield from (value.name for value in attribute.g.output)
+            for graph in attribute.graphs:
+                yield from _read_names(graph.node)
+                yield from (value.name for value in graph.output)
