@@ -15,6 +15,9 @@ from micam_fast.extras import import_extra
 
 _PURPOSE = "reading TFRecord files"
 
+_FRAME = 16
+"""Bytes around each record: its length and two checksums."""
+
 
 def find_record_files(path: Path) -> list[Path]:
     """The record files of a folder, sorted by name; or the one file that is given.
@@ -116,17 +119,25 @@ def data_errors(files: Sequence[Path]) -> Iterator[None]:
 
 def _raw_records(tf: Any, path: Path) -> Iterator[bytes]:
     """The serialized records; TensorFlow checks their checksums."""
-    number = 0
+    number = size = 0
+    broken = False
     try:
+        # Python's reason is a word, TensorFlow's a paragraph.
+        path.open("rb").close()
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             yield record
             number += 1
+            size += _FRAME + len(record)
+        # TensorFlow says nothing about a file that ends within the frame before a record.
+        broken = size != path.stat().st_size
     except tf.errors.DataLossError:
-        if number:
-            raise DataError(f"{path} is broken or cut off after {number} records") from None
-        raise DataError(f"{path} is no TFRecord file, or is broken from its start") from None
-    except tf.errors.OpError as error:
-        raise DataError(f"cannot read {path}: {error.message}") from None
+        broken = True
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        raise DataError(f"cannot read {path}: {reason}") from None
+    if broken:
+        after = f"cut off after {number} records" if number else "no TFRecord file at all"
+        raise DataError(f"{path} is broken, or {after}")
 
 
 def _features(tf: Any, record: bytes, where: str) -> Any:
