@@ -1,0 +1,1 @@
+"""Subcommands of the command line, each in a module of its own."""
