@@ -54,8 +54,8 @@ def check_records(
 ) -> NDArray[np.int64]:
     """Read a whole record file and make sure that each record can be trained on.
 
-    A training reads everything in its first epoch anyway; this takes 30 microseconds for a record
-    of 75 x 75 values, and finds what would otherwise end the training in its middle.
+    A training reads everything in its first epoch anyway; this takes 7 s for the 70,010 records of
+    MNIST at 75 x 75, and finds what would otherwise end the training in its middle.
 
     Returns
     -------

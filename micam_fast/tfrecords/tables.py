@@ -96,7 +96,7 @@ def survey_table(
     say: Callable[[str], None],
     skipped: Callable[[str], None],
 ) -> Table:
-    """Read a CSV file to learn its columns, codes and classes; it is never held in memory.
+    """Read a CSV file to learn its columns, codes and classes; only those are held in memory.
 
     A column of which at least half of the values are no numbers is a text column: its values, as
     sorted, become the codes 0, 1, 2 .... Labels become class codes in the same way, unless they
