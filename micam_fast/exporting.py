@@ -180,17 +180,15 @@ def _random_feeds(exported: KerasExport) -> list[NDArray[Any]]:
     """Noise of mean 0 and deviation 1; zeros and ones for whole numbers, which may be indices."""
     rng = np.random.default_rng(0)
     feeds = []
-    for note in exported.notes[: len(exported.input_names)]:
-        shape, dtype = _sample_shape(exported, note.layer.name)
+    for name in exported.input_names:
+        shape, dtype = _sample_shape(exported, name)
         sizes = [1, *(_OPEN_SIZE if size is None else size for size in shape)]
         if dtype.kind == "f":
             feeds.append(rng.standard_normal(sizes).astype(dtype))
         elif dtype.kind in "iub":
             feeds.append(rng.integers(0, 2, sizes).astype(dtype))
         else:
-            raise ExportError(
-                f"input {note.layer.name!r} takes {dtype.name}; the export feeds numbers only"
-            )
+            raise ExportError(f"input {name!r} takes {dtype.name}; the export feeds numbers only")
     return feeds
 
 

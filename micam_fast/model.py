@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from micam_fast.choices import PROJECTIONS, Projection
 from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
+from micam_fast.keras_files import exported_file, is_keras_file
 from micam_fast.layers import Layer, ModelInput, match_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
 from micam_fast.pipeline import Pipeline
@@ -232,13 +233,15 @@ def load_model(
     providers: Sequence[Any] | None = None,
     memory: int | None = None,
     engine: str | Path | None = None,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Model:
     """Open a trained model.
 
     Parameters
     ----------
     source
-        An ONNX file, or a model in memory.
+        An ONNX file, or an ONNX model in memory; or a Keras file (``.keras``, ``.h5``, ``.hdf5``),
+        which is exported once into the user's cache folder.
     layers
         Names or shell patterns (a list, or comma-separated) of the layers to map, or a function
         that takes all layers and gives the names of those to map; by default all. The others stay
@@ -253,6 +256,8 @@ def load_model(
     engine
         The Graphviz program for the layout; by default the one that came with graphviz-pure, else
         ``dot`` on PATH.
+    say
+        Is told when a Keras file is exported.
 
     Returns
     -------
@@ -262,6 +267,8 @@ def load_model(
     ------
     ModelError
         If the file is no ONNX file, or ONNX Runtime refuses it.
+    ExportError, MissingExtraError
+        If a Keras file cannot be opened or exported, or TensorFlow is needed and not installed.
     LayerSelectionError
         If a pattern matches no layer.
     ValueError
@@ -280,6 +287,8 @@ def load_model(
     >>> explanation.prediction.index
     3
     """
+    if not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source)):
+        source = exported_file(Path(source), say)
     return Model(
         open_model(source),
         layers=layers,

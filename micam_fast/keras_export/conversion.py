@@ -10,7 +10,7 @@ as it is: no layout-only Transpose is left between the layers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +93,7 @@ def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
             inputs.append(_declare(call.name, call.output))
             assembly.stored[call.output.name] = Stored(call.name, _identity(call.output))
     for tensor, title in recording.titles.items():
-        name = _free_name(title, assembly.constants)
+        name = free_name(title, assembly.constants)
         assembly.constants[name] = numpy_helper.from_array(
             np.ascontiguousarray(recording.weights[tensor]), name
         )
@@ -123,7 +123,8 @@ def _identity(tensor: Any) -> tuple[int, ...]:
     return tuple(range(tensor.shape.rank or 0))
 
 
-def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: the one that is wanted, or with a number."""
     free, count = name, 1
     while free in taken:
         count += 1
@@ -158,11 +159,10 @@ def _add_piece(
         raise ExportError(
             f"tf2onnx cannot convert {_listed(calls)}: {type(error).__name__}: {error}"
         ) from error
-    unknown = [n for n in piece.graph.node if n.domain not in ("", "ai.onnx", "ai.onnx.ml")]
+    unknown = [node.op_type for node in piece.graph.node if not onnx.defs.has(node.op_type)]
     if unknown:
         raise ExportError(
-            f"tf2onnx has no ONNX operator for TensorFlow's {unknown[0].op_type}, in "
-            f"{_listed(calls)}"
+            f"tf2onnx has no ONNX operator for TensorFlow's {unknown[0]}, in {_listed(calls)}"
         )
     _join(assembly, piece.graph, f"part{number}/" if number >= 0 else "end/", fed, wanted)
 
@@ -282,10 +282,32 @@ def _convert_piece(
         tf.import_graph_def(graph_def, name="")
         with loader.tf_session(graph=graph):
             converted = tfonnx.process_tf_graph(
-                graph, opset=OPSET, input_names=list(inputs), output_names=list(outputs)
+                graph,
+                opset=OPSET,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                custom_op_handlers={"Erfc": (_convert_erfc, [])},
             )
     model: onnx.ModelProto = optimizer.optimize_graph(converted).make_model("piece")
     return model
+
+
+def _convert_erfc(context: Any, node: Any, _name: str, _args: Any) -> None:
+    """``1 - Erf``, for tf2onnx, which does not know the Erfc of Keras' GELU."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    context.remove_node(node.name)
+    one = context.make_const(
+        f"{node.name}/one", np.ones((), helper.tensor_dtype_to_np_dtype(dtypes[0]))
+    )
+    erf = context.make_node("Erf", node.input)
+    context.make_node(
+        "Sub",
+        [one.output[0], erf.output[0]],
+        name=node.name,
+        outputs=node.output,
+        shapes=shapes,
+        dtypes=dtypes,
+    )
 
 
 def _join(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from micam_fast.annotations import LayerNote, Weight
-from micam_fast.keras_export.conversion import Stored
+from micam_fast.keras_export.conversion import Stored, free_name
 from micam_fast.keras_export.recording import LayerCall
 from micam_fast.layers import Axes, Geometry, Layer, Shape, Tap
 
@@ -41,6 +41,7 @@ class Constants:
 
     def find(self, array: NDArray[Any], title: str) -> Weight:
         """The initializer with these values in this order; one is added if there is none."""
+        title = free_name(title, self._taken)
         key = _digest(array)
         if key not in self._found:
             self._found[key] = title
@@ -49,7 +50,7 @@ class Constants:
             )
         name = self._found[key]
         if name not in self.names:
-            self.names[name] = name if title in self._taken else title
+            self.names[name] = title
             self._taken.add(title)
         return Weight(self.names[name], array.shape)
 

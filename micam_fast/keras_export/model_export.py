@@ -56,8 +56,9 @@ class KerasExport:
         """
         found = self._recording.run(feeds)
         activations = {}
-        for note, array in zip(self.notes, found, strict=True):
-            order = note.tap.shown
+        by_name = {c.name: a for c, a in zip(self._recording.calls, found, strict=True)}
+        for note in self.notes:
+            array, order = by_name[note.layer.name], note.tap.shown
             activations[note.layer.name] = (
                 array if order is None else array.transpose(np.argsort(order))
             )
@@ -104,7 +105,7 @@ def export_model(model: Any) -> KerasExport:
     fold_constants(graph)
     drop_dead_nodes(graph)
     constants = Constants(graph, names)
-    notes = describe(recording.calls, stored, constants)
+    notes = _in_order(describe(recording.calls, stored, constants), recording.order)
     rename_values(graph, constants.names)
     proto = onnx.helper.make_model(
         graph,
@@ -119,6 +120,21 @@ def export_model(model: Any) -> KerasExport:
     }
     onnx.helper.set_model_props(proto, {METADATA_KEY: write_notes(notes, made_by)})
     return KerasExport(proto, notes, tuple(value.name for value in graph.input), recording)
+
+
+def _in_order(notes: tuple[LayerNote, ...], order: Sequence[str]) -> tuple[LayerNote, ...]:
+    """The order in which Keras lists the layers, which is the published one.
+
+    Where Keras lists other nodes than there are (shared layers, subclassed models), the order in
+    which they run.
+    """
+    places = {name: place for place, name in enumerate(order)}
+    names = [note.layer.name for note in notes]
+    # A sequential model does not list its input.
+    strangers = [name for name in names if name not in places]
+    if any(note.layer.inputs for note in notes if note.layer.name in strangers):
+        return notes
+    return tuple(sorted(notes, key=lambda note: places.get(note.layer.name, -1)))
 
 
 def _declare_output(found: Stored, tensor: Any) -> onnx.ValueInfoProto:

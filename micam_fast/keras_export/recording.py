@@ -69,6 +69,8 @@ class Recording:
         Values of the graph's inputs that hold weights, by tensor name.
     titles
         Keras' names of these weights, by tensor name.
+    order
+        Names of the layers as the model lists them, nested ones in place.
     """
 
     calls: tuple[LayerCall, ...]
@@ -76,6 +78,7 @@ class Recording:
     function: Any
     weights: dict[str, NDArray[Any]]
     titles: dict[str, str]
+    order: tuple[str, ...]
 
     def run(self, feeds: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Activations of all calls by Keras itself, for a batch."""
@@ -126,7 +129,7 @@ def record(model: Any) -> Recording:
 
         for spec, tensor in zip(inputs, fed, strict=True):
             recorder.add_input(spec.name, tensor)
-        with recorder.following(model):
+        with recorder.following(model), _inlined_functions():
             given = fed[0] if len(fed) == 1 else fed
             found, _ = model.stateless_call(held(trainable), held(fixed), given, training=False)
         outputs.extend(tf.nest.flatten(found))
@@ -153,7 +156,31 @@ def record(model: Any) -> Recording:
             )
         weights[internal.name] = external.numpy()
         titles[internal.name] = f"constant/{internal.op.name}"
-    return Recording(tuple(recorder.calls), tuple(outputs), function, weights, titles)
+    order = tuple(_listed_names(model))
+    return Recording(tuple(recorder.calls), tuple(outputs), function, weights, titles, order)
+
+
+@contextmanager
+def _inlined_functions() -> Iterator[None]:
+    """Trace through functions that Keras compiles by themselves (its grouped convolutions)."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _listed_names(model: Any, prefix: str = "") -> Iterator[str]:
+    import keras
+
+    for each in getattr(model, "operations", None) or model.layers:
+        if isinstance(each, keras.Model):
+            yield from _listed_names(each, f"{prefix}{each.name}/")
+        else:
+            yield f"{prefix}{each.name}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""``micam-fast demo``: ten digits with the CNN in the package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from micam_fast.progress import progress, report
+
+
+@click.command("demo", short_help="Plot ten real digits with the CNN in the package.")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default="micam-demo",
+    show_default=True,
+    help="Folder for the files.",
+)
+def run_demo(output_dir: Path) -> None:
+    """Plot ten real MNIST digits with a small CNN that comes with the package."""
+    from micam_fast import demo
+    from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
+    from micam_fast.samples import read_samples
+
+    summary = Summary()
+    with summary.stage("load the model"):
+        from micam_fast.model import load_model
+
+        model = load_model(demo.MODEL)
+    options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
+    samples = read_samples([str(demo.DIGITS)], model.inputs)
+    with progress() as done:
+        plot_samples(model, samples, options, labels=demo.LABELS, summary=summary, done=done)
+    report(summary, options)
+    sys.exit(exit_code(summary))

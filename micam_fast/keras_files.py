@@ -1,0 +1,73 @@
+"""Keras files as models to plot: exported once, into the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from micam_fast.annotations import FORMAT
+from micam_fast.errors import ExportError
+
+# Kept in step with keras_export by a test; importing that costs seconds for nothing.
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def is_keras_file(path: Path) -> bool:
+    """Tell by its name whether a file, or a SavedModel folder, is for Keras to open."""
+    return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").exists()
+
+
+def exported_file(path: Path, say: Callable[[str], None]) -> Path:
+    """The ONNX file of a Keras file, made now if the cache does not hold it.
+
+    The cache is keyed by the file's content. TensorFlow is needed once.
+
+    Parameters
+    ----------
+    path
+        The Keras file.
+    say
+        Is told what is made and where it is kept.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be read or converted.
+    MissingExtraError
+        If it is not in the cache, and TensorFlow is not installed.
+    OutputError
+        If the cache folder cannot be written.
+    """
+    kept = _place(path)
+    if kept.is_file():
+        return kept
+    from micam_fast.exporting import export
+
+    say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
+    found = export(path, kept)
+    worst = max(found.differences, key=lambda each: each.relative)
+    say(
+        f"exported {found.layers} layers in {found.seconds:.1f} s; largest relative difference to "
+        f"Keras {worst.relative:.1e} (layer {worst.layer})"
+    )
+    return kept
+
+
+def _place(path: Path) -> Path:
+    from importlib.metadata import version
+
+    from platformdirs import user_cache_path
+
+    digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} ".encode())
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
+        except OSError as error:
+            raise ExportError(
+                f"cannot read Keras model {path}: {error.strerror or error}"
+            ) from None
+    folder = user_cache_path("micam-fast") / "keras" / digest.hexdigest()[:32]
+    return folder / f"{path.stem}.onnx"
