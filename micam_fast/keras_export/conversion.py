@@ -17,46 +17,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
+from micam_fast.keras_export.pieces import Cutter, Stored
 from micam_fast.keras_export.recording import LayerCall, Recording
 
 OPSET = 15
 _PIECE = 40
-_LOOPS = {"While", "StatelessWhile"}
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Where an activation is in the ONNX graph.
-
-    Attributes
-    ----------
-    value
-        The ONNX value.
-    order
-        For each of Keras' axes, the value's axis that holds it.
-    """
-
-    value: str
-    order: tuple[int, ...]
-
-    @property
-    def is_keras(self) -> bool:
-        """Whether the value lies in Keras' own layout."""
-        return self.order == tuple(range(len(self.order)))
 
 
 @dataclass(eq=False)
 class _Assembly:
     """The graph that the pieces are joined to."""
 
-    weights: Mapping[str, NDArray[Any]]
-    # Tensors that calls gave.
-    activations: frozenset[str]
+    cutter: Cutter
     # Tensors that must come out in Keras' own layout: the model's outputs.
     kept: frozenset[str]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -82,11 +58,10 @@ def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
     ExportError
         If tf2onnx cannot convert a layer.
     """
-    assembly = _Assembly(
-        weights=recording.weights,
-        activations=frozenset(call.output.name for call in recording.calls),
-        kept=frozenset(tensor.name for tensor in recording.outputs),
+    cutter = Cutter(
+        recording.function.graph, recording.weights, [c.output.name for c in recording.calls]
     )
+    assembly = _Assembly(cutter, frozenset(tensor.name for tensor in recording.outputs))
     inputs = []
     for call in recording.calls:
         if call.output.op.type == "Placeholder" and not call.parents:
@@ -98,15 +73,14 @@ def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
             np.ascontiguousarray(recording.weights[tensor]), name
         )
         assembly.stored[tensor] = Stored(name, tuple(range(recording.weights[tensor].ndim)))
-    source = recording.function.graph.as_graph_def()
     with _quiet():
         rest = [c for c in recording.calls if c.output.name not in assembly.stored]
         for number, start in enumerate(range(0, len(rest), _PIECE)):
             piece = rest[start : start + _PIECE]
-            _add_piece(assembly, source, number, [call.output for call in piece], piece)
+            _add_piece(assembly, number, [call.output for call in piece], piece)
         ends = [t for t in recording.outputs if t.name not in assembly.stored]
         if ends:
-            _add_piece(assembly, source, -1, ends, rest[-1:])
+            _add_piece(assembly, -1, ends, rest[-1:])
     graph = helper.make_graph(
         assembly.nodes, "model", inputs, [], initializer=list(assembly.constants.values())
     )
@@ -145,14 +119,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _add_piece(
-    assembly: _Assembly, source: Any, number: int, wanted: Sequence[Any], calls: Sequence[LayerCall]
+    assembly: _Assembly, number: int, wanted: Sequence[Any], calls: Sequence[LayerCall]
 ) -> None:
     """Convert what lies between activations that are there and the wanted ones, and join it."""
-    borders, names = _ancestors(wanted, assembly.stored)
-    fixed = {
-        name: assembly.weights[name] for name in _read_by_loops(wanted[0].graph, names, assembly)
-    }
-    graph_def, fed = _cut(source, borders, names, assembly.stored, fixed)
+    graph_def, fed = assembly.cutter.cut(wanted, assembly.stored)
     try:
         piece = _convert_piece(graph_def, list(fed), [tensor.name for tensor in wanted])
     except Exception as error:
@@ -173,103 +143,6 @@ def _listed(calls: Sequence[LayerCall]) -> str:
     return f"the layers {calls[0].name!r} to {calls[-1].name!r}"
 
 
-def _ancestors(wanted: Sequence[Any], stored: Mapping[str, Stored]) -> tuple[list[Any], set[str]]:
-    """Tensors that are there already, and names of the operations from them to the wanted ones."""
-    borders: dict[str, Any] = {}
-    names: set[str] = set()
-    waiting = [tensor.op for tensor in wanted]
-    while waiting:
-        operation = waiting.pop()
-        if operation.name in names:
-            continue
-        names.add(operation.name)
-        for tensor in operation.inputs:
-            if tensor.name in stored:
-                borders[tensor.name] = tensor
-            else:
-                waiting.append(tensor.op)
-    return list(borders.values()), names
-
-
-def _read_by_loops(graph: Any, names: set[str], assembly: _Assembly) -> set[str]:
-    """Weights of recurrent layers: tf2onnx knows an LSTM or GRU by its constants only."""
-    loops = [graph.get_operation_by_name(name) for name in names]
-    ends = [t for loop in loops if loop.type in _LOOPS for t in loop.inputs]
-    found: set[str] = set()
-    seen: set[str] = set()
-    while ends:
-        tensor = ends.pop()
-        if tensor.name in assembly.weights:
-            found.add(tensor.name)
-        elif tensor.name not in seen and tensor.name not in assembly.activations:
-            seen.add(tensor.name)
-            ends.extend(tensor.op.inputs)
-    return found
-
-
-def _cut(
-    source: Any,
-    borders: Sequence[Any],
-    names: set[str],
-    stored: Mapping[str, Stored],
-    fixed: Mapping[str, NDArray[Any]],
-) -> tuple[Any, dict[str, str]]:
-    """A GraphDef of these operations alone; its placeholders with the ONNX values they stand for.
-
-    What is stored in another layout than Keras' is fed as it is stored, and turned inside. What is
-    `fixed` becomes a constant.
-    """
-    import tensorflow as tf
-
-    cut = tf.compat.v1.GraphDef(versions=source.versions, library=source.library)
-    fed: dict[str, str] = {}
-    renamed: dict[str, str] = {}
-    for index, tensor in enumerate(borders):
-        if tensor.name in fixed:
-            renamed[tensor.name] = _add_constant(cut, f"micam_fixed_{index}", fixed[tensor.name])
-            continue
-        found = stored[tensor.name]
-        shape = tensor.shape
-        if not found.is_keras:
-            inverse = np.argsort(found.order)
-            shape = tf.TensorShape([tensor.shape[int(axis)] for axis in inverse])
-        placeholder = cut.node.add(op="Placeholder", name=f"micam_fed_{index}")
-        placeholder.attr["dtype"].type = tensor.dtype.as_datatype_enum
-        placeholder.attr["shape"].shape.CopyFrom(shape.as_proto())
-        fed[f"{placeholder.name}:0"] = found.value
-        renamed[tensor.name] = placeholder.name
-        if not found.is_keras:
-            renamed[tensor.name] = _add_transpose(cut, placeholder.name, found.order, tensor.dtype)
-    for node in source.node:
-        if node.name in names:
-            copy = cut.node.add()
-            copy.CopyFrom(node)
-            for place, read in enumerate(copy.input):
-                full = read if ":" in read else f"{read}:0"
-                if full in renamed:
-                    copy.input[place] = renamed[full]
-    return cut, fed
-
-
-def _add_constant(cut: Any, name: str, array: NDArray[Any]) -> str:
-    import tensorflow as tf
-
-    node = cut.node.add(op="Const", name=name)
-    node.attr["dtype"].type = tf.as_dtype(array.dtype).as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array))
-    return name
-
-
-def _add_transpose(cut: Any, name: str, order: Sequence[int], dtype: Any) -> str:
-    import tensorflow as tf
-
-    axes = _add_constant(cut, f"{name}_order", np.array(order, np.int32))
-    turned = cut.node.add(op="Transpose", name=f"{name}_turned", input=[name, axes])
-    turned.attr["T"].type = dtype.as_datatype_enum
-    turned.attr["Tperm"].type = tf.int32.as_datatype_enum
-    return str(turned.name)
-
-
 def _convert_piece(
     graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]
 ) -> onnx.ModelProto:
@@ -277,18 +150,18 @@ def _convert_piece(
 
     tfonnx = import_extra("tf2onnx.tfonnx", extra="tensorflow", purpose="the export")
     optimizer = import_extra("tf2onnx.optimizer", extra="tensorflow", purpose="the export")
-    loader = import_extra("tf2onnx.tf_loader", extra="tensorflow", purpose="the export")
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
-        with loader.tf_session(graph=graph):
-            converted = tfonnx.process_tf_graph(
-                graph,
-                opset=OPSET,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                custom_op_handlers={"Erfc": (_convert_erfc, [])},
-            )
-    model: onnx.ModelProto = optimizer.optimize_graph(converted).make_model("piece")
+        converted = tfonnx.process_tf_graph(
+            graph,
+            opset=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            custom_op_handlers={"Erfc": (_convert_erfc, [])},
+        )
+    model: onnx.ModelProto = optimizer.optimize_graph(converted, catch_errors=False).make_model(
+        "piece"
+    )
     return model
 
 
@@ -325,18 +198,7 @@ def _join(
 
     producers = {name: node for node in graph.node for name in node.output}
     for tensor in wanted:
-        maker = producers.get(tensor.name)
-        if maker is None:
-            # What is fed, or constant, goes out as it is.
-            maker = graph.node.add(op_type="Identity", input=[tensor.name])
-            maker.output.append(f"{tensor.name}/own")
-        value, order = maker.output[0], _identity(tensor)
-        if tensor.name in maker.output:
-            value = tensor.name
-        if maker.op_type == "Transpose" and tensor.name not in assembly.kept:
-            before, turn = maker.input[0], tuple(maker.attribute[0].ints)
-            if _is_layout(turn) and before in producers and before not in assembly.claimed:
-                value, order = before, turn
+        value, order = _stored_value(graph, producers, tensor, assembly)
         assembly.claimed.add(value)
         assembly.stored[tensor.name] = Stored(rename(value), order)
     for constant in graph.initializer:
@@ -346,6 +208,35 @@ def _join(
         rename_node(node, rename)
         node.name = f"{prefix}{node.name or node.output[0]}"
         assembly.nodes.append(node)
+
+
+def _stored_value(
+    graph: onnx.GraphProto,
+    producers: Mapping[str, onnx.NodeProto],
+    tensor: Any,
+    assembly: _Assembly,
+) -> tuple[str, tuple[int, ...]]:
+    """The value that holds a wanted tensor, and its order: before a Transpose to Keras' layout."""
+    name, order = tensor.name, _identity(tensor)
+    maker = producers.get(name)
+    if maker is None:
+        # What is fed, or constant, goes out as it is.
+        return _add_identity(graph, name, f"{name}/own"), order
+    own = producers.get(maker.input[0]) if maker.op_type == "Identity" else None
+    turn = own or maker
+    if turn.op_type != "Transpose" or name in assembly.kept:
+        return name, order
+    before, axes = turn.input[0], tuple(turn.attribute[0].ints)
+    if before not in producers or not _is_layout(axes):
+        return name, order
+    if own is not None:
+        return _add_identity(graph, before, f"{name}/own"), axes
+    return (name, order) if before in assembly.claimed else (before, axes)
+
+
+def _add_identity(graph: onnx.GraphProto, read: str, made: str) -> str:
+    graph.node.append(helper.make_node("Identity", [read], [made]))
+    return made
 
 
 def _is_layout(order: Sequence[int]) -> bool:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from micam_fast.annotations import METADATA_KEY, LayerNote, write_notes
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
-from micam_fast.keras_export.conversion import OPSET, Stored, convert
+from micam_fast.keras_export.conversion import OPSET, convert
 from micam_fast.keras_export.describing import Constants, describe
+from micam_fast.keras_export.pieces import Stored
 from micam_fast.keras_export.recording import Recording, record
 from micam_fast.keras_export.tidying import (
     cancel_transposes,
