@@ -63,3 +63,30 @@ def expected_map(layer: Any, activation: Array, input_size: tuple[int, int]) -> 
     if isinstance(layer, (layers.Conv1D, layers.Conv2D, layers.Conv3D)):
         return reference.published_conv(activation, np.asarray(layer.kernel), bias)
     return reference.mean_map(activation)
+
+
+def adjoint_by_tape(layer: Any, activation: Array, input_shape: tuple[int, ...]) -> Array:
+    """The map of a convolution by SPEC section 2, ``projection="transposed"``.
+
+    TensorFlow's own vector-Jacobian product of the layer without bias and activation function, at
+    ``s_c * A_c``.
+    """
+    import tensorflow as tf
+
+    config = {**layer.get_config(), "use_bias": False, "activation": None}
+    linear = type(layer).from_config(config)
+    linear.build((1, *input_shape))
+    for empty, full in zip(linear.weights, layer.weights, strict=False):
+        assert empty.name == full.name
+        empty.assign(full)
+    bias = None if getattr(layer, "bias", None) is None else np.asarray(layer.bias)
+    scaled = activation * reference.channel_weights(bias, activation.shape[-1])
+    x = tf.zeros((1, *input_shape))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = linear(x)
+    (back,) = tape.gradient(y, x, tf.constant(scaled[np.newaxis], tf.float32))
+    summed = np.asarray(back, np.float64).sum(axis=-1)
+    if summed.ndim == 1:
+        return summed[np.newaxis]
+    return np.asarray(summed.mean(axis=0)) if summed.ndim == 3 else summed

@@ -179,11 +179,7 @@ def _weights(layer: Any) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDAr
 
 
 def _array(variable: Any) -> NDArray[Any] | None:
-    import keras
-
-    if variable is None or not hasattr(variable, "shape"):
-        return None
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+    return np.asarray(variable.numpy()) if hasattr(variable, "numpy") else None
 
 
 def _activation_name(layer: Any) -> str | None:

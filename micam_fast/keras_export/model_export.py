@@ -126,16 +126,22 @@ def export_model(model: Any) -> KerasExport:
 def _in_order(notes: tuple[LayerNote, ...], order: Sequence[str]) -> tuple[LayerNote, ...]:
     """The order in which Keras lists the layers, which is the published one.
 
-    Where Keras lists other nodes than there are (shared layers, subclassed models), the order in
-    which they run.
+    Where Keras lists other nodes than there are (shared layers), or layers before what they read
+    (subclassed models), the order in which they run.
     """
     places = {name: place for place, name in enumerate(order)}
-    names = [note.layer.name for note in notes]
     # A sequential model does not list its input.
-    strangers = [name for name in names if name not in places]
-    if any(note.layer.inputs for note in notes if note.layer.name in strangers):
+    for note in notes:
+        if not note.layer.inputs:
+            places.setdefault(note.layer.name, -1)
+    try:
+        found = sorted(notes, key=lambda note: places[note.layer.name])
+        is_late = any(
+            places[each] >= places[note.layer.name] for note in found for each in note.layer.inputs
+        )
+    except KeyError:
         return notes
-    return tuple(sorted(notes, key=lambda note: places.get(note.layer.name, -1)))
+    return notes if is_late else tuple(found)
 
 
 def _declare_output(found: Stored, tensor: Any) -> onnx.ValueInfoProto:

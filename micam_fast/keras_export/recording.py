@@ -8,6 +8,7 @@ layers and plain operations all come out alike, in the order in which Keras runs
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -117,6 +118,9 @@ def record(model: Any) -> Recording:
     values = {id(each): np.asarray(each.numpy()) for each in (*trainable, *fixed)}
     large = [each for each in (*trainable, *fixed) if values[id(each)].size >= _LARGE]
     places = {id(each): place for place, each in enumerate(large)}
+    # A subclassed model need not take the argument; without it, Keras means inference.
+    takes_mode = "training" in inspect.signature(model.call).parameters
+    mode = {"training": False} if takes_mode else {}
     recorder = _Recorder()
     outputs: list[Any] = []
 
@@ -130,8 +134,8 @@ def record(model: Any) -> Recording:
         for spec, tensor in zip(inputs, fed, strict=True):
             recorder.add_input(spec.name, tensor)
         with recorder.following(model), _inlined_functions():
-            given = fed[0] if len(fed) == 1 else fed
-            found, _ = model.stateless_call(held(trainable), held(fixed), given, training=False)
+            given = _as_called(model, fed)
+            found, _ = model.stateless_call(held(trainable), held(fixed), given, **mode)
         outputs.extend(tf.nest.flatten(found))
         return [each.output for each in recorder.calls]
 
@@ -204,7 +208,20 @@ def _model_inputs(model: Any) -> list[_InputSpec]:
             "before the export"
         )
     dtype = keras.config.floatx()
-    return [_InputSpec(name, tuple(shape), dtype) for name, shape in shapes.items()]
+    return [
+        _InputSpec(name.removesuffix("_shape"), tuple(shape), dtype)
+        for name, shape in shapes.items()
+    ]
+
+
+def _as_called(model: Any, fed: list[Any]) -> Any:
+    """Inputs as the model takes them: one tensor, or in the lists and mappings it was made with."""
+    import keras
+
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        return keras.tree.pack_sequence_as(structure, fed)
+    return fed[0] if len(fed) == 1 else fed
 
 
 def _layer_name(tensor: Any) -> str:
