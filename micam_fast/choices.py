@@ -13,3 +13,5 @@ ARRAY_LAYOUTS: tuple[ArrayLayout, ...] = ("auto", "nchw", "nhwc")
 
 RANKDIRS = ("TB", "LR")
 CHANNEL_ORDERS = ("rgb", "bgr")
+
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from micam_fast.annotations import FORMAT
+from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import ExportError
-
-# Kept in step with keras_export by a test; importing that costs seconds for nothing.
-KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def is_keras_file(path: Path) -> bool:

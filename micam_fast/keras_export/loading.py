@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
 
-KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _LONGEST_REASON = 300
 
 
