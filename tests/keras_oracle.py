@@ -5,6 +5,8 @@ It knows Keras and ``tests/reference.py``, and nothing of what it judges.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,26 +26,115 @@ def shake_weights(model: Any, seed: int = 0) -> None:
             variable.assign(rng.uniform(0.7, 1.3, variable.shape))
 
 
-def keras_activations(model: Any, sample: Array) -> dict[str, Array]:
-    """The first output of each layer of a functional model, without the batch, by layer name."""
+@dataclass(frozen=True)
+class Run:
+    """What Keras says of one call of a layer, for one sample.
+
+    Attributes
+    ----------
+    layer
+        The Keras layer or operation.
+    activation
+        Its first output, without the batch.
+    input_shape
+        Of the first tensor that it reads, without the batch.
+    """
+
+    layer: Any
+    activation: Array
+    input_shape: tuple[int, ...]
+
+
+def run_layers(model: Any, *feeds: Array, prefix: str = "") -> dict[str, Run]:
+    """Every call's activation by a Keras model of its own, nested models in place of themselves.
+
+    Parameters
+    ----------
+    model
+        Functional or sequential.
+    feeds
+        A sample for each of its inputs, in order, without the batch.
+    prefix
+        Names of the models around it, by SPEC section 1.
+    """
     import keras
 
-    def first(output: Any) -> Any:
-        return output[0] if isinstance(output, (list, tuple)) else output
+    calls = list(_calls(model, prefix))
+    wanted = [
+        list(node.input_tensors if isinstance(each, keras.Model) else node.output_tensors[:1])
+        for _, each, node in calls
+    ]
+    batches = [feed[np.newaxis] for feed in feeds]
+    ends = [tensor for tensors in wanted for tensor in tensors]
+    found = iter(keras.Model(model.inputs, ends)(batches, training=False))
+    runs: dict[str, Run] = {}
+    for (name, each, node), tensors in zip(calls, wanted, strict=True):
+        arrays = [np.asarray(next(found))[0] for _ in tensors]
+        if isinstance(each, keras.Model):
+            runs |= run_layers(each, *arrays, prefix=f"{name}/")
+        else:
+            read = (node.input_tensors or node.output_tensors)[0]
+            runs[name] = Run(each, arrays[0], tuple(read.shape[1:]))
+    return runs
 
-    outputs = [first(layer.output) for layer in model.layers]
-    found = keras.Model(model.inputs, outputs)(sample[np.newaxis], training=False)
-    return {
-        layer.name: np.asarray(array)[0]
-        for layer, array in zip(model.layers, found, strict=True)
-    }
+
+def keras_edges(model: Any) -> dict[str, tuple[str, ...]]:
+    """Parents of each call in Keras' own graph, in the order in which Keras lists the layers."""
+    edges, _ = _edges(model, "", [])
+    return edges
 
 
-def expected_map(layer: Any, activation: Array, input_size: tuple[int, int]) -> Array:
+def _edges(model: Any, prefix: str, fed: list[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Edges within a model, and the makers of its outputs."""
+    import keras
+
+    makers = {id(tensor): name for tensor, name in zip(model.inputs, fed, strict=False)}
+    edges: dict[str, tuple[str, ...]] = {}
+    for name, each, node in _calls(model, prefix):
+        if isinstance(each, keras.Model):
+            makers |= {id(tensor): f"{name}/" for tensor in node.output_tensors}
+        else:
+            makers |= {id(tensor): name for tensor in node.output_tensors}
+    for name, each, node in _calls(model, prefix):
+        read = [makers[id(tensor)] for tensor in node.input_tensors]
+        if isinstance(each, keras.Model):
+            inner, ends = _edges(each, f"{name}/", read)
+            edges |= inner
+            makers |= {id(t): end for t, end in zip(node.output_tensors, ends, strict=True)}
+        elif type(each).__name__ == "InputLayer":
+            place = [id(tensor) for tensor in model.inputs].index(id(node.output_tensors[0]))
+            edges[name] = tuple(fed[place : place + 1])
+        else:
+            edges[name] = tuple(dict.fromkeys(read))
+    return edges, [makers[id(tensor)] for tensor in model.outputs]
+
+
+def _calls(model: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Name, layer and node of each call, as Keras lists the layers; a model's inputs first."""
+    if hasattr(model, "operations"):
+        each_once = list(model.operations)
+    else:
+        # A sequential model does not list its input.
+        first = [tensor._keras_history.operation for tensor in model.inputs]
+        each_once = [*([] if prefix else first), *model.layers]
+    for each in each_once:
+        for number, node in enumerate(each._inbound_nodes):
+            yield f"{prefix}{each.name}{f'#{number + 1}' if number else ''}", each, node
+
+
+def expected_map(
+    layer: Any,
+    activation: Array,
+    input_size: tuple[int, int],
+    *,
+    channels_first: bool = False,
+) -> Array:
     """The map of a layer by SPEC section 2, ``projection="published"``."""
     import keras
 
     layers = keras.layers
+    if channels_first and activation.ndim > 1:
+        activation = np.moveaxis(activation, 0, -1)
     if activation.ndim < 2 or activation.ndim > 4:
         return reference.flat_map(activation, *input_size)
     bias = None if getattr(layer, "bias", None) is None else np.asarray(layer.bias)
@@ -65,7 +156,13 @@ def expected_map(layer: Any, activation: Array, input_size: tuple[int, int]) -> 
     return reference.mean_map(activation)
 
 
-def adjoint_by_tape(layer: Any, activation: Array, input_shape: tuple[int, ...]) -> Array:
+def adjoint_by_tape(
+    layer: Any,
+    activation: Array,
+    input_shape: tuple[int, ...],
+    *,
+    channels_first: bool = False,
+) -> Array:
     """The map of a convolution by SPEC section 2, ``projection="transposed"``.
 
     TensorFlow's own vector-Jacobian product of the layer without bias and activation function, at
@@ -74,6 +171,10 @@ def adjoint_by_tape(layer: Any, activation: Array, input_shape: tuple[int, ...])
     import tensorflow as tf
 
     config = {**layer.get_config(), "use_bias": False, "activation": None}
+    if channels_first:
+        config["data_format"] = "channels_last"
+        activation = np.moveaxis(activation, 0, -1)
+        input_shape = (*input_shape[1:], input_shape[0])
     linear = type(layer).from_config(config)
     linear.build((1, *input_shape))
     for empty, full in zip(linear.weights, layer.weights, strict=False):
@@ -88,5 +189,5 @@ def adjoint_by_tape(layer: Any, activation: Array, input_shape: tuple[int, ...])
     (back,) = tape.gradient(y, x, tf.constant(scaled[np.newaxis], tf.float32))
     summed = np.asarray(back, np.float64).sum(axis=-1)
     if summed.ndim == 1:
-        return summed[np.newaxis]
+        return np.asarray(summed[np.newaxis])
     return np.asarray(summed.mean(axis=0)) if summed.ndim == 3 else summed
