@@ -1,0 +1,145 @@
+"""The epochs of a training, with Keras' callbacks around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from micam_fast.errors import TrainingError
+from micam_fast.tfrecords import Splits
+from micam_fast.training.checkpoints import Checkpoint, State
+from micam_fast.training.networks import import_keras
+from micam_fast.training.settings import TrainSettings
+
+
+def fit(
+    network: Any,
+    splits: Splits,
+    settings: TrainSettings,
+    checkpoint: Checkpoint,
+    state: State,
+    *,
+    verbose: int = 0,
+) -> State:
+    """Fit a network, from a state on, with a checkpoint after each epoch.
+
+    Parameters
+    ----------
+    network
+        An untrained ``keras.Model``; left trained.
+    splits
+        The data.
+    settings
+        Of the training.
+    checkpoint
+        Holds the weights of `state`, unless that is before the first epoch.
+    state
+        What has been done.
+    verbose
+        As in ``keras.Model.fit``.
+
+    Returns
+    -------
+    State
+        After the last epoch.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no finite number any more.
+    """
+    keras = import_keras()
+    # One-hot vectors for two classes, too, hence the accuracy by name.
+    network.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss="binary_crossentropy" if settings.classes == 2 else "categorical_crossentropy",
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    if state.epochs:
+        network.optimizer.build(network.trainable_variables)
+        network.load_weights(checkpoint.weights(state))
+        for variable, value in zip(_random_states(network), state.random_states, strict=True):
+            variable.assign(value)
+    reached = state
+
+    def complete_epoch(epoch: int, logs: dict[str, float]) -> None:
+        nonlocal reached
+        if not np.isfinite(logs["loss"]):
+            return
+        history = {name: [*reached.history.get(name, []), float(logs[name])] for name in logs}
+        random_states = [variable.numpy().tolist() for variable in _random_states(network)]
+        reached = State(state.settings, epoch + 1, history, random_states)
+        checkpoint.write(reached)
+
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.TensorBoard(str(settings.log_dir)),
+        *_early_stopping(keras, settings, checkpoint, state),
+        keras.callbacks.ModelCheckpoint(str(checkpoint.pattern), save_weights_only=True),
+        keras.callbacks.LambdaCallback(on_epoch_end=complete_epoch),
+    ]
+    epochs = state.epochs if _has_stopped(settings, state) else settings.num_epochs
+    if state.epochs < epochs:
+        fitted = network.fit(
+            splits.train.dataset,
+            validation_data=splits.validation.dataset,
+            initial_epoch=state.epochs,
+            epochs=epochs,
+            callbacks=callbacks,
+            verbose=verbose,
+            # The data are shuffled already, where they are to be.
+            shuffle=False,
+        )
+        if not np.isfinite(fitted.history["loss"][-1]):
+            raise TrainingError(
+                f"the loss is {fitted.history['loss'][-1]} in epoch {reached.epochs + 1}: the "
+                f"training diverged (give a lower --learning-rate than {settings.learning_rate:g})"
+            )
+    if settings.early_stopping is not None:
+        network.load_weights(checkpoint.best)
+    return reached
+
+
+def _random_states(network: Any) -> list[Any]:
+    """Variables of the Dropout layers, which Keras leaves out of the weights."""
+    generators = (getattr(layer, "seed_generator", None) for layer in network.layers)
+    return [generator.state for generator in generators if generator is not None]
+
+
+def _early_stopping(
+    keras: Any, settings: TrainSettings, checkpoint: Checkpoint, state: State
+) -> list[Any]:
+    """Callbacks that stop, and keep the best epoch; they know of the epochs before."""
+    if settings.early_stopping is None:
+        return []
+    past = state.history.get("val_loss", [])
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss", mode="min", patience=settings.early_stopping
+    )
+
+    def replay(logs: Any) -> None:
+        for epoch, loss in enumerate(past):
+            stopping.on_epoch_end(epoch, {"val_loss": loss})
+
+    return [
+        stopping,
+        # Keras' own restore_best_weights forgets the best weights with the process.
+        keras.callbacks.ModelCheckpoint(
+            str(checkpoint.best),
+            monitor="val_loss",
+            mode="min",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=min(past, default=None),
+        ),
+        keras.callbacks.LambdaCallback(on_train_begin=replay),
+    ]
+
+
+def _has_stopped(settings: TrainSettings, state: State) -> bool:
+    """Whether early stopping ended the epochs of a state; Keras would add one more."""
+    past = state.history.get("val_loss", [])
+    if settings.early_stopping is None or not past:
+        return False
+    return len(past) - 1 - int(np.argmin(past)) >= settings.early_stopping
