@@ -1,0 +1,204 @@
+"""Models that give scores for samples, whichever library runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.choices import KERAS_SUFFIXES
+from micam_fast.errors import TrainingError
+from micam_fast.keras_export import open_keras
+from micam_fast.layers import ModelInput, show_shape
+from micam_fast.onnx_model import open_model, read_layers
+from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
+from micam_fast.samples import cast_sample, fit_array, own_layout
+from micam_fast.sessions import Sessions
+from micam_fast.training.networks import import_keras
+
+SplitName = Literal["test", "all"]
+_UNBOUND = 2**63
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """An opened model that gives scores for batches of samples.
+
+    Attributes
+    ----------
+    name
+        For messages.
+    shape
+        ``(height, width, channels)`` of a sample, ``None`` for a size that the model leaves open.
+    last_op
+        ONNX's name of the operator that makes the scores, where it is known.
+    scores
+        Gives ``(n, classes)`` for samples ``(n, height, width, channels)``.
+    """
+
+    name: str
+    shape: tuple[int | None, int | None, int]
+    last_op: str
+    scores: Callable[[NDArray[np.float32]], NDArray[Any]]
+
+    def classify(
+        self, batches: Iterable[tuple[NDArray[np.float32], NDArray[Any]]]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Classify labelled batches.
+
+        Parameters
+        ----------
+        batches
+            Samples ``(b, height, width, channels)`` and one-hot labels ``(b, classes)``.
+
+        Returns
+        -------
+        probabilities
+            ``(n, classes)``.
+        labels
+            ``(n,)``.
+        """
+        pairs = [(self.scores(samples), one_hot.argmax(axis=1)) for samples, one_hot in batches]
+        scores = np.concatenate([scores for scores, _ in pairs])
+        labels = np.concatenate([labels for _, labels in pairs])
+        return to_probabilities(scores, self.last_op), labels
+
+
+def to_probabilities(scores: NDArray[Any], last_op: str) -> NDArray[Any]:
+    """Scores as probabilities, so that they are comparable between samples.
+
+    Parameters
+    ----------
+    scores
+        ``(n, classes)``.
+    last_op
+        Values of a Softmax or Sigmoid are probabilities as they are; others are if all rows lie in
+        [0, 1] and sum to 1; else they are logits, and softmax is taken (the rule of
+        `micam_fast.explanation.predict`).
+    """
+    inside = bool(((scores >= 0) & (scores <= 1)).all())
+    if last_op in ("Softmax", "Sigmoid") or (
+        inside and bool((abs(scores.sum(axis=1) - 1) < 1e-3).all())
+    ):
+        return scores
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def open_classifier(path: Path) -> Classifier:
+    """Open a model file: Keras' by its suffix (``.keras``, ``.h5``, ``.hdf5``), else ONNX.
+
+    Raises
+    ------
+    ModelError, ExportError
+        If it cannot be opened.
+    TrainingError
+        If the model has several inputs, takes no samples of height, width and channels, or gives
+        no tensor.
+    MissingExtraError
+        If it is a Keras file, and Keras is not installed.
+    """
+    return _open_keras(path) if path.suffix.lower() in KERAS_SUFFIXES else _open_onnx(path)
+
+
+def keras_classifier(network: Any, name: str) -> Classifier:
+    """A ``keras.Model`` as a classifier.
+
+    Raises
+    ------
+    TrainingError
+        If it has several inputs, or takes no samples of height, width and channels.
+    """
+    if len(network.inputs) != 1:
+        raise _no_classifier(name, f"it has {len(network.inputs)} inputs, expected is 1")
+    shape = _checked_shape(name, tuple(network.inputs[0].shape[1:]))
+    tree = import_keras().tree
+    # The function's name is Keras' own: "softmax", "sigmoid", "linear".
+    activation = getattr(network.layers[-1], "activation", None)
+    last_op = getattr(activation, "__name__", "").capitalize()
+
+    def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
+        found = tree.flatten(network.predict_on_batch(samples))
+        return _flat(name, found[0], len(samples))
+
+    return Classifier(name, shape, last_op, scores)
+
+
+def _open_keras(path: Path) -> Classifier:
+    return keras_classifier(open_keras(path), path.name)
+
+
+def _open_onnx(path: Path) -> Classifier:
+    file = open_model(path)
+    graph = read_layers(file)
+    name = path.name
+    if len(graph.inputs) != 1:
+        raise _no_classifier(name, f"it has {len(graph.inputs)} inputs, expected is 1")
+    (spec,) = graph.inputs
+    shape = spec.shape[1:]
+    if len(shape) == 3 and own_layout(spec) == "nchw":
+        shape = (*shape[1:], shape[0])
+    checked = _checked_shape(name, shape)
+    output = graph.prediction
+    if output is None:
+        raise _no_classifier(name, "it gives no tensor made from its input")
+    sessions = Sessions(
+        file,
+        graph,
+        [output],
+        memory=_UNBOUND,
+        threads=available_threads(),
+        providers=DEFAULT_PROVIDERS,
+    )
+
+    def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
+        found = []
+        for feed, count in _feeds(samples, spec):
+            for activations in sessions.run({spec.name: feed}, len(feed)):
+                # Copied, as the memory of activations is used again.
+                found.append(_flat(name, activations.arrays[output], len(feed))[:count].copy())
+        return np.concatenate(found)
+
+    return Classifier(name, checked, graph.last_op, scores)
+
+
+def _feeds(samples: NDArray[np.float32], spec: ModelInput) -> Iterator[tuple[NDArray[Any], int]]:
+    """Batches as the model takes them, with the number of samples in them that count.
+
+    A model that fixes its batch gets that many; the last sample fills it up.
+    """
+    fixed = spec.shape[0]
+    size = fixed or len(samples)
+    for start in range(0, len(samples), size):
+        part = samples[start : start + size]
+        filler = np.repeat(part[-1:], size - len(part) if fixed else 0, axis=0)
+        fitted, _ = fit_array(np.concatenate([part, filler]), spec, "nhwc")
+        yield cast_sample(fitted, spec), len(part)
+
+
+def _flat(name: str, output: NDArray[Any], count: int) -> NDArray[Any]:
+    """An output as ``(n, classes)``; a model may give ``(n, classes, 1, 1)``."""
+    if output.shape[:1] != (count,) or output.size != count * max(output.shape[1:], default=0):
+        raise _no_classifier(name, f"its output for {count} samples has the shape {output.shape}")
+    if output.size < 2 * count:
+        raise _no_classifier(
+            name, "it gives one value for a sample, expected is one for each class"
+        )
+    return output.reshape(count, -1)
+
+
+def _checked_shape(name: str, shape: tuple[int | None, ...]) -> tuple[int | None, int | None, int]:
+    if len(shape) != 3 or shape[2] is None:
+        shown = show_shape(shape, unknown="any")
+        raise _no_classifier(
+            name, f"it takes samples of shape {shown}, expected are height, width and channels"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _no_classifier(name: str, reason: str) -> TrainingError:
+    return TrainingError(f"cannot evaluate {name} on records: {reason}")
