@@ -1,0 +1,201 @@
+"""A whole training: fit, evaluation on the test data, saved models, diagrams."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from micam_fast.batch import PlotOptions, Summary
+from micam_fast.exporting import export
+from micam_fast.extras import import_extra
+from micam_fast.files import atomic_file, check_folder
+from micam_fast.layout import find_engine
+from micam_fast.tfrecords import Splits, data_errors, find_record_files, open_splits
+from micam_fast.training.checkpoints import Checkpoint, History, State
+from micam_fast.training.classifiers import keras_classifier
+from micam_fast.training.curves import log_evaluation, log_run
+from micam_fast.training.diagrams import plot_test_samples
+from micam_fast.training.fitting import fit
+from micam_fast.training.metrics import Evaluation, evaluate_scores
+from micam_fast.training.networks import LENETS, build_network, import_keras
+from micam_fast.training.settings import TrainSettings
+
+Say = Callable[[str], None]
+Done = Callable[[int, str, Any], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Attributes
+    ----------
+    evaluation
+        On the test data.
+    history
+        Loss and metrics by name, a value for each epoch, those before a continuation included.
+    options, summary
+        How and which diagrams were written; ``None`` if none was asked for.
+    """
+
+    evaluation: Evaluation
+    history: History
+    options: PlotOptions | None
+    summary: Summary | None
+
+
+def train(
+    settings: TrainSettings,
+    *,
+    resume: bool = False,
+    verbose: int = 0,
+    say: Say = lambda line: None,
+    note: Say = lambda line: None,
+    progress: Callable[[], AbstractContextManager[Done]] = lambda: nullcontext(lambda *_: None),
+) -> Trained:
+    """Train a network on records, evaluate it on the test part, save it, draw test samples.
+
+    Adam; categorical cross-entropy, binary for 2 classes; accuracy (SPEC section 6, "Train"). In
+    ``settings.log_dir`` it leaves a TensorBoard log, ``checkpoint/`` after each epoch,
+    ``evaluation.json``, ``model.keras`` (without the optimizer, whose state is in the checkpoint),
+    ``model.onnx``, and ``MCAM/`` with the diagrams.
+
+    Parameters
+    ----------
+    settings
+        Data, network and way.
+    resume
+        Go on from the checkpoint of an interrupted training with the same settings;
+        ``num_epochs`` and ``samples`` may differ.
+    verbose
+        As in ``keras.Model.fit``: 1 for a bar, 2 for a line for each epoch.
+    say
+        Is told what comes out: lines of text.
+    note
+        Is told what a user should know of something that goes on all the same.
+    progress
+        Makes what surrounds the plotting, and gives the `done` of
+        `micam_fast.batch.plot_samples`: as `micam_fast.progress.progress`.
+
+    Raises
+    ------
+    TrainingError
+        If there is no such network, samples are too small for it, the checkpoint does not fit
+        `resume` or the settings, or the training diverges.
+    DataError
+        If the data cannot be read, or does not fit the settings.
+    ExportError
+        If the trained network cannot be brought to ONNX.
+    OutputError, LayoutEngineError
+        If the folder cannot be written, or Graphviz does not work.
+    MissingExtraError
+        If a library of the extra ``training`` is not installed.
+    KeyboardInterrupt
+        Passes through; the checkpoint of the last complete epoch stays.
+    """
+    _check_means(settings)
+    files = find_record_files(settings.data)
+    checkpoint = Checkpoint(settings.log_dir)
+    state = checkpoint.begin(settings.fixed(files), resume=resume)
+    _seed(settings)
+    network = _build(settings, note)
+    splits = open_splits(
+        files,
+        height=settings.height,
+        width=settings.width,
+        channels=settings.window_size,
+        classes=settings.classes,
+        batch_size=settings.batch_size,
+        # A continuation must not see the orders of the first epochs again.
+        seed=_any_seed() if settings.seed is None else settings.seed + state.epochs,
+    )
+    parts = (splits.train, splits.validation, splits.test)
+    counts = "{} training, {} validation and {} test samples".format(
+        *(len(part.labels) for part in parts)
+    )
+    say(f"{network.name}: {network.count_params():,} parameters; {counts}")
+    if not state.epochs:
+        log_run(settings.log_dir, network, settings.to_dict())
+    with data_errors(splits.files):
+        state = fit(network, splits, settings, checkpoint, state, verbose=verbose)
+        evaluation = _evaluate(network, splits, settings.log_dir, state)
+    for line in evaluation.table():
+        say(line)
+    model = _save(network, splits, settings.log_dir, say)
+    options, summary = None, None
+    if settings.samples:
+        folder = settings.log_dir / "MCAM"
+        with progress() as done:
+            options, summary = plot_test_samples(
+                model, splits.test, folder, settings.samples, done=done, say=note
+            )
+    return Trained(evaluation, state.history, options, summary)
+
+
+def _check_means(settings: TrainSettings) -> None:
+    """Find out before hours of training what would be missing after them."""
+    check_folder(settings.log_dir)
+    for library, purpose in (("sklearn", "evaluation"), ("tf2onnx", "the export to ONNX")):
+        import_extra(library, extra="training", purpose=purpose)
+    if settings.samples:
+        find_engine()
+
+
+def _seed(settings: TrainSettings) -> None:
+    if settings.seed is None:
+        return
+    import_keras().utils.set_random_seed(settings.seed)
+    tf = import_extra("tensorflow", extra="training", purpose="training")
+    tf.config.experimental.enable_op_determinism()
+
+
+def _any_seed() -> int:
+    return random.SystemRandom().getrandbits(31)
+
+
+def _build(settings: TrainSettings, note: Say) -> Any:
+    network = build_network(
+        settings.cnn_model,
+        classes=settings.classes,
+        height=settings.height,
+        width=settings.width,
+        channels=settings.window_size,
+        dropout=settings.dropout,
+        batch_normalization=settings.batch_normalization,
+    )
+    if settings.batch_normalization and network.name not in LENETS:
+        note(
+            f"batch normalization can be added to {' and '.join(LENETS)}; {network.name} stays as "
+            "it is"
+        )
+    return network
+
+
+def _evaluate(network: Any, splits: Splits, log_dir: Path, state: State) -> Evaluation:
+    """Evaluate on the test data; leaves ``evaluation.json`` and PR curves."""
+    classifier = keras_classifier(network, network.name)
+    probabilities, labels = classifier.classify(splits.test.dataset.as_numpy_iterator())
+    evaluation = evaluate_scores(probabilities, labels)
+    log_evaluation(log_dir, evaluation, probabilities, labels, state.epochs)
+    with atomic_file(log_dir / "evaluation.json") as file:
+        file.write(evaluation.to_json().encode())
+    return evaluation
+
+
+def _save(network: Any, splits: Splits, log_dir: Path, say: Say) -> Path:
+    """Save the network for Keras and for ONNX Runtime; gives the ONNX file."""
+    # The layers without the optimizer, which takes twice their room and is in the checkpoint.
+    plain = import_keras().Model(network.inputs, network.outputs, name=network.name)
+    plain.save(log_dir / "model.keras")
+    sample, _ = next(splits.test.samples(0, 1))
+    report = export(plain, log_dir / "model.onnx", sample=sample)
+    worst = max(report.differences, key=lambda each: each.relative)
+    say(
+        f"wrote model.keras and model.onnx to {log_dir}; their layers differ by "
+        f"{worst.relative:.1e} at most, relatively (layer {worst.layer})"
+    )
+    return report.path
