@@ -76,18 +76,30 @@ def describe(
     constants
         The graph's initializers.
     """
-    channels_first: dict[str, bool] = {}
-    notes = []
+    channels_first = _channels_first(calls)
+    return tuple(
+        _describe_call(call, stored, constants, call.name in channels_first) for call in calls
+    )
+
+
+def _channels_first(calls: Sequence[LayerCall]) -> set[str]:
+    """Names of the calls whose activations have their channels before the pixels.
+
+    A layer with a ``data_format`` says it for itself and for the inputs that it reads; the others
+    keep what they are given.
+    """
+    layouts = {call.name: getattr(call.layer, "data_format", None) for call in calls}
+    found = {name for name, layout in layouts.items() if layout == "channels_first"}
+    fed = {call.name for call in calls if call.layer is None}
+    found |= {parent for call in calls if call.name in found for parent in call.parents} & fed
     for call in calls:
-        layout = getattr(call.layer, "data_format", None)
-        if layout is None:
-            ranks = call.output.shape.rank, call.inputs[0].shape.rank if call.inputs else None
-            inherited = any(channels_first[parent] for parent in call.parents)
-            channels_first[call.name] = inherited and ranks[0] == ranks[1]
-        else:
-            channels_first[call.name] = layout == "channels_first"
-        notes.append(_describe_call(call, stored, constants, channels_first[call.name]))
-    return tuple(notes)
+        if (
+            layouts[call.name] is None
+            and not found.isdisjoint(call.parents)
+            and call.output.shape.rank == call.inputs[0].shape.rank
+        ):
+            found.add(call.name)
+    return found
 
 
 def _describe_call(

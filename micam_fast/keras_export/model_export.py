@@ -54,8 +54,18 @@ class KerasExport:
         ----------
         feeds
             A batch for each input, in the order of `input_names`.
+
+        Raises
+        ------
+        ExportError
+            If Keras cannot run the model on this machine.
         """
-        found = self._recording.run(feeds)
+        try:
+            found = self._recording.run(feeds)
+        except Exception as error:
+            raise ExportError(
+                f"Keras cannot run the model: {type(error).__name__}: {error}"
+            ) from error
         activations = {}
         by_name = {c.name: a for c, a in zip(self._recording.calls, found, strict=True)}
         for note in self.notes:
