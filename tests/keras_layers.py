@@ -6,7 +6,7 @@ TensorFlow is imported when a model is built, so collecting the tests that use i
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -205,11 +205,11 @@ BROKEN = dict.fromkeys(
 }  # fmt: skip
 
 
-def cases(names: Iterable[str]) -> list[Any]:
-    """Parameters of a test; those that cannot pass yet are marked."""
+def cases(names: Iterable[str], broken: Mapping[str, str] = BROKEN) -> list[Any]:
+    """Parameters of a test; those that cannot pass yet are marked, with the reason."""
     return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=BROKEN[name]))
-        if name in BROKEN
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=broken[name]))
+        if name in broken
         else name
         for name in names
     ]

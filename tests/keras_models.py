@@ -123,6 +123,20 @@ def nested_twice() -> Any:
     return _shaken(keras.Model([left, right], y, name="siamese"))
 
 
+def nested_pair() -> Any:
+    """A nested model with two inputs and two outputs."""
+    import keras
+
+    layers = keras.layers
+    low, high = (keras.Input((8, 6, 2), name=name) for name in ("low", "high"))
+    ends = [layers.Add(name="sum")([low, high]), layers.Conv2D(2, 1, name="conv")(high)]
+    pair = keras.Model([low, high], ends, name="pair")
+    x = keras.Input((8, 6, 2), name="picture")
+    first, second = pair([layers.ReLU(name="act")(x), x])
+    y = layers.Concatenate(name="join")([second, first])
+    return _shaken(keras.Model(x, y, name="outer"))
+
+
 def shared_layer() -> Any:
     """A convolution called three times, once on its own output."""
     import keras
@@ -346,9 +360,9 @@ FUNCTIONAL: dict[str, Callable[[], Any]] = {
     make.__name__: make
     for make in (
         functional, sequential, sequential_without_input, encoder, nested_functional,
-        nested_sequential, functional_in_sequential, nested_deep, nested_twice, shared_layer,
-        several, dictionaries, operations, passing, two_outputs_layer, composite_layer, masked,
-        masked_series, states, attention, channels_first, whole_numbers,
+        nested_sequential, functional_in_sequential, nested_deep, nested_twice, nested_pair,
+        shared_layer, several, dictionaries, operations, passing, two_outputs_layer,
+        composite_layer, masked, masked_series, states, attention, channels_first, whole_numbers,
     )
 }  # fmt: skip
 """All whose graph Keras knows; by name."""

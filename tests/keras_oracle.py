@@ -96,7 +96,7 @@ def _edges(model: Any, prefix: str, fed: list[str]) -> tuple[dict[str, tuple[str
         else:
             makers |= {id(tensor): name for tensor in node.output_tensors}
     for name, each, node in _calls(model, prefix):
-        read = [makers[id(tensor)] for tensor in node.input_tensors]
+        read = [makers[id(t)] for t in node.input_tensors if id(t) in makers]
         if isinstance(each, keras.Model):
             inner, ends = _edges(each, f"{name}/", read)
             edges |= inner
@@ -117,9 +117,30 @@ def _calls(model: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
         # A sequential model does not list its input.
         first = [tensor._keras_history.operation for tensor in model.inputs]
         each_once = [*([] if prefix else first), *model.layers]
+    masks = _mask_tensors(each_once)
     for each in each_once:
+        if all(id(t) in masks for node in each._inbound_nodes for t in node.output_tensors):
+            continue
         for number, node in enumerate(each._inbound_nodes):
             yield f"{prefix}{each.name}{f'#{number + 1}' if number else ''}", each, node
+
+
+def _mask_tensors(operations: list[Any]) -> set[int]:
+    """Tensors that are made for masks only, which Keras hands on beside the activations."""
+    nodes = [node for each in operations for node in each._inbound_nodes]
+    masks = {
+        id(node.arguments.kwargs["mask"])
+        for node in nodes
+        if node.arguments.kwargs.get("mask") is not None
+    }
+    fresh = masks
+    while fresh:
+        makers = [n for n in nodes if any(id(t) in fresh for t in n.output_tensors)]
+        others = [n for n in nodes if not any(id(t) in masks for t in n.output_tensors)]
+        read = {id(t) for n in others for t in n.input_tensors}
+        fresh = {id(t) for n in makers for t in n.input_tensors} - read - masks
+        masks |= fresh
+    return masks
 
 
 def expected_map(
