@@ -69,15 +69,14 @@ def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
             assembly.stored[call.output.name] = Stored(call.name, _identity(call.output))
     for tensor, title in recording.titles.items():
         name = free_name(title, assembly.constants)
-        assembly.constants[name] = numpy_helper.from_array(
-            np.ascontiguousarray(recording.weights[tensor]), name
-        )
+        assembly.constants[name] = numpy_helper.from_array(recording.weights[tensor], name)
         assembly.stored[tensor] = Stored(name, tuple(range(recording.weights[tensor].ndim)))
     with _quiet():
         rest = [c for c in recording.calls if c.output.name not in assembly.stored]
         for number, start in enumerate(range(0, len(rest), _PIECE)):
             piece = rest[start : start + _PIECE]
-            _add_piece(assembly, number, [call.output for call in piece], piece)
+            wanted = [tensor for call in piece for tensor in call.outputs]
+            _add_piece(assembly, number, wanted, piece)
         ends = [t for t in recording.outputs if t.name not in assembly.stored]
         if ends:
             _add_piece(assembly, -1, ends, rest[-1:])

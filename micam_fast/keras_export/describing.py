@@ -46,9 +46,7 @@ class Constants:
         key = _digest(array)
         if key not in self._found:
             self._found[key] = title
-            self._graph.initializer.append(
-                numpy_helper.from_array(np.ascontiguousarray(array), title)
-            )
+            self._graph.initializer.append(numpy_helper.from_array(array, title))
         name = self._found[key]
         if name not in self.names:
             self.names[name] = title
@@ -59,7 +57,7 @@ class Constants:
 def _digest(array: NDArray[Any]) -> bytes:
     # Axes of size 1 do not change the bytes.
     form = f"{array.dtype.str}{[size for size in array.shape if size != 1]}".encode()
-    return hashlib.sha256(form + np.ascontiguousarray(array).tobytes()).digest()
+    return hashlib.sha256(form + array.tobytes()).digest()
 
 
 def describe(

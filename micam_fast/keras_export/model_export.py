@@ -21,6 +21,7 @@ from micam_fast.keras_export.tidying import (
     cancel_transposes,
     drop_dead_nodes,
     fold_constants,
+    mend_gaps,
     rename_values,
 )
 
@@ -114,7 +115,10 @@ def export_model(model: Any) -> KerasExport:
             graph.output.append(_declare_output(found, tensor))
     cancel_transposes(graph)
     fold_constants(graph)
-    drop_dead_nodes(graph)
+    mend_gaps(graph)
+    # A convolution may read what is no layer's activation: the second output of one.
+    read = {tensor.name for call in recording.calls for tensor in call.inputs}
+    drop_dead_nodes(graph, {stored[name].value for name in read if name in stored})
     constants = Constants(graph, names)
     notes = _in_order(describe(recording.calls, stored, constants), recording.order)
     rename_values(graph, constants.names)

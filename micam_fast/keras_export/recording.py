@@ -40,8 +40,8 @@ class LayerCall:
         Names of the nested models around the call, outermost first.
     inputs
         TensorFlow tensors that the call was given.
-    output
-        The first tensor that it gave.
+    outputs
+        The tensors that it gave.
     parents
         Names of the calls whose outputs it reads.
     """
@@ -50,8 +50,13 @@ class LayerCall:
     layer: Any
     cluster: tuple[str, ...]
     inputs: tuple[Any, ...]
-    output: Any
+    outputs: tuple[Any, ...]
     parents: tuple[str, ...]
+
+    @property
+    def output(self) -> Any:
+        """The first tensor that it gave: the layer's activation, by SPEC."""
+        return self.outputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +270,7 @@ class _Recorder:
     def add_input(self, name: str, tensor: Any) -> None:
         """Note an input of the whole model."""
         unique = self._unique(name)
-        self.calls.append(LayerCall(unique, None, (), (tensor,), tensor, ()))
+        self.calls.append(LayerCall(unique, None, (), (tensor,), (tensor,), ()))
         self._makers[tensor.name] = unique
 
     def _call(
@@ -317,7 +322,7 @@ class _Recorder:
             parents.update(dict.fromkeys(self._makers_of(tensor)))
         cluster = tuple(each for each in self._path if each is not None)
         cluster = tuple(each.rpartition("/")[2] for each in cluster)
-        self.calls.append(LayerCall(name, layer, cluster, inputs, outputs[0], tuple(parents)))
+        self.calls.append(LayerCall(name, layer, cluster, inputs, tuple(outputs), tuple(parents)))
         self._makers.update((tensor.name, name) for tensor in outputs)
 
     def _own(self, tensor: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ def fold_constants(graph: onnx.GraphProto) -> None:
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     left: list[onnx.NodeProto] = []
-    folded: dict[str, onnx.TensorProto] = {}
     for node in graph.node:
         names = [name for name in node.input if name]
         if node.op_type in _NOT_FOLDED or not all(name in constants for name in names):
@@ -32,9 +31,7 @@ def fold_constants(graph: onnx.GraphProto) -> None:
             continue
         feeds = {name: numpy_helper.to_array(constants[name]) for name in names}
         for name, array in zip(node.output, _evaluate(node, feeds), strict=True):
-            folded[name] = constants[name] = numpy_helper.from_array(
-                np.ascontiguousarray(array), name
-            )
+            constants[name] = numpy_helper.from_array(array, name)
     read = set(_read_names(left)) | {value.name for value in graph.output}
     kept = {name: tensor for name, tensor in constants.items() if name in read}
     del graph.node[:], graph.initializer[:]
@@ -72,9 +69,25 @@ def cancel_transposes(graph: onnx.GraphProto) -> None:
     rename_values(graph, before)
 
 
-def drop_dead_nodes(graph: onnx.GraphProto) -> None:
-    """Remove nodes and weights that no output needs."""
-    wanted = {value.name for value in graph.output}
+def mend_gaps(graph: onnx.GraphProto) -> None:
+    """Put the zeros behind a transposed convolution's output where TensorFlow has them.
+
+    With strides larger than its kernel, tf2onnx shares them out as negative pads on both sides.
+    """
+    for node in graph.node:
+        pads: Any = next((each.ints for each in node.attribute if each.name == "pads"), [])
+        if node.op_type == "ConvTranspose" and any(pad < 0 for pad in pads):
+            half = len(pads) // 2
+            totals = [pads[axis] + pads[half + axis] for axis in range(half)]
+            for axis in (axis for axis in range(half) if totals[axis] < 0):
+                pads[axis] = pads[half + axis] = 0
+            missing = [max(0, -total) for total in totals]
+            node.attribute.append(onnx.helper.make_attribute("output_padding", missing))
+
+
+def drop_dead_nodes(graph: onnx.GraphProto, kept: Collection[str]) -> None:
+    """Remove nodes and weights that neither an output nor a value that is kept needs."""
+    wanted = {value.name for value in graph.output} | set(kept)
     live = []
     for node in reversed(graph.node):
         if not wanted.isdisjoint(node.output):
