@@ -21,8 +21,9 @@ from onnx import helper, numpy_helper
 
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
+from micam_fast.keras_export.calls import LayerCall
 from micam_fast.keras_export.pieces import Cutter, Stored
-from micam_fast.keras_export.recording import LayerCall, Recording
+from micam_fast.keras_export.recording import Recording
 
 OPSET = 15
 _PIECE = 40

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from micam_fast.annotations import LayerNote, Weight
+from micam_fast.keras_export.calls import LayerCall
 from micam_fast.keras_export.conversion import free_name
 from micam_fast.keras_export.pieces import Stored
-from micam_fast.keras_export.recording import LayerCall
 from micam_fast.layers import Axes, Geometry, Layer, Shape, Tap
 
 
