@@ -6,7 +6,7 @@ TensorFlow is imported when a model is built, so collecting the tests that use i
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -189,27 +189,3 @@ def layer_model(name: str) -> Any:
     model = keras.Model(x, outputs, name="net")
     shake_weights(model)
     return model
-
-
-# Models by name that the export cannot do yet, and why.
-_SCALARS = "tidying.fold_constants gives scalars an axis (np.ascontiguousarray), so Loop is refused"
-BROKEN = dict.fromkeys(
-    [
-        "gru", "gru_sequences", "gru_reset_before", "simple_rnn", "rnn_of_cells",
-        "bidirectional_last", "conv_lstm", "masked", "masked_series",
-    ],
-    _SCALARS,
-) | {
-    "transpose2d_gaps": "tf2onnx gives negative pads where strides are larger than the kernel",
-    "channels_first": "inputs of channels_first layers are taken as channels last",
-}  # fmt: skip
-
-
-def cases(names: Iterable[str], broken: Mapping[str, str] = BROKEN) -> list[Any]:
-    """Parameters of a test; those that cannot pass yet are marked, with the reason."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=broken[name]))
-        if name in broken
-        else name
-        for name in names
-    ]

@@ -5,9 +5,12 @@ TensorFlow is imported when a model is built, so collecting the tests that use i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from micam_fast.keras_export import KerasExport, export_model
+from tests import keras_layers
 from tests.keras_oracle import shake_weights
 
 
@@ -207,7 +210,8 @@ def channels_first() -> Any:
 
     layers = keras.layers
     x = keras.Input((3, 8, 6), name="picture")
-    y = layers.Conv2D(4, 3, data_format="channels_first", name="conv")(x)
+    # Of another number than columns: on a CPU, Keras 3.15 would add the bias along those.
+    y = layers.Conv2D(5, 3, data_format="channels_first", name="conv")(x)
     y = layers.BatchNormalization(axis=1, name="norm")(y)
     y = layers.ReLU(name="act")(y)
     y = layers.MaxPooling2D(2, data_format="channels_first", name="pool")(y)
@@ -366,3 +370,13 @@ FUNCTIONAL: dict[str, Callable[[], Any]] = {
     )
 }  # fmt: skip
 """All whose graph Keras knows; by name."""
+
+
+@functools.cache
+def exported(name: str) -> tuple[Any, KerasExport]:
+    """A model of these, or of a single kind of layer, and its export; made once for all tests."""
+    if name in keras_layers.CONVOLUTIONS or name in keras_layers.OTHERS:
+        model = keras_layers.layer_model(name)
+    else:
+        model = globals()[name]()
+    return model, export_model(model)

@@ -12,7 +12,7 @@ import pytest
 from micam_fast.errors import ExportError
 from micam_fast.keras_export.recording import Recording, record
 from tests import keras_models
-from tests.keras_layers import cases, needs_tensorflow
+from tests.keras_layers import needs_tensorflow
 from tests.keras_oracle import keras_edges, run_layers
 from tests.models import random_array
 
@@ -169,12 +169,7 @@ GRAPHS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-MASKS = dict.fromkeys(
-    ["masked", "masked_series"], "what makes a mask is shown as a layer, and as an edge of the LSTM"
-)
-
-
-@pytest.mark.parametrize("name", cases(GRAPHS, MASKS))
+@pytest.mark.parametrize("name", GRAPHS)
 def test_calls_edges_and_nesting(name: str) -> None:
     calls = record(getattr(keras_models, name)()).calls
     assert {call.name: call.parents for call in calls} == GRAPHS[name]
@@ -182,7 +177,7 @@ def test_calls_edges_and_nesting(name: str) -> None:
         assert call.cluster == tuple(call.name.split("/")[:-1])
 
 
-@pytest.mark.parametrize("name", cases(keras_models.FUNCTIONAL, MASKS))
+@pytest.mark.parametrize("name", keras_models.FUNCTIONAL)
 def test_edges_are_those_of_keras(name: str) -> None:
     model = keras_models.FUNCTIONAL[name]()
     edges = {call.name: call.parents for call in record(model).calls}
