@@ -8,10 +8,12 @@ import click
 
 from micam_fast.commands.common import Failure
 from micam_fast.commands.demo import run_demo
+from micam_fast.commands.evaluate import evaluate
 from micam_fast.commands.export import export
 from micam_fast.commands.layers import show_layers
 from micam_fast.commands.plot import plot
 from micam_fast.commands.tfrecord import tfrecord
+from micam_fast.commands.train import train
 from micam_fast.errors import MicamError
 
 
@@ -37,5 +39,5 @@ def main() -> None:
     """
 
 
-for _command in (plot, show_layers, run_demo, export, tfrecord):
+for _command in (plot, show_layers, run_demo, export, tfrecord, train, evaluate):
     main.add_command(_command)
