@@ -6,6 +6,8 @@ import re
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 
+import click
+
 from micam_fast.cli import main
 
 
@@ -25,9 +27,11 @@ def test_the_command_is_installed() -> None:
 
 def test_the_readme_names_every_option() -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    options = {
-        name for command in main.commands.values() for p in command.params for name in p.opts
-    }
+    commands = list(main.commands.values())
+    commands += [
+        inner for c in commands if isinstance(c, click.Group) for inner in c.commands.values()
+    ]
+    options = {name for command in commands for p in command.params for name in p.opts}
     assert {name for name in options if name.startswith("--")} - set(
         re.findall(r"--[a-z-]+", readme)
     ) == set()
