@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from micam_fast.errors import ExportError, SampleError
 from micam_fast.files import atomic_file, check_folder, make_folder
 from micam_fast.keras_export import KerasExport, export_model, open_keras
-from micam_fast.layers import Shape, show_shape
 from micam_fast.runtime import Extractor, available_threads, open_session
+from micam_fast.samples import cast_sample, fit_array, own_layout
 
 _TOLERANCE = 1e-3
 _OPEN_SIZE = 64
@@ -138,14 +138,15 @@ def _check(
     """Compare every layer of both; the session is the one that plots would open."""
     session = open_session(exported.proto, name="export", folder=None, threads=available_threads())
     names = [note.tap.value for note in exported.notes if note.layer.inputs]
-    extractor = Extractor(session, exported.input_names, names)
+    fed = [spec.name for spec in exported.inputs]
+    extractor = Extractor(session, fed, names)
     samples = [("random", _random_feeds(exported))]
     if sample is not None:
         samples.append(("given", _given_feeds(exported, sample)))
     found = []
     for kind, feeds in samples:
         by_keras = exported.run_keras(feeds)
-        by_onnx = extractor.run(dict(zip(exported.input_names, feeds, strict=True))).arrays
+        by_onnx = extractor.run(dict(zip(fed, feeds, strict=True))).arrays
         differences = [
             Difference(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
             for note in exported.notes
@@ -180,22 +181,20 @@ def _random_feeds(exported: KerasExport) -> list[NDArray[Any]]:
     """Noise of mean 0 and deviation 1; zeros and ones for whole numbers, which may be indices."""
     rng = np.random.default_rng(0)
     feeds = []
-    for name in exported.input_names:
-        shape, dtype = _sample_shape(exported, name)
-        sizes = [1, *(_OPEN_SIZE if size is None else size for size in shape)]
+    for spec in exported.inputs:
+        dtype = np.dtype(spec.dtype)
+        sizes = [1, *(_OPEN_SIZE if size is None else size for size in spec.shape[1:])]
         if dtype.kind == "f":
             feeds.append(rng.standard_normal(sizes).astype(dtype))
-        elif dtype.kind in "iub":
-            feeds.append(rng.integers(0, 2, sizes).astype(dtype))
         else:
-            raise ExportError(f"input {name!r} takes {dtype.name}; the export feeds numbers only")
+            feeds.append(rng.integers(0, 2, sizes).astype(dtype))
     return feeds
 
 
 def _given_feeds(
     exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]]
 ) -> list[NDArray[Any]]:
-    names = exported.input_names
+    names = [spec.name for spec in exported.inputs]
     given = sample if isinstance(sample, Mapping) else {names[0]: sample}
     if set(given) != set(names):
         raise SampleError(
@@ -203,26 +202,9 @@ def _given_feeds(
             f"{', '.join(names)}"
         )
     feeds = []
-    for name in names:
-        shape, dtype = _sample_shape(exported, name)
-        array = np.asarray(given[name]).astype(dtype)
-        batch = array if array.ndim == len(shape) + 1 else array[np.newaxis]
-        fits = batch.ndim == len(shape) + 1 and all(
-            wanted in (None, size) for size, wanted in zip(batch.shape[1:], shape, strict=True)
-        )
-        if not fits or len(batch) != 1:
-            raise SampleError(
-                f"a sample of shape {show_shape(array.shape)} was given; input {name!r} takes "
-                f"{show_shape(shape, unknown='any')}"
-            )
-        feeds.append(np.ascontiguousarray(batch))
+    for spec in exported.inputs:
+        rows, _ = fit_array(np.asarray(given[spec.name]), spec, own_layout(spec))
+        if len(rows) != 1:
+            raise SampleError(f"a batch of {len(rows)} samples was given as one sample")
+        feeds.append(cast_sample(rows[0], spec)[np.newaxis])
     return feeds
-
-
-def _sample_shape(exported: KerasExport, name: str) -> tuple[Shape, np.dtype[Any]]:
-    (value,) = [each for each in exported.proto.graph.input if each.name == name]
-    kind = value.type.tensor_type
-    shape = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim[1:]]
-    from onnx import helper
-
-    return tuple(shape), np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))

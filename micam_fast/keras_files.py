@@ -9,6 +9,8 @@ from pathlib import Path
 from micam_fast.annotations import FORMAT
 from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import ExportError
+from micam_fast.files import check_folder
+from micam_fast.keras_export import check_keras_file
 
 
 def is_keras_file(path: Path) -> bool:
@@ -37,11 +39,13 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
     OutputError
         If the cache folder cannot be written.
     """
+    check_keras_file(path)
     kept = _place(path)
     if kept.is_file():
         return kept
     from micam_fast.exporting import export
 
+    check_folder(kept.parent)
     say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
     found = export(path, kept)
     worst = max(found.differences, key=lambda each: each.relative)
@@ -58,14 +62,10 @@ def _place(path: Path) -> Path:
     from platformdirs import user_cache_path
 
     digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} ".encode())
-    if path.is_file():
-        try:
-            with path.open("rb") as file:
-                while block := file.read(2**20):
-                    digest.update(block)
-        except OSError as error:
-            raise ExportError(
-                f"cannot read Keras model {path}: {error.strerror or error}"
-            ) from None
-    folder = user_cache_path("micam-fast") / "keras" / digest.hexdigest()[:32]
-    return folder / f"{path.stem}.onnx"
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise ExportError(f"cannot read Keras model {path}: {error.strerror or error}") from None
+    return user_cache_path("micam-fast") / "keras" / f"{digest.hexdigest()[:32]}.onnx"

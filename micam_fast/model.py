@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,10 +288,8 @@ def load_model(
     >>> explanation.prediction.index
     3
     """
-    if not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source)):
-        source = exported_file(Path(source), say)
     return Model(
-        open_model(source),
+        _open(source, say),
         layers=layers,
         threads=threads,
         providers=providers,
@@ -332,6 +331,14 @@ def explain(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     return loaded.explain(sample, projection=projection)
+
+
+def _open(source: str | Path | onnx.ModelProto, say: Callable[[str], None]) -> OnnxFile:
+    """Open an ONNX model, or the export of a Keras file under that file's name."""
+    if isinstance(source, onnx.ModelProto) or not is_keras_file(Path(source)):
+        return open_model(source)
+    path = Path(source)
+    return replace(open_model(exported_file(path, say)), name=path.stem)
 
 
 def _raised(found: Explanation | SampleError) -> Explanation:

@@ -9,7 +9,9 @@ as it is: no layout-only Transpose is left between the layers.
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,9 +108,34 @@ def free_name(name: str, taken: Container[str]) -> str:
     return free
 
 
+@functools.cache
+def _spend_first_session() -> None:
+    """Open a TensorFlow session while nothing is heard.
+
+    The first one of a process writes a line to the standard error of C++ whatever the log level is;
+    tf2onnx opens sessions for some graphs.
+    """
+    import tensorflow as tf
+
+    try:
+        before = os.dup(2)
+    except OSError:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            session.run(tf.constant(0))
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """tf2onnx logs what it cannot convert, and raises, too; we say it once."""
+    _spend_first_session()
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,28 @@ from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
 
 _LONGEST_REASON = 300
+
+
+def check_keras_file(path: Path) -> None:
+    """Find out what can be seen of a Keras file without Keras.
+
+    Raises
+    ------
+    ExportError
+        If it is a folder, is not there, or has another suffix.
+    """
+    if path.is_dir():
+        raise ExportError(
+            f"{path} is a folder; a SavedModel is not taken: load it where it was made and save it "
+            "as one file, model.save('model.keras')"
+        )
+    if not path.is_file():
+        raise ExportError(f"cannot read Keras model {path}: no such file")
+    # Keras itself knows these in small letters only.
+    if path.suffix not in KERAS_SUFFIXES:
+        raise ExportError(
+            f"{path} is no Keras file by its name (must end in one of {', '.join(KERAS_SUFFIXES)})"
+        )
 
 
 def open_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -31,19 +54,14 @@ def open_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
     MissingExtraError
         If TensorFlow is not installed.
     """
-    if path.is_dir():
-        raise ExportError(
-            f"{path} is a folder; a SavedModel is not taken: load it where it was made and save it "
-            "as one file, model.save('model.keras')"
-        )
-    if not path.is_file():
-        raise ExportError(f"cannot read Keras model {path}: no such file")
-    if path.suffix.lower() not in KERAS_SUFFIXES:
-        raise ExportError(
-            f"{path} is no Keras file by its name (must end in one of {', '.join(KERAS_SUFFIXES)})"
-        )
+    check_keras_file(path)
     import_extra("tensorflow", extra="tensorflow", purpose="reading a Keras file")
     keras = import_extra("keras", extra="tensorflow", purpose="reading a Keras file")
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ExportError(
+            f"Keras {keras.__version__} cannot open {path.name}: it is no archive of Keras "
+            f"({path.stat().st_size} bytes); the file is cut off, or of another kind"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -51,9 +69,14 @@ def open_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
                 path, custom_objects=dict(custom_objects or {}), compile=False
             )
     except Exception as error:
-        reason = " ".join(str(error).split())
-        if len(reason) > _LONGEST_REASON:
-            reason = f"{reason[:_LONGEST_REASON]}..."
         raise ExportError(
-            f"Keras {keras.__version__} cannot open {path.name}: {reason or type(error).__name__}"
+            f"Keras {keras.__version__} cannot open {path.name}: "
+            f"{_reason(str(error)) or type(error).__name__}"
         ) from error
+
+
+def _reason(text: str) -> str:
+    """What Keras says, without the configurations that it prints around it."""
+    said = text.rpartition("Exception encountered: ")[2].partition("Full object config:")[0]
+    line = " ".join(said.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."

@@ -22,8 +22,10 @@ from micam_fast.keras_export.tidying import (
     drop_dead_nodes,
     fold_constants,
     mend_gaps,
+    mend_resizes,
     rename_values,
 )
+from micam_fast.layers import Axes, ModelInput
 
 # The one that belongs to the operator set: older versions of ONNX Runtime open the file, too.
 _IR_VERSION = 8
@@ -39,13 +41,13 @@ class KerasExport:
         The ONNX model: the outputs of the Keras model, then one for each layer.
     notes
         Of its layers.
-    input_names
+    inputs
         In the order of Keras.
     """
 
     proto: onnx.ModelProto
     notes: tuple[LayerNote, ...]
-    input_names: tuple[str, ...]
+    inputs: tuple[ModelInput, ...]
     _recording: Recording
 
     def run_keras(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -54,7 +56,7 @@ class KerasExport:
         Parameters
         ----------
         feeds
-            A batch for each input, in the order of `input_names`.
+            A batch for each input, in the order of `inputs`.
 
         Raises
         ------
@@ -116,6 +118,7 @@ def export_model(model: Any) -> KerasExport:
     cancel_transposes(graph)
     fold_constants(graph)
     mend_gaps(graph)
+    mend_resizes(graph)
     # A convolution may read what is no layer's activation: the second output of one.
     read = {tensor.name for call in recording.calls for tensor in call.inputs}
     drop_dead_nodes(graph, {stored[name].value for name in read if name in stored})
@@ -134,7 +137,18 @@ def export_model(model: Any) -> KerasExport:
         "tf2onnx": tf2onnx.__version__,
     }
     onnx.helper.set_model_props(proto, {METADATA_KEY: write_notes(notes, made_by)})
-    return KerasExport(proto, notes, tuple(value.name for value in graph.input), recording)
+    taps = {note.layer.name: note.tap for note in notes}
+    inputs = tuple(_describe_input(value, taps[value.name].axes) for value in graph.input)
+    return KerasExport(proto, notes, inputs, recording)
+
+
+def _describe_input(value: onnx.ValueInfoProto, axes: Axes) -> ModelInput:
+    kind = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    if dtype.kind not in "biuf":
+        raise ExportError(f"input {value.name!r} takes {dtype.name}; micam-fast feeds numbers only")
+    return ModelInput(value.name, shape, axes, dtype.name)
 
 
 def _in_order(notes: tuple[LayerNote, ...], order: Sequence[str]) -> tuple[LayerNote, ...]:

@@ -102,7 +102,7 @@ def record(model: Any) -> Recording:
             recorder.add_input(spec.name, tensor)
         with recorder.following(model), _inlined_functions():
             given = _as_called(model, fed)
-            found, _ = model.stateless_call(held(trainable), held(fixed), given, **mode)
+            found, _ = model.stateless_call(held(trainable), held(fixed), *given, **mode)
         outputs.extend(tf.nest.flatten(found))
         recorder.drop_masks({tensor.name for tensor in outputs})
         return [each.output for each in recorder.calls]
@@ -175,6 +175,12 @@ def _model_inputs(model: Any) -> list[_InputSpec]:
             f"model {model.name!r} does not know the shape of its input: call it once on a sample "
             "before the export"
         )
+    if not all(size is None or type(size) is int for shape in shapes.values() for size in shape):
+        raise ExportError(
+            f"model {model.name!r} takes several inputs in one argument: export a functional model "
+            "around it, keras.Model(inputs, model(inputs))"
+        )
+    # Whole numbers cannot be told from what Keras keeps.
     dtype = keras.config.floatx()
     return [
         _InputSpec(name.removesuffix("_shape"), tuple(shape), dtype)
@@ -182,11 +188,9 @@ def _model_inputs(model: Any) -> list[_InputSpec]:
     ]
 
 
-def _as_called(model: Any, fed: list[Any]) -> Any:
-    """Inputs as the model takes them: one tensor, or in the lists and mappings it was made with."""
+def _as_called(model: Any, fed: list[Any]) -> tuple[Any, ...]:
+    """Arguments of the model's call, in the lists and mappings that it was made with."""
     import keras
 
     structure = getattr(model, "_inputs_struct", None)
-    if structure is not None:
-        return keras.tree.pack_sequence_as(structure, fed)
-    return fed[0] if len(fed) == 1 else fed
+    return tuple(fed) if structure is None else (keras.tree.pack_sequence_as(structure, fed),)

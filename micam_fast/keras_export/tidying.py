@@ -85,6 +85,17 @@ def mend_gaps(graph: onnx.GraphProto) -> None:
             node.attribute.append(onnx.helper.make_attribute("output_padding", missing))
 
 
+def mend_resizes(graph: onnx.GraphProto) -> None:
+    """Make sure that a Resize by a fraction reaches its size: 7 * float32(9/7) is less than 9."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for name in {node.input[2] for node in graph.node if node.op_type == "Resize"}:
+        if name in constants:
+            scales = numpy_helper.to_array(constants[name])
+            up = np.nextafter(scales, np.float32(np.inf))
+            mended = np.where(scales == np.rint(scales), scales, up)
+            constants[name].CopyFrom(numpy_helper.from_array(mended, name))
+
+
 def drop_dead_nodes(graph: onnx.GraphProto, kept: Collection[str]) -> None:
     """Remove nodes and weights that neither an output nor a value that is kept needs."""
     wanted = {value.name for value in graph.output} | set(kept)
