@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,18 @@ from tests import models
 # cancel out almost wholly has no 1e-4 of its largest value in float32, and a search finds such.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the heavy tests, leave a pair that changes from day to day; all by MICAM_HEAVY=all."""
+    heavy = [item for item in items if item.get_closest_marker("heavy")]
+    if len(heavy) <= 2 or os.environ.get("MICAM_HEAVY") == "all":
+        return
+    start = 2 * datetime.date.today().toordinal()
+    today = {heavy[(start + place) % len(heavy)] for place in (0, 1)}
+    config.hook.pytest_deselected(items=[item for item in heavy if item not in today])
+    items[:] = [item for item in items if item not in heavy or item in today]
+
 
 # --- The drawing side -----------------------------------------------------------------------
 

@@ -117,11 +117,15 @@ def _calls(model: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
         # A sequential model does not list its input.
         first = [tensor._keras_history.operation for tensor in model.inputs]
         each_once = [*([] if prefix else first), *model.layers]
+    # A sequential model that grew layer by layer has nodes of its younger days, too.
+    depths = getattr(model, "_functional", model)._nodes_by_depth
+    own = {id(node) for nodes in depths.values() for node in nodes}
     masks = _mask_tensors(each_once)
     for each in each_once:
-        if all(id(t) in masks for node in each._inbound_nodes for t in node.output_tensors):
+        nodes = [node for node in each._inbound_nodes if id(node) in own]
+        if all(id(tensor) in masks for node in nodes for tensor in node.output_tensors):
             continue
-        for number, node in enumerate(each._inbound_nodes):
+        for number, node in enumerate(nodes):
             yield f"{prefix}{each.name}{f'#{number + 1}' if number else ''}", each, node
 
 

@@ -23,7 +23,8 @@ FLOORS = {
     "tfrecords": 2, "keras_export": 2,
     "projections": 3, "views": 3, "maps": 3, "tiles": 3, "labels": 3, "layout": 3,
     "composition": 3, "sessions": 3,
-    "exporting": 4, "keras_files": 4, "scene": 4, "explanation": 4, "saving": 4, "assembly": 4, "pipeline": 4, "model": 4,
+    "scene": 4, "explanation": 4, "saving": 4, "assembly": 4, "pipeline": 4, "model": 4,
+    "exporting": 4, "keras_files": 4,
     "demo": 5, "batch": 5, "training": 5, "commands": 5,
     "options": 5, "progress": 5, "cli": 5, "__init__": 5, "__main__": 5,
 }  # fmt: skip

@@ -53,21 +53,7 @@ def samples_of(proto: onnx.ModelProto, count: int = 1) -> dict[str, Array]:
 # --- The file --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *CONVOLUTIONS,
-        *(OTHERS.keys() - {"resizing"}),
-        *STRUCTURES,
-        pytest.param(
-            "resizing",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="tf2onnx resizes by a float32 scale, which shape inference rounds down",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, *OTHERS, *STRUCTURES])
 def test_the_checker_finds_nothing(name: str) -> None:
     _, found = exported(name)
     onnx.checker.check_model(found.proto, full_check=True)
@@ -81,7 +67,7 @@ def test_an_output_for_each_layer(name: str) -> None:
     assert sorted(outputs) == sorted(taps)
     # The values are called like the layers.
     assert taps == [note.layer.name for note in found.notes if note.layer.inputs]
-    assert [value.name for value in found.proto.graph.input] == list(found.input_names)
+    assert [value.name for value in found.proto.graph.input] == [spec.name for spec in found.inputs]
 
 
 @pytest.mark.parametrize("name", ["several", "dictionaries", "passing", "nested_functional"])
@@ -99,7 +85,9 @@ def test_own_outputs_come_first_as_keras_has_them(name: str) -> None:
     assert len(ends) >= 1
 
 
-@pytest.mark.parametrize("name", ["functional", "several", "lstm", "attention", "masked"])
+@pytest.mark.parametrize(
+    "name", ["functional", "several", "lstm", "gru", "conv_lstm", "attention", "masked"]
+)
 def test_any_number_of_samples(name: str) -> None:
     _, found = exported(name)
     feeds = samples_of(found.proto, 3)

@@ -229,6 +229,18 @@ def test_values_that_are_not_finite_must_agree(
         micam_fast.export(model, target)
 
 
+@pytest.mark.parametrize("start", [-12.0, -14.0, -16.0])
+def test_the_tail_of_a_sigmoid_is_no_difference(start: float, tmp_path: Path) -> None:
+    """ONNX Runtime computes it with an error of about 1e-8, however small it is."""
+    import keras
+
+    dense = keras.layers.Dense(1, "sigmoid", name="dense")
+    net = keras.Sequential([keras.Input((2,), name="x"), dense])
+    dense.bias.assign([start])
+    (_, found) = micam_fast.export(net, tmp_path / "net.onnx", sample=np.zeros(2)).differences
+    assert found.relative < 1e-3
+
+
 # --- What it refuses -------------------------------------------------------------------------
 
 
@@ -246,20 +258,11 @@ def test_no_model(thing: Any, target: Path) -> None:
 @pytest.mark.parametrize(
     ("sample", "said"),
     [
-        (np.ones((5, 5)), r"shape \(5, 5\) was given; input 'picture' takes \(8, 6, 3\)"),
-        (np.ones((6, 8, 3)), r"shape \(6, 8, 3\) was given"),
-        (np.ones((2, 8, 6, 3)), r"shape \(2, 8, 6, 3\) was given"),
+        (np.ones((5, 5)), r"shape \(5, 5\) does not fit input 'picture' of shape \(8, 6, 3\)"),
+        (np.ones((6, 8, 3)), r"shape \(6, 8, 3\) does not fit"),
+        (np.ones((2, 8, 6, 3)), "a batch of 2 samples was given as one sample"),
         ({"other": np.ones((8, 6, 3))}, "inputs other was given; the model's inputs are picture"),
-        *(
-            pytest.param(
-                np.full((8, 6, 3), value),
-                "numbers",
-                marks=pytest.mark.xfail(
-                    strict=True, reason="a sample is cast without a look at it"
-                ),
-            )
-            for value in ("a", None, 1j)
-        ),
+        *((np.full((8, 6, 3), value), "numbers are expected") for value in ("a", None, 1j)),
     ],
     ids=["rank", "sizes", "batch", "name", "text", "objects", "complex"],
 )
@@ -277,7 +280,7 @@ def test_strings(target: Path) -> None:
     import keras
 
     x = keras.Input((1,), dtype="string", name="word")
-    with pytest.raises(ExportError, match=r"'word' takes .*; the export feeds numbers only"):
+    with pytest.raises(ExportError, match=r"'word' takes .*; micam-fast feeds numbers only"):
         micam_fast.export(keras.Model(x, keras.layers.Identity(name="same")(x)), target)
 
 
@@ -300,18 +303,16 @@ def test_what_onnx_has_no_operator_for(kind: str, target: Path) -> None:
         micam_fast.export(keras.Model(x, y), target)
 
 
-@pytest.mark.xfail(strict=True, reason="a ModelError of the model 'export' comes through")
 @pytest.mark.parametrize("policy", ["float64", "bfloat16"])
 def test_numbers_that_onnx_runtime_has_no_convolution_for(policy: str, target: Path) -> None:
     import keras
 
     conv = keras.layers.Conv2D(2, 3, dtype=policy, name="conv")
     net = keras.Sequential([keras.Input((6, 5, 1), dtype=policy), conv])
-    with pytest.raises(ExportError, match="conv"):
+    with pytest.raises(ExportError, match="Conv|feeds numbers only"):
         micam_fast.export(net, target)
 
 
-@pytest.mark.xfail(strict=True, reason="float16 rounds by a thousandth, which is the bound")
 def test_half_precision_differs_by_its_own_rounding(tmp_path: Path) -> None:
     import keras
 

@@ -102,7 +102,7 @@ def record(model: Any) -> Recording:
             recorder.add_input(spec.name, tensor)
         with recorder.following(model), _inlined_functions():
             given = _as_called(model, fed)
-            found, _ = model.stateless_call(held(trainable), held(fixed), *given, **mode)
+            found, _ = model.stateless_call(held(trainable), held(fixed), given, **mode)
         outputs.extend(tf.nest.flatten(found))
         recorder.drop_masks({tensor.name for tensor in outputs})
         return [each.output for each in recorder.calls]
@@ -175,10 +175,13 @@ def _model_inputs(model: Any) -> list[_InputSpec]:
             f"model {model.name!r} does not know the shape of its input: call it once on a sample "
             "before the export"
         )
-    if not all(size is None or type(size) is int for shape in shapes.values() for size in shape):
+    parameters = inspect.signature(model.call).parameters
+    needed = [each for each in parameters.values() if each.default is each.empty]
+    sizes = [size for shape in shapes.values() for size in shape]
+    if len(needed) > 1 or not all(size is None or type(size) is int for size in sizes):
         raise ExportError(
-            f"model {model.name!r} takes several inputs in one argument: export a functional model "
-            "around it, keras.Model(inputs, model(inputs))"
+            f"model {model.name!r} is subclassed and takes several inputs: export a functional "
+            "model around it, keras.Model(inputs, model(inputs))"
         )
     # Whole numbers cannot be told from what Keras keeps.
     dtype = keras.config.floatx()
@@ -188,9 +191,9 @@ def _model_inputs(model: Any) -> list[_InputSpec]:
     ]
 
 
-def _as_called(model: Any, fed: list[Any]) -> tuple[Any, ...]:
-    """Arguments of the model's call, in the lists and mappings that it was made with."""
+def _as_called(model: Any, fed: list[Any]) -> Any:
+    """What the model's call takes: a tensor, or the list or mapping that it was made with."""
     import keras
 
     structure = getattr(model, "_inputs_struct", None)
-    return tuple(fed) if structure is None else (keras.tree.pack_sequence_as(structure, fed),)
+    return fed[0] if structure is None else keras.tree.pack_sequence_as(structure, fed)
