@@ -115,6 +115,11 @@ class TestCheck:
             ),
             (serialized(sample=[0.5] * 6, label=[1, 2]), "2 labels, expected is 1"),
             (record(np.zeros(6), 3), "label 3 is outside the 3 classes 0 to 2 (--classes)"),
+            (
+                record([0, 0, np.nan, 0, 0, 0], 1),
+                "the sample has nan at value 2, expected are finite",
+            ),
+            (record([0, 0, 0, 0, -np.inf, 1], 1), "the sample has -inf at value 4, expected are"),
             (record(np.zeros(6), -1), "label -1 is outside the 3 classes 0 to 2 (--classes)"),
             (b"no message", "is no tf.train.Example"),
         ],

@@ -66,7 +66,8 @@ def check_records(
     ------
     DataError
         If the file is broken or empty, or a record has no ``sample`` or ``label``, another number
-        of values than ``height * width * channels``, or a label outside ``0 ... classes - 1``.
+        of values than ``height * width * channels``, a value that is not finite, or a label outside
+        ``0 ... classes - 1``.
     MissingExtraError
         If TensorFlow is not installed.
     """
@@ -75,11 +76,18 @@ def check_records(
     for number, record in enumerate(_raw_records(tf, path)):
         where = f"{path}, record {number}"
         features = _features(tf, record, where)
-        found = len(_values(features, "sample", "float_list", where))
-        if found != height * width * channels:
+        values = np.array(_values(features, "sample", "float_list", where))
+        if len(values) != height * width * channels:
             raise DataError(
-                f"{where}: the sample has {found} values, expected are {height} x {width} x "
+                f"{where}: the sample has {len(values)} values, expected are {height} x {width} x "
                 f"{channels} = {height * width * channels} (--height x --width x --window-size)"
+            )
+        finite = np.isfinite(values)
+        if not finite.all():
+            place = int(finite.argmin())
+            raise DataError(
+                f"{where}: the sample has {values[place]} at value {place}, expected are finite "
+                "numbers (one that is none makes the whole network NaN)"
             )
         label = _values(features, "label", "int64_list", where)
         if len(label) != 1:
