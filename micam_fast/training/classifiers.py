@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from micam_fast.samples import cast_sample, fit_array, own_layout
 from micam_fast.sessions import Sessions
 from micam_fast.training.networks import import_keras
 
-SplitName = Literal["test", "all"]
 _UNBOUND = 2**63
 
 
