@@ -111,7 +111,7 @@ def test_against_loops(seed: int, classes: int) -> None:
     for name in ("precision", "recall", "accuracy", "f1"):
         mean = sum(each[name] for each in wanted) / classes
         assert getattr(found, f"mean_{name}") == pytest.approx(mean, rel=1e-12)
-    precisions = [each.average_precision or math.nan for each in found.per_class]
+    precisions = [each.average_precision for each in found.per_class]
     assert found.mean_average_precision == pytest.approx(sum(precisions) / classes, rel=1e-12)
 
 
@@ -121,21 +121,21 @@ class TestMissingClass:
     def found(self) -> Evaluation:
         return evaluate_scores(np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]]), np.array([0, 1]))
 
-    def test_has_no_average_precision(self) -> None:
+    def test_has_an_average_precision_of_0_as_scikit_learn_says(self) -> None:
         missing = self.found().per_class[2]
-        assert missing.average_precision is None
+        assert missing.average_precision == 0
         assert (missing.precision, missing.recall, missing.f1) == (0, 0, 0)
         assert missing.accuracy == pytest.approx(1)
 
-    def test_is_not_in_the_mean_average_precision_but_in_the_others(self) -> None:
+    def test_is_in_all_means(self) -> None:
         found = self.found()
-        assert found.mean_average_precision == 1
+        assert found.mean_average_precision == pytest.approx(2 / 3)
         assert found.mean_recall == pytest.approx(2 / 3)
 
     def test_is_told(self) -> None:
         lines = self.found().table()
-        assert lines[5] == "no sample is of class 2: not in the mean average precision"
-        assert lines[3].endswith("0.0000       -")
+        assert lines[5] == "no sample is of class 2: 0 in the means of precision, recall, F1 and AP"
+        assert lines[3].endswith("0.0000  0.0000")
 
 
 def test_table() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,7 +30,7 @@ class ClassScores:
     samples
         Number of samples that are of it.
     average_precision
-        ``None`` where no sample is of the class: there is nothing to rank first.
+        scikit-learn's; 0 where no sample is of the class.
     """
 
     label: int
@@ -42,7 +43,7 @@ class ClassScores:
     recall: float
     accuracy: float
     f1: float
-    average_precision: float | None
+    average_precision: float
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,8 @@ class Evaluation:
         One entry for each class, in order.
     confusion_matrix
         Rows are labels, columns predictions.
-    mean_precision, mean_recall, mean_accuracy, mean_f1
+    mean_precision, mean_recall, mean_accuracy, mean_f1, mean_average_precision
         Means over all classes. The mean accuracy, each class against the rest, is not `accuracy`.
-    mean_average_precision
-        Mean over the classes that occur.
     """
 
     samples: int
@@ -88,7 +87,8 @@ class Evaluation:
         missing = [str(each.label) for each in self.per_class if not each.samples]
         if missing:
             lines.append(
-                f"no sample is of class {', '.join(missing)}: not in the mean average precision"
+                f"no sample is of class {', '.join(missing)}: 0 in the means of precision, "
+                "recall, F1 and AP"
             )
         lines += ["", *self._matrix(), ""]
         right = sum(self.confusion_matrix[each][each] for each in range(len(self.per_class)))
@@ -150,10 +150,7 @@ def evaluate_scores(scores: NDArray[Any], labels: NDArray[Any]) -> Evaluation:
                 recall=recall,
                 accuracy=(tp + tn) / (len(labels) + EPSILON),
                 f1=2 * precision * recall / (precision + recall + EPSILON),
-                # scikit-learn warns of a class that does not occur, and says 0.
-                average_precision=float(sklearn.average_precision_score(positive, scores[:, label]))
-                if positive.any()
-                else None,
+                average_precision=_average_precision(sklearn, positive, scores[:, label]),
             )
         )
     return Evaluation(
@@ -165,10 +162,15 @@ def evaluate_scores(scores: NDArray[Any], labels: NDArray[Any]) -> Evaluation:
         mean_recall=_mean(each.recall for each in found),
         mean_accuracy=_mean(each.accuracy for each in found),
         mean_f1=_mean(each.f1 for each in found),
-        mean_average_precision=_mean(
-            each.average_precision for each in found if each.average_precision is not None
-        ),
+        mean_average_precision=_mean(each.average_precision for each in found),
     )
+
+
+def _average_precision(sklearn: Any, positive: NDArray[np.bool_], scores: NDArray[Any]) -> float:
+    with warnings.catch_warnings():
+        # Of a class that does not occur, of which it says 0; the table names such classes.
+        warnings.filterwarnings("ignore", "No positive class found", UserWarning)
+        return float(sklearn.average_precision_score(positive, scores))
 
 
 def _check(scores: NDArray[Any], labels: NDArray[Any]) -> None:
@@ -207,8 +209,8 @@ def _cells(scores: ClassScores) -> tuple[str, ...]:
     return (*map(str, counts), *map(_number, ratios))
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _number(value: float) -> str:
+    return f"{value:.4f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
