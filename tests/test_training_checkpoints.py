@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,39 @@ def test_read_as_written(tmp_path: Path) -> None:
 def test_older_weights_go_when_newer_ones_are_noted(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     wrote(checkpoint, 1)
-    checkpoint.best.touch()
     wrote(checkpoint, 2)
     assert sorted(path.name for path in checkpoint.folder.iterdir()) == [
-        "best.weights.h5", "epoch-0002.weights.h5", "state.json",
+        "epoch-0002.weights.h5", "state.json",
     ]  # fmt: skip
+
+
+class TestBest:
+    """Early stopping goes back to the best epoch, whose weights are kept for it."""
+
+    def wrote(self, checkpoint: Checkpoint, *losses: float) -> State:
+        checkpoint.folder.mkdir(parents=True, exist_ok=True)
+        state = State({"early_stopping": 3}, len(losses), {"val_loss": list(losses)})
+        checkpoint.weights(state).touch()
+        checkpoint.write(state)
+        return state
+
+    @pytest.mark.parametrize(
+        ("losses", "best"), [([3], 1), ([3, 1, 2], 2), ([2, 1, 1], 2), ([math.nan, 5, 6], 2)]
+    )
+    def test_stays(self, tmp_path: Path, losses: list[float], best: int) -> None:
+        checkpoint = Checkpoint(tmp_path)
+        for count in range(len(losses)):
+            state = self.wrote(checkpoint, *losses[: count + 1])
+        assert checkpoint.best(state).name == f"epoch-{best:04d}.weights.h5"
+        kept = {path.name for path in checkpoint.folder.glob("*.h5")}
+        assert kept == {f"epoch-{epoch:04d}.weights.h5" for epoch in (best, len(losses))}
+
+    def test_is_missed_at_once(self, tmp_path: Path) -> None:
+        checkpoint = Checkpoint(tmp_path)
+        self.wrote(checkpoint, 1)
+        checkpoint.best(self.wrote(checkpoint, 1, 2)).unlink()
+        with pytest.raises(TrainingError, match=r"has lost epoch-0001\.weights\.h5 \(train anew"):
+            checkpoint.read()
 
 
 def test_half_written_weights_of_the_next_epoch_do_not_count(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,16 +18,15 @@ from micam_fast.training.fitting import fit
 from tests.training_cases import keras, make_settings, make_splits, small_network
 from tests.training_cases import pytestmark as pytestmark
 
-FRESH = State({})
-
 
 def fitted(
-    folder: Path, state: State = FRESH, splits: Splits | None = None, **changed: Any
+    folder: Path, state: State | None = None, splits: Splits | None = None, **changed: Any
 ) -> tuple[Any, State]:
     """A network after `fit`, and the state that it reached."""
     settings = make_settings(folder, **changed)
     network = small_network(classes=settings.classes)
     checkpoint = Checkpoint(settings.log_dir)
+    state = state or State(settings.fixed([]))
     return network, fit(network, splits or make_splits(), settings, checkpoint, state)
 
 
@@ -89,7 +89,9 @@ def test_checkpoint_after_each_epoch(tmp_path: Path) -> None:
     assert not same_weights(other, network)
     other.load_weights(checkpoint.weights(state))
     assert same_weights(other, network)
-    assert not checkpoint.best.exists()
+    assert sorted(path.name for path in checkpoint.folder.iterdir()) == [
+        "epoch-0003.weights.h5", "state.json",
+    ]  # fmt: skip
 
 
 class TestContinued:
@@ -167,6 +169,10 @@ class TestEarlyStopping:
         best, _ = fitted(tmp_path / "best", num_epochs=2)
         self.losses(monkeypatch, [3, 1, 2, 1.5, 9])
         _, state = fitted(tmp_path, num_epochs=3, early_stopping=2)
+        # The best and the last epoch's, and none that is written over in its place.
+        assert sorted(path.name for path in Checkpoint(tmp_path / "log").folder.iterdir()) == [
+            "epoch-0002.weights.h5", "epoch-0003.weights.h5", "state.json",
+        ]  # fmt: skip
         network, state = fitted(tmp_path, state, num_epochs=9, early_stopping=2)
         assert state.history["val_loss"] == [3, 1, 2, 1.5]
         assert same_weights(network, best)
@@ -179,6 +185,23 @@ class TestEarlyStopping:
         network, again = fitted(tmp_path, state, num_epochs=9, early_stopping=2)
         assert again == state
         assert same_weights(network, before)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "broken"), [(1, "epoch-0001.weights.h5"), (3, "epoch-0002.weights.h5")]
+)
+def test_broken_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, broken: str
+) -> None:
+    TestEarlyStopping.losses(monkeypatch, [3, 1, 2, 4])
+    _, state = fitted(tmp_path, num_epochs=epochs, early_stopping=2)
+    file = Checkpoint(tmp_path / "log").folder / broken
+    os.truncate(file, file.stat().st_size // 2)
+    with pytest.raises(
+        TrainingError, match=rf"cannot read the weights in .*{broken}: .*another --log-dir"
+    ) as caught:
+        fitted(tmp_path, state, num_epochs=4, early_stopping=2)
+    assert "\n" not in str(caught.value)
 
 
 def test_divergence(tmp_path: Path) -> None:

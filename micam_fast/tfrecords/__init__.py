@@ -5,7 +5,12 @@ height * width * channels values in the row-major order (height, width, channels
 one int64.
 """
 
-from micam_fast.tfrecords.checking import check_records, data_errors, find_record_files
+from micam_fast.tfrecords.checking import (
+    check_records,
+    data_errors,
+    find_record_files,
+    first_line,
+)
 from micam_fast.tfrecords.images import Pictures, find_pictures, picture_samples
 from micam_fast.tfrecords.mnist import Digits, digit_samples, read_mnist, resize_bilinear
 from micam_fast.tfrecords.reading import Split, Splits, open_splits
@@ -25,6 +30,7 @@ __all__ = [
     "digit_samples",
     "find_pictures",
     "find_record_files",
+    "first_line",
     "open_splits",
     "picture_samples",
     "read_mnist",

@@ -125,6 +125,11 @@ def data_errors(files: Sequence[Path]) -> Iterator[None]:
         raise
 
 
+def first_line(message: str) -> str:
+    """What a library says, without the stack that TensorFlow and h5py print below it."""
+    return next((line.strip() for line in message.splitlines() if line.strip()), "no reason given")
+
+
 def _raw_records(tf: Any, path: Path) -> Iterator[bytes]:
     """The serialized records; TensorFlow checks their checksums."""
     number = size = 0
@@ -142,7 +147,7 @@ def _raw_records(tf: Any, path: Path) -> Iterator[bytes]:
         broken = True
     except (OSError, tf.errors.OpError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.message
-        raise DataError(f"cannot read {path}: {reason}") from None
+        raise DataError(f"cannot read {path}: {first_line(reason or str(error))}") from None
     if broken:
         after = f"cut off after {number} records" if number else "no TFRecord file at all"
         raise DataError(f"{path} is broken, or {after}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,13 +37,21 @@ class State:
     history: History = field(default_factory=dict)
     random_states: list[list[int]] = field(default_factory=list)
 
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch with the lowest validation loss, the first of equal ones."""
+        losses = self.history.get("val_loss", [])
+        known = [math.inf if math.isnan(loss) else loss for loss in losses]
+        return known.index(min(known)) + 1 if known else self.epochs
+
 
 class Checkpoint:
     """Weights and state in the folder ``checkpoint`` of a log.
 
     Keras writes the weights of each epoch, the optimizer's among them, to a file of its own; the
     state file names the last complete epoch, and older weights are removed only when it is written.
-    So whenever a training is cut off, what the state names is whole.
+    So whenever a training is cut off, what the state names is whole. Where a training stops early,
+    the best epoch's weights stay, too.
     """
 
     def __init__(self, log_dir: Path) -> None:
@@ -55,14 +64,21 @@ class Checkpoint:
         """File of an epoch's weights, for ``keras.callbacks.ModelCheckpoint``."""
         return self.folder / "epoch-{epoch:04d}.weights.h5"
 
-    @property
-    def best(self) -> Path:
-        """File of the best epoch's weights."""
-        return self.folder / "best.weights.h5"
-
     def weights(self, state: State) -> Path:
         """File of a state's weights."""
-        return Path(str(self.pattern).format(epoch=state.epochs))
+        return self._weights(state.epochs)
+
+    def best(self, state: State) -> Path:
+        """File of the best epoch's weights, which is kept for early stopping alone."""
+        return self._weights(state.best_epoch)
+
+    def _weights(self, epoch: int) -> Path:
+        return Path(str(self.pattern).format(epoch=epoch))
+
+    def _needed(self, state: State) -> list[Path]:
+        """Files of weights that a continuation or the end of the training loads."""
+        early = state.settings.get("early_stopping") is not None
+        return [self.weights(state), *([self.best(state)] if early else [])]
 
     def read(self) -> State | None:
         """The last complete epoch; ``None`` if there is none.
@@ -81,11 +97,12 @@ class Checkpoint:
                 f"cannot read the checkpoint {self._state}: {error} (train anew in another "
                 "--log-dir)"
             ) from None
-        if not self.weights(state).is_file():
-            raise TrainingError(
-                f"the checkpoint in {self.folder} has lost {self.weights(state).name} (train anew "
-                "in another --log-dir)"
-            )
+        for path in self._needed(state):
+            if not path.is_file():
+                raise TrainingError(
+                    f"the checkpoint in {self.folder} has lost {path.name} (train anew in another "
+                    "--log-dir)"
+                )
         return state
 
     def write(self, state: State) -> None:
@@ -94,7 +111,7 @@ class Checkpoint:
         with atomic_file(self._state) as file:
             file.write(json.dumps(asdict(state), indent=2).encode())
         for path in self.folder.glob("epoch-*.weights.h5"):
-            if path != self.weights(state):
+            if path not in self._needed(state):
                 path.unlink()
 
     def begin(self, settings: Mapping[str, Any], *, resume: bool) -> State:

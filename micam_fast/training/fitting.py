@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from micam_fast.errors import TrainingError
-from micam_fast.tfrecords import Splits
+from micam_fast.tfrecords import Splits, first_line
 from micam_fast.training.checkpoints import Checkpoint, State
 from micam_fast.training.networks import import_keras
 from micam_fast.training.settings import TrainSettings
@@ -47,7 +48,7 @@ def fit(
     Raises
     ------
     TrainingError
-        If the loss is no finite number any more.
+        If the loss is no finite number any more, or weights of the checkpoint cannot be read.
     """
     keras = import_keras()
     # One-hot vectors for two classes, too, hence the accuracy by name.
@@ -58,7 +59,7 @@ def fit(
     )
     if state.epochs:
         network.optimizer.build(network.trainable_variables)
-        network.load_weights(checkpoint.weights(state))
+        _load_weights(network, checkpoint.weights(state))
         for variable, value in zip(_random_states(network), state.random_states, strict=True):
             variable.assign(value)
     reached = state
@@ -75,7 +76,7 @@ def fit(
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.TensorBoard(str(settings.log_dir)),
-        *_early_stopping(keras, settings, checkpoint, state),
+        *_early_stopping(keras, settings, state),
         keras.callbacks.ModelCheckpoint(str(checkpoint.pattern), save_weights_only=True),
         keras.callbacks.LambdaCallback(on_epoch_end=complete_epoch),
     ]
@@ -97,8 +98,19 @@ def fit(
                 f"training diverged (give a lower --learning-rate than {settings.learning_rate:g})"
             )
     if settings.early_stopping is not None:
-        network.load_weights(checkpoint.best)
+        _load_weights(network, checkpoint.best(reached))
     return reached
+
+
+def _load_weights(network: Any, path: Path) -> None:
+    try:
+        network.load_weights(path)
+    # What Keras and h5py raise over a file that is gone, cut off, or another network's.
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"cannot read the weights in {path}: {first_line(str(error))} (train anew in another "
+            "--log-dir, without --resume)"
+        ) from error
 
 
 def _random_states(network: Any) -> list[Any]:
@@ -107,10 +119,12 @@ def _random_states(network: Any) -> list[Any]:
     return [generator.state for generator in generators if generator is not None]
 
 
-def _early_stopping(
-    keras: Any, settings: TrainSettings, checkpoint: Checkpoint, state: State
-) -> list[Any]:
-    """Callbacks that stop, and keep the best epoch; they know of the epochs before."""
+def _early_stopping(keras: Any, settings: TrainSettings, state: State) -> list[Any]:
+    """Callbacks that stop the training; they know of the epochs before.
+
+    Keras' own restore_best_weights forgets the best weights with the process, so the checkpoint
+    keeps them.
+    """
     if settings.early_stopping is None:
         return []
     past = state.history.get("val_loss", [])
@@ -122,19 +136,7 @@ def _early_stopping(
         for epoch, loss in enumerate(past):
             stopping.on_epoch_end(epoch, {"val_loss": loss})
 
-    return [
-        stopping,
-        # Keras' own restore_best_weights forgets the best weights with the process.
-        keras.callbacks.ModelCheckpoint(
-            str(checkpoint.best),
-            monitor="val_loss",
-            mode="min",
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=min(past, default=None),
-        ),
-        keras.callbacks.LambdaCallback(on_train_begin=replay),
-    ]
+    return [stopping, keras.callbacks.LambdaCallback(on_train_begin=replay)]
 
 
 def _has_stopped(settings: TrainSettings, state: State) -> bool:
@@ -142,4 +144,4 @@ def _has_stopped(settings: TrainSettings, state: State) -> bool:
     past = state.history.get("val_loss", [])
     if settings.early_stopping is None or not past:
         return False
-    return len(past) - 1 - int(np.argmin(past)) >= settings.early_stopping
+    return len(past) - state.best_epoch >= settings.early_stopping
