@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ _HALF = onnx.TensorProto.FLOAT16
 _HALF_TOLERANCE = 2e-2
 # The tail of a sigmoid is computed with an error of about float32's 1e-7, however small it is.
 _SMALLEST_SCALE = 1e-4
-_OPEN_SIZE = 64
+# Tried one after the other for sizes that the model leaves open.
+_OPEN_SIZES = (64, 128, 256)
 _LARGEST = 2**31 - 2**20
+_Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -153,30 +155,70 @@ def _check(
     if any(value.type.tensor_type.elem_type == _HALF for value in exported.proto.graph.output):
         tolerance = _HALF_TOLERANCE
     names = [note.tap.value for note in exported.notes if note.layer.inputs]
-    fed = [spec.name for spec in exported.inputs]
-    extractor = Extractor(session, fed, names)
-    samples = [("random", _random_feeds(exported))]
-    if sample is not None:
-        samples.append(("given", _given_feeds(exported, sample)))
-    found = []
-    for kind, feeds in samples:
-        by_keras = exported.run_keras(feeds)
-        by_onnx = extractor.run(dict(zip(fed, feeds, strict=True))).arrays
-        differences = [
-            Difference(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
-            for note in exported.notes
-            if (value := note.tap.value) in by_onnx
+    extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
+    given = None if sample is None else _given_feeds(exported, sample)
+    # The extractor's memory is used again by each run, so one is compared before the next.
+    noise = _run_noise(exported, extractor, given)
+    found = [_compare(exported, "random", *noise, tolerance)]
+    if given is not None:
+        found.append(_compare(exported, "given", *_run(exported, extractor, given), tolerance))
+    return found
+
+
+def _run(exported: KerasExport, extractor: Extractor, feeds: Sequence[NDArray[Any]]) -> _Ran:
+    """Activations by Keras, by layer, and by ONNX Runtime, by value."""
+    by_keras = exported.run_keras(feeds)
+    try:
+        found = extractor.run(dict(zip(extractor.inputs, feeds, strict=True)))
+    except SampleError as error:
+        raise ExportError(f"the converted model does not run: {error}") from error
+    return by_keras, found.arrays
+
+
+def _run_noise(
+    exported: KerasExport, extractor: Extractor, given: Sequence[NDArray[Any]] | None
+) -> _Ran:
+    """Run random values, of the given sample's sizes or of those that are tried."""
+    if given is not None:
+        return _run(exported, extractor, [_noise(feed.shape, feed.dtype) for feed in given])
+    is_open = any(None in spec.shape[1:] for spec in exported.inputs)
+    for size in _OPEN_SIZES:
+        feeds = [
+            _noise([1, *(each or size for each in spec.shape[1:])], np.dtype(spec.dtype))
+            for spec in exported.inputs
         ]
-        worst = max(differences, key=lambda each: each.relative)
-        if not worst.relative <= tolerance:
-            first = next(each for each in differences if not each.relative <= tolerance)
+        try:
+            return _run(exported, extractor, feeds)
+        except ExportError:
+            if not is_open:
+                raise
+    raise ExportError(
+        f"the model cannot be run with any of {', '.join(map(str, _OPEN_SIZES))} for the sizes "
+        "that it leaves open; give a sample to check the export with"
+    )
+
+
+def _compare(
+    exported: KerasExport,
+    kind: str,
+    by_keras: Mapping[str, NDArray[Any]],
+    by_onnx: Mapping[str, NDArray[Any]],
+    tolerance: float,
+) -> Difference:
+    """The layer that differs most; the first that differs too much is named."""
+    found = [
+        Difference(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
+        for note in exported.notes
+        if (value := note.tap.value) in by_onnx
+    ]
+    for each in found:
+        if not each.relative <= tolerance:
             raise ExportError(
-                f"layer {first.layer!r} differs between Keras and ONNX Runtime by "
-                f"{first.relative:.2g} of its largest value on the {kind} sample (at most "
+                f"layer {each.layer!r} differs between Keras and ONNX Runtime by "
+                f"{each.relative:.2g} of its largest value on the {kind} sample (at most "
                 f"{tolerance:g}); nothing was written"
             )
-        found.append(worst)
-    return found
+    return max(found, key=lambda each: each.relative)
 
 
 def _relative(expected: NDArray[Any], found: NDArray[Any]) -> float:
@@ -191,18 +233,12 @@ def _relative(expected: NDArray[Any], found: NDArray[Any]) -> float:
     return float(np.abs(wanted[finite] - given[finite]).max(initial=0.0) / scale)
 
 
-def _random_feeds(exported: KerasExport) -> list[NDArray[Any]]:
-    """Noise of mean 0 and deviation 1; zeros and ones for whole numbers, which may be indices."""
+def _noise(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values of mean 0 and deviation 1; zeros and ones for whole numbers, which may be indices."""
     rng = np.random.default_rng(0)
-    feeds = []
-    for spec in exported.inputs:
-        dtype = np.dtype(spec.dtype)
-        sizes = [1, *(_OPEN_SIZE if size is None else size for size in spec.shape[1:])]
-        if dtype.kind == "f":
-            feeds.append(rng.standard_normal(sizes).astype(dtype))
-        else:
-            feeds.append(rng.integers(0, 2, sizes).astype(dtype))
-    return feeds
+    if dtype.kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    return rng.integers(0, 2, shape).astype(dtype)
 
 
 def _given_feeds(

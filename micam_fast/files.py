@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     OutputError
         If it cannot be written.
     """
-    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    # Threads, and processes of several machines, may write the same file at a time.
+    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
     try:
         with partial.open("wb") as file:
             yield file

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from micam_fast.annotations import FORMAT
 from micam_fast.choices import KERAS_SUFFIXES
-from micam_fast.errors import ExportError
+from micam_fast.errors import ExportError, ModelError
 from micam_fast.files import check_folder
 from micam_fast.keras_export import check_keras_file
+from micam_fast.onnx_model import OnnxFile, open_model
 
 
 def is_keras_file(path: Path) -> bool:
@@ -54,6 +56,20 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
         f"Keras {worst.relative:.1e} (layer {worst.layer})"
     )
     return kept
+
+
+def open_keras_file(path: Path, say: Callable[[str], None]) -> OnnxFile:
+    """The export of a Keras file, opened, under that file's name.
+
+    Parameters and errors are those of `exported_file`.
+    """
+    try:
+        file = open_model(exported_file(path, say))
+    except ModelError:
+        # A full disk or a copy has cut the file of the cache.
+        _place(path).unlink(missing_ok=True)
+        file = open_model(exported_file(path, say))
+    return replace(file, name=path.stem)
 
 
 def _place(path: Path) -> Path:

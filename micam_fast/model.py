@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from micam_fast.choices import PROJECTIONS, Projection
 from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
-from micam_fast.keras_files import exported_file, is_keras_file
+from micam_fast.keras_files import is_keras_file, open_keras_file
 from micam_fast.layers import Layer, ModelInput, match_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
 from micam_fast.pipeline import Pipeline
@@ -337,8 +336,7 @@ def _open(source: str | Path | onnx.ModelProto, say: Callable[[str], None]) -> O
     """Open an ONNX model, or the export of a Keras file under that file's name."""
     if isinstance(source, onnx.ModelProto) or not is_keras_file(Path(source)):
         return open_model(source)
-    path = Path(source)
-    return replace(open_model(exported_file(path, say)), name=path.stem)
+    return open_keras_file(Path(source), say)
 
 
 def _raised(found: Explanation | SampleError) -> Explanation:

@@ -134,3 +134,12 @@ def test_texts_as_parts_of_file_names(text: str, stem: str) -> None:
 @given(st.text(st.characters(exclude_categories=()), max_size=120))
 def test_any_text_as_a_part_of_a_file_name(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}", file_stem(text))
+
+
+def test_threads_may_write_the_same_file_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with atomic_file(path) as first, atomic_file(path) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]

@@ -248,6 +248,19 @@ def test_files_that_cannot_be_opened(name: str, saved: Path) -> None:
 
 
 @needs_tensorflow
+def test_a_cut_off_file_of_the_cache_is_made_anew(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+    for _ in range(2):
+        assert micam_fast.load_model(saved / "net.keras", say=said.append).name == "net"
+        (kept,) = tmp_path.rglob("*.onnx")
+        kept.write_bytes(kept.read_bytes()[:1000])
+    assert len(said) == 4
+
+
+@needs_tensorflow
 @pytest.mark.parametrize("name", ["net.keras", "net.h5"])
 def test_a_keras_file_is_a_model(
     name: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -90,10 +90,16 @@ class TestWindows:
         ]
         assert [label for _, label in samples] == [0, 1, 0]
 
-    def test_a_broken_row_is_as_if_it_were_not_there(self, tmp_path: Path) -> None:
-        path = write(tmp_path, "a,y", "1,0", "x,0", "3,0", "4,0")
+    def test_none_reaches_over_a_broken_row(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a,y", "1,0", "2,0", "x,0", "3,0", "x,0", "4,0", "5,0", "6,0")
         table = survey(path, height=2, width=1, window=True, skipped=quiet)
-        assert values(table) == [[1, 3], [3, 4]]
+        assert table.count == 3
+        assert values(table) == [[1, 2], [4, 5], [5, 6]]
+
+    def test_too_few_rows_between_broken_ones(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a,y", "1,0", "x,0", "3,0", "4,x,0", "5,0")
+        with pytest.raises(DataError, match=r"has 3 rows .* --height 2 rows, as broken ones lie"):
+            survey(path, height=2, width=1, window=True, skipped=quiet)
 
     def test_too_few_rows(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a,y", "1,0", "2,0")

@@ -132,7 +132,10 @@ def images(folder: Path, output_dir: Path, height: int, width: int, channels: st
 @_size("height", required=True)
 @_size("width", required=True)
 @click.option(
-    "--window", is_flag=True, help="Make a sample of HEIGHT consecutive rows, labelled by the last."
+    "--window",
+    is_flag=True,
+    help="Make a sample of HEIGHT consecutive rows, labelled by the last; none reaches over a "
+    "broken row.",
 )
 @_OUTPUT_DIR
 def table(path: Path, label: str, height: int, width: int, window: bool, output_dir: Path) -> None:

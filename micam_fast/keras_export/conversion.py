@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
 from micam_fast.keras_export.calls import LayerCall
 from micam_fast.keras_export.pieces import Cutter, Stored
-from micam_fast.keras_export.recording import Recording
+from micam_fast.keras_export.recording import Recording, describe_error
 
 OPSET = 15
 _PIECE = 40
@@ -39,20 +40,24 @@ class _Assembly:
     # Tensors that must come out in Keras' own layout: the model's outputs.
     kept: frozenset[str]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     # By the name of the TensorFlow tensor.
     stored: dict[str, Stored] = field(default_factory=dict)
     # Values that are some layer's activation.
     claimed: set[str] = field(default_factory=set)
 
 
-def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
+def convert(
+    recording: Recording,
+) -> tuple[onnx.GraphProto, dict[str, NDArray[Any]], dict[str, Stored]]:
     """Convert a recorded model.
 
     Returns
     -------
     graph
-        Inputs as Keras has them; weights under Keras' names; outputs are left to the caller.
+        Inputs as Keras has them; outputs and initializers are left to the caller.
+    constants
+        Initializers by name: weights under Keras' names, and small ones.
     stored
         Where each tensor that a call gave, and each output of the model, is to be found.
 
@@ -72,7 +77,7 @@ def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
             assembly.stored[call.output.name] = Stored(call.name, _identity(call.output))
     for tensor, title in recording.titles.items():
         name = free_name(title, assembly.constants)
-        assembly.constants[name] = numpy_helper.from_array(recording.weights[tensor], name)
+        assembly.constants[name] = recording.weights[tensor]
         assembly.stored[tensor] = Stored(name, tuple(range(recording.weights[tensor].ndim)))
     with _quiet():
         rest = [c for c in recording.calls if c.output.name not in assembly.stored]
@@ -83,10 +88,8 @@ def convert(recording: Recording) -> tuple[onnx.GraphProto, dict[str, Stored]]:
         ends = [t for t in recording.outputs if t.name not in assembly.stored]
         if ends:
             _add_piece(assembly, -1, ends, rest[-1:])
-    graph = helper.make_graph(
-        assembly.nodes, "model", inputs, [], initializer=list(assembly.constants.values())
-    )
-    return graph, assembly.stored
+    graph = helper.make_graph(assembly.nodes, "model", inputs, [])
+    return graph, assembly.constants, assembly.stored
 
 
 def _declare(name: str, tensor: Any) -> onnx.ValueInfoProto:
@@ -154,7 +157,7 @@ def _add_piece(
         piece = _convert_piece(graph_def, list(fed), [tensor.name for tensor in wanted])
     except Exception as error:
         raise ExportError(
-            f"tf2onnx cannot convert {_listed(calls)}: {type(error).__name__}: {error}"
+            f"tf2onnx cannot convert {_listed(calls)}: {describe_error(error)}"
         ) from error
     unknown = [node.op_type for node in piece.graph.node if not onnx.defs.has(node.op_type)]
     if unknown:
@@ -229,8 +232,7 @@ def _join(
         assembly.claimed.add(value)
         assembly.stored[tensor.name] = Stored(rename(value), order)
     for constant in graph.initializer:
-        constant.name = rename(constant.name)
-        assembly.constants[constant.name] = constant
+        assembly.constants[rename(constant.name)] = numpy_helper.to_array(constant)
     for node in graph.node:
         rename_node(node, rename)
         node.name = f"{prefix}{node.name or node.output[0]}"

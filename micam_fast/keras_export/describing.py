@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from micam_fast.annotations import LayerNote, Weight
 from micam_fast.keras_export.calls import LayerCall
@@ -19,12 +16,12 @@ from micam_fast.layers import Axes, Geometry, Layer, Shape, Tap
 
 
 class Constants:
-    """Initializers of a graph, found by what they hold.
+    """Initializers found by what they hold.
 
     Parameters
     ----------
-    graph
-        The graph.
+    arrays
+        By name; one that is missing is added.
     taken
         Names that no weight may get.
 
@@ -34,30 +31,33 @@ class Constants:
         New names for those that were found, by their old ones.
     """
 
-    def __init__(self, graph: onnx.GraphProto, taken: Iterable[str]) -> None:
-        self._graph = graph
-        self._found = {_digest(numpy_helper.to_array(t)): t.name for t in graph.initializer}
-        self._taken = {*taken, *(tensor.name for tensor in graph.initializer)}
+    def __init__(self, arrays: dict[str, NDArray[Any]], taken: Iterable[str]) -> None:
+        self._arrays = arrays
+        self._alike: dict[Any, list[str]] = {}
+        for name, array in arrays.items():
+            self._alike.setdefault(_likeness(array), []).append(name)
+        self._taken = {*taken, *arrays}
         self.names: dict[str, str] = {}
 
     def find(self, array: NDArray[Any], title: str) -> Weight:
         """The initializer with these values in this order; one is added if there is none."""
         title = free_name(title, self._taken)
-        key = _digest(array)
-        if key not in self._found:
-            self._found[key] = title
-            self._graph.initializer.append(numpy_helper.from_array(array, title))
-        name = self._found[key]
+        bare = array.squeeze()
+        alike = self._alike.setdefault(_likeness(array), [])
+        name = next((n for n in alike if np.array_equal(self._arrays[n].squeeze(), bare)), None)
+        if name is None:
+            name = title
+            self._arrays[name] = array
+            alike.append(name)
         if name not in self.names:
             self.names[name] = title
             self._taken.add(title)
         return Weight(self.names[name], array.shape)
 
 
-def _digest(array: NDArray[Any]) -> bytes:
-    # Axes of size 1 do not change the bytes.
-    form = f"{array.dtype.str}{[size for size in array.shape if size != 1]}".encode()
-    return hashlib.sha256(form + array.tobytes()).digest()
+def _likeness(array: NDArray[Any]) -> Any:
+    """What equal arrays have in common, but for axes of size 1, without a copy of them."""
+    return array.dtype, array.squeeze().shape, array.flat[:16].tobytes()
 
 
 def describe(

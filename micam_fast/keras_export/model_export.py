@@ -16,7 +16,7 @@ from micam_fast.extras import import_extra
 from micam_fast.keras_export.conversion import OPSET, convert
 from micam_fast.keras_export.describing import Constants, describe
 from micam_fast.keras_export.pieces import Stored
-from micam_fast.keras_export.recording import Recording, record
+from micam_fast.keras_export.recording import Recording, describe_error, record
 from micam_fast.keras_export.tidying import (
     cancel_transposes,
     drop_dead_nodes,
@@ -66,9 +66,7 @@ class KerasExport:
         try:
             found = self._recording.run(feeds)
         except Exception as error:
-            raise ExportError(
-                f"Keras cannot run the model: {type(error).__name__}: {error}"
-            ) from error
+            raise ExportError(f"Keras cannot run the model: {describe_error(error)}") from error
         activations = {}
         by_name = {c.name: a for c, a in zip(self._recording.calls, found, strict=True)}
         for note in self.notes:
@@ -99,7 +97,7 @@ def export_model(model: Any) -> KerasExport:
             f"Keras runs on {keras.backend.backend()!r}; the export needs KERAS_BACKEND=tensorflow"
         )
     recording = record(model)
-    graph, stored = convert(recording)
+    graph, arrays, stored = convert(recording)
     names = {call.name for call in recording.calls}
     # What stands for a layer is called like it.
     titles = {stored[c.output.name].value: c.name for c in recording.calls}
@@ -116,13 +114,13 @@ def export_model(model: Any) -> KerasExport:
             fed.add(found.value)
             graph.output.append(_declare_output(found, tensor))
     cancel_transposes(graph)
-    fold_constants(graph)
+    fold_constants(graph, arrays)
     mend_gaps(graph)
-    mend_resizes(graph)
+    mend_resizes(graph, arrays)
     # A convolution may read what is no layer's activation: the second output of one.
     read = {tensor.name for call in recording.calls for tensor in call.inputs}
-    drop_dead_nodes(graph, {stored[name].value for name in read if name in stored})
-    constants = Constants(graph, names)
+    drop_dead_nodes(graph, arrays, {stored[name].value for name in read if name in stored})
+    constants = Constants(arrays, names)
     notes = _in_order(describe(recording.calls, stored, constants), recording.order)
     rename_values(graph, constants.names)
     proto = onnx.helper.make_model(
@@ -131,6 +129,8 @@ def export_model(model: Any) -> KerasExport:
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=_IR_VERSION,
     )
+    for name, array in arrays.items():
+        _add_initializer(proto.graph, constants.names.get(name, name), array)
     made_by = {
         "keras": keras.__version__,
         "tensorflow": tensorflow.__version__,
@@ -140,6 +140,16 @@ def export_model(model: Any) -> KerasExport:
     taps = {note.layer.name: note.tap for note in notes}
     inputs = tuple(_describe_input(value, taps[value.name].axes) for value in graph.input)
     return KerasExport(proto, notes, inputs, recording)
+
+
+def _add_initializer(graph: onnx.GraphProto, name: str, array: NDArray[Any]) -> None:
+    """Add an initializer with a single copy of its values: protocol buffers copy messages."""
+    graph.initializer.add(
+        name=name,
+        data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
+        dims=array.shape,
+        raw_data=array.tobytes(),
+    )
 
 
 def _describe_input(value: onnx.ValueInfoProto, axes: Axes) -> ModelInput:

@@ -19,6 +19,7 @@ from micam_fast.keras_export.calls import LayerCall, Recorder, input_name
 
 # Weights of at least this many elements stay out of the conversion.
 _LARGE = 4096
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Recording:
         Values of the graph's inputs that hold weights, by tensor name.
     titles
         Keras' names of these weights, by tensor name.
+    variables
+        The Keras variables that `function` takes.
     order
         Names of the layers as the model lists them, nested ones in place.
     """
@@ -46,6 +49,7 @@ class Recording:
     function: Any
     weights: dict[str, NDArray[Any]]
     titles: dict[str, str]
+    variables: tuple[Any, ...]
     order: tuple[str, ...]
 
     def run(self, feeds: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -53,16 +57,8 @@ class Recording:
         import tensorflow as tf
 
         inputs = [tf.constant(array) for array in feeds]
-        weights = [tf.constant(self.weights[each.name]) for each in self._weight_inputs()]
+        weights = [tf.convert_to_tensor(variable.value) for variable in self.variables]
         return [found.numpy() for found in self.function(inputs, weights)]
-
-    def _weight_inputs(self) -> list[Any]:
-        captured = {internal.name for _, internal in self.function.graph.captures}
-        return [
-            each
-            for each in self.function.inputs
-            if each.name in self.weights and each.name not in captured
-        ]
 
 
 def record(model: Any) -> Recording:
@@ -100,7 +96,8 @@ def record(model: Any) -> Recording:
 
         for spec, tensor in zip(inputs, fed, strict=True):
             recorder.add_input(spec.name, tensor)
-        with recorder.following(model), _inlined_functions():
+        # Within a scope, a layer's name may begin with an underscore.
+        with recorder.following(model), _inlined_functions(), tf.name_scope("model"):
             given = _as_called(model, fed)
             found, _ = model.stateless_call(held(trainable), held(fixed), given, **mode)
         outputs.extend(tf.nest.flatten(found))
@@ -113,7 +110,7 @@ def record(model: Any) -> Recording:
         function = tf.function(call, autograph=False).get_concrete_function(specs, weight_specs)
     except Exception as error:
         raise ExportError(
-            f"Keras cannot run model {model.name!r}: {type(error).__name__}: {error}"
+            f"Keras cannot run model {model.name!r}: {describe_error(error)}"
         ) from error
     weights = {}
     titles = {}
@@ -129,7 +126,9 @@ def record(model: Any) -> Recording:
         weights[internal.name] = external.numpy()
         titles[internal.name] = f"constant/{internal.op.name}"
     order = tuple(_listed_names(model))
-    return Recording(tuple(recorder.calls), tuple(outputs), function, weights, titles, order)
+    return Recording(
+        tuple(recorder.calls), tuple(outputs), function, weights, titles, tuple(large), order
+    )
 
 
 @contextmanager
@@ -143,6 +142,13 @@ def _inlined_functions() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
+
+
+def describe_error(error: Exception) -> str:
+    """Kind and first line of an error, at most so long: TensorFlow's go on with a stack."""
+    line = str(error).strip().partition("\n")[0]
+    shown = "".join(each for each in line if each.isprintable())
+    return f"{type(error).__name__}: {shown[:_LONGEST_REASON]}"
 
 
 def _listed_names(model: Any, prefix: str = "") -> Iterator[str]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from micam_fast.keras_export.conversion import OPSET, rename_node
@@ -17,26 +16,26 @@ from micam_fast.keras_export.conversion import OPSET, rename_node
 _NOT_FOLDED = {"RandomNormal", "RandomUniform", "If", "Loop", "Scan"}
 
 
-def fold_constants(graph: onnx.GraphProto) -> None:
+def fold_constants(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -> None:
     """Compute what depends on weights alone: their Transposes and Reshapes, mostly.
 
-    A weight that one node turns keeps its name.
+    Parameters
+    ----------
+    graph
+        Loses the nodes that are computed.
+    constants
+        Initializers by name; gets the results.
     """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
     left: list[onnx.NodeProto] = []
     for node in graph.node:
         names = [name for name in node.input if name]
         if node.op_type in _NOT_FOLDED or not all(name in constants for name in names):
             left.append(node)
             continue
-        feeds = {name: numpy_helper.to_array(constants[name]) for name in names}
-        for name, array in zip(node.output, _evaluate(node, feeds), strict=True):
-            constants[name] = numpy_helper.from_array(array, name)
-    read = set(_read_names(left)) | {value.name for value in graph.output}
-    kept = {name: tensor for name, tensor in constants.items() if name in read}
-    del graph.node[:], graph.initializer[:]
+        found = _evaluate(node, {name: constants[name] for name in names})
+        constants.update(zip(node.output, found, strict=True))
+    del graph.node[:]
     graph.node.extend(left)
-    graph.initializer.extend(kept.values())
 
 
 def _evaluate(node: onnx.NodeProto, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -85,18 +84,18 @@ def mend_gaps(graph: onnx.GraphProto) -> None:
             node.attribute.append(onnx.helper.make_attribute("output_padding", missing))
 
 
-def mend_resizes(graph: onnx.GraphProto) -> None:
+def mend_resizes(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -> None:
     """Make sure that a Resize by a fraction reaches its size: 7 * float32(9/7) is less than 9."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
     for name in {node.input[2] for node in graph.node if node.op_type == "Resize"}:
         if name in constants:
-            scales = numpy_helper.to_array(constants[name])
+            scales = constants[name]
             up = np.nextafter(scales, np.float32(np.inf))
-            mended = np.where(scales == np.rint(scales), scales, up)
-            constants[name].CopyFrom(numpy_helper.from_array(mended, name))
+            constants[name] = np.where(scales == np.rint(scales), scales, up)
 
 
-def drop_dead_nodes(graph: onnx.GraphProto, kept: Collection[str]) -> None:
+def drop_dead_nodes(
+    graph: onnx.GraphProto, constants: dict[str, NDArray[Any]], kept: Collection[str]
+) -> None:
     """Remove nodes and weights that neither an output nor a value that is kept needs."""
     wanted = {value.name for value in graph.output} | set(kept)
     live = []
@@ -104,11 +103,11 @@ def drop_dead_nodes(graph: onnx.GraphProto, kept: Collection[str]) -> None:
         if not wanted.isdisjoint(node.output):
             live.append(node)
             wanted.update(_read_names([node]))
-    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
     nodes = live[::-1]
-    del graph.node[:], graph.initializer[:]
+    del graph.node[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(constants)
+    for name in constants.keys() - wanted:
+        del constants[name]
 
 
 def rename_values(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
@@ -119,8 +118,6 @@ def rename_values(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
 
     for value in (*graph.input, *graph.output):
         value.name = rename(value.name)
-    for constant in graph.initializer:
-        constant.name = rename(constant.name)
     for node in graph.node:
         rename_node(node, rename)
 

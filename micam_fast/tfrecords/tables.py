@@ -29,41 +29,37 @@ class Table:
     """For the index of each text column its values; the place of a value is its code."""
     classes: tuple[str, ...]
     """Names of the classes, in the order of the labels."""
-    rows: int
-    """Rows that are not broken."""
-
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return self.rows - self._depth + 1
-
-    @property
-    def _depth(self) -> int:
-        """Rows in a sample."""
-        return self.height if self.window else 1
+    count: int
+    """Number of samples."""
 
     def samples(self) -> Iterator[LabelledSample]:
         """Samples ``(height, width, 1)`` float32 and their classes, in the order of the rows.
 
         The values of a row fill the sample row-major; the rest is zero. With `window` each of
         `height` consecutive rows fills a row of the sample, which is labelled by the last; the
-        next window begins one row later. A broken row counts as if it were not there.
+        next window begins one row later. No window reaches over a broken row, as the rows around it
+        do not follow each other.
         """
         codes = {
             index: {value: code for code, value in enumerate(values)}
             for index, values in self.codes.items()
         }
         labels = {name: label for label, name in enumerate(self.classes)}
-        recent: deque[list[float]] = deque(maxlen=self._depth)
-        good = good_rows(self.header, self.codes, skipped=lambda message: None)
-        for fields in islice(good, self.rows):
+        return islice(self._samples(codes, labels), self.count)
+
+    def _samples(
+        self, codes: Mapping[int, Mapping[str, int]], labels: Mapping[str, int]
+    ) -> Iterator[LabelledSample]:
+        depth = self.height if self.window else 1
+        recent: deque[list[float]] = deque(maxlen=depth)
+        for fields in good_rows(self.header, self.codes, skipped=lambda message: recent.clear()):
             recent.append(
                 [
                     codes[index][fields[index]] if index in codes else float(fields[index])
                     for index in self.header.features
                 ]
             )
-            if len(recent) == self._depth:
+            if len(recent) == depth:
                 yield self._sample(recent), labels[fields[self.header.label]]
 
     def describe(self) -> dict[str, Any]:
@@ -128,18 +124,29 @@ def survey_table(
     texts = text_columns(header)
     values: dict[int, set[str]] = {index: set() for index in sorted(texts)}
     depth = height if window else 1
-    rows = 0
+    # Rows that can be used; those of them since the last broken one; samples that they make.
+    rows = run = count = 0
     first_sample: dict[str, int] = {}
     labels = set()
-    for fields in good_rows(header, texts, skipped=skipped):
+
+    def broken(message: str) -> None:
+        nonlocal run
+        run = 0
+        skipped(message)
+
+    for fields in good_rows(header, texts, skipped=broken):
         for index, found in values.items():
             found.add(fields[index])
         labels.add(fields[header.label])
         rows += 1
-        if rows >= depth:
-            first_sample.setdefault(fields[header.label], rows - depth)
-    if rows < depth:
+        run += 1
+        if run >= depth:
+            first_sample.setdefault(fields[header.label], count)
+            count += 1
+    if not count:
         needed = f"a window of --height {height} rows" if window else "one sample"
+        if rows >= depth:
+            needed += ", as broken ones lie between them"
         raise DataError(f"{path} has {rows} rows that can be used, too few for {needed}")
     codes = {index: tuple(sorted(found)) for index, found in values.items()}
     classes = _class_names(labels)
@@ -147,7 +154,7 @@ def survey_table(
         say(f"text column {header.columns[index]!r} becomes codes: {_listed(names)}")
     if classes != _whole_numbers(len(classes)):
         say(f"labels {label!r} become class codes: {_listed(classes)}")
-    table = Table(header, height, width, window, codes, classes, rows)
+    table = Table(header, height, width, window, codes, classes, count)
     late = [name for name, first in first_sample.items() if first >= int(0.6 * table.count)]
     if late:
         say(
