@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,10 +178,14 @@ def _check_size(header: Header, height: int, width: int, window: bool) -> None:
 def _class_names(labels: Collection[str]) -> tuple[str, ...]:
     """Names by label: the whole numbers from 0 to the largest, or what labels there are, sorted."""
     try:
-        # The text decides between equal numbers: a set has another order in each process.
-        names = tuple(sorted(labels, key=lambda name: (float(name), name)))
+        numbers = {name: float(name) for name in labels}
     except ValueError:
         return tuple(sorted(labels))
+    # NaN has no order. Numbers of more than 308 digits are infinite, too.
+    if not all(map(math.isfinite, numbers.values())):
+        return tuple(sorted(labels))
+    # The text decides between equal numbers: a set has another order in each process.
+    names = tuple(sorted(labels, key=lambda name: (numbers[name], name)))
     if all(name.isdecimal() and name == str(int(name)) for name in names):
         count = int(names[-1]) + 1
         if count <= 2 * len(names) + 1:
