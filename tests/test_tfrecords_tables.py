@@ -270,6 +270,24 @@ class TestBrokenRows:
             f"{path}, line 13: '1e39' in column 'b', expected is a finite number",
         ]
 
+    def test_lines_that_a_stray_quote_takes_in_are_named(self, tmp_path: Path) -> None:
+        """In a column of texts they would be a value like the others."""
+        path = write(
+            tmp_path, "y,a", "0,x", '0,"z', "0,x", "1,y", '0,"q"', "0,x", '1,"two', 'lines"', '1,"w'
+        )
+        skipped: list[str] = []
+        table = survey(path, say=quiet, skipped=skipped.append)
+        assert skipped == [
+            f"{path}, lines 3 to 6: a quote in line 3 is not closed there, and takes in what "
+            "follows",
+            f"{path}, line 10: a quote in line 10 is not closed there, and takes in what follows",
+        ]
+        assert table.codes == {1: ("two\nlines", "x")}
+
+    def test_a_quote_within_a_text_stays(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a,y", 'a 5" pipe,0', '"a ""q""",0')
+        assert survey(path, say=quiet).codes == {0: ('a "q"', 'a 5" pipe')}
+
     def test_they_add_no_codes_and_classes(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a,b,y", "x,1,0", "w,?,2", "z,2,0", "q,3,0,0")
         table = survey(path, say=quiet, skipped=quiet)
@@ -333,5 +351,12 @@ class TestErrors:
     def test_what_the_csv_module_refuses(self, tmp_path: Path) -> None:
         """An open quote swallows what follows."""
         path = write(tmp_path, "a,y", "1,0", '"2,0', *["3,0"] * 50_000)
-        with pytest.raises(DataError, match=r"table\.csv, line 3: field larger than field limit"):
+        with pytest.raises(
+            DataError, match=r"table\.csv, line 3: field larger than .*: is a quote not closed\?$"
+        ):
+            survey(path)
+
+    def test_an_open_quote_in_the_header(self, tmp_path: Path) -> None:
+        path = write(tmp_path, 'a,"y', "1,0", "2,0")
+        with pytest.raises(DataError, match=r"table\.csv, lines 1 to 3: a quote in line 1 is not"):
             survey(path)

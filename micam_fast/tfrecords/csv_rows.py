@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,9 +39,12 @@ def read_header(path: Path, label: str) -> Header:
     DataError
         If the file cannot be read or is empty, or has not exactly one column `label`, or no other.
     """
-    _, names = next(_rows(path), (0, []))
-    if not names:
+    first = next(_rows(path), None)
+    if first is None:
         raise DataError(f"{path} is empty")
+    if first.fault is not None:
+        raise DataError(f"{path}, {first.where}: {first.fault}")
+    names = first.fields
     if label not in names:
         near = difflib.get_close_matches(label, names)
         meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -65,11 +68,11 @@ def text_columns(header: Header) -> frozenset[int]:
     """
     numbers = [0] * len(header.columns)
     others = [0] * len(header.columns)
-    for _, fields in islice(_rows(header.path), 1, None):
-        if len(fields) == len(header.columns):
+    for row in islice(_rows(header.path), 1, None):
+        if row.fault is None and len(row.fields) == len(header.columns):
             for index in header.features:
-                if fields[index]:
-                    (others if _number(fields[index]) is None else numbers)[index] += 1
+                if row.fields[index]:
+                    (others if _number(row.fields[index]) is None else numbers)[index] += 1
     return frozenset(index for index in header.features if others[index] >= numbers[index])
 
 
@@ -86,9 +89,11 @@ def good_rows(
         Is told which row is broken, and how.
     """
     numeric = [index for index in header.features if index not in texts]
-    for line, fields in islice(_rows(header.path), 1, None):
-        fault = None
-        if len(fields) != len(header.columns):
+    for row in islice(_rows(header.path), 1, None):
+        fields, fault = row.fields, row.fault
+        if fault is not None:
+            pass
+        elif len(fields) != len(header.columns):
             fault = f"{len(fields)} fields, expected are {len(header.columns)}"
         elif not fields[header.label]:
             fault = f"no label in column {header.columns[header.label]!r}"
@@ -103,28 +108,61 @@ def good_rows(
         if fault is None:
             yield fields
         else:
-            skipped(f"{header.path}, line {line}: {fault}")
+            skipped(f"{header.path}, {row.where}: {fault}")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not empty, after the number of its first line."""
+@dataclass(frozen=True)
+class _Row:
+    """Fields, and the lines that they come from."""
+
+    where: str
+    fields: list[str]
+    fault: str | None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """Each row that is not empty.
+
+    The csv module takes an open quote as it comes: the field then goes on to the next quote in the
+    file, or to its end. Its strict mode would refuse spaces after a quoted field, too.
+    """
+    lines: list[str] = []
+
+    def noted(file: Iterable[str]) -> Iterator[str]:
+        for line in file:
+            lines.append(line)
+            yield line
+
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            line = 1
+            reader = csv.reader(noted(file), skipinitialspace=True)
+            first = 1
             try:
                 for fields in reader:
                     if fields:
-                        yield line, [field.strip() for field in fields]
-                    line = reader.line_num + 1
+                        last = reader.line_num
+                        where = f"line {first}" if first == last else f"lines {first} to {last}"
+                        fault = _open_quote(first, lines, fields)
+                        yield _Row(where, [field.strip() for field in fields], fault)
+                    first = reader.line_num + 1
+                    lines.clear()
             except csv.Error as error:
-                raise DataError(f"{path}, line {line}: {error}") from None
+                raise DataError(f"{path}, line {first}: {error}: is a quote not closed?") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise DataError(
             f"{path} is no UTF-8 text: 'iconv -f cp1252 -t utf-8' converts the usual other one"
         ) from None
+
+
+def _open_quote(number: int, lines: list[str], fields: list[str]) -> str | None:
+    """What is wrong with a row of which one quote is without another."""
+    # Quotes within a text that does not begin with one are none.
+    broken_line = any("\n" in field or "\r" in field for field in fields)
+    if not broken_line or sum(line.count('"') for line in lines) % 2 == 0:
+        return None
+    return f"a quote in line {number} is not closed there, and takes in what follows"
 
 
 def _number(text: str) -> float | None:
