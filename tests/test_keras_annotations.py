@@ -314,6 +314,27 @@ def test_a_kernel_and_its_geometry_belong_together() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"strides": (0, 1)}, "strides, dilations or pads that no convolution has"),
+        ({"pads": (0, 0, 0, 10**12)}, "strides, dilations or pads that no convolution has"),
+        ({"pads": (-1, 0, 0, 0)}, "strides, dilations or pads that no convolution has"),
+        ({"dilations": ()}, "a geometry for other than 2 axes"),
+        ({"output_padding": (0,)}, "a geometry for other than 2 axes"),
+    ],
+)
+def test_a_geometry_that_cannot_be(fields: dict[str, Any], said: str) -> None:
+    assert CONV.tap.geometry is not None
+    geometry = replace(CONV.tap.geometry, **fields)
+    assert said in opened(with_conv(tap=replace(CONV.tap, geometry=geometry)))
+
+
+def test_a_bias_of_another_size_than_the_layer_s() -> None:
+    layer = replace(CONV.layer, bias_shape=(0,))
+    assert "a bias of another size" in opened(with_conv(layer=layer))
+
+
 @pytest.mark.parametrize("axes", [Axes(0, 7), Axes(5, 1)])
 def test_axes_that_a_value_does_not_have(axes: Axes) -> None:
     assert "'conv' has 4 axes" in opened(with_conv(tap=replace(CONV.tap, axes=axes)))

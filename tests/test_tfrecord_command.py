@@ -174,6 +174,26 @@ class TestImages:
         assert run("images", ".", "--output-dir", "../out").exit_code == 1
         assert names(tmp_path / "out") == ["pets.json", "pets.tfrecord"]
 
+    def test_a_hidden_folder_makes_files_that_are_found(
+        self, run: Run, pets: Path, tmp_path: Path
+    ) -> None:
+        pets.rename(tmp_path / ".pets")
+        assert run("images", ".pets", "--output-dir", "out").exit_code == 1
+        assert names(tmp_path / "out") == ["pets.json", "pets.tfrecord"]
+
+    def test_one_class_is_not_enough(self, run: Run, pets: Path) -> None:
+        for path in (pets / "dog").iterdir():
+            path.unlink()
+        (pets / "dog").rmdir()
+        wrote, train = succeeded(run("images", "pets")).stdout.splitlines()
+        assert "75 x 75 x 3 values, 1 class, to 1 file" in wrote
+        assert train == "a training needs 2 classes or more: these records have one, 'cat'"
+
+    @pytest.mark.parametrize("option", ["--height", "--width"])
+    def test_a_sample_has_a_largest_size(self, run: Run, pets: Path, option: str) -> None:
+        with pytest.raises(DataError, match=r"a sample of .* is larger than 33554432 values"):
+            run("images", str(pets), option, "1000000")
+
     def test_none_is_good(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "pets" / "cat").mkdir(parents=True)
         (tmp_path / "pets" / "cat" / "1.png").touch()
@@ -215,6 +235,23 @@ class TestTable:
         records = read_file(tmp_path / "micam-records" / "flows.tfrecord")
         assert records[0][0].tolist() == [1, 0, 2, 1, 1, 0]
         assert records[0][1] == 1
+
+    @pytest.mark.parametrize("name", [".flows.csv", ".csv", "flows.csv"])
+    def test_files_are_not_hidden(self, run: Run, tmp_path: Path, name: str) -> None:
+        write_table(tmp_path / name, FLOWS[:-1])
+        words = ("table", name, "--label", "class", "--height", "2", "--width", "2")
+        succeeded(run(*words, "--output-dir", "out"))
+        stem = "csv" if name == ".csv" else "flows"
+        assert names(tmp_path / "out") == [f"{stem}.json", f"{stem}.tfrecord"]
+
+    def test_a_sample_has_a_largest_size(self, run: Run, tmp_path: Path) -> None:
+        write_table(tmp_path / "flows.csv", FLOWS)
+        size = ("--height", "100000", "--width", "100000")
+        with pytest.raises(
+            DataError,
+            match="a sample of 100000 x 100000 x 1 = 10000000000 values is larger than 33554432",
+        ):
+            run("table", "flows.csv", "--label", "class", *size)
 
     def test_nothing_is_left_of_an_error(self, run: Run, tmp_path: Path) -> None:
         write_table(tmp_path / "flows.csv", FLOWS)

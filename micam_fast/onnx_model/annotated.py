@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from micam_fast.annotations import LayerNote, Weight
 from micam_fast.errors import ModelError
-from micam_fast.layers import Axes, Shape
+from micam_fast.layers import Axes, Geometry, Shape
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
 from micam_fast.onnx_model.kernels import Weights
@@ -16,6 +17,9 @@ from micam_fast.onnx_model.model_graph import (
     find_prediction,
     read_inputs,
 )
+
+# No stride, dilation or pad comes near it; a map that far out could not be held.
+_FAR = 2**16
 
 
 def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
@@ -85,6 +89,25 @@ def _check(graph: Graph, note: LayerNote) -> None:
             raise ValueError(f"{tap.value!r} has {len(shape)} axes")
     if bool(note.kernels) != (tap.geometry is not None):
         raise ValueError("a kernel without its geometry, or the other way round")
+    if tap.geometry is not None:
+        _check_geometry(tap.geometry, note)
+
+
+def _check_geometry(geometry: Geometry, note: LayerNote) -> None:
+    rank = len(note.kernels[0].shape) - 2
+    walks = (geometry.strides, geometry.dilations)
+    # Only a transposed convolution has an output padding.
+    lengths = (*map(len, walks), len(geometry.output_padding) or rank, len(geometry.pads) // 2)
+    if set(lengths) != {rank} or note.tap.squeezed is not None:
+        raise ValueError(f"a geometry for other than {rank} axes")
+    steps = [step for walk in walks for step in walk]
+    extras = [*geometry.pads, *geometry.output_padding]
+    if not (all(0 < n < _FAR for n in steps) and all(0 <= n < _FAR for n in extras)):
+        raise ValueError("strides, dilations or pads that no convolution has")
+    shapes = (None if note.bias is None else note.bias.shape), note.layer.bias_shape
+    sizes = [None if shape is None else math.prod(shape) for shape in shapes]
+    if sizes[0] != sizes[1]:
+        raise ValueError("a bias of another size than the layer's")
 
 
 def _read_weights(graph: Graph, note: LayerNote) -> Weights:

@@ -14,7 +14,13 @@ from micam_fast.tfrecords.checking import (
 from micam_fast.tfrecords.images import Pictures, find_pictures, picture_samples
 from micam_fast.tfrecords.mnist import Digits, digit_samples, read_mnist, resize_bilinear
 from micam_fast.tfrecords.reading import Split, Splits, open_splits
-from micam_fast.tfrecords.records import LabelledSample, Written, write_records, write_side_file
+from micam_fast.tfrecords.records import (
+    LabelledSample,
+    Written,
+    check_size,
+    write_records,
+    write_side_file,
+)
 from micam_fast.tfrecords.tables import Table, survey_table
 
 __all__ = [
@@ -26,6 +32,7 @@ __all__ = [
     "Table",
     "Written",
     "check_records",
+    "check_size",
     "data_errors",
     "digit_samples",
     "find_pictures",

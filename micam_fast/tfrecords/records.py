@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from micam_fast.errors import DataError
 from micam_fast.extras import import_extra
 
+MOST_VALUES = 2**25
+"""Of a sample: a record of 128 MiB, for which protobuf and TensorFlow take a GiB."""
+
 LabelledSample = tuple[NDArray[np.float32], int]
 """A sample ``(height, width, channels)`` float32 and its class."""
 
@@ -26,6 +29,22 @@ class Written:
 
     files: tuple[Path, ...]
     records: int
+
+
+def check_size(height: int, width: int, channels: int) -> None:
+    """Make sure that a sample is one that memory and a record can hold.
+
+    Raises
+    ------
+    DataError
+        If it has more than `MOST_VALUES` values.
+    """
+    values = height * width * channels
+    if values > MOST_VALUES:
+        raise DataError(
+            f"a sample of {height} x {width} x {channels} = {values} values is larger than "
+            f"{MOST_VALUES} (give a smaller --height or --width)"
+        )
 
 
 def write_records(
