@@ -16,8 +16,8 @@ if [ "${PUBLISHED:-}" ]; then
     shards=1
     options=(--num-epochs 3 --learning-rate 1e-5)
 else
-    # Chosen by the validation digits for the 5,000 that there are offline: 3,000 of them train, and
-    # 3 epochs at 1e-5 hardly begin to. Records in several files are shuffled anew for each epoch.
+    # For the 5,000 digits that there are offline: 3,000 of them train, and 3 epochs at 1e-5 hardly
+    # begin to. Records in several files are shuffled anew for each epoch.
     shards=10
     options=(--num-epochs 24 --learning-rate 3e-4 --batch-normalization --seed 1)
 fi
