@@ -234,9 +234,10 @@ class _Run:
             self.say(f"a training on folder {folder} reads these, too: {', '.join(others)}")
         skipped = f"; {self._skipped} skipped" if self._skipped else ""
         more = " ..." if len(written.files) > 1 else ""
+        of_classes = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
         click.echo(
             f"wrote {count_of(written.records, 'record')} of {' x '.join(map(str, shape))} values, "
-            f"{len(classes)} class{'' if len(classes) == 1 else 'es'}, to {count_of(len(written.files), 'file')}: "
+            f"{of_classes}, to {count_of(len(written.files), 'file')}: "
             f"{written.files[0]}{more}{skipped}; {time.perf_counter() - self._started:.1f} s"
         )
         if len(classes) == 1:
