@@ -14,7 +14,7 @@ from onnx import helper
 
 from micam_fast.errors import DataError, ExportError, ModelError, TrainingError
 from micam_fast.tfrecords import find_record_files, open_splits, write_records
-from micam_fast.training.classifiers import open_classifier, to_probabilities
+from micam_fast.training.classifiers import keras_classifier, open_classifier, to_probabilities
 from micam_fast.training.evaluation import evaluate_model
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 from tests.models import make_model, random_array
@@ -216,6 +216,31 @@ class TestProbabilities:
         scores = keras.layers.Dense(3, activation="sigmoid")(keras.layers.Flatten()(image))
         keras.Model(image, scores).save(tmp_path / "sigmoid.keras")
         assert open_classifier(tmp_path / "sigmoid.keras").last_op == "Sigmoid"
+
+    def test_of_the_first_output_and_not_of_the_last_layer(self) -> None:
+        image = keras.Input((4, 4, 1))
+        flat = keras.layers.Flatten()(image)
+        first = keras.layers.Dense(3, activation="sigmoid")(flat)
+        second = keras.layers.Dense(3, name="second")(keras.layers.Dense(3)(flat))
+        assert keras_classifier(keras.Model(image, [first, second]), "m").last_op == "Sigmoid"
+        assert keras_classifier(keras.Model(image, [second, first]), "m").last_op == "Linear"
+
+    @pytest.mark.parametrize(
+        "last",
+        [
+            [keras.layers.Softmax()],
+            [keras.layers.Activation("softmax"), keras.layers.Activation("linear")],
+            [keras.layers.Dense(2, activation=keras.layers.Softmax()), keras.layers.Dropout(0.5)],
+        ],
+    )
+    @pytest.mark.parametrize("depth", [0, 2])
+    def test_of_nested_models(self, last: list[Any], depth: int) -> None:
+        layers = [keras.layers.Flatten(), keras.layers.Dense(3), *last]
+        network = keras.Sequential([keras.Input((4, 4, 1)), *layers])
+        for _ in range(depth):
+            image = keras.Input((4, 4, 1))
+            network = keras.Model(image, network(image))
+        assert keras_classifier(network, "m").last_op == "Softmax"
 
 
 class TestBadInput:

@@ -116,15 +116,30 @@ def keras_classifier(network: Any, name: str) -> Classifier:
         raise _no_classifier(name, f"it has {len(network.inputs)} inputs, expected is 1")
     shape = _checked_shape(name, tuple(network.inputs[0].shape[1:]))
     tree = import_keras().tree
-    # The function's name is Keras' own: "softmax", "sigmoid", "linear".
-    activation = getattr(network.layers[-1], "activation", None)
-    last_op = getattr(activation, "__name__", "").capitalize()
+    last_op = _last_op(network.outputs[0])
 
     def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
         found = tree.flatten(network.predict_on_batch(samples))
         return _flat(name, found[0], len(samples))
 
     return Classifier(name, shape, last_op, scores)
+
+
+def _last_op(tensor: Any) -> str:
+    """ONNX's name of what makes a symbolic tensor of Keras, within nested models, too."""
+    while True:
+        operation, node, place = tensor._keras_history
+        kind = type(operation).__name__
+        activation = getattr(operation, "activation", None)
+        # The function's name is Keras' own: "softmax", "sigmoid", "linear".
+        name = getattr(activation, "__name__", type(activation).__name__).capitalize()
+        if getattr(operation, "outputs", None):
+            tensor = operation.outputs[place]
+        elif kind in ("Dropout", "Identity") or (kind == "Activation" and name == "Linear"):
+            # They leave values as they are, and ONNX leaves them out.
+            tensor = operation._inbound_nodes[node].input_tensors[0]
+        else:
+            return kind if activation is None else name
 
 
 def _open_keras(path: Path) -> Classifier:
