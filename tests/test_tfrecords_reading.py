@@ -20,6 +20,7 @@ from micam_fast.tfrecords import (
     check_records,
     data_errors,
     find_record_files,
+    open_all,
     open_splits,
 )
 from tests.tfrecord_files import numbered_file, record, serialized, tf, write_file
@@ -294,6 +295,18 @@ class TestSeveralFiles:
         six_files[4].write_text("hello")
         with pytest.raises(DataError, match=r"/4\.tfrecord is broken, or no TFRecord file at all"):
             open_small(*six_files)
+
+
+class TestAll:
+    """Everything, for an evaluation."""
+
+    @pytest.mark.parametrize("count", [1, 2, 6])
+    def test_every_record_once_in_order(self, six_files: list[Path], count: int) -> None:
+        found = open_all(six_files[:count][::-1], **SIZE, batch_size=7)
+        records = [0, 9, 20, 30, 40, 50, 60][count]
+        assert flat(numbers(found)) == list(range(records))
+        assert found.labels.tolist() == [number % 3 for number in range(records)]
+        assert found.batches == len(numbers(found)) == -(-records // 7)
 
 
 class TestSamples:

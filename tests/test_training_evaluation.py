@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from micam_fast.errors import DataError, ExportError, ModelError, TrainingError
+from micam_fast.errors import (
+    DataError,
+    ExportError,
+    MissingExtraError,
+    ModelError,
+    TrainingError,
+)
+from micam_fast.exporting import export
 from micam_fast.tfrecords import find_record_files, open_splits, write_records
 from micam_fast.training.classifiers import keras_classifier, open_classifier, to_probabilities
 from micam_fast.training.evaluation import evaluate_model
@@ -123,7 +131,14 @@ class TestOnnx:
         path = tmp_path / "net.onnx"
         onnx.save(linear_model(("n", SIZE, SIZE, 1)), path)
         evaluation = evaluate_model(path, data / "stripes.tfrecord", batch_size=BATCH, split="all")
-        assert found(evaluation) == about(wanted(records, slice(80)))
+        assert found(evaluation) == about(wanted(records, slice(85)))
+
+    def test_all_records_of_two_files(self, data: Path, records: Any, tmp_path: Path) -> None:
+        onnx.save(linear_model((3, SIZE, SIZE, 1)), tmp_path / "net.onnx")
+        write_records(make_samples(85, 4), tmp_path, "two", shards=2)
+        evaluation = evaluate_model(tmp_path / "net.onnx", tmp_path, split="all")
+        assert evaluation.samples == 85
+        assert found(evaluation) == about(wanted(records, slice(85)))
 
     def test_output_with_axes_of_length_1(self, data: Path, records: Any, tmp_path: Path) -> None:
         path = tmp_path / "net.onnx"
@@ -157,6 +172,34 @@ class TestOpenSizes:
         ):
             evaluate_model(path, data, height=SIZE, width=13)
 
+    def test_too_small(self, data: Path, tmp_path: Path) -> None:
+        image = keras.Input((None, None, 1))
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 5)(image))
+        network = keras.Model(image, keras.layers.Dense(CLASSES)(x))
+        network.save(tmp_path / "open.keras")
+        export(network, tmp_path / "open.onnx", sample=np.zeros((SIZE, SIZE, 1), np.float32))
+        for name in ("open.keras", "open.onnx"):
+            with pytest.raises(
+                TrainingError,
+                match=rf"{name} takes no samples of 4 x 3 x 1 \(--height x --width x chan.*: ",
+            ) as caught:
+                evaluate_model(tmp_path / name, data, height=4, width=3)
+            assert "\n" not in str(caught.value)
+
+
+class TestLibraries:
+    """What the extra brings is asked for at once."""
+
+    @pytest.mark.parametrize("library", ["tensorflow", "sklearn"])
+    def test_missing(
+        self, library: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(
+            MissingExtraError, match=rf"evaluation needs {library}, .*micam-fast\[training\]"
+        ):
+            evaluate_model(tmp_path / "gone.keras", data)
+
 
 class TestKeras:
     """Keras gives the scores."""
@@ -181,6 +224,16 @@ class TestKeras:
             for name in ("more.keras", "net.keras")
         ]
         assert evaluations[0] == evaluations[1]
+
+    def test_that_were_not_built(self, tmp_path: Path) -> None:
+        network = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+        with pytest.warns(UserWarning, match="saving a model that has not yet been built"):
+            network.save(tmp_path / "a.keras")
+        with pytest.raises(
+            TrainingError,
+            match=r"cannot evaluate a\.keras on records: it has no input: .*not built",
+        ):
+            open_classifier(tmp_path / "a.keras")
 
     def test_several_inputs(self, tmp_path: Path) -> None:
         inputs = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]

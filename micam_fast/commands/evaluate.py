@@ -24,7 +24,7 @@ def _size(name: str) -> Callable[[Any], Any]:
     type=click.Choice(("test", "all")),
     default="test",
     show_default=True,
-    help="The part that the training left for its test, or everything.",
+    help="The part that the training left for its test, or every record.",
 )
 @click.option(
     "--batch-size",
@@ -32,7 +32,8 @@ def _size(name: str) -> Callable[[Any], Any]:
     metavar="N",
     default=64,
     show_default=True,
-    help="As in the training: it decides where the test part of a single file begins.",
+    help="As in the training: it decides where the test part of a single file begins, and drops "
+    "the part's last incomplete batch.",
 )
 @_size("height")
 @_size("width")

@@ -13,7 +13,7 @@ from micam_fast.tfrecords.checking import (
 )
 from micam_fast.tfrecords.images import Pictures, find_pictures, picture_samples
 from micam_fast.tfrecords.mnist import Digits, digit_samples, read_mnist, resize_bilinear
-from micam_fast.tfrecords.reading import Split, Splits, open_splits
+from micam_fast.tfrecords.reading import Split, Splits, open_all, open_splits
 from micam_fast.tfrecords.records import (
     LabelledSample,
     Written,
@@ -38,6 +38,7 @@ __all__ = [
     "find_pictures",
     "find_record_files",
     "first_line",
+    "open_all",
     "open_splits",
     "picture_samples",
     "read_mnist",

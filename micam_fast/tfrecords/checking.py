@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +128,10 @@ def data_errors(files: Sequence[Path]) -> Iterator[None]:
 
 def first_line(message: str) -> str:
     """What a library says, without the stack that TensorFlow and h5py print below it."""
-    return next((line.strip() for line in message.splitlines() if line.strip()), "no reason given")
+    # Keras colours what it says, and begins with the layer that said it.
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in message.splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered when")]
+    return told[0] if told else "no reason given"
 
 
 def _raw_records(tf: Any, path: Path) -> Iterator[bytes]:

@@ -23,15 +23,14 @@ _PARTS = ("training", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One of the three parts of the data."""
+    """One of the three parts of the data, in complete batches; or all of it."""
 
     dataset: Any
     """``tf.data.Dataset`` of batches: samples ``(batch, height, width, channels)`` float32 as they
     are stored, and one-hot labels ``(batch, classes)`` float32. Its cardinality is known."""
     batches: int
-    """Complete batches; what does not fill one is dropped."""
     labels: NDArray[np.int64]
-    """The classes ``(samples,)`` of the records in complete batches, in the order of the files.
+    """The classes ``(samples,)`` of the records in these batches, in the order of the files.
     That is the order of `dataset`, except for the shuffled training data of several files."""
 
     def samples(
@@ -128,6 +127,33 @@ def open_splits(
             parts.append(split(slice(*pair), slice(0, batches), shuffled=shuffled))
     train_part, validation_part, test_part = parts
     return Splits(train_part, validation_part, test_part, tuple(files))
+
+
+def open_all(
+    files: Sequence[Path],
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    classes: int,
+    batch_size: int,
+) -> Split:
+    """Check record files and take all of their records, in order; the last batch may be smaller.
+
+    Parameters and errors are those of `open_splits`, but for those of the split.
+    """
+    tf = import_extra("tensorflow", extra="training", purpose="reading TFRecord files")
+    files = sorted(files, key=lambda path: path.name)
+    labels = np.concatenate(
+        [
+            check_records(path, height=height, width=width, channels=channels, classes=classes)
+            for path in files
+        ]
+    )
+    dataset = tf.data.TFRecordDataset([str(path) for path in files]).batch(batch_size)
+    parse = _parser(tf, (height, width, channels), classes)
+    dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    return Split(dataset.prefetch(tf.data.AUTOTUNE), -(-len(labels) // batch_size), labels)
 
 
 def _parser(tf: Any, shape: tuple[int, int, int], classes: int) -> Any:

@@ -110,8 +110,13 @@ def keras_classifier(network: Any, name: str) -> Classifier:
     Raises
     ------
     TrainingError
-        If it has several inputs, or takes no samples of height, width and channels.
+        If it has several inputs or none, or takes no samples of height, width and channels.
     """
+    # Keras gives a model that was saved before its first sample no such attribute.
+    if not getattr(network, "inputs", None):
+        raise _no_classifier(
+            name, "it has no input: it was saved when it was not built (call it on a sample first)"
+        )
     if len(network.inputs) != 1:
         raise _no_classifier(name, f"it has {len(network.inputs)} inputs, expected is 1")
     shape = _checked_shape(name, tuple(network.inputs[0].shape[1:]))

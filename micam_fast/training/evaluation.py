@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from micam_fast.errors import TrainingError
-from micam_fast.tfrecords import data_errors, find_record_files, open_splits
+from micam_fast.extras import import_extra
+from micam_fast.tfrecords import data_errors, find_record_files, first_line, open_all, open_splits
 from micam_fast.training.classifiers import Classifier, open_classifier
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 
@@ -39,7 +41,7 @@ def evaluate_model(
         As in the training: it decides where the test part of a single file begins.
     split
         ``"test"``: the part that the training with this data and batch size left for its test.
-        ``"all"``: all complete batches, for data that no training has seen.
+        ``"all"``: all records, for data that no training has seen.
 
     Raises
     ------
@@ -53,24 +55,36 @@ def evaluate_model(
         If TensorFlow or scikit-learn is not installed.
     """
     files = find_record_files(Path(data))
+    # A Keras file that is opened first would name the smaller extra.
+    for library in ("tensorflow", "sklearn"):
+        import_extra(library, extra="training", purpose="evaluation")
     opened = open_classifier(Path(model))
     shape = _whole_shape(opened, height, width)
-    classes = opened.scores(np.zeros((1, *shape), np.float32)).shape[1]
-    splits = open_splits(
-        files,
-        height=shape[0],
-        width=shape[1],
-        channels=shape[2],
-        classes=classes,
-        batch_size=batch_size,
-        seed=0,
-    )
-    dataset = splits.test.dataset
-    if split == "all":
-        dataset = splits.train.dataset.concatenate(splits.validation.dataset).concatenate(dataset)
-    with data_errors(splits.files):
-        probabilities, labels = opened.classify(dataset.as_numpy_iterator())
+    size: Mapping[str, int] = {
+        "height": shape[0],
+        "width": shape[1],
+        "channels": shape[2],
+        "classes": _count_classes(opened, shape),
+        "batch_size": batch_size,
+    }
+    part = open_all(files, **size) if split == "all" else open_splits(files, **size, seed=0).test
+    with data_errors(files):
+        probabilities, labels = opened.classify(part.dataset.as_numpy_iterator())
     return evaluate_scores(probabilities, labels)
+
+
+def _count_classes(classifier: Classifier, shape: tuple[int, int, int]) -> int:
+    """Length of the scores, by a sample of zeros."""
+    try:
+        return int(classifier.scores(np.zeros((1, *shape), np.float32)).shape[1])
+    except TrainingError:
+        raise
+    # Whatever the library that runs the model raises over a size that its layers do not fit.
+    except Exception as error:
+        raise TrainingError(
+            f"{classifier.name} takes no samples of {' x '.join(map(str, shape))} (--height x "
+            f"--width x channels): {first_line(str(error))}"
+        ) from error
 
 
 def _whole_shape(
