@@ -233,6 +233,15 @@ def six_files(tmp_path: Path) -> list[Path]:
     ]
 
 
+def in_epochs(splits: Splits, *epochs: int) -> list[list[float]]:
+    """The numbers of the training records in these epochs."""
+    found = []
+    for epoch in epochs:
+        splits.train.begin_epoch(epoch)
+        found.append(flat(numbers(splits.train)))
+    return found
+
+
 class TestSeveralFiles:
     """Split by files, training data shuffled."""
 
@@ -257,13 +266,22 @@ class TestSeveralFiles:
 
     def test_shuffling_is_deterministic(self, six_files: list[Path]) -> None:
         first = open_small(*six_files, seed=3)
-        epochs = [flat(numbers(first.train)) for _ in range(2)]
+        epochs = in_epochs(first, 0, 1)
         again = open_small(*six_files, seed=3)
-        assert [flat(numbers(again.train)) for _ in range(2)] == epochs
+        assert in_epochs(again, 0, 1) == epochs
+        assert in_epochs(again, 0, 1) == epochs
         other = open_small(*six_files, seed=4)
         assert flat(numbers(other.train)) != epochs[0]
         assert epochs[0] != epochs[1]
         assert epochs[0] != sorted(epochs[0])
+
+    def test_the_order_of_an_epoch_is_the_same_in_a_continued_training(
+        self, six_files: list[Path]
+    ) -> None:
+        whole = in_epochs(open_small(*six_files, seed=3), *range(4))
+        assert in_epochs(open_small(*six_files, seed=3), 2, 3) == whole[2:]
+        # A seed's epochs are not those of the next seed, one later.
+        assert not any(order in whole for order in in_epochs(open_small(*six_files, seed=4), 0, 1))
 
     def test_incomplete_batches_are_dropped(self, six_files: list[Path]) -> None:
         splits = open_small(*six_files, batch_size=7)

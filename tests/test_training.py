@@ -213,6 +213,20 @@ class TestSeed:
             train(make_settings(folder, log_dir=tmp_path, seed=seed, height=13))
         assert determinism == calls
 
+    def test_continued_on_a_folder_of_files(self, tmp_path: Path) -> None:
+        """Its shuffled records come as they would have."""
+        write_records(make_samples(120, 4), tmp_path / "data", "stripes", shards=5)
+        losses = []
+        for name, epochs in (("whole", [3]), ("parts", [1, 3])):
+            for number in epochs:
+                settings = make_settings(
+                    tmp_path, log_dir=tmp_path / name, num_epochs=number, samples=0,
+                    learning_rate=1e-4, cnn_model="lenet3",
+                )  # fmt: skip
+                trained = train(settings, resume=number != epochs[0])
+            losses.append(trained.history["loss"])
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
     @pytest.mark.slow
     def test_same_bits_in_two_processes(self, tmp_path: Path) -> None:
         write_records(make_samples(120, 4), tmp_path / "data", "stripes", shards=5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,10 @@ SHUFFLE_BUFFER = 20_000
 _PARTS = ("training", "validation", "test")
 
 
+def _nothing(epoch: int) -> None:
+    """What data in order do for an epoch."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One of the three parts of the data, in complete batches; or all of it."""
@@ -32,6 +36,8 @@ class Split:
     labels: NDArray[np.int64]
     """The classes ``(samples,)`` of the records in these batches, in the order of the files.
     That is the order of `dataset`, except for the shuffled training data of several files."""
+    begin_epoch: Callable[[int], None] = _nothing
+    """Shuffles `dataset` in the order of an epoch, by its number; nothing where it is in order."""
 
     def samples(
         self, start: int = 0, stop: int | None = None
@@ -66,9 +72,11 @@ def open_splits(
     """Check record files and split them 60/20/20 as published (SPEC 6, "Input").
 
     Of ``n`` files, sorted by name, the first ``int(0.6 n)`` train, those up to ``int(0.8 n)``
-    validate and the rest test; training records are shuffled anew for each epoch. Of the ``b``
+    validate and the rest test; training records are shuffled anew for each epoch, see
+    `Split.begin_epoch`. Of the ``b``
     complete batches of a single file, ``int(0.6 b)`` train, the next ``int(0.2 b)`` validate and
-    the rest test; nothing is shuffled. The same seed gives the same batches.
+    the rest test; nothing is shuffled. The same seed and epoch give the same batches, whatever came
+    before: so a continued training has the orders of one that was not interrupted.
 
     Parameters
     ----------
@@ -102,15 +110,17 @@ def open_splits(
         """The chosen batches of the chosen files."""
         first, batches = chosen.start, chosen.stop - chosen.start
         dataset = tf.data.TFRecordDataset([str(path) for path in files[of]])
+        begin_epoch: Callable[[int], None] = _nothing
         if shuffled:
-            dataset = dataset.shuffle(SHUFFLE_BUFFER, seed=seed)
+            order = _Order(tf, seed)
+            dataset, begin_epoch = order.shuffled(dataset), order.begin_epoch
         # Chosen before they are parsed: what is skipped costs only its reading.
         dataset = dataset.batch(batch_size, drop_remainder=True).skip(first).take(batches)
         dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
         records = slice(first * batch_size, chosen.stop * batch_size)
         known = np.concatenate(labels[of])[records]
-        return Split(dataset.prefetch(tf.data.AUTOTUNE), batches, known)
+        return Split(dataset.prefetch(tf.data.AUTOTUNE), batches, known, begin_epoch)
 
     if len(files) == 1:
         batches = _count_batches(files[0], len(labels[0]), batch_size)
@@ -153,7 +163,38 @@ def open_all(
     dataset = tf.data.TFRecordDataset([str(path) for path in files]).batch(batch_size)
     parse = _parser(tf, (height, width, channels), classes)
     dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return Split(dataset.prefetch(tf.data.AUTOTUNE), -(-len(labels) // batch_size), labels)
+    batches = -(-len(labels) // batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    return Split(dataset.prefetch(tf.data.AUTOTUNE), batches, labels)
+
+
+class _Order:
+    """The order of shuffled records, by the number of the epoch.
+
+    TensorFlow's own reshuffling counts how often a dataset was read in this process.
+    """
+
+    def __init__(self, tf: Any, seed: int) -> None:
+        self._seed = seed
+        self._tf = tf
+        # tf.data cannot read what lies on a GPU.
+        with tf.device("CPU:0"):
+            self._current = tf.Variable(self._of(0), trainable=False, dtype=tf.int64)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._current.assign(self._of(epoch))
+
+    def shuffled(self, dataset: Any) -> Any:
+        # A dataset within a dataset: only so is the seed looked up whenever it is read anew.
+        return self._tf.data.Dataset.range(1).flat_map(
+            lambda _: dataset.shuffle(
+                SHUFFLE_BUFFER, seed=self._current, reshuffle_each_iteration=False
+            )
+        )
+
+    def _of(self, epoch: int) -> int:
+        # Neighbouring seeds must not share the orders of neighbouring epochs.
+        return int(np.random.SeedSequence((self._seed, epoch)).generate_state(1)[0])
 
 
 def _parser(tf: Any, shape: tuple[int, int, int], classes: int) -> Any:

@@ -74,6 +74,9 @@ def fit(
         checkpoint.write(reached)
 
     callbacks = [
+        keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: splits.train.begin_epoch(epoch)
+        ),
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.TensorBoard(str(settings.log_dir)),
         *_early_stopping(keras, settings, state),

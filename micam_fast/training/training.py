@@ -110,8 +110,7 @@ def train(
         channels=settings.window_size,
         classes=settings.classes,
         batch_size=settings.batch_size,
-        # A continuation must not see the orders of the first epochs again.
-        seed=_any_seed() if settings.seed is None else settings.seed + state.epochs,
+        seed=_any_seed() if settings.seed is None else settings.seed,
     )
     parts = (splits.train, splits.validation, splits.test)
     counts = "{} training, {} validation and {} test samples".format(
