@@ -20,6 +20,7 @@ from micam_fast.tfrecords import (
     check_records,
     data_errors,
     find_record_files,
+    first_line,
     open_all,
     open_splits,
 )
@@ -388,6 +389,19 @@ class TestDataErrors:
     def test_nothing_happens_without_an_error(self, six_files: list[Path]) -> None:
         with data_errors(six_files):
             six_files[4].unlink()
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("out of memory\n\t [[node]]", "out of memory"),
+        ("Exception encountered when calling A.\n\n\x1b[1mNegative size\x1b[0m\n", "Negative size"),
+        ("{{function_node __w_device_/job:0}} No file [Op:Write] name: ", "No file"),
+        ("\n", "no reason given"),
+    ],
+)
+def test_first_line(message: str, line: str) -> None:
+    assert first_line(message) == line
 
 
 def test_importing_the_room_loads_no_tensorflow() -> None:

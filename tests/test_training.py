@@ -246,6 +246,58 @@ class TestSeed:
             np.testing.assert_array_equal(first, second)
 
 
+class TestFolderFails:
+    """A full disk and the like are one line."""
+
+    def test_what_tensorflow_writes(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "log").mkdir()
+        (tmp_path / "log" / "train").touch()
+        with pytest.raises(
+            OutputError, match=r"cannot write to folder .*/log: .+ \(make room.*--resume"
+        ) as caught:
+            train(make_settings(folder, log_dir=tmp_path / "log", num_epochs=1))
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("raised", "error", "said"),
+        [
+            (OSError(28, "Can't write data (time = 1)"), OutputError, "log: No space left on dev"),
+            (OSError("Can't close file"), OutputError, "log: Can't close file "),
+            (
+                RuntimeError("Can't decrement id ref count (errno = 28, error message = 'No')"),
+                OutputError,
+                "log: No space left on device",
+            ),
+            (RuntimeError("a bug"), RuntimeError, "a bug"),
+            (
+                tf.errors.ResourceExhaustedError(None, None, "/x/events; No space left on device"),
+                OutputError,
+                "log: No space left on device",
+            ),
+            (
+                tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\n\nStack:"),
+                TrainingError,
+                r"TensorFlow failed: OOM when allocating \(give a lower --batch-size\)$",
+            ),
+            (
+                tf.errors.InternalError(None, None, "bad graph\n\nStack trace:"),
+                TrainingError,
+                "TensorFlow failed: bad graph$",
+            ),
+        ],
+    )
+    def test_line(
+        self, raised: Exception, error: type[Exception], said: str, folder: Path, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        def fit(*given: Any, **more: Any) -> Any:
+            raise raised
+
+        monkeypatch.setattr(training, "fit", fit)
+        with pytest.raises(error, match=said):
+            train(make_settings(folder, log_dir=tmp_path / "log"))
+
+
 def test_batch_normalization_is_for_lenets(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "empty.tfrecord").touch()

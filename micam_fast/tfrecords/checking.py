@@ -16,6 +16,8 @@ from micam_fast.extras import import_extra
 
 _PURPOSE = "reading TFRecord files"
 
+_FRILLS = re.compile(r"\x1b\[[0-9;]*m|\{\{function_node [^{}]*\}\}|\[Op:\w+\].*")
+
 _FRAME = 16
 """Bytes around each record: its length and two checksums."""
 
@@ -128,8 +130,9 @@ def data_errors(files: Sequence[Path]) -> Iterator[None]:
 
 def first_line(message: str) -> str:
     """What a library says, without the stack that TensorFlow and h5py print below it."""
-    # Keras colours what it says, and begins with the layer that said it.
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in message.splitlines()]
+    # Keras colours what it says, and begins with the layer that said it; TensorFlow adds a node
+    # before and an operation after what it says.
+    lines = [_FRILLS.sub("", line).strip() for line in message.splitlines()]
     told = [line for line in lines if line and not line.startswith("Exception encountered when")]
     return told[0] if told else "no reason given"
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import DataError
 from micam_fast.extras import import_extra
+from micam_fast.tfrecords.checking import first_line
 
 MOST_VALUES = 2**25
 """Of a sample: a record of 128 MiB, for which protobuf and TensorFlow take a GiB."""
@@ -92,7 +93,7 @@ def write_records(
                 )
     except tf.errors.OpError as error:
         # The message is the hidden name, a semicolon and the system's reason.
-        reason = error.message.rpartition("; ")[2]
+        reason = first_line(error.message or "").rpartition("; ")[2]
         raise DataError(f"cannot write to folder {folder}: {reason}") from None
     return Written(tuple(files), count)
 

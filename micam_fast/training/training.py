@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from micam_fast.batch import PlotOptions, Summary
+from micam_fast.errors import OutputError, TrainingError
 from micam_fast.exporting import export
 from micam_fast.extras import import_extra
 from micam_fast.files import atomic_file, check_folder
 from micam_fast.layout import find_engine
-from micam_fast.tfrecords import Splits, data_errors, find_record_files, open_splits
+from micam_fast.tfrecords import Splits, data_errors, find_record_files, first_line, open_splits
 from micam_fast.training.checkpoints import Checkpoint, History, State
 from micam_fast.training.classifiers import keras_classifier
 from micam_fast.training.curves import log_evaluation, log_run
@@ -85,7 +89,8 @@ def train(
     ------
     TrainingError
         If there is no such network, samples are too small for it, the checkpoint does not fit
-        `resume` or the settings, or the training diverges.
+        `resume` or the settings, the training diverges, or
+        TensorFlow fails.
     DataError
         If the data cannot be read, or does not fit the settings.
     ExportError
@@ -117,14 +122,14 @@ def train(
         *(len(part.labels) for part in parts)
     )
     say(f"{network.name}: {network.count_params():,} parameters; {counts}")
-    if not state.epochs:
-        log_run(settings.log_dir, network, settings.to_dict())
-    with data_errors(splits.files):
+    with _folder_errors(settings.log_dir), data_errors(splits.files):
+        if not state.epochs:
+            log_run(settings.log_dir, network, settings.to_dict())
         state = fit(network, splits, settings, checkpoint, state, verbose=verbose)
         evaluation = _evaluate(network, splits, settings.log_dir, state)
-    for line in evaluation.table():
-        say(line)
-    model = _save(network, splits, settings.log_dir, say)
+        for line in evaluation.table():
+            say(line)
+        model = _save(network, splits, settings.log_dir, say)
     options, summary = None, None
     if settings.samples:
         folder = settings.log_dir / "MCAM"
@@ -142,6 +147,46 @@ def _check_means(settings: TrainSettings) -> None:
         import_extra(library, extra="training", purpose=purpose)
     if settings.samples:
         find_engine()
+
+
+@contextmanager
+def _folder_errors(log_dir: Path) -> Iterator[None]:
+    """Turn what Keras, h5py and TensorFlow raise over a full disk and the like into one line.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    TrainingError
+        If TensorFlow fails otherwise.
+    """
+    tf = import_extra("tensorflow", extra="training", purpose="training")
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # h5py hides the system's number in a paragraph, in a RuntimeError when it closes a file.
+        found = re.search(r"errno = (\d+)", str(error))
+        number = int(found[1]) if found else getattr(error, "errno", None)
+        if isinstance(error, RuntimeError) and number is None:
+            raise
+        reason = first_line(str(error)) if number is None else os.strerror(number)
+        raise _cannot_write(log_dir, reason) from error
+    except tf.errors.OpError as error:
+        whole = error.message or ""
+        told = first_line(whole)
+        # The files of the TensorBoard log, the only ones that TensorFlow itself writes.
+        if re.search(r"\[Op:\w*Summary", whole) or os.strerror(errno.ENOSPC) in told:
+            raise _cannot_write(log_dir, told.rpartition("; ")[2]) from error
+        lack = isinstance(error, tf.errors.ResourceExhaustedError)
+        remedy = " (give a lower --batch-size)" if lack else ""
+        raise TrainingError(f"TensorFlow failed: {told}{remedy}") from error
+
+
+def _cannot_write(log_dir: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"cannot write to folder {log_dir}: {reason} (make room, or give another --log-dir; "
+        "--resume goes on from the last complete epoch)"
+    )
 
 
 def _seed(settings: TrainSettings) -> None:
