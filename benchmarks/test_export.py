@@ -61,6 +61,8 @@ def test_export(
 ) -> None:
     if benchmark.disabled and name != SMALL:
         pytest.skip("timed with --benchmark-enable only")
+    if name == "ConvNeXtTiny" and way is by_tf2onnx:
+        pytest.skip("plain tf2onnx leaves TensorFlow's Erfc in the graph, which no one can run")
     model, path = build(name), tmp_path / "model.onnx"
     benchmark.group = name
     benchmark.pedantic(way, (model, path), rounds=1)
