@@ -117,6 +117,14 @@ class TestContinued:
         assert state.epochs == 3
         assert same_weights(network, whole)
 
+    def test_has_the_order_of_each_epoch(self, tmp_path: Path) -> None:
+        begun: list[int] = []
+        splits = make_splits()
+        splits = replace(splits, train=replace(splits.train, begin_epoch=begun.append))
+        _, state = fitted(tmp_path, splits=splits, num_epochs=1)
+        fitted(tmp_path, state, splits, num_epochs=3)
+        assert begun == [0, 1, 2]
+
     def test_with_nothing_left_to_do(self, tmp_path: Path) -> None:
         before, state = fitted(tmp_path)
         network, again = fitted(tmp_path, state)
