@@ -35,6 +35,27 @@ class Prediction:
     probabilities: NDArray[np.float32]
 
 
+def to_probabilities(scores: NDArray[Any], last_op: str) -> NDArray[Any]:
+    """Scores as probabilities, so that they are comparable between samples.
+
+    Parameters
+    ----------
+    scores
+        ``(n, classes)``.
+    last_op
+        ONNX's name of the operator that made them. Values of a Softmax or Sigmoid are
+        probabilities as they are; others are if all rows lie in [0, 1] and sum to 1; else they are
+        logits, and softmax is taken.
+    """
+    inside = bool(((scores >= 0) & (scores <= 1)).all())
+    if last_op in ("Softmax", "Sigmoid") or (
+        inside and bool((abs(scores.sum(axis=1) - 1) < 1e-3).all())
+    ):
+        return scores
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def predict(output: NDArray[Any], last_op: str) -> Prediction | None:
     """Read a class vector.
 
@@ -43,9 +64,7 @@ def predict(output: NDArray[Any], last_op: str) -> Prediction | None:
     output
         The model's first output for one sample.
     last_op
-        The operator that made it. The values of a Softmax or Sigmoid are probabilities as they
-        are; others are if they lie in [0, 1] and sum to 1; else they are logits, and softmax is
-        taken.
+        The operator that made it, see `to_probabilities`.
 
     Returns
     -------
@@ -58,11 +77,7 @@ def predict(output: NDArray[Any], last_op: str) -> Prediction | None:
     scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():
         return None
-    inside = bool(((scores >= 0) & (scores <= 1)).all())
-    sums_to_one = inside and abs(scores.sum() - 1) < 1e-3
-    if last_op not in ("Softmax", "Sigmoid") and not sums_to_one:
-        scores = np.exp(scores - scores.max())
-        scores /= scores.sum()
+    (scores,) = to_probabilities(scores[np.newaxis], last_op)
     index = int(scores.argmax())
     probabilities = scores.astype(np.float32)
     probabilities.flags.writeable = False

@@ -16,7 +16,7 @@ from micam_fast.errors import ExportError, ModelError, SampleError
 from micam_fast.files import atomic_file, check_folder, make_folder
 from micam_fast.keras_export import KerasExport, export_model, open_keras
 from micam_fast.runtime import Extractor, available_threads, open_session
-from micam_fast.samples import cast_sample, fit_array, own_layout
+from micam_fast.samples import fit_sample
 
 _TOLERANCE = 1e-3
 # Layers that compute in float16 differ by its own rounding, a thousandth in each.
@@ -73,6 +73,11 @@ class ExportReport:
     size: int
     differences: tuple[Difference, ...]
     seconds: float
+
+    @property
+    def worst(self) -> Difference:
+        """The largest of the differences."""
+        return max(self.differences, key=lambda each: each.relative)
 
 
 def export(
@@ -244,17 +249,5 @@ def _noise(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _given_feeds(
     exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]]
 ) -> list[NDArray[Any]]:
-    names = [spec.name for spec in exported.inputs]
-    given = sample if isinstance(sample, Mapping) else {names[0]: sample}
-    if set(given) != set(names):
-        raise SampleError(
-            f"a sample for the inputs {', '.join(given)} was given; the model's inputs are "
-            f"{', '.join(names)}"
-        )
-    feeds = []
-    for spec in exported.inputs:
-        rows, _ = fit_array(np.asarray(given[spec.name]), spec, own_layout(spec))
-        if len(rows) != 1:
-            raise SampleError(f"a batch of {len(rows)} samples was given as one sample")
-        feeds.append(cast_sample(rows[0], spec)[np.newaxis])
-    return feeds
+    fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
+    return [fitted[spec.name][np.newaxis] for spec in exported.inputs]

@@ -13,6 +13,14 @@ from typing import BinaryIO
 from micam_fast.errors import OutputError
 
 
+def partial_path(path: Path) -> Path:
+    """A hidden name beside a file, to write it under until it is complete.
+
+    Threads, and processes of several machines, may write the same file at a time.
+    """
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name when it is complete.
@@ -22,8 +30,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     OutputError
         If it cannot be written.
     """
-    # Threads, and processes of several machines, may write the same file at a time.
-    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+    partial = partial_path(path)
     try:
         with partial.open("wb") as file:
             yield file

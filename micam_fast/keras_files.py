@@ -11,7 +11,6 @@ from micam_fast.annotations import FORMAT
 from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import ExportError, ModelError
 from micam_fast.files import check_folder
-from micam_fast.keras_export import check_keras_file
 from micam_fast.onnx_model import OnnxFile, open_model
 
 
@@ -41,6 +40,8 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
     OutputError
         If the cache folder cannot be written.
     """
+    from micam_fast.keras_export import check_keras_file
+
     check_keras_file(path)
     kept = _place(path)
     if kept.is_file():
@@ -50,10 +51,9 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
     check_folder(kept.parent)
     say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
     found = export(path, kept)
-    worst = max(found.differences, key=lambda each: each.relative)
     say(
         f"exported {found.layers} layers in {found.seconds:.1f} s; largest relative difference to "
-        f"Keras {worst.relative:.1e} (layer {worst.layer})"
+        f"Keras {found.worst.relative:.1e} (layer {found.worst.layer})"
     )
     return kept
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ from micam_fast.layers import Layer, ModelInput, match_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
 from micam_fast.pipeline import Pipeline
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
-from micam_fast.samples import cast_sample, fit_array, own_layout
+from micam_fast.samples import fit_sample
 from micam_fast.scene import Scene
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -189,25 +188,10 @@ class Model:
 
     def _fit(self, sample: SampleLike) -> dict[str, NDArray[Any]] | SampleError:
         """Arrays of one sample in the model's layout and element types."""
-        arrays = sample if isinstance(sample, Mapping) else {self.inputs[0].name: sample}
-        names = [spec.name for spec in self.inputs]
-        fitted = {}
         try:
-            if set(arrays) != set(names):
-                raise SampleError(
-                    f"a sample for the inputs {', '.join(arrays)} was given; the model's inputs "
-                    f"are {', '.join(names)}"
-                )
-            for spec in self.inputs:
-                rows = fit_array(_as_array(arrays[spec.name]), spec, own_layout(spec))[0]
-                if len(rows) != 1:
-                    raise SampleError(
-                        f"a batch of {len(rows)} samples was given as one sample; use explain_many"
-                    )
-                fitted[spec.name] = cast_sample(rows[0], spec)
+            return fit_sample(sample, self.inputs, remedy="use explain_many")
         except SampleError as error:
             return error
-        return fitted
 
     def _pipeline(self, projection: Projection) -> Pipeline:
         if projection not in self._pipelines:
@@ -343,13 +327,6 @@ def _raised(found: Explanation | SampleError) -> Explanation:
     if isinstance(found, SampleError):
         raise found
     return found
-
-
-def _as_array(values: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise SampleError(f"a sample is no array: {error}") from None
 
 
 def _choose(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:

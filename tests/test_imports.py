@@ -17,9 +17,9 @@ ROOT = Path(micam_fast.__file__).parent
 # floor unless that is floor 2, whose rooms do not know each other.
 FLOORS = {
     "errors": 0, "choices": 0, "layers": 0, "drawing": 0, "diagrams": 0, "results": 0, "recent": 0,
-    "extras": 0, "annotations": 0,
+    "extras": 0, "annotations": 0, "files": 0,
     "_loops": 1,
-    "onnx_model": 2, "runtime": 2, "dot": 2, "encoders": 2, "samples": 2, "files": 2,
+    "onnx_model": 2, "runtime": 2, "dot": 2, "encoders": 2, "samples": 2,
     "tfrecords": 2, "keras_export": 2,
     "projections": 3, "views": 3, "maps": 3, "tiles": 3, "labels": 3, "layout": 3,
     "composition": 3, "sessions": 3,

@@ -20,9 +20,10 @@ from micam_fast.errors import (
     ModelError,
     TrainingError,
 )
+from micam_fast.explanation import to_probabilities
 from micam_fast.exporting import export
 from micam_fast.tfrecords import find_record_files, open_splits, write_records
-from micam_fast.training.classifiers import keras_classifier, open_classifier, to_probabilities
+from micam_fast.training.classifiers import keras_classifier, open_classifier
 from micam_fast.training.evaluation import evaluate_model
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 from tests.models import make_model, random_array

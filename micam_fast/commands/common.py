@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+_Decorator = Callable[[Any], Any]
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+
+
+def output_dir_option(default: str) -> _Decorator:
+    """The option ``--output-dir``."""
+    return click.option(
+        "--output-dir",
+        type=click.Path(path_type=Path),
+        default=default,
+        show_default=True,
+        help="Folder for the files.",
+    )
 
 
 class Failure(click.ClickException):

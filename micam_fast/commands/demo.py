@@ -7,17 +7,12 @@ from pathlib import Path
 
 import click
 
+from micam_fast.commands.common import output_dir_option
 from micam_fast.progress import progress, report
 
 
 @click.command("demo", short_help="Plot ten real digits with the CNN in the package.")
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default="micam-demo",
-    show_default=True,
-    help="Folder for the files.",
-)
+@output_dir_option("micam-demo")
 def run_demo(output_dir: Path) -> None:
     """Plot ten real MNIST digits with a small CNN that comes with the package."""
     from micam_fast import demo

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.choices import ARRAY_LAYOUTS, CHANNEL_ORDERS, LOOKS, PROJECTIONS, RANKDIRS
-from micam_fast.commands.common import MODEL, Failure, note
+from micam_fast.commands.common import MODEL, Failure, note, output_dir_option
 from micam_fast.errors import MicamError
 from micam_fast.options import (
     FORMATS,
@@ -30,13 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @MODEL
 @click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default="micam-output",
-    show_default=True,
-    help="Folder for the files.",
-)
+@output_dir_option("micam-output")
 @click.option(
     "--format",
     "formats",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from micam_fast.commands.common import output_dir_option
 from micam_fast.progress import count_of
 
 if TYPE_CHECKING:
@@ -36,13 +37,7 @@ def _check_shards(ctx: click.Context, param: click.Parameter, value: int) -> int
     return value
 
 
-_OUTPUT_DIR = click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default="micam-records",
-    show_default=True,
-    help="Folder for the files.",
-)
+_OUTPUT_DIR = output_dir_option("micam-records")
 
 
 def _size(name: str, **more: Any) -> Callable[[Any], Any]:

@@ -70,8 +70,8 @@ class Recorder:
     _path: list[str | None] = field(default_factory=list)
 
     @contextmanager
-    def following(self, model: Any) -> Iterator[None]:
-        """Note what `model` calls."""
+    def following(self) -> Iterator[None]:
+        """Note the calls that this thread makes meanwhile."""
         import keras
 
         original = keras.Operation.__call__

@@ -73,8 +73,9 @@ def convert(
     inputs = []
     for call in recording.calls:
         if call.output.op.type == "Placeholder" and not call.parents:
-            inputs.append(_declare(call.name, call.output))
-            assembly.stored[call.output.name] = Stored(call.name, _identity(call.output))
+            stored = Stored(call.name, _identity(call.output))
+            inputs.append(declare_value(stored, call.output))
+            assembly.stored[call.output.name] = stored
     for tensor, title in recording.titles.items():
         name = free_name(title, assembly.constants)
         assembly.constants[name] = recording.weights[tensor]
@@ -84,18 +85,24 @@ def convert(
         for number, start in enumerate(range(0, len(rest), _PIECE)):
             piece = rest[start : start + _PIECE]
             wanted = [tensor for call in piece for tensor in call.outputs]
-            _add_piece(assembly, number, wanted, piece)
+            _add_piece(assembly, f"part{number}/", wanted, piece)
         ends = [t for t in recording.outputs if t.name not in assembly.stored]
         if ends:
-            _add_piece(assembly, -1, ends, rest[-1:])
+            _add_piece(assembly, "end/", ends, rest[-1:])
     graph = helper.make_graph(assembly.nodes, "model", inputs, [])
     return graph, assembly.constants, assembly.stored
 
 
-def _declare(name: str, tensor: Any) -> onnx.ValueInfoProto:
+def declare_value(stored: Stored, tensor: Any) -> onnx.ValueInfoProto:
+    """Name, type and shape of the value that holds a tensor."""
+    sizes: list[int | str | None] | None = None
+    if tensor.shape.rank is not None:
+        sizes = [
+            "batch" if axis == 0 else tensor.shape[axis]
+            for axis in np.argsort(stored.order).tolist()
+        ]
     dtype = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype.as_numpy_dtype))
-    shape = ["batch", *tensor.shape[1:]] if tensor.shape.rank else tensor.shape
-    return helper.make_tensor_value_info(name, dtype, list(shape))
+    return helper.make_tensor_value_info(stored.value, dtype, sizes)
 
 
 def _identity(tensor: Any) -> tuple[int, ...]:
@@ -149,7 +156,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _add_piece(
-    assembly: _Assembly, number: int, wanted: Sequence[Any], calls: Sequence[LayerCall]
+    assembly: _Assembly, prefix: str, wanted: Sequence[Any], calls: Sequence[LayerCall]
 ) -> None:
     """Convert what lies between activations that are there and the wanted ones, and join it."""
     graph_def, fed = assembly.cutter.cut(wanted, assembly.stored)
@@ -164,7 +171,7 @@ def _add_piece(
         raise ExportError(
             f"tf2onnx has no ONNX operator for TensorFlow's {unknown[0]}, in {_listed(calls)}"
         )
-    _join(assembly, piece.graph, f"part{number}/" if number >= 0 else "end/", fed, wanted)
+    _join(assembly, piece.graph, prefix, fed, wanted)
 
 
 def _listed(calls: Sequence[LayerCall]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,16 +133,13 @@ def _describe_call(
     title = call.name
     kernels = [constants.find(in_order(kernel), f"{title}/kernel")]
     if pointwise is not None:
-        rest = tuple(range(pointwise.ndim - 2))
-        turned = pointwise.transpose((-1, -2, *rest))
+        turned = _channels_in_front(pointwise)
         kernels.append(constants.find(turned, f"{title}/pointwise_kernel"))
-    tap = Tap(
-        tap.value,
-        tap.axes,
+    tap = replace(
+        tap,
         geometry=_geometry(call.layer, kernel),
         source=None if read is None else read.value,
         source_channel=1 if read is None else _channel_axis(read, channels_first) or 1,
-        shown=tap.shown,
     )
     return LayerNote(
         layer, tap, tuple(kernels), None if bias is None else constants.find(bias, f"{title}/bias")
@@ -205,9 +203,6 @@ def _kernel_order(layer: Any) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     import keras
 
     layers = keras.layers
-    if isinstance(layer, (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)):
-        # (*k, C, J) to (J, C, *k)
-        return lambda kernel: kernel.transpose((-1, -2, *range(kernel.ndim - 2)))
     depthwise = (
         layers.DepthwiseConv1D,
         layers.DepthwiseConv2D,
@@ -219,27 +214,33 @@ def _kernel_order(layer: Any) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         return lambda kernel: kernel.transpose((-2, -1, *range(kernel.ndim - 2))).reshape(
             (-1, 1, *kernel.shape[:-2])
         )
-    if isinstance(layer, (layers.Conv1D, layers.Conv2D, layers.Conv3D)):
-        # (*k, J, C) to (C, J, *k)
-        return lambda kernel: kernel.transpose((-1, -2, *range(kernel.ndim - 2)))
-    return None
+    plain = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+    return _channels_in_front if isinstance(layer, plain) or _is_transposed(layer) else None
+
+
+def _channels_in_front(kernel: NDArray[Any]) -> NDArray[Any]:
+    """``(*k, J, C)`` to ``(C, J, *k)``; of a transposed one, ``(*k, C, J)`` to ``(J, C, *k)``."""
+    return kernel.transpose((-1, -2, *range(kernel.ndim - 2)))
+
+
+def _is_transposed(layer: Any) -> bool:
+    import keras
+
+    layers = keras.layers
+    return isinstance(
+        layer, (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+    )
 
 
 def _geometry(layer: Any, kernel: NDArray[Any]) -> Geometry:
     """How the kernel walks. TensorFlow's "same" is ONNX's SAME_UPPER."""
-    import keras
-
     rank = kernel.ndim - 2
-    transpose = isinstance(
-        layer,
-        (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-    )
     dilations = _per_axis(layer.dilation_rate, rank)
     pads = [0] * (2 * rank)
     if layer.padding == "causal":
         pads[0] = (kernel.shape[0] - 1) * dilations[0]
     return Geometry(
-        transpose=transpose,
+        transpose=_is_transposed(layer),
         strides=_per_axis(layer.strides, rank),
         dilations=dilations,
         pads=tuple(pads),

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from micam_fast.annotations import METADATA_KEY, LayerNote, write_notes
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
-from micam_fast.keras_export.conversion import OPSET, convert
+from micam_fast.keras_export.conversion import OPSET, convert, declare_value
 from micam_fast.keras_export.describing import Constants, describe
-from micam_fast.keras_export.pieces import Stored
 from micam_fast.keras_export.recording import Recording, describe_error, record
 from micam_fast.keras_export.tidying import (
     cancel_transposes,
@@ -112,7 +111,7 @@ def export_model(model: Any) -> KerasExport:
         found = stored[tensor.name]
         if found.value not in fed:
             fed.add(found.value)
-            graph.output.append(_declare_output(found, tensor))
+            graph.output.append(declare_value(found, tensor))
     cancel_transposes(graph)
     fold_constants(graph, arrays)
     mend_gaps(graph)
@@ -180,14 +179,3 @@ def _in_order(notes: tuple[LayerNote, ...], order: Sequence[str]) -> tuple[Layer
     except KeyError:
         return notes
     return notes if is_late else tuple(found)
-
-
-def _declare_output(found: Stored, tensor: Any) -> onnx.ValueInfoProto:
-    sizes: list[int | str | None] | None = None
-    if tensor.shape.rank is not None:
-        sizes = [
-            "batch" if axis == 0 else tensor.shape[axis]
-            for axis in np.argsort(found.order).tolist()
-        ]
-    dtype = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype.as_numpy_dtype))
-    return onnx.helper.make_tensor_value_info(found.value, dtype, sizes)

@@ -97,7 +97,7 @@ def record(model: Any) -> Recording:
         for spec, tensor in zip(inputs, fed, strict=True):
             recorder.add_input(spec.name, tensor)
         # Within a scope, a layer's name may begin with an underscore.
-        with recorder.following(model), _inlined_functions(), tf.name_scope("model"):
+        with recorder.following(), _inlined_functions(), tf.name_scope("model"):
             given = _as_called(model, fed)
             found, _ = model.stateless_call(held(trainable), held(fixed), given, **mode)
         outputs.extend(tf.nest.flatten(found))

@@ -4,6 +4,7 @@ from micam_fast.samples.arrays import (
     cast_sample,
     channel_count,
     fit_array,
+    fit_sample,
     load_array,
     own_layout,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "channel_count",
     "expand_paths",
     "fit_array",
+    "fit_sample",
     "load_array",
     "own_layout",
     "read_picture",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,48 @@ def fit_array(
     raise SampleError(
         f"shape {array.shape} does not fit input {spec.name!r} of shape {wanted} ({assumed})"
     )
+
+
+def fit_sample(
+    sample: Any, inputs: Sequence[ModelInput], *, remedy: str
+) -> dict[str, NDArray[Any]]:
+    """One sample in a model's own layout and element types, by input name.
+
+    Parameters
+    ----------
+    sample
+        An array for a model with one input, or a mapping by input name; a batch axis of 1 is taken.
+    inputs
+        The model's inputs.
+    remedy
+        What to do with a batch, to end the error's sentence.
+
+    Raises
+    ------
+    SampleError
+        If it does not fit.
+    """
+    arrays = sample if isinstance(sample, Mapping) else {inputs[0].name: sample}
+    names = [spec.name for spec in inputs]
+    if set(arrays) != set(names):
+        raise SampleError(
+            f"a sample for the inputs {', '.join(arrays)} was given; the model's inputs are "
+            f"{', '.join(names)}"
+        )
+    fitted = {}
+    for spec in inputs:
+        rows, _ = fit_array(_as_array(arrays[spec.name]), spec, own_layout(spec))
+        if len(rows) != 1:
+            raise SampleError(f"a batch of {len(rows)} samples was given as one sample; {remedy}")
+        fitted[spec.name] = cast_sample(rows[0], spec)
+    return fitted
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise SampleError(f"a sample is no array: {error}") from None
 
 
 def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:

@@ -104,7 +104,6 @@ def open_splits(
         check_records(path, height=height, width=width, channels=channels, classes=classes)
         for path in files
     ]
-    parse = _parser(tf, (height, width, channels), classes)
 
     def split(of: slice, chosen: slice, *, shuffled: bool = False) -> Split:
         """The chosen batches of the chosen files."""
@@ -116,11 +115,10 @@ def open_splits(
             dataset, begin_epoch = order.shuffled(dataset), order.begin_epoch
         # Chosen before they are parsed: what is skipped costs only its reading.
         dataset = dataset.batch(batch_size, drop_remainder=True).skip(first).take(batches)
-        dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+        dataset = _parsed(tf, dataset, (height, width, channels), classes, batches)
         records = slice(first * batch_size, chosen.stop * batch_size)
         known = np.concatenate(labels[of])[records]
-        return Split(dataset.prefetch(tf.data.AUTOTUNE), batches, known, begin_epoch)
+        return Split(dataset, batches, known, begin_epoch)
 
     if len(files) == 1:
         batches = _count_batches(files[0], len(labels[0]), batch_size)
@@ -161,11 +159,9 @@ def open_all(
         ]
     )
     dataset = tf.data.TFRecordDataset([str(path) for path in files]).batch(batch_size)
-    parse = _parser(tf, (height, width, channels), classes)
-    dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     batches = -(-len(labels) // batch_size)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-    return Split(dataset.prefetch(tf.data.AUTOTUNE), batches, labels)
+    dataset = _parsed(tf, dataset, (height, width, channels), classes, batches)
+    return Split(dataset, batches, labels)
 
 
 class _Order:
@@ -197,7 +193,8 @@ class _Order:
         return int(np.random.SeedSequence((self._seed, epoch)).generate_state(1)[0])
 
 
-def _parser(tf: Any, shape: tuple[int, int, int], classes: int) -> Any:
+def _parsed(tf: Any, dataset: Any, shape: tuple[int, int, int], classes: int, batches: int) -> Any:
+    """Samples and one-hot labels of batches of serialized records, so many of them."""
     features = {
         "sample": tf.io.FixedLenFeature(shape, tf.float32),
         "label": tf.io.FixedLenFeature((), tf.int64),
@@ -207,7 +204,9 @@ def _parser(tf: Any, shape: tuple[int, int, int], classes: int) -> Any:
         found = tf.io.parse_example(serialized, features)
         return found["sample"], tf.one_hot(found["label"], classes)
 
-    return parse
+    dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def _count_batches(path: Path, records: int, batch_size: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import DataError
 from micam_fast.extras import import_extra
+from micam_fast.files import partial_path
 from micam_fast.tfrecords.checking import first_line
 
 MOST_VALUES = 2**25
@@ -113,7 +113,7 @@ def write_side_file(path: Path, content: Mapping[str, Any]) -> None:
 @contextmanager
 def _renamed(files: Sequence[Path]) -> Iterator[list[Path]]:
     """Hidden names to write under, renamed when all went well, and gone when not."""
-    partials = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in files]
+    partials = [partial_path(path) for path in files]
     folder = files[0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import TrainingError
+from micam_fast.explanation import to_probabilities
 from micam_fast.keras_export import open_keras
 from micam_fast.layers import ModelInput, show_shape
 from micam_fast.onnx_model import open_model, read_layers
@@ -65,27 +66,6 @@ class Classifier:
         scores = np.concatenate([scores for scores, _ in pairs])
         labels = np.concatenate([labels for _, labels in pairs])
         return to_probabilities(scores, self.last_op), labels
-
-
-def to_probabilities(scores: NDArray[Any], last_op: str) -> NDArray[Any]:
-    """Scores as probabilities, so that they are comparable between samples.
-
-    Parameters
-    ----------
-    scores
-        ``(n, classes)``.
-    last_op
-        Values of a Softmax or Sigmoid are probabilities as they are; others are if all rows lie in
-        [0, 1] and sum to 1; else they are logits, and softmax is taken (the rule of
-        `micam_fast.explanation.predict`).
-    """
-    inside = bool(((scores >= 0) & (scores <= 1)).all())
-    if last_op in ("Softmax", "Sigmoid") or (
-        inside and bool((abs(scores.sum(axis=1) - 1) < 1e-3).all())
-    ):
-        return scores
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def open_classifier(path: Path) -> Classifier:

@@ -237,9 +237,8 @@ def _save(network: Any, splits: Splits, log_dir: Path, say: Say) -> Path:
     plain.save(log_dir / "model.keras")
     sample, _ = next(splits.test.samples(0, 1))
     report = export(plain, log_dir / "model.onnx", sample=sample)
-    worst = max(report.differences, key=lambda each: each.relative)
     say(
         f"wrote model.keras and model.onnx to {log_dir}; their layers differ by "
-        f"{worst.relative:.1e} at most, relatively (layer {worst.layer})"
+        f"{report.worst.relative:.1e} at most, relatively (layer {report.worst.layer})"
     )
     return report.path
