@@ -5,6 +5,7 @@ Lengths are pixels at 150 to the inch, x to the right, y downwards; colours are 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -74,3 +75,43 @@ class Drawing:
     height: float
     marks: tuple[Mark, ...]
     title: str = ""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A place for a mark that each sample brings, and the rectangle that the mark stays within."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+Filling: TypeAlias = Mark | Callable[[], Mark]
+"""What goes into a hole: a mark, or a function that makes it when it is needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A drawing whose marks are the same for many samples, but for some holes among them."""
+
+    width: float
+    height: float
+    marks: tuple[Mark | Hole, ...]
+    title: str = ""
+
+    def fill(self, fillings: Iterable[Filling]) -> Drawing:
+        """The drawing of one sample.
+
+        Parameters
+        ----------
+        fillings
+            As many as there are holes, in the order of the holes.
+        """
+        given = iter(fillings)
+        marks = tuple(_made(next(given)) if isinstance(m, Hole) else m for m in self.marks)
+        return Drawing(self.width, self.height, marks, self.title)
+
+
+def _made(filling: Filling) -> Mark:
+    return filling() if callable(filling) else filling
