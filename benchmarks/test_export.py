@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 
 import micam_fast
+from benchmarks.cases import describe, show_model
 
 pytest.importorskip("tf2onnx", reason="needs the extra [tensorflow]")
 
@@ -70,3 +71,5 @@ def test_export(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (first, *_) = session.run(None, {session.get_inputs()[0].name: sample})
     np.testing.assert_allclose(first, model(sample, training=False), atol=1e-5)
+    what = "tf2onnx" if way is by_tf2onnx else "micam-fast"
+    describe(benchmark, "export", what, show_model(name, 75), layers=len(model.layers))
