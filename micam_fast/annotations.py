@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, is_dataclass
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
 
 from micam_fast.errors import ModelError
 from micam_fast.layers import Layer, Tap
+from micam_fast.records import read_record
 
 METADATA_KEY = "micam_fast.layers"
 FORMAT = 1
@@ -85,7 +83,7 @@ def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
         content = json.loads(text)
         version = content["format"]
         if version == FORMAT:
-            return tuple(_read(LayerNote, each) for each in content["layers"])
+            return tuple(read_record(LayerNote, each) for each in content["layers"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"model {model!r}: what the export wrote of its layers is damaged "
@@ -95,30 +93,3 @@ def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
         f"model {model!r}: what the export wrote of its layers has format {version!r}, this "
         f"version of micam-fast reads {FORMAT}; export the model again"
     )
-
-
-def _read(kind: Any, value: Any) -> Any:
-    """A value of a type, from what JSON made of it.
-
-    Raises
-    ------
-    TypeError
-        If it is of another type, all the way down.
-    """
-    if is_dataclass(kind) and type(value) is dict:
-        kinds = get_type_hints(kind)
-        if value.keys() != kinds.keys():
-            raise TypeError(f"the fields {', '.join(value)} where {', '.join(kinds)} are expected")
-        return kind(**{name: _read(kinds[name], each) for name, each in value.items()})  # type: ignore[operator]
-    origin, choices = get_origin(kind), get_args(kind)
-    if origin is Literal and value in choices:
-        return value
-    if origin is UnionType:
-        for choice in choices:
-            with suppress(TypeError):
-                return _read(choice, value)
-    elif origin is tuple and type(value) is list:
-        return tuple(_read(choices[0], each) for each in value)
-    elif type(value) is kind:
-        return value
-    raise TypeError(f"{value!r} where {kind} is expected")

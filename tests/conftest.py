@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     today = {heavy[(start + place) % len(heavy)] for place in (0, 1)}
     config.hook.pytest_deselected(items=[item for item in heavy if item not in today])
     items[:] = [item for item in items if item not in heavy or item in today]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of this run: tests find nothing from before, and leave nothing behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 # --- The drawing side -----------------------------------------------------------------------

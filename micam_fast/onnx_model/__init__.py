@@ -1,7 +1,15 @@
 """Reading ONNX graphs: files, constants, axes, layers."""
 
 from micam_fast.onnx_model.files import OnnxFile, open_model
-from micam_fast.onnx_model.model_graph import ModelGraph
-from micam_fast.onnx_model.reader import read_layers
+from micam_fast.onnx_model.model_graph import ModelGraph, Reading
+from micam_fast.onnx_model.reader import find_notes, name_unused_outputs, read_layers
 
-__all__ = ["ModelGraph", "OnnxFile", "open_model", "read_layers"]
+__all__ = [
+    "ModelGraph",
+    "OnnxFile",
+    "Reading",
+    "find_notes",
+    "name_unused_outputs",
+    "open_model",
+    "read_layers",
+]

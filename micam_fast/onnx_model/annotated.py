@@ -11,12 +11,15 @@ from micam_fast.layers import Axes, Geometry, Shape
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
 from micam_fast.onnx_model.kernels import Weights
+from micam_fast.onnx_model.merging import find_scalings
 from micam_fast.onnx_model.model_graph import (
     ModelGraph,
+    Reading,
     find_maker,
     find_prediction,
     read_inputs,
 )
+from micam_fast.onnx_model.pointwise import find_chains
 
 # No stride, dilation or pad comes near it; a map that far out could not be held.
 _FAR = 2**16
@@ -64,16 +67,18 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
         return axes.get(name, Axes(0, None)).completed(len(shape))
 
     first = find_prediction(graph)
-    return ModelGraph(
+    reading = Reading(
         layers=tuple(note.layer for note in notes),
         taps=taps,
         inputs=tuple(read_inputs(model, graph, axes_of_input)),
         prediction=first,
         prediction_axes=Axes(0, None) if first is None else axes.get(first, Axes(0, None)),
         last_op="" if first is None else find_maker(graph, first),
-        graph=graph,
-        _weights=weights,
+        kernels=weights,
+        chains=find_chains(graph, taps),
+        scalings=find_scalings(graph),
     )
+    return ModelGraph(model, reading, graph)
 
 
 def _check(graph: Graph, note: LayerNote) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.layers import Axes, Geometry
 from micam_fast.onnx_model.axes import RECURRENT_OPS, moved_axes, only_moves_layout
+from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.graph import Graph, attributes
 
 # What may stand between a convolution and the Add of its bias.
@@ -27,7 +28,7 @@ CONVOLUTIONS = {
 DENSE = {"Gemm": (1, 2), "MatMul": (1, None)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Weights:
     """Names of a layer's constant kernel and bias.
 
@@ -46,19 +47,19 @@ class Weights:
 
 
 def read_weights(
-    graph: Graph, found: Weights, bias_shape: tuple[int, ...] | None
+    constants: Constants, found: Weights, bias_shape: tuple[int, ...] | None
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Kernel in ONNX order and bias ``(C,)``, quantized ones in their real units.
 
     Of a separable convolution, SPEC section 2: the effective kernel, summed over the input channels
     already: ``(C, 1, *k)``.
     """
-    kernel = graph.array(found.kernel)
+    kernel = constants.array(found.kernel)
     if found.kernel_shape is not None:
         kernel = kernel.reshape(found.kernel_shape)
     if found.pointwise is not None:
         # sum_j sum_m D[j*m, u, v] P[c, j*m]: all channels in between.
-        point = graph.array(found.pointwise).reshape((-1, len(kernel)))
+        point = constants.array(found.pointwise).reshape((-1, len(kernel)))
         kernel = np.tensordot(point.astype(np.float64), kernel[:, 0].astype(np.float64), axes=1)[
             :, np.newaxis
         ]
@@ -66,14 +67,14 @@ def read_weights(
         kernel = kernel.astype(np.float32)
         column = (-1,) + (1,) * (kernel.ndim - 1)
         if found.zero is not None:
-            kernel = kernel - graph.array(found.zero).astype(np.float32).reshape(column)
+            kernel = kernel - constants.array(found.zero).astype(np.float32).reshape(column)
         if found.scale is not None:
-            kernel = kernel * graph.array(found.scale).reshape(column)
+            kernel = kernel * constants.array(found.scale).reshape(column)
     if found.bias is None:
         return kernel, None
-    bias = graph.array(found.bias).reshape(-1)
+    bias = constants.array(found.bias).reshape(-1)
     if found.input_scale is not None and found.scale is not None:
-        bias = bias * graph.array(found.input_scale) * graph.array(found.scale)
+        bias = bias * constants.array(found.input_scale) * constants.array(found.scale)
     return kernel, np.broadcast_to(bias, bias_shape or bias.shape)
 
 

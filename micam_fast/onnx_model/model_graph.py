@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,14 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.errors import ModelError
-from micam_fast.layers import Axes, Layer, ModelInput, Shape, Tap
+from micam_fast.layers import Axes, Layer, ModelInput, Pointwise, Shape, Tap
+from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
+from micam_fast.onnx_model.inference import infer_sizes
 from micam_fast.onnx_model.kernels import Weights, read_weights
+from micam_fast.onnx_model.merging import Scaling
+from micam_fast.onnx_model.pointwise import Chain
 
 # Bookkeeping between layers: the numbers are the same before and after, but for rounding.
 SEEN_THROUGH = {
@@ -23,9 +27,9 @@ SEEN_THROUGH = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class ModelGraph:
-    """The layers of a model, in the diagram's order, and where their activations are.
+@dataclass(frozen=True)
+class Reading:
+    """What there is to find in a model's graph, as plain records that can be kept in a file.
 
     Attributes
     ----------
@@ -40,6 +44,12 @@ class ModelGraph:
         if there is one.
     last_op
         The operator that makes that output, bookkeeping seen through.
+    kernels
+        Names of weights, by layer name.
+    chains
+        By name: layers that follow from another one's activation element by element.
+    scalings
+        Pairs of operators that can run as one.
     """
 
     layers: tuple[Layer, ...]
@@ -48,12 +58,60 @@ class ModelGraph:
     prediction: str | None
     prediction_axes: Axes
     last_op: str
-    graph: Graph
-    _weights: dict[str, Weights]
+    kernels: dict[str, Weights]
+    chains: dict[str, Chain]
+    scalings: tuple[Scaling, ...]
+
+
+class ModelGraph:
+    """The layers of a model, in the diagram's order, and where their activations are.
+
+    Parameters
+    ----------
+    model
+        The opened file.
+    reading
+        What was found in it, now or earlier.
+    graph
+        Its graph, where that has been read.
+
+    Attributes
+    ----------
+    layers, taps, inputs, prediction, prediction_axes, last_op
+        As in `Reading`.
+    """
+
+    def __init__(self, model: OnnxFile, reading: Reading, graph: Graph | None = None) -> None:
+        self._model, self._graph = model, graph
+        self.reading = reading
+        self.layers, self.taps, self.inputs = reading.layers, reading.taps, reading.inputs
+        self.prediction, self.prediction_axes = reading.prediction, reading.prediction_axes
+        self.last_op = reading.last_op
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        """The graph; a model whose layers are known from earlier does without until it is cut."""
+        return self._graph or Graph(self._model)
+
+    @functools.cached_property
+    def constants(self) -> Constants:
+        """The values of weights."""
+        return self._graph.constants if self._graph is not None else Constants(self._model)
 
     def weights(self, name: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Kernel, in ONNX order, and bias ``(C,)`` of a convolution with a constant kernel."""
-        return read_weights(self.graph, self._weights[name], self.layer(name).bias_shape)
+        found = self.reading.kernels[name]
+        return read_weights(self.constants, found, self.layer(name).bias_shape)
+
+    def value_sizes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """Bytes of each value for inputs of these shapes, where shape inference can tell."""
+        return infer_sizes(self._model.proto, input_shapes)
+
+    @functools.cached_property
+    def pointwise(self) -> dict[str, Pointwise]:
+        """Layers that follow from another one's activation element by element, and how."""
+        found = {n: chain.numbers(self.constants) for n, chain in self.reading.chains.items()}
+        return {name: numbers for name, numbers in found.items() if numbers is not None}
 
     def layer(self, name: str) -> Layer:
         """The layer of this name."""

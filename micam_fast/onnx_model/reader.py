@@ -25,36 +25,51 @@ from micam_fast.onnx_model.kernels import (
     squeezed_axis,
     with_quantization,
 )
+from micam_fast.onnx_model.merging import find_scalings
 from micam_fast.onnx_model.model_graph import (
     SEEN_THROUGH,
     ModelGraph,
+    Reading,
     find_maker,
     find_prediction,
     read_inputs,
 )
+from micam_fast.onnx_model.pointwise import find_chains
 
 
 def read_layers(model: OnnxFile) -> ModelGraph:
     """Find the layers of a model, with their kernels, edges, axes and names.
 
-    An exported Keras model says itself what its layers are; in any other they are inferred.
-    A recurrent layer whose ``Y`` the model does not use gets a name for it in ``model.proto``, so
-    that its activation can be fetched.
+    An exported Keras model says itself what its layers are; in any other they are inferred. Does
+    `name_unused_outputs` first.
 
     Raises
     ------
     ModelError
         If the graph is broken, or holds no layer.
     """
-    for entry in model.proto.metadata_props:
-        if entry.key == METADATA_KEY:
-            return read_annotated(model, read_notes(entry.value, model.name))
-    _name_unused_outputs(model.proto.graph)
+    name_unused_outputs(model)
+    notes = find_notes(model)
+    if notes is not None:
+        return read_annotated(model, read_notes(notes, model.name))
     return _Reader(model).read()
 
 
-def _name_unused_outputs(graph: onnx.GraphProto) -> None:
-    for index, node in enumerate(graph.node):
+def find_notes(model: OnnxFile) -> str | None:
+    """What an exported model says of its layers."""
+    found = (each.value for each in model.proto.metadata_props if each.key == METADATA_KEY)
+    return next(found, None)
+
+
+def name_unused_outputs(model: OnnxFile) -> None:
+    """Name first outputs that have no name, in ``model.proto``.
+
+    A recurrent layer whose ``Y`` the model does not use needs one, for its activation to be
+    fetched. An exported model has names for all that its layers need.
+    """
+    if find_notes(model) is not None:
+        return
+    for index, node in enumerate(model.proto.graph.node):
         if node.output and not node.output[0]:
             node.output[0] = f"micam/{node.name or index}/first"
 
@@ -101,16 +116,18 @@ class _Reader:
         if len(layers) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
         first = find_prediction(self.graph)
-        return ModelGraph(
+        reading = Reading(
             tuple(layers),
             taps,
             inputs,
             first,
             Axes(0, None) if first is None else self._axes_of(first),
             "" if first is None else find_maker(self.graph, first),
-            self.graph,
             weights,
+            find_chains(self.graph, taps),
+            find_scalings(self.graph),
         )
+        return ModelGraph(self.model, reading, self.graph)
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
         if name not in self.axes and len(shape) == 4:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 
 from micam_fast.layers import NUMERIC_TYPES
+from micam_fast.onnx_model.constants import captured
 from micam_fast.onnx_model.files import OnnxFile
-from micam_fast.onnx_model.graph import Graph, Kind, captured
+from micam_fast.onnx_model.graph import Graph, Kind
 
 # What NumPy can hold, so that one slice can hand it to the next.
 _HANDED_TYPES = {getattr(onnx.TensorProto, name.upper()) for name in NUMERIC_TYPES}
@@ -63,10 +65,12 @@ def cut_model(
     asked = frozenset(wanted)
     bounds = [0]
     held = 0
-    places = _cutting_places(graph, asked)
+    places: frozenset[int] | None = None
     for index, node in enumerate(graph.nodes):
         fresh = sum(sizes.get(name, 0) for name in node.output if name in asked)
         if held and held + fresh > budget:
+            # A model that runs whole has no need of them.
+            places = _cutting_places(graph, asked) if places is None else places
             place = max((p for p in places if bounds[-1] < p <= index), default=None)
             if place is not None:
                 bounds.append(place)
@@ -81,6 +85,38 @@ def cut_model(
     return tuple(
         _slice(model, graph, wanted, begin, end) for begin, end in itertools.pairwise(bounds)
     )
+
+
+def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
+    """The model in one piece, which `cut_model` would make, too, but needs its graph for.
+
+    Parameters
+    ----------
+    model
+        The opened file.
+    wanted
+        Values to be given out, each made by a node.
+    """
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    graph = proto.graph
+    del graph.output[:], graph.value_info[:], proto.metadata_props[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    used = {name for node in graph.node for name in captured(node)} | set(wanted)
+    held = {tensor.name for tensor in graph.initializer}
+    held.update(sparse.values.name for sparse in graph.sparse_initializer)
+    # What is not read need not be fed, nor known to ONNX Runtime.
+    _leave_out(graph.input, [value.name for value in graph.input], used)
+    _leave_out(graph.initializer, [tensor.name for tensor in graph.initializer], used)
+    inputs = tuple(sorted(value.name for value in graph.input if value.name not in held))
+    return Slice(proto, inputs, tuple(wanted))
+
+
+def _leave_out(entries: Any, names: Sequence[str], used: Set[str]) -> None:
+    """Take what is not used out of a repeated field."""
+    for index in range(len(names) - 1, -1, -1):
+        if names[index] not in used:
+            del entries[index]
 
 
 def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:

@@ -1,0 +1,170 @@
+"""A model's constants: those it holds, and those that its nodes compute from them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from micam_fast.errors import ModelError
+from micam_fast.onnx_model.files import OnnxFile, external_path, subgraphs
+from micam_fast.onnx_model.inference import is_small
+
+
+class Constants:
+    """The values of a model's constants, read and computed when they are asked for.
+
+    Attributes
+    ----------
+    held
+        Initializers by name, sparse ones as their values' name.
+    read
+        Names of those whose values were asked for and are not in `bare_model`.
+    """
+
+    def __init__(self, model: OnnxFile) -> None:
+        self._model = model
+        graph = model.proto.graph
+        self.held: dict[str, onnx.TensorProto | onnx.SparseTensorProto] = {
+            **{sparse.values.name: sparse for sparse in graph.sparse_initializer},
+            **{tensor.name: tensor for tensor in graph.initializer},
+        }
+        self.read: set[str] = set()
+        self._computed: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Values of a constant, folded from the constants it depends on.
+
+        Raises
+        ------
+        ModelError
+            If the constant's operators are unknown to ONNX's reference implementation.
+        """
+        held = self.held.get(name)
+        if held is not None:
+            if isinstance(held, onnx.SparseTensorProto):
+                self.read.add(name)
+                return self._dense_array(held)
+            if not is_small(held):
+                self.read.add(name)
+            return numpy_helper.to_array(self._whole(held))
+        if name not in self._computed:
+            for index in self._makers(name):
+                self._fold(name, self._model.proto.graph.node[index])
+        return self._computed[name]
+
+    def digest(self, name: str) -> str:
+        """A digest of the values of a held constant."""
+        held = self.held[name]
+        parts = [held] if isinstance(held, onnx.TensorProto) else [held.values, held.indices]
+        digest = hashlib.sha256(repr(list(held.dims)).encode())
+        for part in parts:
+            digest.update(self._whole(part).SerializeToString(deterministic=True))
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def _producer(self) -> dict[str, int]:
+        nodes = self._model.proto.graph.node
+        return {name: index for index, node in enumerate(nodes) for name in node.output if name}
+
+    def _makers(self, name: str) -> list[int]:
+        """Nodes that make a constant and what it depends on, those not yet folded, in order."""
+        found: set[int] = set()
+        waiting = [name]
+        while waiting:
+            made = waiting.pop()
+            index = self._producer.get(made)
+            if index is not None and index not in found and made not in self._computed:
+                found.add(index)
+                waiting.extend(captured(self._model.proto.graph.node[index]))
+        return sorted(found)
+
+    def _fold(self, name: str, node: onnx.NodeProto) -> None:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = self._whole(node.attribute[0].t)
+            self._computed[node.output[0]] = numpy_helper.to_array(tensor)
+            return
+        feeds = {read: self.array(read) for read in captured(node)}
+        graph = onnx.helper.make_graph(
+            [node],
+            "constant",
+            [onnx.ValueInfoProto(name=read) for read in feeds],
+            [onnx.ValueInfoProto(name=made) for made in node.output if made],
+        )
+        lone = onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
+        try:
+            values = _evaluate(lone, feeds)
+        except Exception as error:
+            raise ModelError(
+                f"model {self._model.name!r}: cannot compute the constant {name!r} "
+                f"({node.op_type}): {error}"
+            ) from error
+        made = [output for output in node.output if output]
+        self._computed.update(zip(made, (np.asarray(value) for value in values), strict=True))
+
+    def _whole(self, tensor: onnx.TensorProto) -> onnx.TensorProto:
+        """The tensor with its data in it, also where that lies in an external file."""
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            return tensor
+        path, offset, length = external_path(tensor, self._model)
+        whole = onnx.TensorProto()
+        whole.CopyFrom(tensor)
+        del whole.external_data[:]
+        whole.data_location = onnx.TensorProto.DEFAULT
+        with path.open("rb") as file:
+            file.seek(offset)
+            whole.raw_data = file.read(-1 if length is None else length)
+        return whole
+
+    def _dense_array(self, sparse: onnx.SparseTensorProto) -> NDArray[Any]:
+        parts = (sparse.values, sparse.indices)
+        values, indices = (numpy_helper.to_array(self._whole(part)) for part in parts)
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        if indices.ndim == 1:
+            dense.reshape(-1)[indices] = values
+        else:
+            dense[tuple(indices.T)] = values
+        return dense
+
+
+def captured(node: onnx.NodeProto) -> Iterator[str]:
+    """Names of the outer graph that a node reads, directly or inside its subgraphs."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for subgraph in subgraphs(attribute):
+            yield from _free_names(subgraph)
+
+
+def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
+    bound = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        yield from (name for name in captured(node) if name not in bound)
+        bound.update(node.output)
+    yield from (value.name for value in graph.output if value.name not in bound)
+
+
+def _evaluate(lone: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Run a single node by ONNX's reference implementation.
+
+    It knows some operators (DequantizeLinear) in their newest version only; an operator whose older
+    version takes other inputs fails there.
+    """
+    # Few models have constants to compute, and it takes its time to load.
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        evaluator = ReferenceEvaluator(lone)
+    except (NotImplementedError, RuntimeError):
+        newest = onnx.ModelProto()
+        newest.CopyFrom(lone)
+        for imported in newest.opset_import:
+            if imported.domain in ("", "ai.onnx"):
+                imported.version = onnx.defs.onnx_opset_version()
+        evaluator = ReferenceEvaluator(newest)
+    return list(evaluator.run(None, dict(feeds)))
