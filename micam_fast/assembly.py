@@ -1,31 +1,102 @@
-"""Maps of a batch to explanations: colours over all layers of a sample, what labels say."""
+"""Maps of a batch to explanations: what samples share, and what each one is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast._loops.colours import colour_maps
 from micam_fast.explanation import Explanation, predict
 from micam_fast.layers import Shape, fits_shape
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph
-from micam_fast.results import LayerMap
+from micam_fast.sample_maps import Frame, SampleMaps
 from micam_fast.scene import Scene
 
-ReadShapes = Mapping[str, tuple[Shape | None, ...]]
-"""Shapes of what each layer reads, by its name."""
 
+class Assembly:
+    """Puts the maps of a model's slices together, in the diagram's order.
 
-def find_read_shapes(graph: ModelGraph, plans: Sequence[MapPlan]) -> ReadShapes:
-    """Shapes of what the layers read, open sizes from their parents where these fit.
-
-    They are the same for all samples of these plans.
+    Parameters
+    ----------
+    graph
+        The model.
+    plans
+        Of each slice.
     """
+
+    def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan]) -> None:
+        self._last_op = graph.last_op
+        found = [(plan, index) for plan in plans for index in range(len(plan.names))]
+        places = {plan.names[index]: place for place, (plan, index) in enumerate(found)}
+        names = tuple(layer.name for layer in graph.layers if layer.name in places)
+        self._order = np.array([places[name] for name in names], np.intp)
+        begins = np.cumsum([0, *(sum(h * w for h, w in plan.sizes) for plan in plans)])
+        slots = np.concatenate(
+            [
+                plan.slots + np.array([begin, 0])
+                for plan, begin in zip(plans, begins[:-1], strict=True)
+            ]
+        )
+        ordered = [found[place] for place in self._order]
+        read = _find_read_shapes(graph, plans)
+        self._frame = Frame(
+            names,
+            slots[self._order],
+            tuple(plan.sizes[index] for plan, index in ordered),
+            tuple(plan.shown_shape(plan.names[index]) for plan, index in ordered),
+            tuple(read[name] for name in names),
+            tuple(plan.is_flat(plan.names[index]) for plan, index in ordered),
+            tuple(plan.has_even_weights(plan.names[index]) for plan, index in ordered),
+        )
+
+    def explain(
+        self,
+        found: Sequence[Maps],
+        sample: int,
+        *,
+        output: NDArray[Any] | None,
+        input_size: tuple[int, int],
+        scene: Scene,
+    ) -> Explanation:
+        """Put the result of one sample together.
+
+        Parameters
+        ----------
+        found
+            Maps of each slice.
+        sample
+            Index in the batch.
+        output
+            The model's first output for this sample, if it has one.
+        input_size
+            ``(Hin, Win)``.
+        scene
+            The model's diagram.
+        """
+        maps = SampleMaps(
+            self._frame,
+            # A copy: the sample must not keep its batch in memory.
+            np.concatenate([each.values[sample] for each in found]),
+            np.concatenate([each.ranges[sample] for each in found])[self._order],
+            {n: c for each in found for (s, n), c in each.bad_values.items() if s == sample},
+        )
+        return Explanation(
+            maps=maps,
+            global_range=maps.global_range,
+            prediction=None if output is None else predict(output, self._last_op),
+            output=output,
+            input_size=input_size,
+            scene=scene,
+        )
+
+
+def _find_read_shapes(
+    graph: ModelGraph, plans: Sequence[MapPlan]
+) -> Mapping[str, tuple[Shape | None, ...]]:
+    """Shapes of what the layers read, open sizes from their parents where these fit."""
     made = {name: plan.shown_shape(name) for plan in plans for name in plan.names}
     found: dict[str, tuple[Shape | None, ...]] = {}
     for name, own in made.items():
@@ -37,90 +108,4 @@ def find_read_shapes(graph: ModelGraph, plans: Sequence[MapPlan]) -> ReadShapes:
         )
         if not layer.inputs:
             found[name] = (own,)
-    return found
-
-
-def assemble(
-    found: Sequence[tuple[MapPlan, Maps]],
-    sample: int,
-    *,
-    graph: ModelGraph,
-    read_shapes: ReadShapes,
-    output: NDArray[Any] | None,
-    input_size: tuple[int, int],
-    scene: Scene,
-) -> Explanation:
-    """Colour the maps of one sample, and put its result together.
-
-    Parameters
-    ----------
-    found
-        Plan and maps of each slice of the model.
-    sample
-        Index in the batch.
-    graph
-        The model.
-    read_shapes
-        From `find_read_shapes`, for these plans.
-    output
-        The model's first output for this sample, if it has one.
-    input_size
-        ``(Hin, Win)``.
-    scene
-        The model's diagram.
-    """
-    ranges = np.concatenate([maps.ranges[sample] for _, maps in found])
-    low = min(0.0, float(np.nanmin(ranges[:, 0], initial=0.0)))
-    high = max(0.0, float(np.nanmax(ranges[:, 1], initial=0.0)))
-    coloured: dict[str, LayerMap] = {}
-    for plan, maps in found:
-        coloured.update(_coloured(plan, maps, sample, low, high, read_shapes))
-    ordered = {layer.name: coloured[layer.name] for layer in graph.layers if layer.name in coloured}
-    return Explanation(
-        maps=MappingProxyType(ordered),
-        global_range=(low, high),
-        prediction=None if output is None else predict(output, graph.last_op),
-        output=output,
-        input_size=input_size,
-        scene=scene,
-    )
-
-
-def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(m, M)`` of SPEC section 3: if ``m != 0``, ``M = max(M, m + 0.1 * |m|)``.
-
-    Parameters
-    ----------
-    ranges
-        ``(layers, 2)``: minimum and maximum of each map.
-    """
-    low, high = ranges[:, 0], ranges[:, 1]
-    lifted = np.where(low != 0, np.maximum(high, low + 0.1 * np.abs(low)), high)
-    return np.stack([low, lifted], axis=1)
-
-
-def _coloured(
-    plan: MapPlan, maps: Maps, sample: int, low: float, high: float, read_shapes: ReadShapes
-) -> dict[str, LayerMap]:
-    ranges = lift_ranges(maps.ranges[sample])
-    values = maps.values[sample].copy()
-    rgba = np.empty((len(values), 4), np.uint8)
-    colour_maps(plan.slots, values, ranges, low, high, rgba)
-    values.flags.writeable = rgba.flags.writeable = False
-    found = {}
-    for index, name in enumerate(plan.names):
-        begin, size = plan.slots[index]
-        height, width = plan.sizes[index]
-        found[name] = LayerMap(
-            cam=values[begin : begin + size].reshape(height, width),
-            rgba=rgba[begin : begin + size].reshape(height, width, 4),
-            minimum=float(maps.ranges[sample, index, 0]),
-            maximum=float(maps.ranges[sample, index, 1]),
-            range=(float(ranges[index, 0]), float(ranges[index, 1])),
-            shape=plan.shown_shape(name),
-            input_shapes=read_shapes[name],
-            flat=plan.is_flat(name),
-            even_weights=plan.has_even_weights(name),
-            bad_values=maps.bad_values.get((sample, name)),
-        )
     return found

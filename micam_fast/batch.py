@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,8 @@ from micam_fast.choices import Look, Projection
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.files import check_folder, file_stem, make_folder
 from micam_fast.samples import Sample
-from micam_fast.saving import check_png_size, save, save_tiles
+from micam_fast.saving import Style, check_png_size, save, save_tiles
+from micam_fast.stages import Stages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +33,12 @@ class PlotOptions:
     rankdir: str = "TB"
     batch_size: int | None = None
     scale_tiles: float = 1.0
+    compress_level: int = 1
+
+    @property
+    def style(self) -> Style:
+        """The part that says how a diagram looks."""
+        return Style(self.look, self.rankdir, self.scale_tiles, self.compress_level)
 
 
 @dataclass
@@ -46,22 +51,24 @@ class Summary:
         File names by sample index.
     failed
         Index, name and reason of the samples that were skipped.
-    seconds
-        By stage.
+    stages
+        How long things took.
     """
 
     written: dict[int, list[Path]] = field(default_factory=dict)
     failed: list[tuple[int, str, SampleError]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    stages: Stages = field(default_factory=Stages)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time that passes within to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a sample: its files, or why there are none."""
+
+    name: str
+    paths: list[Path]
+    bad_layers: int = 0
+    layers: int = 0
+    error: SampleError | None = None
 
 
 def plot_samples(
@@ -74,7 +81,7 @@ def plot_samples(
     done: Callable[[int, str, Sequence[Path] | SampleError], None] = lambda *_: None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Summary:
-    """Explain samples and write a set of files for each.
+    """Explain samples and write a set of files for each; a sample is one thread's from end to end.
 
     Parameters
     ----------
@@ -89,7 +96,7 @@ def plot_samples(
     summary
         To go on with; a new one by default.
     done
-        Is told index, name and files (or the error) of each sample.
+        Is told index, name and files (or the error) of each sample, in order.
     say
         Is told what a user should know of a sample that was written all the same.
 
@@ -99,44 +106,48 @@ def plot_samples(
         If a file cannot be written, or a PNG would be too large for viewers.
     """
     summary = Summary() if summary is None else summary
-    with summary.stage("lay out"):
+    stages = summary.stages
+    with stages.stage("lay out"):
         check_output(model, options)
-    waiting: deque[tuple[int, Sample]] = deque()
+    # Those that were read, and are not written yet.
+    names: dict[int, str] = {}
 
-    def fail(index: int, name: str, error: SampleError) -> None:
-        summary.failed.append((index, name, error))
-        done(index, name, error)
+    def feed() -> Iterator[Mapping[str, NDArray[Any]] | SampleError]:
+        reader = iter(samples)
+        for index in itertools.count():
+            with stages.stage("read samples"):
+                sample = next(reader, None)
+            if sample is None:
+                return
+            names[index] = sample.name
+            yield sample.arrays if sample.error is None else sample.error
 
-    def feed() -> Iterator[Mapping[str, NDArray[Any]]]:
-        for index, sample in enumerate(samples):
-            if sample.error is not None:
-                fail(index, sample.name, sample.error)
-                continue
-            waiting.append((index, sample))
-            yield sample.arrays
-
-    results = model.explain_each(
-        feed(), batch_size=options.batch_size, projection=options.projection
-    )
-    while True:
-        with summary.stage("read and explain"):
-            found = next(results, None)
-        if found is None:
-            return summary
-        index, sample = waiting.popleft()
+    def write(index: int, found: Explanation | SampleError) -> _Outcome:
+        name = names.pop(index)
         if isinstance(found, SampleError):
-            fail(index, sample.name, found)
-            continue
+            return _Outcome(name, [], error=found)
         label = (labels[index] if index < len(labels) else "") or None
-        named = replace(found, sample=sample.name, label=label)
-        summary.written[index] = _write(named, index, options, summary)
-        done(index, sample.name, summary.written[index])
+        named = replace(found, sample=name, label=label)
+        paths = _write(named, index, options, stages)
         bad = sum(each.bad_values is not None for each in found.maps.values())
-        if bad:
+        return _Outcome(name, paths, bad, len(found.maps))
+
+    outcomes = model.stream(
+        feed(), write, batch_size=options.batch_size, projection=options.projection, stages=stages
+    )
+    for index, outcome in enumerate(outcomes):
+        if outcome.error is not None:
+            summary.failed.append((index, outcome.name, outcome.error))
+            done(index, outcome.name, outcome.error)
+            continue
+        summary.written[index] = outcome.paths
+        done(index, outcome.name, outcome.paths)
+        if outcome.bad_layers:
             say(
-                f"sample {index} ({sample.name}): {bad} of {len(found.maps)} layers are not finite "
-                "and drawn hatched"
+                f"sample {index} ({outcome.name}): {outcome.bad_layers} of {outcome.layers} layers "
+                "are not finite and drawn hatched"
             )
+    return summary
 
 
 def check_output(model: Model, options: PlotOptions) -> None:
@@ -168,19 +179,21 @@ def sample_stem(explanation: Explanation, index: int) -> str:
 
 
 def _write(
-    explanation: Explanation, index: int, options: PlotOptions, summary: Summary
+    explanation: Explanation, index: int, options: PlotOptions, stages: Stages
 ) -> list[Path]:
     make_folder(options.folder)
     stem = sample_stem(explanation, index)
+    with stages.stage("colours"):
+        explanation.colour()
     paths = []
     for name in options.formats:
-        with summary.stage(f"write {name}"):
+        with stages.stage(f"write {name}"):
             if name == "tiles":
                 folder = options.folder / f"{stem}_tiles"
-                paths.append(save_tiles(explanation, folder, options.look, options.scale_tiles))
+                paths.append(save_tiles(explanation, folder, options.style))
             else:
                 path = options.folder / f"{stem}.{name}"
-                save(explanation, path, options.look, options.rankdir, options.scale_tiles)
+                save(explanation, path, options.style)
                 paths.append(path)
     return paths
 

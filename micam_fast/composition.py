@@ -1,39 +1,49 @@
-"""The finished diagram as a drawing: header, legend, tiles with labels, edges, clusters."""
+"""The finished diagram: heading, tiles with labels, edges, clusters."""
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from micam_fast._loops.colours import colour_maps
 from micam_fast.choices import Look
 from micam_fast.diagrams import Box, Cluster, DiagramLayout, Route
 from micam_fast.dot import NodeSpec
-from micam_fast.drawing import BLACK, GREY, INK, RULE, Drawing, Mark, Path, Picture, Text
-from micam_fast.encoders.fonts import text_width
-from micam_fast.labels import fit_line, label_lines, wrap_name
+from micam_fast.drawing import (
+    BLACK,
+    GREY,
+    INK,
+    Drawing,
+    Filling,
+    Hole,
+    Mark,
+    Path,
+    Picture,
+    Template,
+    Text,
+)
+from micam_fast.encoders import PngPage, SvgPage
+from micam_fast.heading import (
+    MARGIN,
+    frame,
+    head_height,
+    head_width,
+    header_texts,
+    legend,
+)
+from micam_fast.labels import fit_line, label_parts, number_line, wrap_name
 from micam_fast.layers import Layer
 from micam_fast.results import LayerMap
-from micam_fast.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile
+from micam_fast.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
 
-_MARGIN = 36.0
 _NAME_SIZE, _LABEL_SIZE, _LINE = 15.0, 13.0, 17.5
-_TITLE_SIZE, _HEADER_SIZE = 22.0, 15.0
 _ARROW_HALF_WIDTH = 5.0
-_LEGEND_BAR = (150, 13)
-_LEGEND_LINE = 21.0
-_LEGEND_GAP = 18.0
-_LEGEND = (
-    ("R", "positive strength: value / largest value of the layer"),
-    ("G", "negative strength: value / smallest value of the layer"),
-    ("B", "place in the layer's own range, from minimum to maximum"),
-    ("A", "place between the smallest (transparent) and the largest value of all layers"),
-)
-_LEGEND_AREA = "; area of the square"
-_LEGEND_BOTH = "R, G and B together: a layer from -1 over 0 to 1"
+
+Maps = Mapping[str, LayerMap]
 
 
 def node_specs(layers: Iterable[Layer], mapped: Iterable[str]) -> list[NodeSpec]:
@@ -55,18 +65,65 @@ def edges(layers: Iterable[Layer]) -> list[tuple[str, str]]:
     return [(parent, layer.name) for layer in layers for parent in layer.inputs]
 
 
-def compose(
-    layers: Sequence[Layer],
-    layout: DiagramLayout,
-    maps: Mapping[str, LayerMap],
-    header: Sequence[str],
-    *,
-    input_size: tuple[int, int],
-    look: Look,
-    scale: float = 1.0,
-    native: bool = False,
-) -> Drawing:
-    """Compose the diagram.
+@dataclass(frozen=True)
+class _HeaderSlot:
+    """A line of the header; what it says is the sample's."""
+
+    mark: Text
+    line: int
+
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        return replace(self.mark, text=header[self.line])
+
+
+@dataclass(frozen=True)
+class _NumberSlot:
+    """A label's line ``min:`` or ``max:``."""
+
+    mark: Text
+    layer: str
+    line: int
+
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        mark = self.mark
+        text = number_line(maps[self.layer], self.line)
+        return Text(mark.x, mark.y, text, mark.size, mark.colour)
+
+
+@dataclass(frozen=True)
+class _TileSlot:
+    """A layer's picture; its pixels are made when they are needed."""
+
+    mark: Picture
+    layer: str
+    index: int
+    input_size: tuple[int, int]
+    look: Look
+    scale: float
+    native: bool
+
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        return functools.partial(self._draw, maps[self.layer])
+
+    def _draw(self, found: LayerMap) -> Picture:
+        mark = self.mark
+        pixels = draw_tile(
+            found,
+            self.index,
+            self.input_size,
+            self.look,
+            scale=self.scale,
+            native=self.native,
+        ).pixels
+        return Picture(mark.x, mark.y, mark.width, mark.height, pixels, mark.title)
+
+
+_Slot: TypeAlias = _HeaderSlot | _NumberSlot | _TileSlot
+_Part: TypeAlias = Mark | _Slot
+
+
+class Sheet:
+    """A diagram for samples whose maps have the same shapes: a template, and what goes into it.
 
     Parameters
     ----------
@@ -75,39 +132,101 @@ def compose(
     layout
         Where they go.
     maps
-        By layer name; a layer without one is a label.
+        Of any of the samples, by layer name; a layer without one is a label.
     header
-        Title, then lines about the sample.
+        Title, then lines about that sample. Others have as many, and none that is wider than all.
     input_size
         ``(Hin, Win)``.
     look, scale, native
         As in `tiles.draw_tile`.
+
+    Attributes
+    ----------
+    template
+        What all samples share.
     """
-    top = [*_header(header), *_legend(_MARGIN + _header_height(header), look)]
-    head_height = _head_height(header)
-    width = max(layout.width, _top_width(header)) + 2 * _MARGIN
-    left = round((width - layout.width) / 2)
-    body: list[Mark] = []
-    for cluster in layout.clusters:
-        body.extend(_cluster(cluster))
-    for route in layout.routes:
-        body.extend(_route(route))
-    for index, layer in enumerate(layers):
-        box = layout.nodes[layer.name]
-        found = maps.get(layer.name)
-        body.extend(_node(layer, index, found, box, input_size, look, scale, native))
-    marks = [_scaled(mark, scale) for mark in top]
-    marks += [_scaled(move(mark, left, round(head_height)), scale) for mark in body]
-    height = head_height + layout.height + _MARGIN
-    return Drawing(
-        round(width * scale), round(height * scale), tuple(marks), header[0] if header else ""
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        layout: DiagramLayout,
+        maps: Maps,
+        header: Sequence[str],
+        *,
+        input_size: tuple[int, int],
+        look: Look,
+        scale: float = 1.0,
+        native: bool = False,
+    ) -> None:
+        top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
+        top.extend(legend(header, look))
+        body: list[_Part] = []
+        for cluster in layout.clusters:
+            body.extend(_cluster(cluster))
+        for route in layout.routes:
+            body.extend(_route(route))
+        for index, layer in enumerate(layers):
+            box = layout.nodes[layer.name]
+            found = maps.get(layer.name)
+            body.extend(_node(layer, index, found, box, input_size, look, scale, native))
+        width, height = diagram_size(layout, header, scale)
+        left = round((max(layout.width, head_width(header)) + 2 * MARGIN - layout.width) / 2)
+        down = round(head_height(header))
+        parts = [_placed(part, 0, 0, scale) for part in top]
+        parts += [_placed(part, left, down, scale) for part in body]
+        self._slots = [part for part in parts if isinstance(part, _Slot)]
+        marks = [_hole(part.mark, width) if isinstance(part, _Slot) else part for part in parts]
+        self.template = Template(width, height, tuple(marks), header[0] if header else "")
+        self._png: PngPage | None = None
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def svg(self) -> SvgPage:
+        """The template as pieces of SVG."""
+        return SvgPage(self.template)
+
+    @property
+    def png(self) -> PngPage:
+        """The template as pixels; drawing them takes long, so one thread does it for all."""
+        with self._lock:
+            if self._png is None:
+                self._png = PngPage(self.template)
+            return self._png
+
+    def fillings(self, maps: Maps, header: Sequence[str]) -> list[Filling]:
+        """What a sample brings, in the order of the template's holes."""
+        return [slot.fill(maps, header) for slot in self._slots]
+
+
+def compose(
+    layers: Sequence[Layer],
+    layout: DiagramLayout,
+    maps: Maps,
+    header: Sequence[str],
+    *,
+    input_size: tuple[int, int],
+    look: Look,
+    scale: float = 1.0,
+    native: bool = False,
+) -> Drawing:
+    """Compose the diagram of one sample; parameters as of `Sheet`."""
+    sheet = Sheet(
+        layers,
+        layout,
+        maps,
+        header,
+        input_size=input_size,
+        look=look,
+        scale=scale,
+        native=native,
     )
+    return sheet.template.fill(sheet.fillings(maps, header))
 
 
 def diagram_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> tuple[int, int]:
-    """Width and height in pixels of what `compose` makes."""
-    width = max(layout.width, _top_width(header)) + 2 * _MARGIN
-    height = _head_height(header) + layout.height + _MARGIN
+    """Width and height in pixels of a diagram."""
+    width = max(layout.width, head_width(header)) + 2 * MARGIN
+    height = head_height(header) + layout.height + MARGIN
     return round(width * scale), round(height * scale)
 
 
@@ -122,13 +241,15 @@ def compose_tile(
 ) -> Drawing:
     """A single layer's tile with its label, as a drawing of its own."""
     box = Box(0, 0, TILE_WIDTH, TILE_HEIGHT)
-    marks = _node(layer, index, found, box, input_size, look, scale, False)
-    return Drawing(
-        round(TILE_WIDTH * scale),
-        round(TILE_HEIGHT * scale),
-        tuple(_scaled(mark, scale) for mark in marks),
-        layer.name,
-    )
+    parts = [
+        _placed(part, 0, 0, scale)
+        for part in _node(layer, index, found, box, input_size, look, scale, False)
+    ]
+    width, height = round(TILE_WIDTH * scale), round(TILE_HEIGHT * scale)
+    marks = [_hole(part.mark, width) if isinstance(part, _Slot) else part for part in parts]
+    template = Template(width, height, tuple(marks), layer.name)
+    maps = {layer.name: found}
+    return template.fill(part.fill(maps, ()) for part in parts if isinstance(part, _Slot))
 
 
 def _node(
@@ -140,55 +261,50 @@ def _node(
     look: Look,
     scale: float,
     native: bool,
-) -> Iterator[Mark]:
+) -> Iterator[_Part]:
     if found is not None:
-        tile = draw_tile(found, index, input_size, look, scale=scale, native=native)
+        place = tile_place(found, look, scale)
         # The picture is drawn at its final size; `_scaled` will multiply these again.
-        yield replace(
-            tile,
-            x=box.x + tile.x / scale,
-            y=box.y + tile.y / scale,
-            width=tile.width / scale,
-            height=tile.height / scale,
-            title=layer.name,
-        )
+        x, y = box.x + place.x / scale, box.y + place.y / scale
+        width, height = place.width / scale, place.height / scale
+        mark = Picture(x, y, width, height, found.rgba, layer.name)
+        yield _TileSlot(mark, layer.name, index, input_size, look, scale, native)
         if look == "flat" and found.bad_values is None:
-            yield _frame(
-                Box(
-                    box.x + tile.x / scale - 0.5,
-                    box.y + tile.y / scale - 0.5,
-                    tile.width / scale + 1,
-                    tile.height / scale + 1,
-                )
-            )
-    yield _frame(box)
+            yield frame(x - 0.5, y - 0.5, width + 1, height + 1)
+    yield frame(box.x, box.y, box.width, box.height)
     x = box.x + (LABEL_X if found is not None else 10)
     y = box.y + _NAME_SIZE + 5
     room = box.x + box.width - x - 6
-    name, *rest = label_lines(layer, found)
+    (name, *before), numbers, after = label_parts(layer, found)
     for line in wrap_name(name, _NAME_SIZE, room):
         yield Text(x, y, line, _NAME_SIZE, BLACK, None if line == name else name)
         y += _LINE
-    for line in rest:
-        shown = fit_line(line, _LABEL_SIZE, room)
-        yield Text(x, y, shown, _LABEL_SIZE, INK, None if shown == line else line)
+    for line in before:
+        yield _label_text(x, y, line, room)
         y += _LINE
+    for number in range(numbers):
+        # Six digits, a sign and an exponent always fit.
+        yield _NumberSlot(Text(x, y, "", _LABEL_SIZE, INK), layer.name, number)
+        y += _LINE
+    for line in after:
+        yield _label_text(x, y, line, room)
+        y += _LINE
+
+
+def _label_text(x: float, y: float, line: str, room: float) -> Text:
+    shown = fit_line(line, _LABEL_SIZE, room)
+    return Text(x, y, shown, _LABEL_SIZE, INK, None if shown == line else line)
 
 
 def _label_height(layer: Layer) -> float:
     """Height of a node that is a label alone; its name may take two lines."""
-    return round(_LINE * (len(label_lines(layer, None)) + 1) + 12)
-
-
-def _frame(box: Box) -> Path:
-    right, bottom = box.x + box.width, box.y + box.height
-    corners = ((box.x, box.y), (right, box.y), (right, bottom), (box.x, bottom))
-    return Path(corners, RULE, 1.0, closed=True)
+    before, _, after = label_parts(layer, None)
+    return round(_LINE * (len(before) + len(after) + 1) + 12)
 
 
 def _cluster(cluster: Cluster) -> Iterator[Mark]:
     box = cluster.box
-    yield replace(_frame(box), colour=GREY)
+    yield replace(frame(box.x, box.y, box.width, box.height), colour=GREY)
     shown = fit_line(cluster.name, _NAME_SIZE, box.width - 16)
     full = None if shown == cluster.name else cluster.name
     yield Text(box.x + 8, box.y + _NAME_SIZE + 4, shown, _NAME_SIZE, GREY, full)
@@ -207,75 +323,33 @@ def _route(route: Route) -> Iterator[Mark]:
         yield Path(points, GREY, 1.0, filled=True, closed=True)
 
 
-def _header(header: Sequence[str]) -> Iterator[Mark]:
-    y = _MARGIN + _TITLE_SIZE
-    for index, line in enumerate(header):
-        size = _HEADER_SIZE if index else _TITLE_SIZE
-        yield Text(_MARGIN, y, line, size, INK if index else BLACK)
-        y += 1.5 * _HEADER_SIZE if index else 1.3 * _TITLE_SIZE
+def _hole(mark: Text | Picture, width: float) -> Hole:
+    """The rectangle that a mark stays within; lines of text may reach the right edge."""
+    if isinstance(mark, Picture):
+        return Hole(mark.x, mark.y, mark.width, mark.height)
+    return Hole(mark.x - mark.size, mark.y - 1.5 * mark.size, width - mark.x, 2.5 * mark.size)
 
 
-def _header_height(header: Sequence[str]) -> float:
-    return 1.3 * _TITLE_SIZE + 1.5 * _HEADER_SIZE * max(0, len(header) - 1) + _LEGEND_GAP
+def _placed(part: _Part, x: float, y: float, scale: float) -> _Part:
+    """Moved by so many pixels to the right and down, then enlarged."""
+    if isinstance(part, _TileSlot):
+        return replace(part, mark=_scaled(move(part.mark, x, y), scale))
+    if isinstance(part, (_HeaderSlot, _NumberSlot)):
+        return replace(part, mark=_scaled(move(part.mark, x, y), scale))
+    return _scaled(move(part, x, y), scale)
 
 
-def _head_height(header: Sequence[str]) -> float:
-    """Height of header and legend, with the margins around them."""
-    return _header_height(header) + _LEGEND_LINE * (len(_LEGEND) + 1) + 2 * _MARGIN
+_M = TypeVar("_M", bound=Mark)
 
 
-def _top_width(header: Sequence[str]) -> float:
-    """Width that header and legend need."""
-    lines = [text_width(line, _HEADER_SIZE) for line in header[1:]]
-    lines += [text_width(line, _TITLE_SIZE) for line in header[:1]]
-    legend = (
-        _LEGEND_BAR[0]
-        + 34
-        + max(text_width(text + _LEGEND_AREA, _LABEL_SIZE) for _, text in _LEGEND)
-    )
-    return max([*lines, legend, TILE_WIDTH])
-
-
-def legend_lines() -> list[str]:
-    """The legend as text."""
-    return [f"{letter}: {meaning}" for letter, meaning in _LEGEND]
-
-
-def _legend(y: float, look: Look) -> Iterator[Mark]:
-    """What the four channels mean, each as a bar from 0 to 1, and all of them together."""
-    width = _LEGEND_BAR[0]
-    ramp = np.linspace(0, 255, width).round().astype(np.uint8)
-    for channel, (letter, meaning) in enumerate(_LEGEND):
-        bar = np.zeros((1, width, 4), np.uint8)
-        bar[..., 3] = 255
-        bar[0, :, channel] = ramp
-        in_squares = _LEGEND_AREA if letter == "B" and look == "isometric" else ""
-        yield from _legend_line(y, letter, bar, meaning + in_squares)
-        y += _LEGEND_LINE
-    values = np.linspace(-1, 1, width).astype(np.float32)
-    both = np.empty((width, 4), np.uint8)
-    whole = np.array([[0, width]], np.int64)
-    colour_maps(whole, values, np.array([[-1.0, 1.0]]), -1.0, 1.0, both)
-    both[:, 3] = 255
-    yield from _legend_line(y, "", both[np.newaxis], _LEGEND_BOTH)
-
-
-def _legend_line(y: float, letter: str, bar: NDArray[np.uint8], meaning: str) -> Iterator[Mark]:
-    width, height = _LEGEND_BAR
-    yield Text(_MARGIN, y + height - 2, letter, _LABEL_SIZE, BLACK)
-    yield Picture(_MARGIN + 20, round(y), width, height, bar)
-    yield _frame(Box(_MARGIN + 19.5, round(y) - 0.5, width + 1, height + 1))
-    yield Text(_MARGIN + width + 30, y + height - 2, meaning, _LABEL_SIZE)
-
-
-def move(mark: Mark, x: float, y: float) -> Mark:
+def move(mark: _M, x: float, y: float) -> _M:
     """The mark, so many pixels further right and down."""
     if isinstance(mark, Path):
         return replace(mark, points=tuple((px + x, py + y) for px, py in mark.points))
     return replace(mark, x=mark.x + x, y=mark.y + y)
 
 
-def _scaled(mark: Mark, scale: float) -> Mark:
+def _scaled(mark: _M, scale: float) -> _M:
     if scale == 1.0:
         return mark
     if isinstance(mark, Path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.choices import Look
 from micam_fast.results import LayerMap
+from micam_fast.sample_maps import EachLayer, SampleMaps
 from micam_fast.scene import Scene
 
 
@@ -118,17 +118,25 @@ class Explanation:
     @property
     def cams(self) -> Mapping[str, NDArray[np.float32]]:
         """Maps ``(h', w')`` float32 by layer name."""
-        return MappingProxyType({name: found.cam for name, found in self.maps.items()})
+        maps = self.maps
+        if isinstance(maps, SampleMaps):
+            return EachLayer(maps.frame.index, maps.cam)
+        return EachLayer(maps, lambda name: maps[name].cam)
 
     @property
     def rgba(self) -> Mapping[str, NDArray[np.uint8]]:
         """Tiles ``(h', w', 4)`` uint8, straight alpha, at native resolution, by layer name."""
-        return MappingProxyType({name: found.rgba for name, found in self.maps.items()})
+        return EachLayer(self.maps, lambda name: self.maps[name].rgba)
 
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:
         """``(m, M)`` of SPEC section 3 by layer name; NaN where a layer takes no part."""
-        return MappingProxyType({name: found.range for name, found in self.maps.items()})
+        return EachLayer(self.maps, lambda name: self.maps[name].range)
+
+    def colour(self) -> None:
+        """Compute the colours of all maps now, and not when they are first asked for."""
+        if isinstance(self.maps, SampleMaps):
+            _ = self.maps.colours
 
     def save(
         self,
@@ -137,6 +145,7 @@ class Explanation:
         *,
         rankdir: str = "TB",
         scale_tiles: float = 1.0,
+        compress_level: int = 1,
     ) -> Path:
         """Write the diagram, or the numbers.
 
@@ -152,6 +161,8 @@ class Explanation:
             ``"TB"`` for top to bottom, ``"LR"`` for left to right.
         scale_tiles
             Size of everything relative to the published tile of 635 x 205 pixels.
+        compress_level
+            Of a PNG: 1 is fastest, 9 smallest, 0 not compressed.
 
         Returns
         -------
@@ -165,21 +176,21 @@ class Explanation:
         LayoutEngineError
             If Graphviz is missing or fails.
         ValueError
-            If look, rankdir or scale_tiles is none that there is.
+            If look, rankdir, scale_tiles or compress_level is none that there is.
         """
-        from micam_fast.saving import save
+        from micam_fast.saving import Style, save
 
-        return save(self, Path(path), look, rankdir, scale_tiles)
+        return save(self, Path(path), Style(look, rankdir, scale_tiles, compress_level))
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, str]:
         """The diagram for notebooks, from above, and a line of text."""
-        from micam_fast.saving import svg_text
+        from micam_fast.saving import Style, svg_text
 
         makers: dict[str, Callable[[], str]] = {
             "text/plain": lambda: repr(self),
-            "image/svg+xml": lambda: svg_text(self, "flat"),
+            "image/svg+xml": lambda: svg_text(self, Style("flat")),
         }
         wanted = set(makers if include is None else include) - set(exclude or ())
         return {kind: make() for kind, make in makers.items() if kind in wanted}

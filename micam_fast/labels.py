@@ -22,6 +22,24 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     found
         What a sample gave there; ``None`` for a layer that was left out.
     """
+    before, numbers, after = label_parts(layer, found)
+    lines = [] if found is None else [number_line(found, line) for line in range(numbers)]
+    return [*before, *lines, *after]
+
+
+def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, list[str]]:
+    """Lines that are the same for all samples of the same shapes, and where the others stand.
+
+    Parameters
+    ----------
+    layer, found
+        As in `label_lines`.
+
+    Returns
+    -------
+    before, numbers, after
+        The lines before, how many lines `number_line` makes, and the lines after these.
+    """
     lines = [layer.name, layer.class_label]
     input_shapes = layer.input_shapes if found is None else found.input_shapes
     if input_shapes:
@@ -35,19 +53,21 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
         point = "" if layer.pointwise_shape is None else f" {show_shape(layer.pointwise_shape)}"
         lines.append(f"{show_shape(layer.kernel_shape)}{point}{bias}")
     if found is None:
-        return lines
+        return lines, 0, []
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
-    if found.bad_values is not None:
-        if found.bad_values:
-            lines.append(f"{found.bad_values} NaN or infinite")
-        else:
-            lines.append("map overflows float32")
-        return lines
-    lines += [f"min: {found.minimum:.6g}", f"max: {found.maximum:.6g}"]
-    if found.even_weights:
-        lines.append("bias all zero: 1/C used")
-    return lines
+    if found.bad_values is None:
+        return lines, 2, ["bias all zero: 1/C used"] if found.even_weights else []
+    if found.bad_values:
+        lines.append(f"{found.bad_values} NaN or infinite")
+    else:
+        lines.append("map overflows float32")
+    return lines, 0, []
+
+
+def number_line(found: LayerMap, line: int) -> str:
+    """A label's line with the smallest (0) or largest (1) value of the map."""
+    return f"max: {found.maximum:.6g}" if line else f"min: {found.minimum:.6g}"
 
 
 def fit_line(text: str, size: float, width: float) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from micam_fast.errors import LayerSelectionError
 
 NUMERIC_TYPES = (
@@ -146,6 +149,38 @@ class Tap:
     source_channel: int = 1
     squeezed: int | None = None
     shown: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """A layer's activation as a function of another value, element by element.
+
+    It is ``clip(scale[c] * x + shift[c], low, high)`` for an element ``x`` of channel ``c``: what
+    batch normalization, a constant factor or summand, ReLU and Clip do, alone or in this order.
+
+    Attributes
+    ----------
+    source
+        The ONNX value that holds ``x``; another layer's activation.
+    scale, shift
+        ``(C,)`` float32.
+    low, high
+        Bounds; infinite where there is none.
+    """
+
+    source: str
+    scale: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    low: float
+    high: float
+
+    def apply(self, array: NDArray[np.float32], channel: int) -> NDArray[np.float32]:
+        """The layer's activation from an array of the source, whose axis `channel` is given."""
+        shape = [1] * array.ndim
+        shape[channel] = len(self.scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = array * self.scale.reshape(shape) + self.shift.reshape(shape)
+        return np.asarray(np.clip(scaled, np.float32(self.low), np.float32(self.high)))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,12 @@ from numpy.typing import NDArray
 
 from micam_fast._loops import maps as loops
 from micam_fast.choices import Projection
-from micam_fast.layers import Shape, Tap
-from micam_fast.projections import (
-    SummedKernel,
-    Taps,
-    convolution_taps,
-    mean_taps,
-)
-from micam_fast.views import View, flat_size, view_activation
+from micam_fast.layers import Pointwise, Shape, Tap
+from micam_fast.tables import Tables, Weigh
+from micam_fast.views import view_activation
 
-Weigh = Callable[[str], SummedKernel]
-"""Gives the summed kernel of a convolution by the layer's name."""
+Share = list[NDArray[np.int64]]
+"""``(n, 2)`` for each worker: rows of the table and indices of the samples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +61,21 @@ class MapPlan:
         Gives the summed kernel of a convolution.
     projection
         ``"published"`` or ``"transposed"``.
+    pointwise
+        By name: layers whose activation is not given out but computed from another layer's.
 
     Attributes
     ----------
+    taps
+        As given.
     names
         Layers with a map, in order; a layer without values has none.
     sizes
         ``(h', w')`` of each map.
     slots
         ``(layers, 2)`` int64: begin and size of each map in ``Maps.values``.
+    staging
+        Float32 values that `project` needs to copy activations to.
     """
 
     def __init__(
@@ -87,104 +89,54 @@ class MapPlan:
         input_size: tuple[int, int],
         weigh: Weigh,
         projection: Projection,
+        pointwise: Mapping[str, Pointwise] = MappingProxyType({}),
     ) -> None:
         self._batch_size = batch_size
-        self._taps = taps
+        self.taps = taps
+        self._pointwise = pointwise
+        values = {
+            n: pointwise[n].source if n in pointwise else tap.value for n, tap in taps.items()
+        }
+        self._values = {n: v for n, v in values.items() if v in shapes and 0 not in shapes[v]}
         self._views = {
-            name: view_activation(shapes[tap.value], tap.axes, tap.form, batch_axes.get(tap.value))
-            for name, tap in taps.items()
-            if tap.value in shapes and 0 not in shapes[tap.value]
+            name: view_activation(
+                shapes[value], taps[name].axes, taps[name].form, batch_axes.get(value)
+            )
+            for name, value in self._values.items()
         }
         self.names = tuple(self._views)
-        self._staged: dict[str, tuple[int, int]] = {}
-        self._checked: list[str] = []
-        self._even: set[str] = set()
-        table = np.zeros((len(self.names), loops.TABLE_WIDTH), np.int64)
-        weights, rows, columns = _Store(np.float32), _Store(np.int32), _Store(np.int32)
-        sizes = []
-        staged = mapped = 0
-        for index, name in enumerate(self.names):
-            view = self._views[name]
-            row = table[index]
-            kind = view.in_memory() if taps[name].value in offsets else None
-            found = self._find_taps(name, view, shapes, weigh, projection)
-            count = view.count
-            # A value without a batch axis serves all samples.
-            copies = 1 if view.batch is None else batch_size
-            if kind is None:
-                row[loops.KIND] = loops.CHANNELS_FIRST if view.space else loops.FLAT
-                self._staged[name] = (staged, count * copies)
-                row[loops.SOURCE] = staged
-                staged += count * copies
+        tables = Tables(len(self.names), shapes, input_size, batch_size, weigh, projection)
+        readers: dict[str, str] = {}
+        for name, view in self._views.items():
+            value = self._values[name]
+            leader = readers.get(value)
+            if (
+                name in pointwise
+                and leader is not None
+                and view.space
+                and view == self._views[leader]
+            ):
+                tables.add_follower(name, view, pointwise[name], leader)
+            elif name in pointwise:
+                tables.add_reader(name, taps[name], view, None)
             else:
-                row[loops.KIND] = kind
-                row[loops.SOURCE] = offsets[taps[name].value]
-            row[loops.SAMPLE_STRIDE] = 0 if view.batch is None else count
-            if found is None:
-                size = flat_size(count, input_size)
-                row[loops.CHANNELS] = count
-            else:
-                size = found.size
-                row[loops.CHANNELS] = found.weights.shape[1]
-                row[loops.TAPS] = len(found.weights)
-                row[loops.ROWS_IN] = found.rows.shape[1]
-                row[loops.COLUMNS_IN] = view.size[-1]
-                row[loops.WEIGHTS] = weights.add(found.weights)
-                row[loops.ROW_TARGETS] = rows.add(found.rows)
-                row[loops.COLUMN_RUNS] = columns.add(found.columns)
-                # The published projection reaches every cell by tap (0, 0).
-                if projection == "transposed" and found.leaves_out_cells(view.size[-1]):
-                    self._checked.append(name)
-            row[loops.MAP] = mapped
-            row[loops.ROWS_OUT], row[loops.COLUMNS_OUT] = size
-            mapped += size[0] * size[1]
-            sizes.append(size)
-        self._table = table
-        self._weights, self._rows, self._columns = weights.whole(), rows.whole(), columns.whole()
-        self._staging = np.empty(staged, np.float32)
-        self._total = mapped
-        self.sizes = tuple(sizes)
+                tables.add_reader(name, taps[name], view, offsets.get(value))
+                readers[value] = name
+        self._table, self._numbers = tables.rows, tables.numbers
+        self._staged, self._even, self._unread = tables.staged, tables.even, tables.unread
+        self._total = tables.total
+        self.staging = tables.staged_size
+        self.sizes = tuple(tables.sizes)
+        rows = tables.rows
         self.slots = np.stack(
-            [table[:, loops.MAP], table[:, loops.ROWS_OUT] * table[:, loops.COLUMNS_OUT]], axis=1
+            [rows[:, loops.MAP], rows[:, loops.ROWS_OUT] * rows[:, loops.COLUMNS_OUT]], axis=1
         )
-
-    def _find_taps(
-        self,
-        name: str,
-        view: View,
-        shapes: Mapping[str, tuple[int, ...]],
-        weigh: Weigh,
-        projection: Projection,
-    ) -> Taps | None:
-        """Taps of a layer, ``None`` for a flat one."""
-        tap = self._taps[name]
-        if not view.space:
-            return None
-        size = view.size
-        height, width = (1, *size)[-2:]
-        depth = size[0] if len(size) == 3 else 1
-        plain = mean_taps(view.channel_count, height, width, depth)
-        if tap.geometry is None or (tap.source is None and projection == "transposed"):
-            return plain
-        kernel = weigh(name)
-        if kernel.even:
-            self._even.add(name)
-        source_size = size
-        if projection == "transposed" and tap.source is not None:
-            read = shapes[tap.source]
-            source_size = read[1 : tap.source_channel] + read[tap.source_channel + 1 :]
-        gone = tap.squeezed
-        if gone is not None and kernel.values.shape[1 + gone] == 1:
-            kernel = kernel.without_axis(gone)
-            if projection == "transposed":
-                source_size = source_size[:gone] + source_size[gone + 1 :]
-        if kernel.rank != len(size):
-            return plain
-        return convolution_taps(kernel, projection, size, source_size)
+        self._is_staged = np.array([name in self._staged for name in self.names], bool)
+        self._shares: dict[int, tuple[Share, Share]] = {}
 
     def shown_shape(self, name: str) -> Shape:
         """Shape of a layer's activation as labels show it, ``None`` for the batch."""
-        view, order = self._views[name], self._taps[name].shown
+        view, order = self._views[name], self.taps[name].shown
         axes = range(len(view.shape)) if order is None else order
         return tuple(None if axis == view.batch else view.shape[axis] for axis in axes)
 
@@ -200,8 +152,10 @@ class MapPlan:
         self,
         arena: NDArray[np.float32],
         arrays: Mapping[str, NDArray[Any]],
-        pool: Executor,
-        workers: int,
+        staging: NDArray[np.float32],
+        *,
+        pool: Executor | None = None,
+        workers: int = 1,
     ) -> Maps:
         """Turn a batch's activations into maps.
 
@@ -209,24 +163,26 @@ class MapPlan:
         ----------
         arena, arrays
             The activations, of the shapes that the plan was made for.
+        staging
+            At least as many values as the attribute of this name says; overwritten.
         pool, workers
-            Threads that run the loops, and how many shares to cut the work in.
+            Threads that run the loops, and how many shares to cut the work in; by default the
+            calling thread does all of it.
         """
         for name, (begin, count) in self._staged.items():
             with np.errstate(over="ignore", invalid="ignore"):
-                self._views[name].copy(
-                    arrays[self._taps[name].value], self._staging[begin : begin + count]
-                )
+                activation = self._activation(name, arrays)
+                self._views[name].copy(activation, staging[begin : begin + count])
         values = np.empty((self._batch_size, self._total), np.float32)
         ranges = np.empty((self._batch_size, len(self.names), 2))
-        staged = np.array([name in self._staged for name in self.names], bool)
-        tables = self._table, self._weights, self._rows, self._columns
+        if workers not in self._shares:
+            self._shares[workers] = self._cut_shares(workers)
         jobs = [
-            (tasks, tables[0], source, *tables[1:], values, ranges)
-            for source, chosen in ((arena, ~staged), (self._staging, staged))
-            for tasks in self._shares(np.flatnonzero(chosen), workers)
+            (tasks, self._table, source, *self._numbers, values, ranges)
+            for source, shares in zip((arena, staging), self._shares[workers], strict=True)
+            for tasks in shares
         ]
-        if workers == 1:
+        if pool is None or workers == 1:
             for job in jobs:
                 loops.project_tasks(*job)
         else:
@@ -234,7 +190,24 @@ class MapPlan:
                 waiting.result()
         return Maps(values, ranges, self._count_bad_values(arrays, ranges))
 
-    def _shares(self, layers: NDArray[np.intp], workers: int) -> list[NDArray[np.int64]]:
+    def _activation(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """A layer's activation, computed where ONNX Runtime did not give it out."""
+        array = arrays[self._values[name]]
+        if name not in self._pointwise:
+            return array
+        channel = self.taps[name].axes.channel
+        assert channel is not None
+        return self._pointwise[name].apply(array, channel)
+
+    def _cut_shares(self, workers: int) -> tuple[Share, Share]:
+        """Tasks of each worker: those that read the arena, and those that read copies."""
+        reads = self._table[:, loops.KIND] != loops.FOLLOWS
+        return (
+            self._cut(np.flatnonzero(reads & ~self._is_staged), workers),
+            self._cut(np.flatnonzero(reads & self._is_staged), workers),
+        )
+
+    def _cut(self, layers: NDArray[np.intp], workers: int) -> Share:
         """Cut (layer, sample) tasks in shares of about the same work, the largest tasks first."""
         work = np.array([self._views[self.names[layer]].count + 1 for layer in layers], np.int64)
         order = np.argsort(-work, kind="stable")
@@ -255,32 +228,13 @@ class MapPlan:
     ) -> dict[tuple[int, str], int]:
         """Count NaN and infinite activations; a layer that has some gets the range NaN."""
         suspects = {(int(s), self.names[n]) for s, n in np.argwhere(np.isnan(ranges[..., 0]))}
-        suspects |= {(s, name) for s in range(self._batch_size) for name in self._checked}
+        suspects |= {(s, name) for s in range(self._batch_size) for name in self._unread}
         found = {}
         for sample, name in sorted(suspects):
-            activation = self._views[name].select(arrays[self._taps[name].value], sample)
+            activation = self._views[name].select(self._activation(name, arrays), sample)
             count = int(np.count_nonzero(~np.isfinite(activation)))
             index = self.names.index(name)
             if count or np.isnan(ranges[sample, index, 0]):
                 found[sample, name] = count
                 ranges[sample, index] = np.nan
         return found
-
-
-class _Store:
-    """Arrays one after the other in one."""
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._parts: list[NDArray[Any]] = [np.empty(0, dtype)]
-        self._size = 0
-
-    def add(self, part: NDArray[Any]) -> int:
-        """Append an array, and tell where it begins."""
-        begin = self._size
-        self._parts.append(part.reshape(-1))
-        self._size += part.size
-        return begin
-
-    def whole(self) -> NDArray[Any]:
-        """All of them."""
-        return np.concatenate(self._parts)

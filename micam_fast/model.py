@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,15 @@ from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.keras_files import is_keras_file, open_keras_file
 from micam_fast.layers import Layer, ModelInput, match_layers
-from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model, read_layers
+from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model
 from micam_fast.pipeline import Pipeline
+from micam_fast.plan_files import user_plan_files
+from micam_fast.plans import find_layers, layouts_by
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.samples import fit_sample
 from micam_fast.scene import Scene
+from micam_fast.stages import Stages
+from micam_fast.streaming import Result, Then, stream
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
 """One array, or one for each of the model's inputs by name."""
@@ -43,6 +46,8 @@ class Model:
         What the model is fed.
     mapped
         Names of the layers that get a map.
+    threads
+        How many run at a time.
     """
 
     def __init__(
@@ -60,16 +65,18 @@ class Model:
         if memory is not None and memory < 1:
             raise ValueError(f"memory must be at least 1 byte, not {memory}")
         self._file = file
-        self._graph: ModelGraph = read_layers(file)
+        files = user_plan_files()
+        self._graph: ModelGraph = find_layers(file, files)
         self.name: str = file.name
         self.layers: tuple[Layer, ...] = self._graph.layers
         self.inputs: tuple[ModelInput, ...] = self._graph.inputs
         self.mapped: frozenset[str] = _choose(self.layers, layers)
-        self._threads = threads or available_threads()
+        self.threads: int = threads or available_threads()
         self._providers = tuple(providers) if providers is not None else DEFAULT_PROVIDERS
         self._memory = memory if memory is not None else _quarter_of_memory()
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="micam")
-        self.scene = Scene(self.name, self.layers, None if engine is None else Path(engine))
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
+        place = None if engine is None else Path(engine)
+        self.scene = Scene(self.name, self.layers, place, layouts_by(files))
         self._pipelines: dict[Projection, Pipeline] = {}
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self._pipeline("published")
@@ -119,8 +126,8 @@ class Model:
         samples
             Any iterable of what `explain` takes, or an array with a leading axis of samples.
         batch_size
-            Samples in one forward pass; by default 8, or as many as fit the memory bound. A model
-            whose batch is fixed is run with that.
+            Most samples in one forward pass; by default what suits the model and fits the memory
+            bound. A model whose batch is fixed is run with that.
         projection
             As in `explain`.
 
@@ -171,23 +178,43 @@ class Model:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(samples, Mapping):
             raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
-        return self._explain_each(samples, batch_size, self._pipeline(projection))
+        return self.stream(
+            samples, lambda _, found: found, batch_size=batch_size, projection=projection
+        )
 
-    def _explain_each(
-        self, samples: Iterable[SampleLike], batch_size: int | None, pipeline: Pipeline
-    ) -> Iterator[Explanation | SampleError]:
+    def stream(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Then[Result],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        stages: Stages | None = None,
+    ) -> Iterator[Result]:
+        """Like `explain_each`, and go on with each sample in the thread that explained it.
+
+        Parameters
+        ----------
+        samples, batch_size, projection
+            As in `explain_many`. An error in the place of a sample goes to `then` in its turn.
+        then
+            Takes the index of a sample and its explanation or error; several run at a time.
+        stages
+            Is told how long things take.
+
+        Yields
+        ------
+        object
+            What `then` gave, in the order of the samples.
+        """
         fitted = (self._fit(sample) for sample in samples)
-        for shapes, group in itertools.groupby(fitted, key=_shapes):
-            if shapes is None:
-                yield from (each for each in group if isinstance(each, SampleError))
-                continue
-            size = pipeline.batch_size(dict(shapes), batch_size)
-            feeds = (each for each in group if not isinstance(each, SampleError))
-            while batch := list(itertools.islice(feeds, size)):
-                yield from pipeline.explain(batch)
+        pipeline = self._pipeline(projection)
+        return stream(pipeline, fitted, batch_size, then, self._pool, stages or Stages())
 
-    def _fit(self, sample: SampleLike) -> dict[str, NDArray[Any]] | SampleError:
+    def _fit(self, sample: SampleLike | SampleError) -> dict[str, NDArray[Any]] | SampleError:
         """Arrays of one sample in the model's layout and element types."""
+        if isinstance(sample, SampleError):
+            return sample
         try:
             return fit_sample(sample, self.inputs, remedy="use explain_many")
         except SampleError as error:
@@ -200,7 +227,7 @@ class Model:
                 self._graph,
                 self.mapped,
                 projection,
-                threads=self._threads,
+                threads=self.threads,
                 providers=self._providers,
                 memory=self._memory,
                 pool=self._pool,
@@ -336,14 +363,6 @@ def _choose(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
     if not chosen:
         raise LayerSelectionError("no layer is left to map")
     return chosen
-
-
-def _shapes(
-    sample: dict[str, NDArray[Any]] | SampleError,
-) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
-    if isinstance(sample, SampleError):
-        return None
-    return tuple((name, array.shape) for name, array in sample.items())
 
 
 def _quarter_of_memory() -> int:

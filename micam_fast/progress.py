@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from micam_fast.batch import PlotOptions, Summary
 
 Done = Callable[[int, str, Any], None]
+ONCE = ("load the model", "lay out")
+"""Stages that do not depend on the samples."""
 
 
 @contextmanager
@@ -54,18 +56,35 @@ def _failure_line(index: int, name: str, error: MicamError) -> str:
 
 
 def report(summary: Summary, options: PlotOptions) -> None:
-    """What was written, and how long each stage took."""
+    """What was written, and how long it took."""
     if not summary.written:
         return
     files = sum(len(paths) for paths in summary.written.values())
     failed = f"; {count_of(len(summary.failed), 'sample')} skipped" if summary.failed else ""
     click.echo(
         f"wrote {count_of(files, 'file')} ({', '.join(options.formats)}) for "
-        f"{count_of(len(summary.written), 'sample')} to {options.folder}{failed}"
+        f"{count_of(len(summary.written), 'sample')} to {options.folder} "
+        f"in {summary.stages.passed():.2f} s{failed}"
     )
-    total = sum(summary.seconds.values())
-    stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.seconds.items())
-    click.echo(f"{stages}; {total:.2f} s in all")
+
+
+def report_profile(summary: Summary, threads: int) -> None:
+    """Where the time went: what was done once, then what each sample took."""
+    seconds = summary.stages.seconds
+    samples = len(summary.written) + len(summary.failed)
+    forward = seconds.get("forward pass", 0.0)
+    click.echo(
+        f"time by stage, over {count_of(threads, 'thread')}; "
+        f"{summary.stages.passed():.2f} s passed in all"
+    )
+    click.echo(f"{'stage':<16}{'seconds':>10}{'ms a sample':>14}{'forward passes':>17}")
+    for name, spent in seconds.items():
+        line = f"{name:<16}{spent:>10.3f}"
+        if name not in ONCE and samples:
+            line += f"{1000 * spent / samples:>14.2f}"
+            if forward:
+                line += f"{spent / forward:>17.2f}"
+        click.echo(line)
 
 
 def count_of(number: int, thing: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,8 +116,17 @@ def open_session(
         raise ModelError(f"onnxruntime refuses model {name!r}: {_first_line(error)}") from error
 
 
+Signature = tuple[tuple[tuple[int, ...], str], ...]
+"""Shapes and element types of what a model is fed."""
+
+Outputs = Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
+"""Shapes and element types of what it gives out."""
+
+
 class Extractor:
     """Runs one session and keeps the memory of its outputs.
+
+    Several extractors may run the same session at a time, each with memory of its own.
 
     Parameters
     ----------
@@ -124,6 +134,8 @@ class Extractor:
         An open session.
     inputs, outputs
         Names of what it is fed and of what it is asked for.
+    known
+        What the session gives out for what it is fed, as found by any extractor of the session.
     """
 
     def __init__(
@@ -131,15 +143,18 @@ class Extractor:
         session: onnxruntime.InferenceSession,
         inputs: Sequence[str],
         outputs: Sequence[str],
+        known: dict[Signature, Outputs] | None = None,
     ) -> None:
         self._session = session
         self.inputs = tuple(inputs)
         drawable = {f"tensor({name})" for name in NUMERIC_TYPES}
         numeric = {output.name for output in session.get_outputs() if output.type in drawable}
         self._outputs = tuple(name for name in outputs if name in numeric)
-        self._signature: tuple[Any, ...] | None = None
+        self._known = {} if known is None else known
+        self._signature: Signature | None = None
         self._binding: Any = None
         self._activations: Activations | None = None
+        self._fresh = False
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Activations:
         """Run a batch.
@@ -159,12 +174,17 @@ class Extractor:
             return Activations(np.empty(0, np.float32), {}, {})
         feeds = {name: feeds[name] for name in self.inputs}
         signature = tuple((array.shape, array.dtype.str) for array in feeds.values())
-        if self._binding is None or signature != self._signature:
+        if signature != self._signature or self._activations is None:
+            self.release()
+            if signature not in self._known:
+                return self._run_and_learn(feeds, signature)
+            self._keep(_arrange(self._outputs, self._known[signature]), signature)
+        if self._binding is None:
             return self._run_and_learn(feeds, signature)
         for name, array in feeds.items():
             self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         try:
-            self._session.run_with_iobinding(self._binding)
+            self._session.run_with_iobinding(self._binding, self._options())
         except Exception:
             # A size that depends on the data has changed: measure it anew.
             return self._run_and_learn(feeds, signature)
@@ -176,7 +196,7 @@ class Extractor:
         self._binding = self._activations = None
 
     def _run_and_learn(
-        self, feeds: Mapping[str, NDArray[Any]], signature: tuple[Any, ...]
+        self, feeds: Mapping[str, NDArray[Any]], signature: Signature
     ) -> Activations:
         """Run without bound outputs, and bind memory of the sizes that came."""
         self.release()
@@ -185,15 +205,34 @@ class Extractor:
         except Exception as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
             raise SampleError(f"onnxruntime cannot run {shapes}: {_first_line(error)}") from error
-        self._activations = _gather(dict(zip(self._outputs, arrays, strict=True)))
-        self._signature = signature
-        if all(array.size for array in arrays):
+        outputs = [(array.shape, array.dtype) for array in arrays]
+        activations = _arrange(self._outputs, outputs)
+        for name, array in zip(self._outputs, arrays, strict=True):
+            activations.arrays[name][...] = array
+        self._known[signature] = outputs
+        self._keep(activations, signature)
+        self._fresh = True
+        return activations
+
+    def _keep(self, activations: Activations, signature: Signature) -> None:
+        """Bind the outputs to memory that stays."""
+        self._activations, self._signature = activations, signature
+        if all(array.size for array in activations.arrays.values()):
             self._binding = self._session.io_binding()
-            for name, array in self._activations.arrays.items():
+            for name, array in activations.arrays.items():
                 self._binding.bind_output(
                     name, "cpu", 0, array.dtype, array.shape, array.ctypes.data
                 )
-        return self._activations
+
+    def _options(self) -> Any:
+        """After a run without bound outputs, ONNX Runtime gives back the memory that held them."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        if self._fresh:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            self._fresh = False
+        return options
 
 
 def extract(
@@ -221,20 +260,22 @@ def extract(
         del activations
 
 
-def _gather(arrays: dict[str, NDArray[Any]]) -> Activations:
-    """Move float32 arrays into one arena; the originals are let go one by one."""
+def _arrange(names: Sequence[str], outputs: Outputs) -> Activations:
+    """Memory for outputs, the float32 ones in one arena."""
     offsets: dict[str, int] = {}
     size = 0
-    for name, array in arrays.items():
-        if array.dtype == np.float32:
+    for name, (shape, dtype) in zip(names, outputs, strict=True):
+        if dtype == np.float32:
             offsets[name] = size
-            size += array.size
+            size += math.prod(shape)
     arena = np.empty(size, np.float32)
-    for name, offset in offsets.items():
-        source = arrays[name]
-        view = arena[offset : offset + source.size].reshape(source.shape)
-        view[...] = source
-        arrays[name] = view
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (shape, dtype) in zip(names, outputs, strict=True):
+        if name in offsets:
+            begin = offsets[name]
+            arrays[name] = arena[begin : begin + math.prod(shape)].reshape(shape)
+        else:
+            arrays[name] = np.empty(shape, dtype)
     return Activations(arena, offsets, arrays)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.choices import LOOKS, Look
-from micam_fast.composition import (
-    compose,
-    compose_tile,
-    diagram_size,
-    edges,
-    legend_lines,
-    move,
-    node_specs,
-)
+from micam_fast.composition import Sheet, compose_tile, diagram_size, edges, move, node_specs
 from micam_fast.diagrams import DiagramLayout
 from micam_fast.dot import diagram_source
-from micam_fast.drawing import Drawing, Mark
-from micam_fast.encoders import encode_picture, write_pdf, write_png, write_svg
+from micam_fast.drawing import Drawing, Filling, Mark
+from micam_fast.encoders import encode_picture, write_pdf, write_png
 from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
 from micam_fast.files import atomic_file, file_stem, make_folder
+from micam_fast.heading import legend_lines
 from micam_fast.labels import label_lines
 from micam_fast.tiles import draw_tile
 
@@ -34,19 +28,37 @@ LARGEST_PNG = 170e6
 """Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
 
 
-def save(
-    explanation: Explanation, path: Path, look: Look, rankdir: str = "TB", scale: float = 1.0
-) -> Path:
+@dataclass(frozen=True)
+class Style:
+    """How a diagram looks, and how a PNG is compressed; see `Explanation.save`.
+
+    Raises
+    ------
+    ValueError
+        If something is none that there is.
+    """
+
+    look: Look = "isometric"
+    rankdir: str = "TB"
+    scale: float = 1.0
+    compress_level: int = 1
+
+    def __post_init__(self) -> None:
+        if self.look not in LOOKS:
+            raise ValueError(f"unknown look: {self.look!r} (must be one of {', '.join(LOOKS)})")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"scale_tiles must be a positive number, not {self.scale}")
+        if self.compress_level not in range(10):
+            raise ValueError(f"compress_level must be 0 to 9, not {self.compress_level}")
+
+
+def save(explanation: Explanation, path: Path, style: Style) -> Path:
     """Write an explanation in the format that the path's suffix names; see `Explanation.save`."""
     writer = _WRITERS.get(path.suffix.lower().removeprefix("."))
     if writer is None:
         known = ", ".join(f".{name}" for name in _WRITERS)
         raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
-    if look not in LOOKS:
-        raise ValueError(f"unknown look: {look!r} (must be one of {', '.join(LOOKS)})")
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale_tiles must be a positive number, not {scale}")
-    writer(explanation, path, look, rankdir, scale)
+    writer(explanation, path, style)
     return path
 
 
@@ -83,12 +95,13 @@ def header_lines(explanation: Explanation) -> list[str]:
     return lines
 
 
-def svg_text(explanation: Explanation, look: Look, rankdir: str = "TB", scale: float = 1.0) -> str:
+def svg_text(explanation: Explanation, style: Style) -> str:
     """The diagram as SVG text."""
-    return write_svg(_drawing(explanation, look, rankdir, scale, native=True))
+    sheet, fillings = _sheet(explanation, style, native=True)
+    return sheet.svg.write(fillings)
 
 
-def save_tiles(explanation: Explanation, folder: Path, look: Look, scale: float = 1.0) -> Path:
+def save_tiles(explanation: Explanation, folder: Path, style: Style) -> Path:
     """Write each layer's tile with its label as a PNG, and all of them in one vertical strip."""
     make_folder(folder)
     drawings = [
@@ -97,8 +110,8 @@ def save_tiles(explanation: Explanation, folder: Path, look: Look, scale: float 
             index,
             explanation.maps[layer.name],
             input_size=explanation.input_size,
-            look=look,
-            scale=scale,
+            look=style.look,
+            scale=style.scale,
         )
         for index, layer in enumerate(explanation.scene.layers)
         if layer.name in explanation.maps
@@ -106,9 +119,9 @@ def save_tiles(explanation: Explanation, folder: Path, look: Look, scale: float 
     names = _tile_names(explanation)
     for drawing, name in zip(drawings, names.values(), strict=True):
         with atomic_file(folder / name) as file:
-            write_png(drawing, file)
+            write_png(drawing, file, style.compress_level)
     with atomic_file(folder / "strip.png") as file:
-        write_png(_strip(drawings, explanation.scene.model), file)
+        write_png(_strip(drawings, explanation.scene.model), file, style.compress_level)
     return folder
 
 
@@ -121,43 +134,42 @@ def _strip(drawings: list[Drawing], title: str) -> Drawing:
     return Drawing(max(drawing.width for drawing in drawings), top, tuple(marks), title)
 
 
-def _drawing(
-    explanation: Explanation, look: Look, rankdir: str, scale: float, *, native: bool
-) -> Drawing:
-    layers = explanation.scene.layers
-    return compose(
-        layers,
-        explanation.scene.layout(frozenset(explanation.maps), rankdir),
+def _sheet(explanation: Explanation, style: Style, *, native: bool) -> tuple[Sheet, list[Filling]]:
+    """What the diagram shares with those of other samples, and what this one brings."""
+    header = header_lines(explanation)
+    sheet = explanation.scene.sheet(
         explanation.maps,
-        header_lines(explanation),
+        header,
         input_size=explanation.input_size,
-        look=look,
-        scale=scale,
+        look=style.look,
+        rankdir=style.rankdir,
+        scale=style.scale,
         native=native,
     )
+    return sheet, sheet.fillings(explanation.maps, header)
 
 
-def _save_png(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
-    layout = explanation.scene.layout(frozenset(explanation.maps), rankdir)
-    check_png_size(layout, header_lines(explanation), scale)
-    drawing = _drawing(explanation, look, rankdir, scale, native=False)
+def _save_png(explanation: Explanation, path: Path, style: Style) -> None:
+    layout = explanation.scene.layout(frozenset(explanation.maps), style.rankdir)
+    check_png_size(layout, header_lines(explanation), style.scale)
+    sheet, fillings = _sheet(explanation, style, native=False)
     with atomic_file(path) as file:
-        write_png(drawing, file)
+        sheet.png.write(fillings, file, style.compress_level)
 
 
-def _save_svg(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
-    text = svg_text(explanation, look, rankdir, scale)
+def _save_svg(explanation: Explanation, path: Path, style: Style) -> None:
+    text = svg_text(explanation, style)
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
-def _save_pdf(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
-    drawing = _drawing(explanation, look, rankdir, scale, native=True)
+def _save_pdf(explanation: Explanation, path: Path, style: Style) -> None:
+    sheet, fillings = _sheet(explanation, style, native=True)
     with atomic_file(path) as file:
-        write_pdf(drawing, file)
+        write_pdf(sheet.template.fill(fillings), file)
 
 
-def _save_npz(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
+def _save_npz(explanation: Explanation, path: Path, style: Style) -> None:
     arrays = {
         "global_range": np.array(explanation.global_range),
         "prediction": _answer(explanation),
@@ -177,7 +189,7 @@ def _answer(explanation: Explanation) -> NDArray[Any]:
     return np.empty(0) if explanation.output is None else explanation.output
 
 
-def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, scale: float) -> None:
+def _save_dot(explanation: Explanation, path: Path, style: Style) -> None:
     """Write the tiles into a folder beside the file, then the text that shows them."""
     folder = make_folder(path.with_name(f"{file_stem(path.stem)}_dot"))
     names = _tile_names(explanation)
@@ -185,7 +197,11 @@ def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, sc
     for index, layer in enumerate(layers):
         if layer.name in names:
             tile = draw_tile(
-                explanation.maps[layer.name], index, explanation.input_size, look, scale=scale
+                explanation.maps[layer.name],
+                index,
+                explanation.input_size,
+                style.look,
+                scale=style.scale,
             )
             with atomic_file(folder / names[layer.name]) as file:
                 file.write(encode_picture(tile))
@@ -197,7 +213,7 @@ def _save_dot(explanation: Explanation, path: Path, look: Look, rankdir: str, sc
         },
         pictures={name: f"{folder.name}/{file}" for name, file in names.items()},
         header=[*header_lines(explanation), *legend_lines()],
-        rankdir=rankdir,
+        rankdir=style.rankdir,
         folder=str(path.resolve().parent),
     )
     with atomic_file(path) as file:
@@ -212,7 +228,7 @@ def _tile_names(explanation: Explanation) -> dict[str, str]:
     }
 
 
-_WRITERS: dict[str, Callable[[Explanation, Path, Look, str, float], None]] = {
+_WRITERS: dict[str, Callable[[Explanation, Path, Style], None]] = {
     "png": _save_png,
     "svg": _save_svg,
     "npz": _save_npz,

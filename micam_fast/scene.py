@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from micam_fast.composition import edges, node_specs
+from micam_fast.choices import Look
+from micam_fast.composition import Sheet, edges, node_specs
 from micam_fast.diagrams import DiagramLayout
+from micam_fast.heading import head_width
 from micam_fast.layers import Layer
 from micam_fast.layout import find_engine, lay_out
+from micam_fast.recent import Recent
+from micam_fast.results import LayerMap
+from micam_fast.sample_maps import SampleMaps
+
+_KEPT_SHEETS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,23 +33,87 @@ class Scene:
         All layers, in the diagram's order.
     engine
         The Graphviz program, ``None`` for the one that `find_engine` finds.
+    lay_out
+        Does what `layout.lay_out` does.
     """
 
     model: str
     layers: tuple[Layer, ...]
     engine: Path | None = None
+    lay_out: Callable[..., DiagramLayout] = lay_out
     _layouts: dict[tuple[str, frozenset[str]], DiagramLayout] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _sheets: Recent[tuple[Any, ...], Sheet] = field(default_factory=lambda: Recent(_KEPT_SHEETS))
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def layout(self, mapped: frozenset[str], rankdir: str) -> DiagramLayout:
         """Places of the nodes; computed once for each direction and set of mapped layers."""
         key = rankdir, mapped
         with self._lock:
             if key not in self._layouts:
-                self._layouts[key] = lay_out(
+                self._layouts[key] = self.lay_out(
                     node_specs(self.layers, mapped),
                     edges(self.layers),
                     rankdir=rankdir,
                     engine=find_engine(self.engine),
                 )
             return self._layouts[key]
+
+    def sheet(
+        self,
+        maps: Mapping[str, LayerMap],
+        header: Sequence[str],
+        *,
+        input_size: tuple[int, int],
+        look: Look,
+        rankdir: str,
+        scale: float,
+        native: bool,
+    ) -> Sheet:
+        """What the diagrams of samples share; made once for those that are of the same shapes.
+
+        Parameters
+        ----------
+        maps
+            By layer name.
+        header
+            Title, then lines about the sample.
+        input_size, look, scale, native
+            As in `composition.Sheet`.
+        rankdir
+            ``"TB"`` or ``"LR"``.
+        """
+        shapes = _shapes(maps)
+        width = head_width(header)
+        key = (shapes, len(header), width, input_size, look, rankdir, scale, native)
+        with self._lock:
+            return self._sheets.get_or_make(
+                key,
+                lambda: Sheet(
+                    self.layers,
+                    self.layout(frozenset(maps), rankdir),
+                    maps,
+                    header,
+                    input_size=input_size,
+                    look=look,
+                    scale=scale,
+                    native=native,
+                ),
+            )
+
+
+def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
+    """All that a sheet takes from the maps."""
+    if isinstance(maps, SampleMaps):
+        return maps.frame, frozenset(maps.bad_values.items())
+    return tuple(
+        (
+            name,
+            found.cam.shape,
+            found.shape,
+            found.input_shapes,
+            found.flat,
+            found.even_weights,
+            found.bad_values,
+        )
+        for name, found in maps.items()
+    )

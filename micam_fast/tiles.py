@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.colours import choose_strongest
-from micam_fast._loops.isometric import paint_squares
+from micam_fast._loops.isometric import canvas_size, paint_squares
 from micam_fast.choices import Look
+from micam_fast.diagrams import Box
 from micam_fast.drawing import DPI, Picture
 from micam_fast.results import LayerMap
 
@@ -89,23 +91,51 @@ def paint_isometric(
         The part of the tile left of the label, ``PICTURE_WIDTH x TILE_HEIGHT`` times `scale`.
     """
     rows, columns = grid_size(input_size)
-    cells = np.empty((rows, columns), np.int64)
-    choose_strongest(found.cam, cells)
     # 5 * B * ln(10 * (i + 1)) points^2, in pixels^2.
     area = 5.0 * math.log(10.0 * (index + 1)) * (DPI / 72 * scale) ** 2
-    canvas = np.full((round(TILE_HEIGHT * scale), round(PICTURE_WIDTH * scale), 3), 255, np.float32)
+    height, width = round(TILE_HEIGHT * scale), round(PICTURE_WIDTH * scale)
+    pixels = np.empty((height, width, 3), np.uint8)
     paint_squares(
         found.rgba.reshape(-1, 4),
-        cells.reshape(-1),
-        _cell_centres(rows, columns) * scale,
+        _choose_cells(found.cam, rows, columns).reshape(-1),
+        _cell_centres(rows, columns, scale),
         area,
-        canvas,
+        _canvas(canvas_size(height, width, area)),
+        pixels,
     )
-    return (canvas + 0.5).astype(np.uint8)
+    return pixels
+
+
+_local = threading.local()
+
+
+def _canvas(size: int) -> NDArray[np.float32]:
+    """Room for a picture in floats; a thread's pictures share it, so that it stays in the cache."""
+    canvas: NDArray[np.float32] | None = getattr(_local, "canvas", None)
+    if canvas is None or len(canvas) < size:
+        canvas = _local.canvas = np.zeros(size, np.float32)
+    return canvas
+
+
+def _choose_cells(cam: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:
+    """Which cell of a map stands at each place of a grid ``(rows, columns)``."""
+    if cam.shape[0] <= rows and cam.shape[1] <= columns:
+        return _nearest_cells(cam.shape[0], cam.shape[1], rows, columns)
+    cells = np.empty((rows, columns), np.int64)
+    choose_strongest(cam, cells)
+    return cells
+
+
+@functools.lru_cache(maxsize=256)
+def _nearest_cells(height: int, width: int, rows: int, columns: int) -> NDArray[np.int64]:
+    """The choice for a map that is not larger than its grid: the same whatever the map holds."""
+    cells = np.empty((rows, columns), np.int64)
+    choose_strongest(np.zeros((height, width), np.float32), cells)
+    return cells
 
 
 @functools.lru_cache(maxsize=16)
-def _cell_centres(rows: int, columns: int) -> NDArray[np.float64]:
+def _cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
     """Pixel positions ``(rows * columns, 2)`` of the cells' centres, row by row, far to near.
 
     A plane seen in perspective is the projective image of the unit square that takes its corners to
@@ -122,31 +152,42 @@ def _cell_centres(rows: int, columns: int) -> NDArray[np.float64]:
         known += [x, y]
     a, b, c, d, e, f, g, h = np.linalg.solve(np.array(equations, float), np.array(known, float))
     depth = g * u + h * v + 1
-    return np.stack([(a * u + b * v + c) / depth, (d * u + e * v + f) / depth], axis=1)
+    return np.stack([(a * u + b * v + c) / depth, (d * u + e * v + f) / depth], axis=1) * scale
 
 
 def _flat_picture(found: LayerMap, scale: float, native: bool) -> Picture:
-    height, width = found.cam.shape
-    box_width, box_height = (side * scale for side in _FLAT_BOX)
-    zoom = min(box_width / width, box_height / height)
+    place = tile_place(found, "flat", scale)
     pixels = found.rgba
-    if zoom >= 1:
-        zoom = math.floor(zoom)
-    elif not native:
+    height, width = found.cam.shape
+    zoom = _flat_zoom(height, width, scale)
+    if zoom < 1 and not native:
         rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
-        cells = np.empty((rows, columns), np.int64)
-        choose_strongest(found.cam, cells)
-        pixels = found.rgba.reshape(-1, 4)[cells]
+        pixels = found.rgba.reshape(-1, 4)[_choose_cells(found.cam, rows, columns)]
+    return Picture(place.x, place.y, place.width, place.height, pixels)
+
+
+def tile_place(found: LayerMap, look: Look, scale: float) -> Box:
+    """Where `draw_tile` puts its picture; it depends on the map's shape alone."""
+    if look == "isometric" or found.bad_values is not None:
+        return Box(0, 0, round(PICTURE_WIDTH * scale), round(TILE_HEIGHT * scale))
+    height, width = found.cam.shape
+    zoom = _flat_zoom(height, width, scale)
     shown_width, shown_height = max(1.0, width * zoom), max(1.0, height * zoom)
     if height == 1:
         shown_height = max(shown_height, _STRIP_HEIGHT * scale)
-    return Picture(
+    return Box(
         round((PICTURE_WIDTH * scale - shown_width) / 2),
         round((TILE_HEIGHT * scale - shown_height) / 2),
         round(shown_width),
         round(shown_height),
-        pixels,
     )
+
+
+def _flat_zoom(height: int, width: int, scale: float) -> float:
+    """Pixels to a cell: whole ones for a map that is smaller than the tile."""
+    box_width, box_height = (side * scale for side in _FLAT_BOX)
+    zoom = min(box_width / width, box_height / height)
+    return math.floor(zoom) if zoom >= 1 else zoom
 
 
 @functools.lru_cache(maxsize=4)

@@ -30,17 +30,15 @@ class TestProcess:
         words = ("plot", "net.onnx", "batch.npy", "--format", "png,npz", "--output-dir", tmp_path)
         done = command(*words, cwd=cli_files)
         assert done.returncode == 0
-        assert done.stderr == "micam-fast: note: input 'x': taken as nchw\n"
+        assert "micam-fast: note: input 'x': taken as nchw\n" in done.stderr
         lines = done.stdout.splitlines()
-        assert len(lines) == 5
+        assert len(lines) == 4
         for index, line in enumerate(lines[:3]):
             stem = rf"net_sample-{index}_pred-\d-[01]\.\d{{4}}"
             pattern = rf"sample {index} \(batch\.npy\[{index}\]\): ({stem})\.png, \1\.npz"
             assert re.fullmatch(pattern, line)
-        assert lines[3] == f"wrote 6 files (png, npz) for 3 samples to {tmp_path}"
-        stages = ("load the model", "lay out", "read and explain", "write png", "write npz")
-        times = ", ".join(rf"{stage} \d+\.\d\d s" for stage in stages)
-        assert re.fullmatch(rf"{times}; \d+\.\d\d s in all", lines[4])
+        said = rf"wrote 6 files \(png, npz\) for 3 samples to {tmp_path} in \d+\.\d\d s"
+        assert re.fullmatch(said, lines[3])
         assert len(names(tmp_path)) == 6
 
     @pytest.mark.slow
@@ -104,7 +102,9 @@ class TestProcess:
         done = command("demo", cwd=tmp_path)
         assert time.perf_counter() - begun < 10
         assert done.returncode == 0
-        assert done.stderr == ""
+        assert done.stderr == (
+            "micam-fast: note: compiling the loops; this happens once, and takes a few seconds\n"
+        )
         assert names(tmp_path) == ["cache", "micam-demo"]
         pattern = r"lenet_mnist_sample-(\d)_label-\1_pred-\1-[01]\.\d{4}\.(png|svg|npz)"
         found = names(tmp_path / "micam-demo")

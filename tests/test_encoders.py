@@ -18,6 +18,7 @@ from PIL import Image
 from micam_fast.drawing import BLACK, Drawing, Mark, Path, Picture, Text
 from micam_fast.encoders import encode_picture, write_pdf, write_png, write_svg
 from micam_fast.encoders.fonts import drawable, font, text_width
+from micam_fast.encoders.png import encode_png
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<a href=\"x\">&amp; 'q' ]]> \x00\x07\x1b\x7f \ud800 \udfff \ufffe \n\t é 日 🙂 </text>"
@@ -31,9 +32,9 @@ def sheet(*marks: Mark, width: float = 300, height: float = 200, title: str = ""
     return Drawing(width, height, marks, title)
 
 
-def png_bytes(drawing: Drawing) -> bytes:
+def png_bytes(drawing: Drawing, level: int = 1) -> bytes:
     buffer = io.BytesIO()
-    write_png(drawing, buffer)
+    write_png(drawing, buffer, level)
     return buffer.getvalue()
 
 
@@ -41,6 +42,12 @@ def png_pixels(drawing: Drawing) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(png_bytes(drawing))) as image:
         assert image.mode == "RGB"
         return np.asarray(image)
+
+
+def bands_of(rows: int, patch: pytest.MonkeyPatch) -> None:
+    """Draw so many rows at a time."""
+    patch.setattr("micam_fast.encoders.page.BAND_BYTES", 0)
+    patch.setattr("micam_fast.encoders.page.BAND_ROWS", rows)
 
 
 def pdf_bytes(drawing: Drawing) -> bytes:
@@ -81,16 +88,18 @@ def test_png_is_a_png_at_150_pixels_an_inch() -> None:
         assert image.info["dpi"] == pytest.approx((150, 150), abs=0.02)
 
 
-def test_an_empty_sheet_is_white_and_small() -> None:
-    drawing = sheet(width=3000, height=5000)
-    assert (png_pixels(drawing) == 255).all()
-    assert len(png_bytes(drawing)) < 60_000
+@pytest.mark.parametrize(("level", "size"), [(1, 200_000), (6, 60_000)])
+def test_an_empty_sheet_is_white_and_small(level: int, size: int) -> None:
+    data = png_bytes(sheet(width=3000, height=5000), level)
+    assert len(data) < size
+    with Image.open(io.BytesIO(data)) as image:
+        assert (np.asarray(image) == 255).all()
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 199])
 def test_bands_make_no_difference(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = png_pixels(everything())
-    monkeypatch.setattr("micam_fast.encoders.png.BAND_ROWS", rows)
+    bands_of(rows, monkeypatch)
     np.testing.assert_array_equal(png_pixels(everything()), whole)
 
 
@@ -110,8 +119,27 @@ def test_bands_make_no_difference_to_lines(
     drawing = sheet(path, width=100, height=100)
     whole = png_pixels(drawing)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("micam_fast.encoders.png.BAND_ROWS", rows)
+        bands_of(rows, patch)
         np.testing.assert_array_equal(png_pixels(drawing), whole)
+
+
+@pytest.mark.parametrize("kind", ["line", "curve", "area"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_pieces_of_lines_fit_together(
+    kind: str, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a pixel here and there, as Pillow rounds by the distance to a mask's corner."""
+    points = np.random.default_rng(4).uniform(-30, 330, (40, 7, 2))
+    curved, filled = kind == "curve", kind == "area"
+    for each in points:
+        path = Path(tuple(map(tuple, each)), closed=closed, curved=curved, filled=filled)
+        whole = png_pixels(sheet(path))
+        with monkeypatch.context() as patch:
+            patch.setattr("micam_fast.encoders.lines.PIECE_ROWS", 64)
+            pieces = png_pixels(sheet(path))
+        difference = np.abs(whole.astype(int) - pieces).max(axis=2)
+        assert difference.max() <= 40
+        assert (difference > 0).sum() <= 5
 
 
 def test_pictures_are_laid_over_white_by_their_alpha() -> None:
@@ -184,6 +212,22 @@ def test_a_curve_passes_where_bezier_says() -> None:
         weights = np.array([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3])
         x, y = weights @ np.array(points)
         assert found[int(y), int(x), 0] < 128
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_pixels_are_the_same_at_every_level(level: int) -> None:
+    with Image.open(io.BytesIO(png_bytes(everything(), level))) as image:
+        np.testing.assert_array_equal(np.asarray(image), png_pixels(everything()))
+
+
+@pytest.mark.parametrize("level", [0, 1, 6])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 10), (10, 1), (75, 40)])
+def test_a_small_picture_is_a_png(size: tuple[int, int], channels: int, level: int) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (*size, channels), np.uint8)
+    for each in (pixels, pixels[::-1]):
+        with Image.open(io.BytesIO(encode_png(each, level))) as image:
+            np.testing.assert_array_equal(np.asarray(image), each)
 
 
 def test_a_picture_alone_is_as_large_as_it_is_shown() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from micam_fast._loops.isometric import paint_squares
+from micam_fast._loops.isometric import canvas_size, paint_squares
 
 pytestmark = pytest.mark.no_jit
 
@@ -42,7 +42,10 @@ def paint(
     size: tuple[int, int] = (12, 12),
     cells: list[int] | None = None,
 ) -> NDArray[np.float32]:
-    canvas = np.full((*size, 3), 255, np.float32)
+    """The canvas, so far as it was painted; what lies below is white."""
+    # What is not painted on must not be read: a sum with NaN is NaN.
+    canvas = np.full(canvas_size(*size, full_area), np.nan, np.float32)
+    pixels = np.empty((*size, 3), np.uint8)
     order = list(range(len(colours))) if cells is None else cells
     paint_squares(
         np.array(colours, np.uint8),
@@ -50,8 +53,12 @@ def paint(
         np.array(centres, np.float64).reshape(-1, 2),
         full_area,
         canvas,
+        pixels,
     )
-    return canvas
+    painted = canvas[: pixels.size].reshape(pixels.shape)
+    painted[np.isnan(painted)] = 255
+    np.testing.assert_array_equal(pixels, np.floor(painted + np.float32(0.5)))
+    return painted
 
 
 @given(st.data())

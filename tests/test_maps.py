@@ -46,8 +46,10 @@ def project(
         weigh=lambda name: sum_kernel(*(weights or {})[name], PLAIN),
         projection=projection,
     )
+    staging = np.empty(plan.staging, np.float32)
     with ThreadPoolExecutor(workers) as pool:
-        return plan, plan.project(arena.astype(np.float32), arrays, pool, workers)
+        found = plan.project(arena.astype(np.float32), arrays, staging, pool=pool, workers=workers)
+    return plan, found
 
 
 def map_of(plan: MapPlan, maps: Maps, name: str, sample: int = 0) -> Array:

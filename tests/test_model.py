@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import micam_fast
-from micam_fast.assembly import lift_ranges
 from micam_fast.errors import LayerSelectionError, ModelError, SampleError
+from micam_fast.sample_maps import lift_ranges
 from tests import reference
 from tests.models import (
     Array,
@@ -110,10 +110,11 @@ def test_explain_many_streams() -> None:
             taken.append(1)
             yield SAMPLES[0]
 
-    found = micam_fast.load_model(conv_net()).explain_many(endless(), batch_size=2)
+    found = micam_fast.load_model(conv_net(), threads=2).explain_many(endless(), batch_size=2)
     next(found)
     next(found)
-    assert len(taken) <= 4
+    # A batch for each thread, and one that waits.
+    assert len(taken) <= 6
     found.close()  # type: ignore[attr-defined]
     assert not list(found)
 
@@ -230,10 +231,15 @@ def test_slices_for_the_transposed_projection() -> None:
 
 
 def test_batch_size_keeps_to_the_memory_bound() -> None:
-    model = micam_fast.load_model(deep_net(), memory=3 * (16 * 8 * 16 * 16 + 8) * 4)
-    pipeline = model._pipelines["published"]
-    assert pipeline.batch_size({"x": (8, 16, 16)}, None) == 3
-    assert pipeline.batch_size({"x": (8, 16, 16)}, 6) == 6
+    shape = (8, 16, 16)
+    free = micam_fast.load_model(deep_net())._pipelines["published"]
+    size = free.sessions.sample_size({"x": (1, *shape)})
+    for threads in (1, 2):
+        # Each thread has a batch of its own.
+        model = micam_fast.load_model(deep_net(), memory=3 * threads * size, threads=threads)
+        pipeline = model._pipelines["published"]
+        assert pipeline.batch_size({"x": shape}, None) == 3
+        assert pipeline.batch_size({"x": shape}, 6) == 6
 
 
 @pytest.mark.parametrize("projection", ["published", "transposed"])

@@ -22,7 +22,7 @@ from micam_fast.composition import diagram_size
 from micam_fast.drawing import Drawing
 from micam_fast.errors import LayoutEngineError, OutputError
 from micam_fast.layout import find_engine
-from micam_fast.saving import FORMATS, header_lines, save_tiles
+from micam_fast.saving import FORMATS, Style, header_lines, save_tiles
 from micam_fast.scene import Scene
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -129,7 +129,7 @@ def test_npz_without_class_vector_holds_the_output(
 @pytest.mark.parametrize("look", LOOKS)
 def test_tiles(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "tiles"
-    assert save_tiles(demo_explanation, folder, look) == folder
+    assert save_tiles(demo_explanation, folder, Style(look)) == folder
     expected = [f"{index:03d}_{name}.png" for index, name in enumerate(NAMES)]
     assert sorted(path.name for path in folder.iterdir()) == [*expected, "strip.png"]
     with Image.open(folder / "strip.png") as image:
@@ -144,7 +144,7 @@ def test_tiles(look: Look, demo_explanation: Explanation, tmp_path: Path) -> Non
 
 
 def test_tiles_of_other_scale(demo_explanation: Explanation, tmp_path: Path) -> None:
-    save_tiles(demo_explanation, tmp_path, "flat", 0.5)
+    save_tiles(demo_explanation, tmp_path, Style("flat", scale=0.5))
     with Image.open(tmp_path / "001_conv_1.png") as image:
         assert image.size == (318, 102)
 
@@ -162,7 +162,7 @@ def test_tiles_of_layers_that_share_a_name_on_disk(
         maps={"a/b": demo_explanation.maps["image"], "a:b": demo_explanation.maps["conv_1"]},
         scene=Scene("net", tuple(renamed)),
     )
-    save_tiles(found, tmp_path, "flat")
+    save_tiles(found, tmp_path, Style("flat"))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["000_a_b.png", "001_a_b.png", "strip.png"]
 
@@ -365,7 +365,7 @@ def test_a_folder_that_is_missing(
 def test_tiles_below_a_file(demo_explanation: Explanation, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"^cannot write to folder .*file/tiles"):
-        save_tiles(demo_explanation, tmp_path / "file" / "tiles", "flat")
+        save_tiles(demo_explanation, tmp_path / "file" / "tiles", Style("flat"))
 
 
 def fail(drawing: Drawing, file: BinaryIO) -> None:
@@ -374,7 +374,12 @@ def fail(drawing: Drawing, file: BinaryIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "writer"), [("png", "write_png"), ("pdf", "write_pdf"), ("npz", "np.savez")]
+    ("suffix", "writer"),
+    [
+        ("png", "composition.PngPage.write"),
+        ("pdf", "saving.write_pdf"),
+        ("npz", "saving.np.savez"),
+    ],
 )
 def test_a_writer_that_fails_leaves_no_file(
     suffix: str,
@@ -386,8 +391,15 @@ def test_a_writer_that_fails_leaves_no_file(
     def failing_savez(file: BinaryIO, **arrays: object) -> None:
         fail(Drawing(1, 1, ()), file)
 
-    replacement: Callable[..., None] = failing_savez if writer == "np.savez" else fail
-    monkeypatch.setattr(f"micam_fast.saving.{writer}", replacement)
+    def failing_page(page: object, fillings: object, file: BinaryIO, level: int) -> None:
+        fail(Drawing(1, 1, ()), file)
+
+    replacements: dict[str, Callable[..., None]] = {
+        "png": failing_page,
+        "pdf": fail,
+        "npz": failing_savez,
+    }
+    monkeypatch.setattr(f"micam_fast.{writer}", replacements[suffix])
     with pytest.raises(RuntimeError, match="the encoder stopped"):
         demo_explanation.save(tmp_path / f"x.{suffix}")
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from micam_fast import scene
 from micam_fast.diagrams import DiagramLayout
 from micam_fast.errors import LayoutEngineError
 from micam_fast.layers import Layer
@@ -17,15 +16,14 @@ LAYERS = (Layer("a", "Input", "Input"), Layer("b", "Relu", "Relu", ("a",)))
 BOTH = frozenset("ab")
 
 
-def test_each_layout_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_layout_is_made_once() -> None:
     made: list[str] = []
 
     def counted(*args: object, rankdir: str, engine: Path) -> DiagramLayout:
         made.append(rankdir)
         return lay_out(*args, rankdir=rankdir, engine=engine)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scene, "lay_out", counted)
-    model = Scene("net", LAYERS)
+    model = Scene("net", LAYERS, lay_out=counted)
     first = model.layout(BOTH, "TB")
     assert model.layout(BOTH, "TB") is first
     assert made == ["TB"]

@@ -137,7 +137,7 @@ class TestEnd:
     def test_report_of_the_diagrams(
         self, failed: bool, code: int, given: Given, tmp_path: Path
     ) -> None:
-        summary = Summary(written={0: [tmp_path / "a.png"]}, seconds={"read": 1.0})
+        summary = Summary(written={0: [tmp_path / "a.png"]})
         if failed:
             summary.failed.append((1, "b", SampleError("bad")))
         given["result"] = Trained(EVALUATION, {}, PlotOptions(tmp_path), summary)
@@ -181,8 +181,8 @@ def test_a_real_training(records: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert [line for line in lines if line.startswith("Epoch")] == ["Epoch 1/2", "Epoch 2/2"]
     assert sum(line.startswith("6/6 - ") for line in lines) == 2
     assert any(line.endswith("of 16 samples right)") for line in lines)
-    assert lines[-3].startswith("sample 0 (test sample 15): model_sample-0_label-")
-    assert lines[-2].startswith("wrote 1 file (png) for 1 sample to ")
+    assert lines[-2].startswith("sample 0 (test sample 15): model_sample-0_label-")
+    assert lines[-1].startswith("wrote 1 file (png) for 1 sample to ")
     assert "\b" not in result.stdout
 
 

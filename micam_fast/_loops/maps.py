@@ -5,6 +5,10 @@ Every map of SPEC section 2 is the same two steps. First a projection of the ``C
 shifted (circularly, or with stride and zero boundary) and added to the map. A mean over channels
 is the case of one tap with the weights ``1/C``. So one table-driven loop serves all layers.
 
+A layer that is an affine function of another one's activation, channel by channel, and then
+clipped (batch normalization, ReLU, both) is a follower: its mean is taken from that activation
+while a block of it is in the cache, so that its own need not be written, nor read.
+
 Helpers stand in this file because Numba's cache does not notice a change in another one. The loops
 release the GIL: threads call them with disjoint tasks, which gives the same bits for any number of
 threads.
@@ -19,10 +23,13 @@ from numpy.typing import NDArray
 # Columns of the table that describes a layer to `project_tasks`.
 KIND, SOURCE, SAMPLE_STRIDE, CHANNELS, ROWS_IN, COLUMNS_IN = 0, 1, 2, 3, 4, 5
 WEIGHTS, TAPS, ROW_TARGETS, COLUMN_RUNS, MAP, ROWS_OUT, COLUMNS_OUT = 6, 7, 8, 9, 10, 11, 12
-TABLE_WIDTH = 13
+# Row of the first follower of a layer, of the next one of a follower; NONE if there is none.
+FOLLOWER = 13
+TABLE_WIDTH = 14
+NONE = -1
 
-# Values of KIND.
-CHANNELS_FIRST, CHANNELS_LAST, FLAT = 0, 1, 2
+# Values of KIND. A follower is no task of its own.
+CHANNELS_FIRST, CHANNELS_LAST, FLAT, FOLLOWS = 0, 1, 2, 3
 
 # A tap's columns move in at most two contiguous runs: source start, source step, target start,
 # target step, count.
@@ -133,6 +140,71 @@ def _add_shifted(
                         line[d0 + i * dd] += plane[s0 + i * ds]
 
 
+@njit(cache=True, nogil=True, fastmath=_FLAGS)
+def _follow_channels_first(
+    source: NDArray[np.float32],
+    begin: int,
+    stride: int,
+    channels: int,
+    numbers: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Fill `out` with a follower's mean; `numbers` are its weights, scales, shifts and bounds."""
+    count = len(out)
+    scales, shifts = numbers[channels : 2 * channels], numbers[2 * channels : 3 * channels]
+    low, high = numbers[3 * channels], numbers[3 * channels + 1]
+    for p in range(count):
+        out[p] = np.float32(0.0)
+    whole = channels - channels % 4
+    for c in range(0, whole, 4):
+        first = source[begin + c * stride : begin + c * stride + count]
+        second = source[begin + (c + 1) * stride : begin + (c + 1) * stride + count]
+        third = source[begin + (c + 2) * stride : begin + (c + 2) * stride + count]
+        fourth = source[begin + (c + 3) * stride : begin + (c + 3) * stride + count]
+        # Each channel has a weight of its own, though all are the same: so the sum is taken as in
+        # `_project_channels_first`, to the bit.
+        a0, a1, a2, a3 = numbers[c], numbers[c + 1], numbers[c + 2], numbers[c + 3]
+        s0, s1, s2, s3 = scales[c], scales[c + 1], scales[c + 2], scales[c + 3]
+        b0, b1, b2, b3 = shifts[c], shifts[c + 1], shifts[c + 2], shifts[c + 3]
+        for p in range(count):
+            v0 = _clip(first[p] * s0 + b0, low, high)
+            v1 = _clip(second[p] * s1 + b1, low, high)
+            v2 = _clip(third[p] * s2 + b2, low, high)
+            v3 = _clip(fourth[p] * s3 + b3, low, high)
+            out[p] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
+    for c in range(whole, channels):
+        first = source[begin + c * stride : begin + c * stride + count]
+        a0, s0, b0 = numbers[c], scales[c], shifts[c]
+        for p in range(count):
+            out[p] += a0 * _clip(first[p] * s0 + b0, low, high)
+
+
+@njit(cache=True, nogil=True, fastmath=_FLAGS)
+def _follow_channels_last(
+    source: NDArray[np.float32],
+    begin: int,
+    channels: int,
+    numbers: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """The same where the channels of a pixel stand together."""
+    scales, shifts = numbers[channels : 2 * channels], numbers[2 * channels : 3 * channels]
+    low, high = numbers[3 * channels], numbers[3 * channels + 1]
+    for p in range(len(out)):
+        pixel = source[begin + p * channels : begin + (p + 1) * channels]
+        total = np.float32(0.0)
+        for c in range(channels):
+            total += numbers[c] * _clip(pixel[c] * scales[c] + shifts[c], low, high)
+        out[p] = total
+
+
+@njit(cache=True, nogil=True)
+def _clip(value: np.float32, low: np.float32, high: np.float32) -> np.float32:
+    """The value within bounds; NaN stays NaN."""
+    value = low if value < low else value
+    return high if value > high else value
+
+
 @njit(cache=True, nogil=True)
 def _measure_range(values: NDArray[np.float32], out: NDArray[np.float64]) -> None:
     """Write minimum and maximum of `values`, or NaN twice if any value is not finite."""
@@ -169,7 +241,8 @@ def project_tasks(
     source
         All activations, one-dimensional; a layer's samples are ``SAMPLE_STRIDE`` apart.
     weights
-        All layers' ``(T, C)`` tap weights, one after the other.
+        All layers' ``(T, C)`` tap weights, one after the other; of a follower ``C`` weights,
+        scales and shifts, and two bounds.
     row_targets
         All layers' ``(T, ROWS_IN)`` target rows, ``-1`` where a row falls off the map.
     column_runs
@@ -198,28 +271,39 @@ def project_tasks(
             block = max(1, min(height, _BLOCK // max(1, width)))
             planes = np.empty((taps, block * width), np.float32)
             for top in range(0, height, block):
-                count = min(block, height - top)
+                rows = min(block, height - top)
+                count = rows * width
                 if row[KIND] == CHANNELS_FIRST:
-                    _project_channels_first(
-                        source,
-                        begin + top * width,
-                        height * width,
-                        channels,
-                        w,
-                        planes,
-                        count * width,
-                    )
+                    at = begin + top * width
+                    _project_channels_first(source, at, height * width, channels, w, planes, count)
                 else:
-                    _project_channels_last(
-                        source, begin + top * width * channels, channels, w, planes, count * width
-                    )
+                    at = begin + top * width * channels
+                    _project_channels_last(source, at, channels, w, planes, count)
                 _add_shifted(
                     planes,
                     top,
-                    count,
+                    rows,
                     width,
                     targets.reshape(taps, height),
                     runs.reshape(taps, RUNS_PER_TAP, RUN_WIDTH),
                     out,
                 )
+                follower = row[FOLLOWER]
+                while follower != NONE:
+                    other = table[follower]
+                    numbers = weights[other[WEIGHTS] : other[WEIGHTS] + 3 * channels + 2]
+                    place = other[MAP] + top * width
+                    mean = maps[sample, place : place + count]
+                    if row[KIND] == CHANNELS_FIRST:
+                        _follow_channels_first(source, at, height * width, channels, numbers, mean)
+                    else:
+                        _follow_channels_last(source, at, channels, numbers, mean)
+                    follower = other[FOLLOWER]
         _measure_range(values, ranges[sample, layer])
+        follower = row[FOLLOWER]
+        while follower != NONE:
+            other = table[follower]
+            _measure_range(
+                maps[sample, other[MAP] : other[MAP] + height * width], ranges[sample, follower]
+            )
+            follower = other[FOLLOWER]

@@ -36,3 +36,8 @@ class Failure(click.ClickException):
 def note(text: str) -> None:
     """Tell the user something on standard error."""
     click.echo(f"micam-fast: note: {text}", err=True)
+
+
+def note_compiling() -> None:
+    """Say why a first run takes seconds longer."""
+    note("compiling the loops; this happens once, and takes a few seconds")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from micam_fast.commands.common import output_dir_option
+from micam_fast.commands.common import note_compiling, output_dir_option
 from micam_fast.progress import progress, report
 
 
@@ -16,17 +16,18 @@ from micam_fast.progress import progress, report
 def run_demo(output_dir: Path) -> None:
     """Plot ten real MNIST digits with a small CNN that comes with the package."""
     from micam_fast import demo
+    from micam_fast._loops.compiling import when_compiling
     from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
     from micam_fast.samples import read_samples
 
     summary = Summary()
-    with summary.stage("load the model"):
+    with summary.stages.stage("load the model"):
         from micam_fast.model import load_model
 
         model = load_model(demo.MODEL)
     options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
     samples = read_samples([str(demo.DIGITS)], model.inputs)
-    with progress() as done:
+    with progress() as done, when_compiling(note_compiling):
         plot_samples(model, samples, options, labels=demo.LABELS, summary=summary, done=done)
     report(summary, options)
     sys.exit(exit_code(summary))

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.choices import ARRAY_LAYOUTS, CHANNEL_ORDERS, LOOKS, PROJECTIONS, RANKDIRS
-from micam_fast.commands.common import MODEL, Failure, note, output_dir_option
+from micam_fast.commands.common import (
+    MODEL,
+    Failure,
+    note,
+    note_compiling,
+    output_dir_option,
+)
 from micam_fast.errors import MicamError
 from micam_fast.options import (
     FORMATS,
@@ -20,7 +26,7 @@ from micam_fast.options import (
     parse_numbers,
     parse_scale,
 )
-from micam_fast.progress import count_of, progress, report
+from micam_fast.progress import count_of, progress, report, report_profile
 
 if TYPE_CHECKING:
     from micam_fast.layers import Layer
@@ -144,6 +150,14 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
 )
+@click.option(
+    "--compress-level",
+    type=click.IntRange(0, 9),
+    default=1,
+    show_default=True,
+    help="PNG: 1 is fastest, 9 smallest, 0 not compressed.",
+)
+@click.option("--profile", is_flag=True, help="Tell where the time went.")
 def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a MiCAM diagram for each sample.
 
@@ -152,6 +166,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 
     Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
     """
+    from micam_fast._loops.compiling import when_compiling
     from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
     from micam_fast.samples import PixelRules, channel_count, read_samples
 
@@ -161,7 +176,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         raise click.UsageError("--std must not be 0")
     labels = _read_labels(given["labels"])
     summary = Summary()
-    with summary.stage("load the model"):
+    with summary.stages.stage("load the model"):
         model = _load(model_path, given)
     options = PlotOptions(
         folder=given["output_dir"],
@@ -171,6 +186,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         rankdir=given["rankdir"],
         batch_size=given["batch_size"],
         scale_tiles=given["scale_tiles"],
+        compress_level=given["compress_level"],
     )
     extra = _read_inputs(model, given["inputs"], given["layout"])
     fed = [spec for spec in model.inputs if spec.name not in extra]
@@ -189,13 +205,15 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     )
     error: MicamError | None = None
     try:
-        with progress() as done:
+        with progress() as done, when_compiling(note_compiling):
             plot_samples(
                 model, samples, options, labels=labels, summary=summary, done=done, say=note
             )
     except MicamError as raised:
         error = raised
     report(summary, options)
+    if given["profile"]:
+        report_profile(summary, model.threads)
     count = len(summary.written) + len(summary.failed)
     if given["labels"] and error is None and len(labels) != count:
         note(f"{count_of(len(labels), 'label')} for {count_of(count, 'sample')}")

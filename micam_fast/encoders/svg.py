@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from xml.sax.saxutils import escape, quoteattr
+from collections import Counter
+from collections.abc import Iterable
+from xml.sax.saxutils import escape
 
-from micam_fast.drawing import Colour, Drawing, Mark, Path, Picture, Text
+from micam_fast.drawing import Colour, Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from micam_fast.encoders.fonts import FAMILY
 from micam_fast.encoders.png import encode_png
 
@@ -18,20 +20,74 @@ _STYLE = (
 )
 
 
+class SvgPage:
+    """The text of a template; samples fill in the rest.
+
+    Shapes that several marks have, like the frames of the nodes, stand in the text once.
+
+    Parameters
+    ----------
+    template
+        What the samples share.
+    """
+
+    def __init__(self, template: Template) -> None:
+        paths = [mark for mark in template.marks if isinstance(mark, Path)]
+        count = Counter(_shape(path) for path in paths)
+        shared = [shape for shape, times in count.items() if times > 1]
+        self._names = {shape: f"s{number}" for number, shape in enumerate(shared)}
+        width, height = _number(template.width), _number(template.height)
+        lines = [
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}">',
+            f"<title>{_text(template.title)}</title>",
+            f"<style>{_STYLE}</style>",
+        ]
+        if shared:
+            definitions = [f'<path id="{self._names[each]}" {each}/>' for each in shared]
+            lines.append(f"<defs>{''.join(definitions)}</defs>")
+        lines.append(f'<rect width="{width}" height="{height}" fill="#ffffff"/>')
+        # The pieces of text before, between and after the holes.
+        self._pieces: list[str] = []
+        for mark in template.marks:
+            if isinstance(mark, Hole):
+                self._pieces.append("\n".join([*lines, ""]))
+                lines = []
+            else:
+                lines.append(self._fixed(mark))
+        self._pieces.append("\n".join([*lines, "</svg>", ""]))
+
+    def write(self, fillings: Iterable[Filling]) -> str:
+        """The diagram of one sample as one self-contained SVG text.
+
+        Parameters
+        ----------
+        fillings
+            What the sample brings, in the order of the template's holes.
+        """
+        first, *rest = self._pieces
+        parts = [first]
+        for filling, piece in zip(fillings, rest, strict=True):
+            parts.append(_mark(filling() if callable(filling) else filling))
+            parts.append("\n")
+            parts.append(piece)
+        return "".join(parts)
+
+    def _fixed(self, mark: Mark) -> str:
+        if not isinstance(mark, Path):
+            return _mark(mark)
+        shape = _shape(mark)
+        if shape not in self._names:
+            return _mark(mark)
+        (x, y), *_ = mark.points
+        return f'<use href="#{self._names[shape]}" x="{_number(x)}" y="{_number(y)}"/>'
+
+
 def write_svg(drawing: Drawing) -> str:
     """A drawing as one self-contained SVG text."""
-    width, height = _number(drawing.width), _number(drawing.height)
-    parts = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}">',
-        f"<title>{_text(drawing.title)}</title>",
-        f"<style>{_STYLE}</style>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        *(_mark(mark) for mark in drawing.marks),
-        "</svg>",
-    ]
-    return "\n".join(parts) + "\n"
+    template = Template(drawing.width, drawing.height, drawing.marks, drawing.title)
+    return SvgPage(template).write(())
 
 
 def _mark(mark: Mark) -> str:
@@ -47,19 +103,21 @@ def _mark(mark: Mark) -> str:
         return (
             f'<image x="{_number(mark.x)}" y="{_number(mark.y)}" width="{_number(mark.width)}" '
             f'height="{_number(mark.height)}" preserveAspectRatio="none" '
-            f"href={quoteattr('data:image/png;base64,' + data)}>{title}</image>"
+            f'href="data:image/png;base64,{data}">{title}</image>'
         )
-    if mark.filled:
-        paint = f'fill="{_hex(mark.colour)}"'
-    else:
-        paint = f'fill="none" stroke="{_hex(mark.colour)}" stroke-width="{_number(mark.width)}"'
-    return f'<path d="{_path_data(mark)}" {paint}/>'
+    return f"<path {_shape(mark, *mark.points[0])}/>"
 
 
-def _path_data(mark: Path) -> str:
-    words = [f"{_number(x)},{_number(y)}" for x, y in mark.points]
-    step = "C" if mark.curved else "L"
-    return f"M{words[0]}{step}{' '.join(words[1:])}{'Z' if mark.closed else ''}"
+def _shape(path: Path, x: float = 0.0, y: float = 0.0) -> str:
+    """Attributes of a path that begins at this place."""
+    (left, top), *_ = path.points
+    words = [f"{_number(x + px - left)},{_number(y + py - top)}" for px, py in path.points]
+    step = "C" if path.curved else "L"
+    data = f"M{words[0]}{step}{' '.join(words[1:])}{'Z' if path.closed else ''}"
+    if path.filled:
+        return f'd="{data}" fill="{_hex(path.colour)}"'
+    width = _number(path.width)
+    return f'd="{data}" fill="none" stroke="{_hex(path.colour)}" stroke-width="{width}"'
 
 
 def _text(text: str) -> str:

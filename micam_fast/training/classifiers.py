@@ -18,7 +18,7 @@ from micam_fast.layers import ModelInput, show_shape
 from micam_fast.onnx_model import open_model, read_layers
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.samples import cast_sample, fit_array, own_layout
-from micam_fast.sessions import Sessions
+from micam_fast.sessions import Lane, Sessions
 from micam_fast.training.networks import import_keras
 
 _UNBOUND = 2**63
@@ -145,19 +145,14 @@ def _open_onnx(path: Path) -> Classifier:
     output = graph.prediction
     if output is None:
         raise _no_classifier(name, "it gives no tensor made from its input")
-    sessions = Sessions(
-        file,
-        graph,
-        [output],
-        memory=_UNBOUND,
-        threads=available_threads(),
-        providers=DEFAULT_PROVIDERS,
-    )
+    sessions = Sessions(file, graph, [output], providers=DEFAULT_PROVIDERS)
+    lane = Lane(available_threads(), _UNBOUND)
+    sessions.check(lane.threads)
 
     def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
         found = []
         for feed, count in _feeds(samples, spec):
-            for activations in sessions.run({spec.name: feed}, len(feed)):
+            for activations in sessions.run({spec.name: feed}, len(feed), lane):
                 # Copied, as the memory of activations is used again.
                 found.append(_flat(name, activations.arrays[output], len(feed))[:count].copy())
         return np.concatenate(found)

@@ -1,0 +1,205 @@
+"""Marks onto the rows of a picture: lines of text, what a mask covers, pictures.
+
+The rows are ``(rows, 1 + 3 * width)`` bytes, as PNG wants them: one byte before the pixels of each.
+All arithmetic is Pillow's, to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Columns of the table of glyphs.
+BEGIN, WIDTH, HEIGHT, LEFT, TOP, ADVANCE = 0, 1, 2, 3, 4, 5
+
+OVERSAMPLING = 4
+"""A pixel's coverage is the mean of so many rows and columns of finer ones."""
+
+# Pixels between two runs that are worth a run of their own.
+_GAP = 4
+
+
+@njit(cache=True, nogil=True)
+def set_line(
+    codes: NDArray[np.uint8],
+    table: NDArray[np.int64],
+    glyphs: NDArray[np.uint8],
+    x: int,
+    y: int,
+    out: NDArray[np.uint8],
+) -> None:
+    """Set a line of text.
+
+    Parameters
+    ----------
+    codes
+        Row of `table` for each character.
+    table
+        ``(n, 6)``: by the column constants of this module, where a glyph's mask begins in `glyphs`,
+        its size, where it lies from the pen, and how far the pen goes; in fine pixels.
+    glyphs
+        All masks, one after the other.
+    x, y
+        The pen's start on the baseline, in fine pixels from the corner of `out`.
+    out
+        ``(height, width)``: how much of each pixel is covered, 0 to 255, written.
+    """
+    height, width = out.shape
+    fine = np.zeros(OVERSAMPLING * height * OVERSAMPLING * width, np.uint8)
+    for code in codes:
+        glyph = table[code]
+        for row in range(glyph[HEIGHT]):
+            begin = glyph[BEGIN] + row * glyph[WIDTH]
+            line = (y + glyph[TOP] + row) * OVERSAMPLING * width + x + glyph[LEFT]
+            for column in range(glyph[WIDTH]):
+                # Glyphs may overlap. Unsigned indices: a signed one might count from the end.
+                place = np.uintp(line + column)
+                fine[place] = _blend(fine[place], 255, glyphs[np.uintp(begin + column)])
+        x += glyph[ADVANCE]
+    for row in range(height):
+        for column in range(width):
+            total = np.uint32(OVERSAMPLING * OVERSAMPLING // 2)
+            for i in range(OVERSAMPLING):
+                begin = OVERSAMPLING * ((OVERSAMPLING * row + i) * width + column)
+                for j in range(OVERSAMPLING):
+                    total += np.uint32(fine[np.uintp(begin + j)])
+            out[row, column] = total // np.uint32(OVERSAMPLING * OVERSAMPLING)
+
+
+@njit(cache=True, nogil=True)
+def find_runs(
+    cover: NDArray[np.uint8],
+    runs: NDArray[np.int32],
+    packed: NDArray[np.uint8],
+    sizes: NDArray[np.int64],
+) -> None:
+    """Find what a mask covers.
+
+    Parameters
+    ----------
+    cover
+        ``(height, width)``: how much of each pixel is covered, 0 to 255.
+    runs
+        ``(n, 4)``, written: row, first column, end column and begin in `packed` of each run.
+    packed
+        The runs' coverage, written.
+    sizes
+        How many runs and how much of `packed` were written.
+    """
+    height, width = cover.shape
+    count, used = 0, 0
+    for row in range(height):
+        column = 0
+        while column < width:
+            if cover[row, column] == 0:
+                column += 1
+                continue
+            first, end = column, column + 1
+            while column < width and column < end + _GAP:
+                if cover[row, column] != 0:
+                    end = column + 1
+                column += 1
+            runs[count, 0], runs[count, 1], runs[count, 2], runs[count, 3] = row, first, end, used
+            count += 1
+            for i in range(first, end):
+                packed[used] = cover[row, i]
+                used += 1
+    sizes[0], sizes[1] = count, used
+
+
+def most_runs(height: int, width: int) -> int:
+    """How many runs `find_runs` can find in a mask."""
+    return height * ((width + _GAP) // (_GAP + 1))
+
+
+@njit(cache=True, nogil=True)
+def lay_runs(
+    runs: NDArray[np.int32],
+    packed: NDArray[np.uint8],
+    x: int,
+    y: int,
+    colour: tuple[int, int, int],
+    out: NDArray[np.uint8],
+) -> None:
+    """Lay a colour over rows of a picture through a mask.
+
+    Parameters
+    ----------
+    runs, packed
+        The mask, as `find_runs` wrote it.
+    x, y
+        Where its corner goes; what lies outside is left out.
+    colour
+        Red, green, blue.
+    out
+        The rows, painted over.
+    """
+    height, width = out.shape[0], (out.shape[1] - 1) // 3
+    for run in range(runs.shape[0]):
+        row = y + runs[run, 0]
+        if row < 0 or row >= height:
+            continue
+        first = x + runs[run, 1]
+        line = out[row]
+        for column in range(max(first, 0), min(x + runs[run, 2], width)):
+            part = packed[runs[run, 3] + column - first]
+            for channel in range(3):
+                place = 1 + 3 * column + channel
+                line[place] = _blend(line[place], colour[channel], part)
+
+
+@njit(cache=True, nogil=True)
+def lay_picture(
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    x: int,
+    y: int,
+    out: NDArray[np.uint8],
+) -> None:
+    """Lay a picture over rows of another, enlarged or shrunk without smoothing.
+
+    Parameters
+    ----------
+    pixels
+        ``(h, w, 3)``, or ``(h, w, 4)`` with straight alpha.
+    rows, columns
+        Which row and column of `pixels` each row and column that is shown takes.
+    x, y
+        Where its corner goes; what lies outside is left out.
+    out
+        The rows, painted over.
+    """
+    height, width = out.shape[0], (out.shape[1] - 1) // 3
+    first, end = max(x, 0), min(x + columns.shape[0], width)
+    begin, stop = 1 + 3 * first, 1 + 3 * end
+    # The last row that was laid over white, to be copied while the same row is shown again.
+    laid = -1
+    for row in range(max(y, 0), min(y + rows.shape[0], height)):
+        line = out[row]
+        source = rows[row - y]
+        white = np.uint8(255)
+        for place in range(begin, stop):
+            white &= line[place]
+        if white == 255 and laid >= 0 and rows[laid - y] == source:
+            for place in range(begin, stop):
+                line[place] = out[laid, place]
+            continue
+        for column in range(first, end):
+            taken = pixels[source, columns[column - x]]
+            part = np.uint8(255)
+            if pixels.shape[2] == 4:
+                part = taken[3]
+            for channel in range(3):
+                place = 1 + 3 * column + channel
+                line[place] = _blend(line[place], taken[channel], part)
+        laid = row if white == 255 else -1
+
+
+@njit(cache=True, nogil=True)
+def _blend(below: np.uint8 | int, above: np.uint8 | int, part: np.uint8) -> np.uint8:
+    """Mix two bytes, `part` of 255 of `above`."""
+    mixed = np.uint32(below) * np.uint32(255 - part) + np.uint32(above) * np.uint32(part)
+    mixed += np.uint32(128)
+    return np.uint8(((mixed >> np.uint32(8)) + mixed) >> np.uint32(8))

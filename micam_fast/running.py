@@ -1,0 +1,351 @@
+"""One batch through a model: what it is fed, the plan of its maps, its explanations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.assembly import Assembly
+from micam_fast.choices import Projection
+from micam_fast.errors import SampleError
+from micam_fast.explanation import Explanation
+from micam_fast.layers import Axes, Tap
+from micam_fast.maps import MapPlan, Maps
+from micam_fast.onnx_model import ModelGraph, OnnxFile
+from micam_fast.projections import SummedKernel, sum_kernel
+from micam_fast.recent import Recent
+from micam_fast.runtime import Activations
+from micam_fast.scene import Scene
+from micam_fast.sessions import Lane, Sessions
+from micam_fast.stages import Stages
+from micam_fast.views import single_batch_axis, spatial_input_size, view_activation
+
+_KEPT_PLANS = 128
+
+Shapes = Mapping[str, tuple[int, ...]]
+Sample = Mapping[str, NDArray[Any]]
+
+
+class NotBatchableError(Exception):
+    """A model whose samples cannot run together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """Where a batch runs: a lane of ONNX Runtime, and who runs the loops.
+
+    Attributes
+    ----------
+    lane
+        Memory and threads of ONNX Runtime.
+    pool
+        Threads of the loops, as many as the lane has; ``None`` if the calling thread runs them.
+    prepared
+        Plans that fit the lane's activations, whose places do not change from batch to batch.
+    """
+
+    lane: Lane
+    pool: ThreadPoolExecutor | None = None
+    prepared: WeakKeyDictionary[Activations, _Prepared] = field(default_factory=WeakKeyDictionary)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A plan for activations, and whether and with which batch axis the prediction is in them."""
+
+    plan: MapPlan
+    predicts: bool
+    axis: int | None
+
+
+class Runner:
+    """Runs batches of a model under one projection.
+
+    Parameters
+    ----------
+    file, graph
+        The model.
+    mapped
+        Names of the layers that get a map.
+    projection
+        ``"published"`` or ``"transposed"``.
+    providers
+        Of ONNX Runtime.
+    scene
+        The model's diagram.
+
+    Attributes
+    ----------
+    graph, sessions
+        Of the model.
+    fixed_batch
+        The batch that the model's inputs fix, if they do. It is filled up with the last sample.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        mapped: frozenset[str],
+        projection: Projection,
+        *,
+        providers: Sequence[Any],
+        scene: Scene,
+    ) -> None:
+        self.graph, self._projection, self._scene = graph, projection, scene
+        self._taps = {
+            layer.name: graph.taps[layer.name] for layer in graph.layers if layer.name in mapped
+        }
+        read = {tap.value for name, tap in self._taps.items() if name not in graph.pointwise}
+        self._pointwise = {
+            name: found
+            for name, found in graph.pointwise.items()
+            if name in self._taps and found.source in read
+        }
+        wanted = [tap.value for name, tap in self._taps.items() if name not in self._pointwise]
+        # Values that are computed from another one have its shape.
+        self._shaped_as = {self._taps[n].value: p.source for n, p in self._pointwise.items()}
+        if projection == "transposed":
+            sources = [tap.source for tap in self._taps.values() if tap.source is not None]
+            wanted += [value for value in sources if value not in self._shaped_as]
+        if graph.prediction is not None:
+            wanted.append(graph.prediction)
+        self.sessions = Sessions(file, graph, wanted, providers=providers)
+        self.fixed_batch = _fixed_batch(graph)
+        self._plans: Recent[tuple[Any, ...], MapPlan] = Recent(_KEPT_PLANS)
+        self._assemblies: Recent[tuple[MapPlan, ...], Assembly] = Recent(_KEPT_PLANS)
+        self._kernels: dict[str, SummedKernel] = {}
+        # Workers share the plans.
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        samples: Sequence[Sample],
+        worker: Worker,
+        stages: Stages,
+        *,
+        alone: Shapes | None = None,
+        seen: dict[str, tuple[int, ...]] | None = None,
+    ) -> list[Explanation]:
+        """Run a batch.
+
+        Parameters
+        ----------
+        samples
+            Of the same shapes.
+        worker
+            Where it runs.
+        stages
+            Is told how long things take.
+        alone
+            Shapes of all values in a run of one sample, to compare the batch's with.
+        seen
+            Is told all shapes.
+
+        Raises
+        ------
+        NotBatchableError
+            If a batch of several samples has not grown along the axes that the graph tells.
+        SampleError
+            If ONNX Runtime cannot run the batch.
+        """
+        count = self.fixed_batch or len(samples)
+        feeds = self._stack([*samples, *[samples[-1]] * (count - len(samples))])
+        shapes = {} if seen is None else seen
+        shapes.update((name, array.shape) for name, array in feeds.items())
+        input_size = spatial_input_size(
+            [
+                view_activation(feeds[spec.name].shape, spec.axes, "channels", spec.axes.batch)
+                for spec in self.graph.inputs
+            ]
+        )
+        plans: list[MapPlan] = []
+        found: list[Maps] = []
+        outputs: list[NDArray[Any]] | None = None
+        pending = dict(self._taps)
+        runs = self.sessions.run(feeds, count, worker.lane)
+        while True:
+            with stages.stage("forward pass"):
+                activations = next(runs, None)
+            if activations is None:
+                break
+            arrays = {**feeds, **activations.arrays}
+            shapes.update((name, array.shape) for name, array in activations.arrays.items())
+            with stages.stage("maps"):
+                prepared = worker.prepared.get(activations)
+                if prepared is None or alone is not None:
+                    prepared = self._prepare(
+                        pending, activations.offsets, arrays, shapes, alone, count, input_size
+                    )
+                    worker.prepared[activations] = prepared
+                plan = prepared.plan
+                plans.append(plan)
+                found.append(
+                    plan.project(
+                        activations.arena,
+                        arrays,
+                        worker.lane.staging(plan.staging),
+                        pool=worker.pool,
+                        workers=1 if worker.pool is None else worker.lane.threads,
+                    )
+                )
+                pending = {name: tap for name, tap in pending.items() if name not in plan.taps}
+                if prepared.predicts and outputs is None:
+                    value = arrays[self.graph.prediction or ""]
+                    outputs = [_take(value, sample, prepared.axis) for sample in range(count)]
+        with stages.stage("maps"):
+            with self._lock:
+                key = tuple(plans)
+                assembly = self._assemblies.get_or_make(key, lambda: Assembly(self.graph, key))
+            return [
+                assembly.explain(
+                    found,
+                    sample,
+                    output=None if outputs is None else outputs[sample],
+                    input_size=input_size,
+                    scene=self._scene,
+                )
+                for sample in range(len(samples))
+            ]
+
+    def _prepare(
+        self,
+        pending: Mapping[str, Tap],
+        offsets: Mapping[str, int],
+        arrays: Mapping[str, NDArray[Any]],
+        shapes: dict[str, tuple[int, ...]],
+        alone: Shapes | None,
+        count: int,
+        input_size: tuple[int, int],
+    ) -> _Prepared:
+        """Plan the maps of those layers whose activations, or what they follow from, are there."""
+        axes = {spec.name: spec.axes.batch for spec in self.graph.inputs}
+        taps = {}
+        for name, tap in pending.items():
+            value = self._read_value(name)
+            if value in arrays:
+                taps[name] = tap
+                if value not in axes:
+                    axes[value] = self._batch_axis(value, tap.axes, shapes, alone, count)
+        for value, source in self._shaped_as.items():
+            if source in shapes:
+                shapes[value] = shapes[source]
+        prediction = self.graph.prediction
+        predicts = prediction is not None and prediction in arrays
+        axis = None
+        if prediction is not None and predicts:
+            axis = self._batch_axis(prediction, self.graph.prediction_axes, shapes, alone, count)
+        with self._lock:
+            return _Prepared(
+                self._plan(taps, shapes, axes, offsets, count, input_size), predicts, axis
+            )
+
+    def _read_value(self, name: str) -> str:
+        """The ONNX value that a layer's map is computed from."""
+        found = self._pointwise.get(name)
+        return self._taps[name].value if found is None else found.source
+
+    def _batch_axis(
+        self, value: str, axes: Axes, shapes: Shapes, alone: Shapes | None, count: int
+    ) -> int | None:
+        """Axis of the samples in a value.
+
+        Raises
+        ------
+        NotBatchableError
+            If a batch of several samples has not grown along the axis that the graph tells.
+        SampleError
+            If it is the model's own batch that is hidden in another axis.
+        """
+        shape, batch = shapes[value], axes.batch
+        if count == 1:
+            return single_batch_axis(shape, axes)
+        if self.fixed_batch is not None and (batch is None or shape[batch : batch + 1] == (1,)):
+            # One value for all samples of a batch that cannot be made smaller.
+            return None
+        fits = batch is not None and batch < len(shape) and shape[batch] == count
+        if not fits and self.fixed_batch is not None:
+            raise SampleError(
+                f"the model's batch of {count} is not an axis of its own in {value!r} "
+                f"{shape}; export the model with a batch of 1, or an open one"
+            )
+        if not fits or batch is None:
+            raise NotBatchableError
+        if alone is not None and alone[value] != (*shape[:batch], 1, *shape[batch + 1 :]):
+            raise NotBatchableError
+        return batch
+
+    def _stack(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+        feeds = {}
+        for spec in self.graph.inputs:
+            rows = [sample[spec.name] for sample in samples]
+            batch = spec.axes.batch
+            feeds[spec.name] = rows[0] if batch is None else np.stack(rows, axis=batch)
+        return feeds
+
+    def _plan(
+        self,
+        taps: Mapping[str, Tap],
+        shapes: Shapes,
+        axes: Mapping[str, int | None],
+        offsets: Mapping[str, int],
+        count: int,
+        input_size: tuple[int, int],
+    ) -> MapPlan:
+        key = (
+            count,
+            input_size,
+            *(
+                (
+                    name,
+                    shapes[value],
+                    axes[value],
+                    offsets.get(value),
+                    None if tap.source is None else shapes.get(tap.source),
+                )
+                for name, tap in taps.items()
+                for value in (self._read_value(name),)
+            ),
+        )
+        return self._plans.get_or_make(
+            key,
+            lambda: MapPlan(
+                taps,
+                shapes,
+                offsets,
+                batch_size=count,
+                batch_axes=axes,
+                input_size=input_size,
+                weigh=self._weigh,
+                projection=self._projection,
+                pointwise=self._pointwise,
+            ),
+        )
+
+    def _weigh(self, name: str) -> SummedKernel:
+        """A layer's kernel, read and summed once."""
+        if name not in self._kernels:
+            geometry = self._taps[name].geometry
+            assert geometry is not None
+            self._kernels[name] = sum_kernel(*self.graph.weights(name), geometry)
+        return self._kernels[name]
+
+
+def _take(array: NDArray[Any], sample: int, axis: int | None) -> NDArray[Any]:
+    """One sample's own, read-only copy."""
+    found = np.array(array if axis is None else np.take(array, sample, axis=axis))
+    found.flags.writeable = False
+    return found
+
+
+def _fixed_batch(graph: ModelGraph) -> int | None:
+    """The batch that the model's inputs fix, if they do."""
+    sizes = [spec.shape[spec.axes.batch] for spec in graph.inputs if spec.axes.batch is not None]
+    return max((size for size in sizes if size is not None), default=None)

@@ -1,0 +1,100 @@
+"""Streams of samples: batches run side by side, one to each thread, results come in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from micam_fast.errors import SampleError
+from micam_fast.explanation import Explanation
+from micam_fast.pipeline import Pipeline
+from micam_fast.running import Worker
+from micam_fast.stages import Stages
+
+Result = TypeVar("Result")
+Found = Explanation | SampleError
+Feed = dict[str, NDArray[Any]]
+Batch = list[tuple[int, Feed | SampleError]]
+Then = Callable[[int, Found], Result]
+"""Takes the index of a sample and what was found; runs in the thread that found it."""
+
+
+def stream(
+    pipeline: Pipeline,
+    samples: Iterable[Feed | SampleError],
+    batch_size: int | None,
+    then: Then[Result],
+    pool: ThreadPoolExecutor,
+    stages: Stages,
+) -> Iterator[Result]:
+    """Explain samples, and go on with each in the thread that explained it.
+
+    A lone batch runs with all threads. Of several, as many as there are threads and one more are
+    held at a time, whatever the length of the stream.
+
+    Parameters
+    ----------
+    pipeline
+        The model.
+    samples
+        Arrays by input name, or why there are none.
+    batch_size
+        Most samples in a batch; ``None`` for what suits the model.
+    then
+        What is done with each sample; its results are given out, in the order of the samples.
+    pool
+        As many threads as the pipeline has.
+    stages
+        Is told how long things take.
+    """
+
+    def run(batch: Batch, way: Callable[[], AbstractContextManager[Worker]]) -> list[Result]:
+        feeds = [each for _, each in batch if not isinstance(each, SampleError)]
+        found: list[Found] = [each for _, each in batch if isinstance(each, SampleError)]
+        if feeds:
+            with way() as worker:
+                found = pipeline.explain(feeds, worker, stages)
+        return [then(index, each) for (index, _), each in zip(batch, found, strict=True)]
+
+    batches = _batches(pipeline, samples, batch_size)
+    first = next(batches, None)
+    if first is None:
+        return
+    second = next(batches, None) if pipeline.threads > 1 else None
+    if second is None:
+        for batch in itertools.chain([first], batches):
+            yield from run(batch, pipeline.wide)
+        return
+    pending: deque[Future[list[Result]]] = deque()
+    try:
+        for batch in itertools.chain([first, second], batches):
+            pending.append(pool.submit(run, batch, pipeline.narrow))
+            if len(pending) > pipeline.threads:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        for waiting in pending:
+            waiting.cancel()
+
+
+def _batches(
+    pipeline: Pipeline, samples: Iterable[Feed | SampleError], batch_size: int | None
+) -> Iterator[Batch]:
+    """Consecutive samples of the same shapes, with their indices; samples that failed go alone."""
+    for shapes, group in itertools.groupby(enumerate(samples), key=lambda each: _shapes(each[1])):
+        size = 1 if shapes is None else pipeline.batch_size(dict(shapes), batch_size)
+        while batch := list(itertools.islice(group, size)):
+            yield batch
+
+
+def _shapes(sample: Feed | SampleError) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+    if isinstance(sample, SampleError):
+        return None
+    return tuple((name, array.shape) for name, array in sample.items())
