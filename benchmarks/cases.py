@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,3 +54,11 @@ def describe(
 def show_model(name: str, size: int) -> str:
     """Model and size as tables show them."""
     return f"{name} {size}x{size}"
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held, in a million bytes."""
+    # Not getrusage: its maximum begins with the memory of the process that started this one.
+    status = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM:"))
+    return round(int(peak) * 1024 / 1e6, 1)

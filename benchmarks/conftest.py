@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cases import THREADS
+from tests.conftest import own_cache  # noqa: F401 (a fixture for all benchmarks)
 
 # TensorFlow and PyTorch bring thread pools and memory of their own: what loads them runs last.
 LAST = ("test_peers.py", "test_export.py")

@@ -76,13 +76,15 @@ def test_matrix_products(
         benchmark.pedantic(project_by_products, (plans,), rounds=5, warmup_rounds=1)
 
 
+@pytest.mark.parametrize("followers", [True, False], ids=["followers", "all-read"])
 @pytest.mark.parametrize("threads", [1, THREADS])
 def test_loops(
-    benchmark: Any, case: tuple[str, int], activations: Activations, threads: int
+    benchmark: Any, case: tuple[str, int], activations: Activations, threads: int, followers: bool
 ) -> None:
+    """With followers as the pipeline runs them: a ReLU is computed while its source is read."""
     what = f"our loops, {threads} thread{'s' * (threads > 1)}"
-    note(benchmark, what, case, activations, threads)
-    plan = plan_loops(activations)
+    note(benchmark, what if followers else f"{what}, no followers", case, activations, threads)
+    plan = plan_loops(activations, followers)
     with ThreadPoolExecutor(threads) as pool:
         project = partial(
             plan.project, activations.arena, activations.arrays,
@@ -136,7 +138,7 @@ def check_maps(plan: MapPlan, maps: Maps, activations: Activations) -> None:
         check_cam(found, activations.expected_cam(name, BATCH - 1), name)
 
 
-def plan_loops(activations: Activations) -> MapPlan:
+def plan_loops(activations: Activations, followers: bool) -> MapPlan:
     """Tables of our loops, as the pipeline makes them."""
     graph, arrays = activations.graph, activations.arrays
 
@@ -154,6 +156,7 @@ def plan_loops(activations: Activations) -> MapPlan:
         input_size=activations.input_size,
         weigh=weigh,
         projection="published",
+        pointwise=graph.pointwise if followers else {},
     )
 
 

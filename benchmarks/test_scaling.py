@@ -18,7 +18,7 @@ import pytest
 
 import micam_fast
 from benchmarks.activations import Array, Tapped, check_cams
-from benchmarks.cases import BATCH, THREADS, choose_size, describe
+from benchmarks.cases import BATCH, THREADS, choose_size, describe, peak_megabytes
 from benchmarks.models import ROOT, make_chain, make_samples
 from micam_fast.batch import PlotOptions, plot_samples
 from micam_fast.demo import DIGITS, MODEL
@@ -103,10 +103,7 @@ def _main() -> None:
     count, way, folder = sys.argv[1:]
     model = micam_fast.load_model(MODEL, threads=THREADS)
     run(model, repeat_digits(int(count)), way, Path(folder))
-    # Not getrusage: its maximum begins with the memory of the process that started this one.
-    status = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM:"))
-    print(round(int(peak) * 1024 / 1e6, 1))
+    print(peak_megabytes())
 
 
 if __name__ == "__main__":

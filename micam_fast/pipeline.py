@@ -21,7 +21,10 @@ from micam_fast.scene import Scene
 from micam_fast.sessions import Lane, Sessions
 from micam_fast.stages import Stages
 
-DEFAULT_BATCH = 8
+# What suits most models, as measured; of large weights, which are read once a batch, more samples
+# have the use. Large activations leave the caches sooner.
+_USUAL_BATCH, _LARGEST_BATCH = 8, 32
+_USUAL_BYTES = 64e6
 # A batch that mixes its samples shows far larger differences, rounding far smaller ones.
 _ALIKE = 1e-3
 
@@ -89,8 +92,10 @@ class Pipeline:
             spec.name: _insert(shapes[spec.name], spec.axes.batch)
             for spec in self._runner.graph.inputs
         }
-        fitting = self._memory // self.threads // max(1, self._runner.sessions.sample_size(one))
-        return max(1, min(DEFAULT_BATCH, fitting))
+        size = max(1, self.sessions.sample_size(one))
+        fitting = self._memory // self.threads // size
+        useful = min(max(_USUAL_BATCH, self.sessions.weights_size // size), _LARGEST_BATCH)
+        return max(1, min(fitting, useful, round(_USUAL_BYTES / size)))
 
     @contextmanager
     def wide(self) -> Iterator[Worker]:

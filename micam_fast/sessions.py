@@ -68,6 +68,11 @@ class Sessions:
         ONNX values to be given out.
     providers
         Of ONNX Runtime.
+
+    Attributes
+    ----------
+    weights_size
+        Bytes of the model's file, which are those of its weights but for a few.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Sessions:
         fed = {spec.name for spec in graph.inputs}
         self._wanted = [name for name in dict.fromkeys(wanted) if name not in fed]
         self._providers = providers
+        self.weights_size: int = file.proto.ByteSize()
         self._opened: Recent[tuple[int, int], list[_Opened]] = Recent(_KEPT_SETS)
         self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
         # What shape inference cannot tell is learned from runs of one sample.

@@ -35,8 +35,8 @@ def stream(
 ) -> Iterator[Result]:
     """Explain samples, and go on with each in the thread that explained it.
 
-    A lone batch runs with all threads. Of several, as many as there are threads and one more are
-    held at a time, whatever the length of the stream.
+    A lone batch runs with all threads, which then share its samples. Of several batches, as many as
+    there are threads and one more are held at a time, whatever the length of the stream.
 
     Parameters
     ----------
@@ -54,13 +54,18 @@ def stream(
         Is told how long things take.
     """
 
-    def run(batch: Batch, way: Callable[[], AbstractContextManager[Worker]]) -> list[Result]:
+    def explain(
+        batch: Batch, way: Callable[[], AbstractContextManager[Worker]]
+    ) -> list[tuple[int, Found]]:
         feeds = [each for _, each in batch if not isinstance(each, SampleError)]
         found: list[Found] = [each for _, each in batch if isinstance(each, SampleError)]
         if feeds:
             with way() as worker:
                 found = pipeline.explain(feeds, worker, stages)
-        return [then(index, each) for (index, _), each in zip(batch, found, strict=True)]
+        return [(index, each) for (index, _), each in zip(batch, found, strict=True)]
+
+    def run(batch: Batch) -> list[Result]:
+        return list(itertools.starmap(then, explain(batch, pipeline.narrow)))
 
     batches = _batches(pipeline, samples, batch_size)
     first = next(batches, None)
@@ -69,12 +74,16 @@ def stream(
     second = next(batches, None) if pipeline.threads > 1 else None
     if second is None:
         for batch in itertools.chain([first], batches):
-            yield from run(batch, pipeline.wide)
+            found = explain(batch, pipeline.wide)
+            if pipeline.threads == 1 or len(batch) == 1:
+                yield from itertools.starmap(then, found)
+            else:
+                yield from pool.map(then, *zip(*found, strict=True))
         return
     pending: deque[Future[list[Result]]] = deque()
     try:
         for batch in itertools.chain([first, second], batches):
-            pending.append(pool.submit(run, batch, pipeline.narrow))
+            pending.append(pool.submit(run, batch))
             if len(pending) > pipeline.threads:
                 yield from pending.popleft().result()
         while pending:

@@ -1,23 +1,31 @@
 """Factor and summand of each channel as one operator, which takes one pass instead of two.
 
-Converters write an inference-time batch normalization as Mul and Add. ONNX Runtime folds them into
-the convolution before, but not where that one's activation is asked for.
+Converters write an inference-time batch normalization as Mul and Add. ONNX Runtime folds them
+into the convolution before, but not where that one's activation is asked for. There one operator
+takes their place: a BatchNormalization, or a depthwise 1x1 convolution where ONNX Runtime computes
+that in its blocked layout and fuses the activation function behind it, which is a tenth faster.
 """
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from micam_fast.onnx_model.constants import Constants, captured
 from micam_fast.onnx_model.graph import Graph
 
 _RANKS = (3, 4, 5)
+# Channels in a block of ONNX Runtime's layout for x86 processors with AVX-512; 8 with AVX.
+_BLOCK = 16
+_IS_BLOCKED = platform.machine().lower() in ("x86_64", "amd64")
 _FIRST_OPSET = 9
 
 
@@ -29,6 +37,8 @@ class Scaling:
     ----------
     source, product, result
         ONNX values before, between and after; axis 1 is that of the channels.
+    rank
+        Of these values.
     factor, summand
         Names of the constants.
     """
@@ -36,6 +46,7 @@ class Scaling:
     source: str
     product: str
     result: str
+    rank: int
     factor: str
     summand: str
 
@@ -54,14 +65,15 @@ def find_scalings(graph: Graph) -> tuple[Scaling, ...]:
         source, factor = multiplied
         shape = graph.shape(source)
         if shape is not None and all(_by_channel(graph, shape, c) for c in (factor, summand)):
-            found.append(Scaling(source, product, node.output[0], factor, summand))
+            result = node.output[0]
+            found.append(Scaling(source, product, result, len(shape), factor, summand))
     return tuple(found)
 
 
 def merge_scalings(
     proto: onnx.ModelProto, scalings: Iterable[Scaling], constants: Constants
 ) -> None:
-    """Write such pairs as one BatchNormalization each, where nobody asks for the product.
+    """Write each such pair as one operator, where nobody asks for the product.
 
     Parameters
     ----------
@@ -96,20 +108,24 @@ def merge_scalings(
 def _write(
     proto: onnx.ModelProto, node: onnx.NodeProto, scaling: Scaling, constants: Constants
 ) -> None:
-    """Turn the Add into the normalization, with a mean of 0 and a variance of 1."""
+    """Turn the Add into the operator that does both."""
     factor, summand = (
         constants.array(name).reshape(-1) for name in (scaling.factor, scaling.summand)
     )
-    arrays = [factor, summand, np.zeros_like(factor), np.ones_like(factor)]
-    parts = ("scale", "shift", "mean", "variance")
-    names = [f"micam/{scaling.result}/{part}" for part in parts]
-    proto.graph.initializer.extend(map(numpy_helper.from_array, arrays, names))
+    arrays: dict[str, NDArray[Any]] = {"scale": factor, "shift": summand}
+    given: dict[str, Any] = {"epsilon": 0.0}
+    op_type = "BatchNormalization"
+    if _IS_BLOCKED and scaling.rank == 4 and len(factor) % _BLOCK == 0:
+        op_type = "Conv"
+        given = {"kernel_shape": (1, 1), "group": len(factor)}
+        arrays["scale"] = factor.reshape(-1, 1, 1, 1)
+    else:
+        arrays |= {"mean": np.zeros_like(factor), "variance": np.ones_like(factor)}
+    names = [f"micam/{scaling.result}/{part}" for part in arrays]
+    proto.graph.initializer.extend(map(numpy_helper.from_array, arrays.values(), names))
     inputs = [scaling.source, *names]
-    node.CopyFrom(
-        onnx.helper.make_node(
-            "BatchNormalization", inputs, [scaling.result], name=node.name, epsilon=0.0
-        )
-    )
+    merged = onnx.helper.make_node(op_type, inputs, [scaling.result], name=node.name, **given)
+    node.CopyFrom(merged)
 
 
 def _operands(graph: Graph, node: onnx.NodeProto, op_type: str) -> tuple[str, str] | None:
