@@ -8,6 +8,7 @@ channel shares its 1x1 convolution, as such layers share a read in our loops.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class InGraph:
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._constants: dict[str, float] = {}
+        self._outside: dict[str, Array] = {}
         self._shifts: dict[str, list[tuple[int, int]]] = {}
         for name in self.graph.taps:
             self._plan(name)
@@ -65,7 +67,8 @@ class InGraph:
         if len(shape) != 4 or is_flat(tap, 3) or tap.value == self.input.name:
             self._outputs[name] = tap.value, None
             return
-        _, channels, height, width = shape
+        last = tap.axes.completed(4).channel == 3
+        height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
         assert channels is not None
         assert height is not None
         assert width is not None
@@ -73,14 +76,17 @@ class InGraph:
         if tap.geometry is not None:
             kernel = sum_kernel(*self.graph.weights(name), tap.geometry)
             taps = convolution_taps(kernel, "published", (height, width), (height, width))
-            kh, kw = (min(n, m) for n, m in zip(kernel.values.shape[1:], shape[2:], strict=True))
-            self._shifts[name] = [(u, v) for u in range(kh) for v in range(kw)]
-            self._add(name, tap.value, taps.weights)
+            kh, kw = kernel.values.shape[1:]
+            self._shifts[name] = list(
+                itertools.product(range(min(kh, height)), range(min(kw, width)))
+            )
+            self._add(name, tap.value, taps.weights, last)
         elif follows is not None and follows.low == -np.inf and follows.high == np.inf:
             self._constants[name] = float(follows.shift.mean(dtype=np.float64))
-            self._add(name, follows.source, follows.scale[np.newaxis] / np.float32(channels))
-        elif self._means == "Conv":
-            self._add(name, tap.value, mean_taps(channels, height, width).weights)
+            weights = follows.scale[np.newaxis] / np.float32(channels)
+            self._add(name, follows.source, weights, last)
+        elif self._means == "Conv" or last:
+            self._add(name, tap.value, mean_taps(channels, height, width).weights, last)
         else:
             mean = f"mean/{tap.value}"
             self._nodes.append(
@@ -88,7 +94,11 @@ class InGraph:
             )
             self._outputs[name] = mean, None
 
-    def _add(self, name: str, value: str, weights: Array) -> None:
+    def _add(self, name: str, value: str, weights: Array, last: bool) -> None:
+        if last:
+            # Two layers at most, at the model's ends; there the planes are made outside.
+            self._outputs[name], self._outside[name] = (value, None), weights
+            return
         rows = self._rows.setdefault(value, [])
         self._outputs[name] = f"planes/{value}", slice(len(rows), len(rows) + len(weights))
         rows.extend(weights)
@@ -105,11 +115,16 @@ class InGraph:
         """Maps of the layers that have planes: shifted, and added."""
         maps = {}
         for name, (value, rows) in self._outputs.items():
+            if value.startswith("mean/"):
+                maps[name] = arrays[value][sample, 0]
+                continue
             if rows is not None:
                 planes = arrays[value][sample, rows]
-                shifts = self._shifts.get(name, [(0, 0)])
-                rolled = [np.roll(p, s, axis=(0, 1)) for p, s in zip(planes, shifts, strict=True)]
-                maps[name] = np.sum(rolled, axis=0) + np.float32(self._constants.get(name, 0))
-            elif value.startswith("mean/"):
-                maps[name] = arrays[value][sample, 0]
+            elif name in self._outside:
+                planes = np.moveaxis(arrays[value][sample] @ self._outside[name].T, -1, 0)
+            else:
+                continue
+            shifts = self._shifts.get(name, [(0, 0)])
+            rolled = [np.roll(p, s, axis=(0, 1)) for p, s in zip(planes, shifts, strict=True)]
+            maps[name] = np.sum(rolled, axis=0) + np.float32(self._constants.get(name, 0))
         return maps

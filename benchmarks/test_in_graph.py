@@ -51,7 +51,7 @@ class Runner:
     def __init__(self, path: Path, means: str, batch: int) -> None:
         self.model, self._batch = InGraph(path, means), batch
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
         self._session = onnxruntime.InferenceSession(
             self.model.content, options, providers=["CPUExecutionProvider"]
         )

@@ -74,7 +74,10 @@ class Model:
         self.threads: int = threads or available_threads()
         self._providers = tuple(providers) if providers is not None else DEFAULT_PROVIDERS
         self._memory = memory if memory is not None else _quarter_of_memory()
+        # Whole batches run in one pool, the loops of a lone batch in another: who waits for the
+        # loops must not stand in their way.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
+        self._loops_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam-loops")
         place = None if engine is None else Path(engine)
         self.scene = Scene(self.name, self.layers, place, layouts_by(files))
         self._pipelines: dict[Projection, Pipeline] = {}
@@ -230,7 +233,7 @@ class Model:
                 threads=self.threads,
                 providers=self._providers,
                 memory=self._memory,
-                pool=self._pool,
+                pool=self._loops_pool,
                 scene=self.scene,
             )
         return self._pipelines[projection]

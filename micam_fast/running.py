@@ -58,9 +58,13 @@ class Worker:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A plan for activations, and whether and with which batch axis the prediction is in them."""
+    """A plan for activations and inputs of these shapes.
+
+    `predicts` tells whether the prediction is among them, `axis` is its batch axis.
+    """
 
     plan: MapPlan
+    fed: tuple[tuple[int, ...], ...]
     predicts: bool
     axis: int | None
 
@@ -179,10 +183,12 @@ class Runner:
             arrays = {**feeds, **activations.arrays}
             shapes.update((name, array.shape) for name, array in activations.arrays.items())
             with stages.stage("maps"):
+                # Inputs that no activation depends on may have changed their shapes.
+                fed = tuple(array.shape for array in feeds.values())
                 prepared = worker.prepared.get(activations)
-                if prepared is None or alone is not None:
+                if prepared is None or alone is not None or prepared.fed != fed:
                     prepared = self._prepare(
-                        pending, activations.offsets, arrays, shapes, alone, count, input_size
+                        pending, activations.offsets, arrays, shapes, alone, count, input_size, fed
                     )
                     worker.prepared[activations] = prepared
                 plan = prepared.plan
@@ -224,6 +230,7 @@ class Runner:
         alone: Shapes | None,
         count: int,
         input_size: tuple[int, int],
+        fed: tuple[tuple[int, ...], ...],
     ) -> _Prepared:
         """Plan the maps of those layers whose activations, or what they follow from, are there."""
         axes = {spec.name: spec.axes.batch for spec in self.graph.inputs}
@@ -243,9 +250,8 @@ class Runner:
         if prediction is not None and predicts:
             axis = self._batch_axis(prediction, self.graph.prediction_axes, shapes, alone, count)
         with self._lock:
-            return _Prepared(
-                self._plan(taps, shapes, axes, offsets, count, input_size), predicts, axis
-            )
+            plan = self._plan(taps, shapes, axes, offsets, count, input_size)
+        return _Prepared(plan, fed, predicts, axis)
 
     def _read_value(self, name: str) -> str:
         """The ONNX value that a layer's map is computed from."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -65,20 +66,26 @@ def stream(
         return [(index, each) for (index, _), each in zip(batch, found, strict=True)]
 
     def run(batch: Batch) -> list[Result]:
-        return list(itertools.starmap(then, explain(batch, pipeline.narrow)))
+        with _working():
+            return list(itertools.starmap(then, explain(batch, pipeline.narrow)))
+
+    def go_on(index: int, found: Found) -> Result:
+        with _working():
+            return then(index, found)
 
     batches = _batches(pipeline, samples, batch_size)
+    # What a sample is used for may be to explain others: a thread of the pool must not wait for it.
+    alone = pipeline.threads == 1 or getattr(_thread, "works", False)
     first = next(batches, None)
+    second = None if alone else next(batches, None)
     if first is None:
         return
-    second = next(batches, None) if pipeline.threads > 1 else None
-    if second is None:
+    if alone:
         for batch in itertools.chain([first], batches):
-            found = explain(batch, pipeline.wide)
-            if pipeline.threads == 1 or len(batch) == 1:
-                yield from itertools.starmap(then, found)
-            else:
-                yield from pool.map(then, *zip(*found, strict=True))
+            yield from itertools.starmap(then, explain(batch, pipeline.wide))
+        return
+    if second is None:
+        yield from pool.map(go_on, *zip(*explain(first, pipeline.wide), strict=True))
         return
     pending: deque[Future[list[Result]]] = deque()
     try:
@@ -91,6 +98,19 @@ def stream(
     finally:
         for waiting in pending:
             waiting.cancel()
+
+
+_thread = threading.local()
+
+
+@contextmanager
+def _working() -> Iterator[None]:
+    """Mark the thread as one of a pool, while it works on a sample."""
+    _thread.works = True
+    try:
+        yield
+    finally:
+        _thread.works = False
 
 
 def _batches(

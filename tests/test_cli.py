@@ -116,6 +116,37 @@ class TestFormats:
                 widths.append(picture.width)
         assert widths[1] == pytest.approx(widths[0] / 2, rel=0.05)
 
+    @pytest.mark.parametrize("look", ["isometric", "flat"])
+    def test_compress_level(self, run_cli: Callable[..., Result], cli_out: Path, look: str) -> None:
+        """Level 0 is not compressed, 1 the default, 9 the smallest; the pixels are the same."""
+        sizes, pixels = {}, {}
+        for level in ("", *"0123456789"):
+            option = ("--compress-level", level) if level else ()
+            succeeded(run_cli("plot", "net.onnx", "one.npy", "--look", look, *option))
+            sizes[level] = only(cli_out, "*.png").stat().st_size
+            with Image.open(only(cli_out, "*.png")) as picture:
+                pixels[level] = np.asarray(picture)
+            np.testing.assert_array_equal(pixels[level], pixels[""])
+        assert sizes[""] == sizes["1"]
+        assert sizes["0"] >= pixels["0"].size > 10 * sizes["1"]
+        assert min(sizes.values()) == sizes["9"] < sizes["1"]
+
+    def test_tiles_are_compressed_too(self, run_cli: Callable[..., Result], cli_out: Path) -> None:
+        sizes = []
+        for level in ("0", "9"):
+            words = ("--format", "tiles", "--compress-level", level)
+            succeeded(run_cli("plot", "net.onnx", "one.npy", *words))
+            sizes.append(only(cli_out, "*_tiles/strip.png").stat().st_size)
+        assert sizes[0] > 10 * sizes[1]
+
+    @pytest.mark.parametrize("level", ["-1", "10", "1.5", "fast", ""])
+    def test_no_compress_level(
+        self, run_cli: Callable[..., Result], cli_out: Path, level: str
+    ) -> None:
+        said = usage_error(run_cli("plot", "net.onnx", "one.npy", "--compress-level", level))
+        assert "--compress-level" in said
+        assert not cli_out.exists()
+
     def test_a_png_that_is_too_large(
         self, run_cli: Callable[..., Result], cli_out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micam_fast.choices import Projection
-from micam_fast.layers import Axes, Geometry, Tap
+from micam_fast.layers import Axes, Geometry, Pointwise, Tap
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.projections import sum_kernel
 from tests import reference
@@ -196,3 +196,45 @@ def test_a_layer_without_values_has_no_map() -> None:
         arrays, {"empty": Tap("v", Axes(0, 1)), "full": Tap("w", Axes(0, 1))}, batch=1
     )
     assert plan.names == ("full",)
+
+
+@pytest.mark.no_jit
+@pytest.mark.parametrize("leads", [None, "first", "flat"])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((2, 5, 4, 3), Axes(0, 1)),
+        ((2, 4, 3, 5), Axes(0, 3)),
+        ((2, 5, 2, 4, 3), Axes(0, 1)),
+        ((2, 2, 4, 3, 5), Axes(0, 4)),
+        ((2, 6, 7), Axes(0, 1)),
+        ((2, 7, 6), Axes(0, 2)),
+        ((7, 2, 6), Axes(1, 2)),
+        ((5, 4, 3), Axes(None, 0)),
+    ],
+)
+def test_followers_in_every_layout(shape: tuple[int, ...], axes: Axes, leads: str | None) -> None:
+    """Also where no layer reads the value, or one that shows it as a list."""
+    assert axes.channel is not None
+    channels = shape[axes.channel]
+    numbers = Pointwise("v", random_array(1, channels), random_array(2, channels), -0.5, 1.5)
+    array = random_array(3, *shape)
+    taps = {"first": Tap("v", axes), "flat": Tap("v", axes, "flat")}
+    taps = {name: tap for name, tap in taps.items() if name == leads}
+    taps |= {"follower": Tap("other", axes), "same": Tap("other", axes)}
+    plan = MapPlan(
+        taps, {"v": shape}, {"v": 0}, batch_size=2, batch_axes={"v": axes.batch},
+        input_size=(4, 5), weigh=lambda name: pytest.fail(name), projection="published",
+        pointwise={"follower": numbers, "same": numbers},
+    )  # fmt: skip
+    maps = plan.project(array.reshape(-1), {"v": array}, np.empty(plan.staging, np.float32))
+    for sample in range(2):
+        one = array if axes.batch is None else np.take(array, sample, axis=axes.batch)
+        channel = axes.channel - (axes.batch is not None and axes.batch < axes.channel)
+        moved = np.moveaxis(one, channel, -1).astype(np.float64)
+        expected = reference.mean_map(np.clip(moved * numbers.scale + numbers.shift, -0.5, 1.5))
+        for name in ("follower", "same"):
+            found = map_of(plan, maps, name, sample)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+            low, high = maps.ranges[sample, plan.names.index(name)]
+            assert (low, high) == (found.min(), found.max())

@@ -295,6 +295,15 @@ def test_impossible_scales(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("level", [-1, 10, 1.5])
+def test_impossible_compress_levels(
+    level: int, demo_explanation: Explanation, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"compress_level must be 0 to 9, not {level}"):
+        demo_explanation.save(tmp_path / "file.png", compress_level=level)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("scale", [9.0, 12.0, 40.0])
 @pytest.mark.parametrize("rankdir", ["TB", "LR"])
 def test_a_png_that_is_too_large_is_refused_with_what_fits(

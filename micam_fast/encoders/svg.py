@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -35,7 +36,8 @@ class SvgPage:
         paths = [mark for mark in template.marks if isinstance(mark, Path)]
         count = Counter(_shape(path) for path in paths)
         shared = [shape for shape, times in count.items() if times > 1]
-        self._names = {shape: f"s{number}" for number, shape in enumerate(shared)}
+        # By what they are: several diagrams may stand in one page, as in a notebook.
+        self._names = {shape: f"micam-{_digest(shape)}" for shape in shared}
         width, height = _number(template.width), _number(template.height)
         lines = [
             '<?xml version="1.0" encoding="UTF-8"?>',
@@ -118,6 +120,10 @@ def _shape(path: Path, x: float = 0.0, y: float = 0.0) -> str:
         return f'd="{data}" fill="{_hex(path.colour)}"'
     width = _number(path.width)
     return f'd="{data}" fill="none" stroke="{_hex(path.colour)}" stroke-width="{width}"'
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _text(text: str) -> str:

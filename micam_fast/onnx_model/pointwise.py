@@ -21,6 +21,11 @@ from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.graph import Graph, attributes
 
 _LEAST_RANK = 3
+# Bounds of a Clip that has none: it makes infinities finite.
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+_SUMMANDS = {"Add", "Sub"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
                 return None
             low, high = (min(max(bound, low), high) for bound in bounds)
             value = node.input[0]
-        elif node.op_type == "Identity" or (node.op_type == "Dropout" and value == node.output[0]):
+        elif _does_nothing(graph, node, value):
             value = node.input[0]
         else:
             found = _read_step(graph, node, len(shape), channel, channels)
@@ -142,14 +147,26 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
         return None
     if graph.element_type(value) != onnx.TensorProto.FLOAT:
         return None
+    is_summand = [step.op_type in _SUMMANDS for step in steps]
+    if is_summand[-1:] == [True] and not all(is_summand):
+        # What is centred first and scaled then would lose the digits that cancel out.
+        return None
     return Chain(value, channels, tuple(steps), low, high)
+
+
+def _does_nothing(graph: Graph, node: onnx.NodeProto, value: str) -> bool:
+    """Tell whether a node hands on what it reads."""
+    if node.op_type == "Dropout" and value == node.output[0]:
+        trains = node.input[2] if len(node.input) > 2 else ""
+        return not trains or (graph.is_known(trains) and not graph.array(trains).any())
+    return node.op_type == "Identity"
 
 
 def _bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
     if node.op_type == "Relu":
         return 0.0, math.inf
     given = attributes(node)
-    bounds = {"min": given.get("min", -math.inf), "max": given.get("max", math.inf)}
+    bounds = {"min": given.get("min", -_LARGEST), "max": given.get("max", _LARGEST)}
     for name, key in zip(node.input[1:], bounds, strict=False):
         if name:
             if not graph.is_known(name) or graph.array(name).size != 1:
