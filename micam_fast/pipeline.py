@@ -36,7 +36,7 @@ class Pipeline:
     a stream of batches each thread takes one and does all that it needs, which was measured to be
     faster: nothing waits for another thread, and a batch stays in the caches of its core.
 
-    The first batch of several samples is proved: its first and its last sample also run alone, each
+    The first batch of several samples is proved: its first and another sample also run alone, each
     value must have grown along its batch axis and nowhere else, and their maps and outputs must be
     the same. A model that fails (a Reshape that fixes the batch, a mean over it) runs one sample at
     a time from then on. A batch that the model fixes is filled up with the last sample.
@@ -142,21 +142,25 @@ class Pipeline:
     def _prove(
         self, samples: Sequence[Sample], worker: Worker, stages: Stages
     ) -> list[Explanation]:
-        """Run a batch, and its first and last sample alone; these must be the same."""
+        """Run a batch, and two of its samples alone; these must be the same."""
         if self._proved:
             return self._runner.run(samples, worker, stages)
+        # The last one, or the last that is not the first again: the same sample proves nothing.
+        places = range(len(samples) - 1, 0, -1)
+        place = next((i for i in places if _differ(samples[0], samples[i])), -1)
         shapes: dict[str, tuple[int, ...]] = {}
         (first,) = self._runner.run(samples[:1], worker, stages, seen=shapes)
-        (last,) = self._runner.run(samples[-1:], worker, stages)
+        (other,) = self._runner.run([samples[place]], worker, stages)
         alone = None if self._runner.fixed_batch is not None else shapes
         together = self._runner.run(samples, worker, stages, alone=alone)
-        if not (_alike(first, together[0]) and _alike(last, together[-1])):
+        if not (_alike(first, together[0]) and _alike(other, together[place])):
             raise NotBatchableError
-        # Samples that are the same prove nothing for others.
-        self._proved = any(
-            not np.array_equal(samples[0][name], samples[-1][name]) for name in samples[0]
-        )
+        self._proved = place > 0
         return together
+
+
+def _differ(one: Sample, other: Sample) -> bool:
+    return any(not np.array_equal(array, other[name]) for name, array in one.items())
 
 
 def _alike(first: Explanation, second: Explanation) -> bool:

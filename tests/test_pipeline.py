@@ -150,6 +150,14 @@ def test_samples_that_are_the_same_prove_nothing(zeros: bool) -> None:
     assert_singles(micam_fast.load_model(normalized()), samples, 2)
 
 
+def test_a_sample_that_comes_again_does_not_put_off_the_proof() -> None:
+    """The first and the last one are the same, but there is another between them."""
+    loaded = micam_fast.load_model(conv_net())
+    one, other = random_array(1, 2, 1, 8, 6)
+    list(loaded.explain_many([one, other, one], batch_size=3))
+    assert loaded._pipelines["published"]._proved
+
+
 def test_a_neighbour_that_is_not_finite_spoils_nothing() -> None:
     samples = random_array(7, 4, 3, 6, 5)
     samples[1] = np.nan
