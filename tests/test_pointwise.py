@@ -312,13 +312,13 @@ def chains(draw: st.DrawFn) -> tuple[onnx.ModelProto, str, Array]:
             constants[words[-1]] = floats(sign * rng.uniform(0.25, 2, shape))
         nodes.append(op(kind, " ".join(words), name))
         last = name
-        if kind in AFFINE:
-            adds.append(kind in ("Add", "Sub"))
-        # Nothing is folded over a clip, nor a factor over a summand in front of all.
-        if kind in AFFINE and (clipped or (adds[0] and not all(adds))):
+        # Nothing is folded over a clip, nor a factor over a summand.
+        is_factor = kind in AFFINE and kind not in ("Add", "Sub")
+        if (kind in AFFINE and clipped) or (is_factor and any(adds)):
             adds, clipped = [], False  # it is read, and others may follow from it
         elif kind != "Identity":
             clipped |= kind in CLIPS
+            adds += [not is_factor] if kind in AFFINE else []
             followers.append(name)
     samples = random_array(spread + 1, 3, inputs, *size, spread=2)
     if draw(st.booleans()):

@@ -147,8 +147,8 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
         return None
     if graph.element_type(value) != onnx.TensorProto.FLOAT:
         return None
-    is_summand = [step.op_type in _SUMMANDS for step in steps]
-    if is_summand[-1:] == [True] and not all(is_summand):
+    adds = [step.op_type in _SUMMANDS for step in steps]
+    if False in adds and True in adds[adds.index(False) :]:
         # What is centred first and scaled then would lose the digits that cancel out.
         return None
     return Chain(value, channels, tuple(steps), low, high)
