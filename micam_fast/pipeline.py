@@ -21,8 +21,8 @@ from micam_fast.scene import Scene
 from micam_fast.sessions import Lane, Sessions
 from micam_fast.stages import Stages
 
-# What suits most models, as measured; of large weights, which are read once a batch, more samples
-# have the use. Large activations leave the caches sooner.
+# What suits most models, as measured. Large activations leave the caches, so that fewer samples
+# are better; large weights are read once a batch, so that more of them have the use.
 _USUAL_BATCH, _LARGEST_BATCH = 8, 32
 _USUAL_BYTES = 64e6
 # A batch that mixes its samples shows far larger differences, rounding far smaller ones.
@@ -93,9 +93,10 @@ class Pipeline:
             for spec in self._runner.graph.inputs
         }
         size = max(1, self.sessions.sample_size(one))
+        weights = self.sessions.weights_size
         fitting = self._memory // self.threads // size
-        useful = min(max(_USUAL_BATCH, self.sessions.weights_size // size), _LARGEST_BATCH)
-        return max(1, min(fitting, useful, round(_USUAL_BYTES / size)))
+        useful = min(max(_USUAL_BATCH, weights // size), _LARGEST_BATCH)
+        return max(1, min(fitting, useful, round(max(_USUAL_BYTES, weights) / size)))
 
     @contextmanager
     def wide(self) -> Iterator[Worker]:

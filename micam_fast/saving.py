@@ -204,7 +204,7 @@ def _save_dot(explanation: Explanation, path: Path, style: Style) -> None:
                 scale=style.scale,
             )
             with atomic_file(folder / names[layer.name]) as file:
-                file.write(encode_picture(tile))
+                file.write(encode_picture(tile, style.compress_level))
     text = diagram_source(
         node_specs(layers, explanation.maps),
         edges(layers),

@@ -104,8 +104,10 @@ def test_keras_applications(name: str) -> None:
     found = check(model, sample, (side, side))
     assert len(found.notes) >= 20
     # At the input, and before a Flatten; between layers only where a model does more than convolve.
+    # In NASNetMobile tf2onnx leaves a pair or not, by the order of its sets (the hash seed).
     turned = [node for node in found.proto.graph.node if node.op_type == "Transpose"]
-    assert len(turned) <= {"EfficientNetB0": 5, "ConvNeXtTiny": 37}.get(name, 2)
+    most = {"EfficientNetB0": 5, "ConvNeXtTiny": 37, "NASNetMobile": 5}
+    assert len(turned) <= most.get(name, 2)
 
 
 @pytest.fixture(params=FILES)

@@ -261,7 +261,9 @@ def project_tasks(
         values = maps[sample, row[MAP] : row[MAP] + size]
         values[:] = np.float32(0.0)
         if row[KIND] == FLAT:
-            values[:channels] = source[begin : begin + channels]
+            # Not as a slice: to compile its error message takes longer than all that is here.
+            for i in range(channels):
+                values[i] = source[begin + i]
         else:
             out = values.reshape(row[ROWS_OUT], row[COLUMNS_OUT])
             w = weights[row[WEIGHTS] : row[WEIGHTS] + taps * channels].reshape(taps, channels)
