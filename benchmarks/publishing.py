@@ -126,9 +126,9 @@ def _render(name: str, content: Mapping[str, Any]) -> Iterator[str]:
     )
     verdicts = [(row, each) for row in rows for each in judged[id(row)] if each.met is not None]
     missed = [(row, each) for row, each in verdicts if not each.met]
-    yield f"Goals: {len(verdicts) - len(missed)} of {len(verdicts)} met." + (
-        " Not met:\n" if missed else "\n"
-    )
+    if verdicts:
+        said = f"Goals: {len(verdicts) - len(missed)} of {len(verdicts)} met."
+        yield f"{said} Not met:\n" if missed else f"{said}\n"
     for row, verdict in missed:
         yield f"- {_subject(row)}: {verdict.text} (goal {verdict.goal})"
     if missed:
