@@ -9,14 +9,25 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import micam_fast
 from micam_fast.onnx_model import open_model
 from micam_fast.onnx_model.graph import Graph
 from micam_fast.onnx_model.merging import find_scalings, merge_scalings
 from micam_fast.onnx_model.slices import cut_model, whole_model
-from tests.chains import CHANNELS, CONV, SAMPLE, build, check, floats, op, per_channel
+from tests.chains import (
+    CHANNELS,
+    CONV,
+    KERNEL,
+    SAMPLE,
+    SHAPE,
+    build,
+    check,
+    floats,
+    op,
+    per_channel,
+)
 from tests.models import Array, if_branches, random_array
 from tests.test_numbers import run
 
@@ -261,3 +272,25 @@ def test_all_layers_of_a_merged_model_have_their_maps() -> None:
         found = loaded.explain(SAMPLE)
         assert list(found.cams) == ["x", "conv", "mul", "add", "relu"]
         check(pair_model(), found, SAMPLE)
+
+
+def test_a_constant_that_only_onnx_runtime_can_compute_is_left_to_it() -> None:
+    """Its operator is unknown to ONNX's reference, and the model opens all the same."""
+    nodes = [
+        op("Conv", "x w", "conv", pads=[1, 1, 1, 1]),
+        op("Neg", "conv", "read"),
+        op("QuickGelu", "c", "factor", domain="com.microsoft"),
+        op("Mul", "read factor", "product"),
+        op("Add", "product d", "sum"),
+    ]
+    constants = {"w": KERNEL, "c": per_channel(CHANNELS, 1, 1), "d": per_channel(CHANNELS, 1, 1)}
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *SHAPE])],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
+    check(model, micam_fast.load_model(model).explain(SAMPLE), SAMPLE)

@@ -21,6 +21,7 @@ from onnx import numpy_helper
 
 from micam_fast.onnx_model.constants import Constants, captured
 from micam_fast.onnx_model.graph import Graph
+from micam_fast.onnx_model.pointwise import count_by_channel, split_operands
 
 _RANKS = (3, 4, 5)
 # Channels in a block of ONNX Runtime's layout for x86 processors with AVX-512; 8 with AVX.
@@ -64,9 +65,11 @@ def find_scalings(graph: Graph) -> tuple[Scaling, ...]:
             continue
         source, factor = multiplied
         shape = graph.shape(source)
-        if shape is not None and all(_by_channel(graph, shape, c) for c in (factor, summand)):
-            result = node.output[0]
-            found.append(Scaling(source, product, result, len(shape), factor, summand))
+        if shape is None or len(shape) not in _RANKS:
+            continue
+        rank = len(shape)
+        if all(count_by_channel(graph, c, rank, 1) == shape[1] for c in (factor, summand)):
+            found.append(Scaling(source, product, node.output[0], rank, factor, summand))
     return tuple(found)
 
 
@@ -96,13 +99,13 @@ def merge_scalings(
         if {each.product, each.result} <= made and reads[each.product] == 1
     }
     gone = {each.product for each in merged.values()}
-    nodes = [node for node in proto.graph.node if gone.isdisjoint(node.output)]
-    for node in nodes:
-        if node.output and node.output[0] in merged:
-            _write(proto, node, merged[node.output[0]], constants)
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del proto.graph.node[:]
-    proto.graph.node.extend(kept)
+    nodes = proto.graph.node
+    for index in range(len(nodes) - 1, -1, -1):
+        made_here = nodes[index].output
+        if not gone.isdisjoint(made_here):
+            del nodes[index]
+        elif made_here and made_here[0] in merged:
+            _write(proto, nodes[index], merged[made_here[0]], constants)
 
 
 def _write(
@@ -130,20 +133,6 @@ def _write(
 
 def _operands(graph: Graph, node: onnx.NodeProto, op_type: str) -> tuple[str, str] | None:
     """The value and the constant that a node of this type combines, both float32."""
-    if node.op_type != op_type or len(node.input) != 2:
+    if node.op_type != op_type or graph.element_type(node.output[0]) != onnx.TensorProto.FLOAT:
         return None
-    if graph.element_type(node.output[0]) != onnx.TensorProto.FLOAT:
-        return None
-    constant = [graph.is_constant(name) for name in node.input]
-    if sum(constant) != 1:
-        return None
-    return node.input[constant[0]], node.input[1 - constant[0]]
-
-
-def _by_channel(graph: Graph, shape: tuple[int | None, ...], constant: str) -> bool:
-    """Tell whether a constant has one number for each channel, in axis 1 of a value's shape."""
-    size = graph.constant_shape(constant)
-    if len(shape) not in _RANKS or len(size) > len(shape):
-        return False
-    whole = (1,) * (len(shape) - len(size)) + size
-    return whole[1] == shape[1] and all(s == 1 for axis, s in enumerate(whole) if axis != 1)
+    return split_operands(graph, node)

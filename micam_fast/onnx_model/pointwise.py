@@ -189,18 +189,35 @@ def _read_step(
         return node.input[0], step
     if node.op_type not in ("Mul", "Div", "Add", "Sub"):
         return None
-    constants = [name for name in node.input if graph.is_constant(name)]
-    values = [name for name in node.input if not graph.is_constant(name)]
-    if len(constants) != 1 or len(values) != 1:
+    operands = split_operands(graph, node)
+    if operands is None:
         return None
-    if node.op_type in ("Sub", "Div") and node.input[0] != values[0]:
+    value, number = operands
+    if node.op_type in ("Sub", "Div") and node.input[0] != value:
         return None
-    size = graph.constant_shape(constants[0])
-    shape = (1,) * (rank - len(size)) + size
-    by_channel = shape[channel : channel + 1] in ((1,), (channels,))
-    if len(shape) > rank or not by_channel or math.prod(shape) != shape[channel]:
+    if count_by_channel(graph, number, rank, channel) not in (1, channels):
         return None
-    return values[0], Step(node.op_type, (constants[0],))
+    return value, Step(node.op_type, (number,))
+
+
+def split_operands(graph: Graph, node: onnx.NodeProto) -> tuple[str, str] | None:
+    """The value and the known constant that an operator of two inputs combines."""
+    known = [graph.is_known(name) for name in node.input]
+    if len(known) != 2 or sum(known) != 1:
+        return None
+    return node.input[known[0]], node.input[1 - known[0]]
+
+
+def count_by_channel(graph: Graph, constant: str, rank: int, channel: int) -> int | None:
+    """How many numbers a constant has along a value's axis of the channels.
+
+    ``None`` if it differs along another axis, too, or has more axes than the value.
+    """
+    size = graph.constant_shape(constant)
+    whole = (1,) * (rank - len(size)) + size
+    if len(whole) > rank or math.prod(whole) != whole[channel]:
+        return None
+    return whole[channel]
 
 
 def _numbers(
