@@ -7,7 +7,6 @@ process that is measured. Run by hand: ``python -m benchmarks.models ResNet50 75
 from __future__ import annotations
 
 import functools
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from micam_fast.demo import MODEL as DEMO_FILE
+from micam_fast.files import atomic_file
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "bench-models"
@@ -45,7 +45,7 @@ def model_path(name: str, size: int) -> Path:
     """
     if name == DEMO:
         return DEMO_FILE
-    path = CACHE / f"{name}-{size}-seed{SEED}-{RECIPE}.onnx"
+    path = _place(name, size)
     if not path.exists():
         command = [sys.executable, "-m", "benchmarks.models", name, str(size)]
         made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -98,7 +98,8 @@ def untapped(path: Path) -> Path:
                 needed.update(node.input)
         del proto.graph.node[:]
         proto.graph.node.extend(reversed(kept))
-        _save(proto, target)
+        with atomic_file(target) as file:
+            file.write(proto.SerializeToString())
     return target
 
 
@@ -159,25 +160,15 @@ def make_samples(path: Path, count: int) -> np.ndarray[Any, np.dtype[np.float32]
     return np.random.default_rng(SEED).random((count, *input_shape(path)), np.float32)
 
 
-def _save(proto: onnx.ModelProto, target: Path) -> None:
-    """Write a file that is there whole or not at all."""
-    part = target.with_suffix(f".{os.getpid()}")
-    onnx.save(proto, part)
-    part.rename(target)
+def _place(name: str, size: int) -> Path:
+    return CACHE / f"{name}-{size}-seed{SEED}-{RECIPE}.onnx"
 
 
 def _make(name: str, size: int) -> None:
     """Make the file of `model_path`, in a process for it alone."""
     import micam_fast
 
-    CACHE.mkdir(parents=True, exist_ok=True)
-    target = CACHE / f"{name}-{size}-seed{SEED}-{RECIPE}.onnx"
-    part = target.with_name(f"{os.getpid()}-{target.name}")
-    try:
-        micam_fast.export(build_keras(name, size), part)
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
+    micam_fast.export(build_keras(name, size), _place(name, size))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +32,6 @@ WIDTH, HEIGHT, LABEL = 635, 205, 435
 ELEVATION, AZIMUTH = 30, 15
 # The plane lies where SPEC section 4 tells of the published tile.
 ZOOM, LIFT = 2.6, 13
-
-
-@dataclass
-class Stages:
-    """Seconds by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time that passes within."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def is_depthwise(activations: Activations, name: str) -> bool:

@@ -20,6 +20,7 @@ from benchmarks.models import make_samples, model_path
 from micam_fast.batch import PlotOptions, plot_samples
 from micam_fast.choices import Look
 from micam_fast.samples import Sample
+from micam_fast.stages import Stages
 from tests import reference
 
 TABLE = "diagrams"
@@ -97,7 +98,7 @@ def test_published(benchmark: Any, case: tuple[str, int], tmp_path: Path) -> Non
     path = model_path(*case)
     samples = make_samples(path, 1)
     model = Tapped(path)
-    stages = published.Stages()
+    stages = Stages()
     cams: dict[str, Array] = {}
     composer = ""
 

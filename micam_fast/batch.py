@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micam_fast.choices import Look, Projection
+from micam_fast.composition import diagram_size
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.files import check_folder, file_stem, make_folder
 from micam_fast.samples import Sample
@@ -164,7 +165,8 @@ def check_output(model: Model, options: PlotOptions) -> None:
     if {"png", "svg", "pdf"} & set(options.formats):
         layout = model.scene.layout(model.mapped, options.rankdir)
         if "png" in options.formats:
-            check_png_size(layout, [model.name], options.scale_tiles)
+            size = diagram_size(layout, [model.name], options.scale_tiles)
+            check_png_size(*size, options.scale_tiles)
 
 
 def sample_stem(explanation: Explanation, index: int) -> str:

@@ -174,9 +174,8 @@ class Sheet:
         down = round(head_height(header))
         parts = [_placed(part, 0, 0, scale) for part in top]
         parts += [_placed(part, left, down, scale) for part in body]
-        self._slots = [part for part in parts if isinstance(part, _Slot)]
-        marks = [_hole(part.mark, width) if isinstance(part, _Slot) else part for part in parts]
-        self.template = Template(width, height, tuple(marks), header[0] if header else "")
+        title = header[0] if header else ""
+        self.template, self._slots = _template(parts, width, height, title)
         self._png: PngPage | None = None
         self._lock = threading.Lock()
 
@@ -196,31 +195,6 @@ class Sheet:
     def fillings(self, maps: Maps, header: Sequence[str]) -> list[Filling]:
         """What a sample brings, in the order of the template's holes."""
         return [slot.fill(maps, header) for slot in self._slots]
-
-
-def compose(
-    layers: Sequence[Layer],
-    layout: DiagramLayout,
-    maps: Maps,
-    header: Sequence[str],
-    *,
-    input_size: tuple[int, int],
-    look: Look,
-    scale: float = 1.0,
-    native: bool = False,
-) -> Drawing:
-    """Compose the diagram of one sample; parameters as of `Sheet`."""
-    sheet = Sheet(
-        layers,
-        layout,
-        maps,
-        header,
-        input_size=input_size,
-        look=look,
-        scale=scale,
-        native=native,
-    )
-    return sheet.template.fill(sheet.fillings(maps, header))
 
 
 def diagram_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> tuple[int, int]:
@@ -246,10 +220,17 @@ def compose_tile(
         for part in _node(layer, index, found, box, input_size, look, scale, False)
     ]
     width, height = round(TILE_WIDTH * scale), round(TILE_HEIGHT * scale)
+    template, slots = _template(parts, width, height, layer.name)
+    return template.fill(slot.fill({layer.name: found}, ()) for slot in slots)
+
+
+def _template(
+    parts: Sequence[_Part], width: float, height: float, title: str
+) -> tuple[Template, list[_Slot]]:
+    """The marks with holes where the slots are, and the slots in the order of the holes."""
     marks = [_hole(part.mark, width) if isinstance(part, _Slot) else part for part in parts]
-    template = Template(width, height, tuple(marks), layer.name)
-    maps = {layer.name: found}
-    return template.fill(part.fill(maps, ()) for part in parts if isinstance(part, _Slot))
+    slots = [part for part in parts if isinstance(part, _Slot)]
+    return Template(width, height, tuple(marks), title), slots
 
 
 def _node(

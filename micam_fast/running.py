@@ -60,12 +60,12 @@ class Worker:
 class _Prepared:
     """A plan for activations and inputs of these shapes.
 
-    `predicts` tells whether the prediction is among them, `axis` is its batch axis.
+    `prediction` is its ONNX value if it is among them, `axis` its batch axis.
     """
 
     plan: MapPlan
     fed: tuple[tuple[int, ...], ...]
-    predicts: bool
+    prediction: str | None
     axis: int | None
 
 
@@ -203,8 +203,8 @@ class Runner:
                     )
                 )
                 pending = {name: tap for name, tap in pending.items() if name not in plan.taps}
-                if prepared.predicts and outputs is None:
-                    value = arrays[self.graph.prediction or ""]
+                if prepared.prediction is not None and outputs is None:
+                    value = arrays[prepared.prediction]
                     outputs = [_take(value, sample, prepared.axis) for sample in range(count)]
         with stages.stage("maps"):
             with self._lock:
@@ -244,14 +244,14 @@ class Runner:
         for value, source in self._shaped_as.items():
             if source in shapes:
                 shapes[value] = shapes[source]
-        prediction = self.graph.prediction
-        predicts = prediction is not None and prediction in arrays
-        axis = None
-        if prediction is not None and predicts:
+        prediction, axis = self.graph.prediction, None
+        if prediction not in arrays:
+            prediction = None
+        if prediction is not None:
             axis = self._batch_axis(prediction, self.graph.prediction_axes, shapes, alone, count)
         with self._lock:
             plan = self._plan(taps, shapes, axes, offsets, count, input_size)
-        return _Prepared(plan, fed, predicts, axis)
+        return _Prepared(plan, fed, prediction, axis)
 
     def _read_value(self, name: str) -> str:
         """The ONNX value that a layer's map is computed from."""

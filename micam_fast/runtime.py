@@ -226,12 +226,13 @@ class Extractor:
 
     def _options(self) -> Any:
         """After a run without bound outputs, ONNX Runtime gives back the memory that held them."""
+        if not self._fresh:
+            return None
         import onnxruntime
 
+        self._fresh = False
         options = onnxruntime.RunOptions()
-        if self._fresh:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-            self._fresh = False
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.choices import LOOKS, Look
-from micam_fast.composition import Sheet, compose_tile, diagram_size, edges, move, node_specs
-from micam_fast.diagrams import DiagramLayout
+from micam_fast.composition import Sheet, compose_tile, edges, move, node_specs
 from micam_fast.dot import diagram_source
 from micam_fast.drawing import Drawing, Filling, Mark
 from micam_fast.encoders import encode_picture, write_pdf, write_png
@@ -62,15 +61,21 @@ def save(explanation: Explanation, path: Path, style: Style) -> Path:
     return path
 
 
-def check_png_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> None:
+def check_png_size(width: float, height: float, scale: float) -> None:
     """Refuse a picture that hardly any viewer would open.
+
+    Parameters
+    ----------
+    width, height
+        In pixels.
+    scale
+        Of its tiles.
 
     Raises
     ------
     OutputError
         If the picture would have more than `LARGEST_PNG` pixels; the message says what to do.
     """
-    width, height = diagram_size(layout, header, scale)
     if width * height > LARGEST_PNG:
         fitting = math.floor(scale * math.sqrt(LARGEST_PNG / (width * height)) * 20) / 20
         raise OutputError(
@@ -150,9 +155,8 @@ def _sheet(explanation: Explanation, style: Style, *, native: bool) -> tuple[She
 
 
 def _save_png(explanation: Explanation, path: Path, style: Style) -> None:
-    layout = explanation.scene.layout(frozenset(explanation.maps), style.rankdir)
-    check_png_size(layout, header_lines(explanation), style.scale)
     sheet, fillings = _sheet(explanation, style, native=False)
+    check_png_size(sheet.template.width, sheet.template.height, style.scale)
     with atomic_file(path) as file:
         sheet.png.write(fillings, file, style.compress_level)
 

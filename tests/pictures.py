@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from micam_fast.diagrams import Box
-from micam_fast.layers import Shape
+from micam_fast.choices import Look
+from micam_fast.composition import Sheet
+from micam_fast.diagrams import Box, DiagramLayout
+from micam_fast.drawing import Drawing
+from micam_fast.layers import Layer, Shape
 from micam_fast.results import LayerMap
 from tests import reference
 
@@ -96,3 +99,28 @@ def overlap(one: Box, other: Box) -> bool:
         and one.y < other.y + other.height
         and other.y < one.y + one.height
     )
+
+
+def compose(
+    layers: Sequence[Layer],
+    layout: DiagramLayout,
+    maps: Mapping[str, LayerMap],
+    header: Sequence[str],
+    *,
+    input_size: tuple[int, int],
+    look: Look,
+    scale: float = 1.0,
+    native: bool = False,
+) -> Drawing:
+    """Compose the diagram of one sample; parameters as of `Sheet`."""
+    sheet = Sheet(
+        layers,
+        layout,
+        maps,
+        header,
+        input_size=input_size,
+        look=look,
+        scale=scale,
+        native=native,
+    )
+    return sheet.template.fill(sheet.fillings(maps, header))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micam_fast.choices import Look
-from micam_fast.composition import compose, compose_tile, diagram_size, edges, move, node_specs
+from micam_fast.composition import compose_tile, diagram_size, edges, move, node_specs
 from micam_fast.diagrams import Box, Cluster, DiagramLayout, Route
 from micam_fast.drawing import Drawing, Mark, Path, Picture, Text
 from micam_fast.encoders.fonts import text_width
@@ -19,7 +19,7 @@ from micam_fast.layers import Layer
 from micam_fast.layout import find_engine, lay_out
 from micam_fast.results import LayerMap
 from micam_fast.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
-from tests.pictures import border_distance, contains, layer_map, overlap
+from tests.pictures import border_distance, compose, contains, layer_map, overlap
 
 LAYERS = (
     Layer("image", "Input", "Input", output_shape=(None, 1, 4, 4)),

@@ -18,12 +18,12 @@ from PIL import Image
 
 import micam_fast
 from micam_fast.choices import Look
-from micam_fast.composition import compose
 from micam_fast.demo import DIGITS, MODEL
 from micam_fast.drawing import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from micam_fast.encoders import PngPage, write_png
 from micam_fast.encoders.fonts import font
 from micam_fast.encoders.glyphs import text_cover
+from tests.pictures import compose
 from tests.pillow_drawing import draw
 
 Bytes = NDArray[np.uint8]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from micam_fast import Explanation, Model
 from micam_fast.choices import Look
-from micam_fast.composition import Sheet, compose
+from micam_fast.composition import Sheet
 from micam_fast.demo import DIGITS
 from micam_fast.drawing import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from micam_fast.encoders import SvgPage, write_png, write_svg
@@ -27,7 +27,7 @@ from micam_fast.heading import head_width
 from micam_fast.results import LayerMap
 from micam_fast.saving import Style, header_lines, svg_text
 from micam_fast.scene import Scene
-from tests.pictures import layer_map
+from tests.pictures import compose, layer_map
 from tests.test_composition import HEADER, LAYERS, LEFT_OUT, NAMES, placed
 from tests.test_encoders import HOSTILE, SVG, everything
 
