@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from micam_fast.explanation import Explanation, Prediction
     from micam_fast.exporting import ExportReport, export
     from micam_fast.layers import Layer
-    from micam_fast.model import Model, explain, load_model
+    from micam_fast.loading import explain, load_model
+    from micam_fast.model import Model
     from micam_fast.results import LayerMap
 
 # Where each public name lives: heavy libraries load when a name is first used.
@@ -53,9 +54,9 @@ _HOMES = {
     "Prediction": "explanation",
     "SampleError": "errors",
     "TrainingError": "errors",
-    "explain": "model",
+    "explain": "loading",
     "export": "exporting",
-    "load_model": "model",
+    "load_model": "loading",
 }
 
 __all__ = [

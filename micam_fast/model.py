@@ -8,18 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import onnx
 from numpy.typing import NDArray
 
+from micam_fast.activations import ActivationStream, Take
 from micam_fast.choices import PROJECTIONS, Projection
 from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
-from micam_fast.keras_files import is_keras_file, open_keras_file
-from micam_fast.layers import Layer, ModelInput, match_layers
-from micam_fast.onnx_model import ModelGraph, OnnxFile, open_model
+from micam_fast.layers import Geometry, Layer, ModelInput, match_layers
+from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.pipeline import Pipeline
 from micam_fast.plan_files import user_plan_files
 from micam_fast.plans import find_layers, layouts_by
+from micam_fast.recent import Recent
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.samples import fit_sample
 from micam_fast.scene import Scene
@@ -81,6 +81,7 @@ class Model:
         place = None if engine is None else Path(engine)
         self.scene = Scene(self.name, self.layers, place, layouts_by(files))
         self._pipelines: dict[Projection, Pipeline] = {}
+        self._activations: Recent[frozenset[str], ActivationStream] = Recent(1)
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self._pipeline("published")
 
@@ -214,6 +215,68 @@ class Model:
         pipeline = self._pipeline(projection)
         return stream(pipeline, fitted, batch_size, then, self._pool, stages or Stages())
 
+    def activations(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Take[Result],
+        *,
+        layers: LayerChoice = None,
+    ) -> Iterator[Result | SampleError]:
+        """Run samples for the activations themselves, each in one forward pass.
+
+        Parameters
+        ----------
+        samples
+            As in `explain_many`; an error in the place of a sample goes to `then` in its turn.
+        then
+            Takes the index of a sample, its slot, and an iterator of `LayerActivation` in the order
+            of the layers, each valid until the next one is asked for. Sample ``i`` is in slot
+            ``i % threads``; those of one slot run one after the other, in a thread of their own.
+        layers
+            As in `load_model`; by default the layers that get a map.
+
+        Yields
+        ------
+        object
+            What `then` gave, in the order of the samples; the error where it let one through.
+
+        Raises
+        ------
+        LayerSelectionError
+            If a pattern matches no layer.
+        """
+        names = self.mapped if layers is None else _choose(self.layers, layers)
+        source = self._activations.get_or_make(
+            names,
+            lambda: ActivationStream(
+                self._file,
+                self._graph,
+                names,
+                threads=self.threads,
+                providers=self._providers,
+                memory=self._memory,
+            ),
+        )
+        return source.stream(map(self._fit, samples), then)
+
+    def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
+        """Kernel, bias and geometry of a convolution.
+
+        Parameters
+        ----------
+        layer
+            Its name.
+
+        Returns
+        -------
+        tuple or None
+            The kernel in ONNX order (``(C, J/groups, *k)``, transposed ``(J, C/groups, *k)``), the
+            bias ``(C,)`` or ``None``, and how the kernel walks; ``None`` for a layer without a
+            constant kernel.
+        """
+        geometry = self._graph.taps[layer].geometry
+        return None if geometry is None else (*self._graph.weights(layer), geometry)
+
     def _fit(self, sample: SampleLike | SampleError) -> dict[str, NDArray[Any]] | SampleError:
         """Arrays of one sample in the model's layout and element types."""
         if isinstance(sample, SampleError):
@@ -237,120 +300,6 @@ class Model:
                 scene=self.scene,
             )
         return self._pipelines[projection]
-
-
-def load_model(
-    source: str | Path | onnx.ModelProto,
-    *,
-    layers: LayerChoice = None,
-    threads: int | None = None,
-    providers: Sequence[Any] | None = None,
-    memory: int | None = None,
-    engine: str | Path | None = None,
-    say: Callable[[str], None] = lambda note: None,
-) -> Model:
-    """Open a trained model.
-
-    Parameters
-    ----------
-    source
-        An ONNX file, or an ONNX model in memory; or a Keras file (``.keras``, ``.h5``, ``.hdf5``),
-        which is exported once into the user's cache folder.
-    layers
-        Names or shell patterns (a list, or comma-separated) of the layers to map, or a function
-        that takes all layers and gives the names of those to map; by default all. The others stay
-        in the diagram as labels.
-    threads
-        Threads of ONNX Runtime and of the loops; by default all cores that this process may use.
-    providers
-        Execution providers of ONNX Runtime, in its own form; by default the CPU.
-    memory
-        Bytes that activations may take at a time, a quarter of the machine's by default. A model
-        that needs more is run in slices.
-    engine
-        The Graphviz program for the layout; by default the one that came with graphviz-pure, else
-        ``dot`` on PATH.
-    say
-        Is told when a Keras file is exported.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ModelError
-        If the file is no ONNX file, or ONNX Runtime refuses it.
-    ExportError, MissingExtraError
-        If a Keras file cannot be opened or exported, or TensorFlow is needed and not installed.
-    LayerSelectionError
-        If a pattern matches no layer.
-    ValueError
-        If `threads` or `memory` is less than 1.
-
-    Examples
-    --------
-    >>> import micam_fast
-    >>> from micam_fast.demo import DIGITS, MODEL
-    >>> model = micam_fast.load_model(MODEL)
-    >>> [layer.name for layer in model.layers][:3]
-    ['image', 'conv_1', 'relu_1']
-    >>> explanation = model.explain(np.load(DIGITS)[3])
-    >>> explanation.cams["conv_1"].shape
-    (28, 28)
-    >>> explanation.prediction.index
-    3
-    """
-    return Model(
-        _open(source, say),
-        layers=layers,
-        threads=threads,
-        providers=providers,
-        memory=memory,
-        engine=engine,
-    )
-
-
-def explain(
-    model: Model | str | Path | onnx.ModelProto,
-    sample: SampleLike,
-    *,
-    projection: Projection = "published",
-) -> Explanation:
-    """Explain one sample of a model in one line.
-
-    Parameters
-    ----------
-    model
-        What `load_model` takes, or gives.
-    sample, projection
-        As in `Model.explain`.
-
-    Returns
-    -------
-    Explanation
-
-    Raises
-    ------
-    ModelError, SampleError, ValueError
-        As `load_model` and `Model.explain` do.
-
-    Examples
-    --------
-    >>> import micam_fast
-    >>> from micam_fast.demo import DIGITS, MODEL
-    >>> micam_fast.explain(MODEL, np.load(DIGITS)[7]).prediction.index
-    7
-    """
-    loaded = model if isinstance(model, Model) else load_model(model)
-    return loaded.explain(sample, projection=projection)
-
-
-def _open(source: str | Path | onnx.ModelProto, say: Callable[[str], None]) -> OnnxFile:
-    """Open an ONNX model, or the export of a Keras file under that file's name."""
-    if isinstance(source, onnx.ModelProto) or not is_keras_file(Path(source)):
-        return open_model(source)
-    return open_keras_file(Path(source), say)
 
 
 def _raised(found: Explanation | SampleError) -> Explanation:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from micam_fast.choices import Projection
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
+from micam_fast.feeding import NotBatchableError, Sample, Shapes
 from micam_fast.onnx_model import ModelGraph, OnnxFile
-from micam_fast.running import NotBatchableError, Runner, Sample, Shapes, Worker
+from micam_fast.running import Runner, Worker
 from micam_fast.scene import Scene
 from micam_fast.sessions import Lane, Sessions
 from micam_fast.stages import Stages
@@ -82,8 +83,8 @@ class Pipeline:
         asked
             What the caller wants.
         """
-        if self._runner.fixed_batch is not None:
-            return self._runner.fixed_batch
+        if self._runner.feeding.fixed_batch is not None:
+            return self._runner.feeding.fixed_batch
         if self._alone:
             return 1
         if asked is not None:
@@ -152,7 +153,7 @@ class Pipeline:
         shapes: dict[str, tuple[int, ...]] = {}
         (first,) = self._runner.run(samples[:1], worker, stages, seen=shapes)
         (other,) = self._runner.run([samples[place]], worker, stages)
-        alone = None if self._runner.fixed_batch is not None else shapes
+        alone = None if self._runner.feeding.fixed_batch is not None else shapes
         together = self._runner.run(samples, worker, stages, alone=alone)
         if not (_alike(first, together[0]) and _alike(other, together[place])):
             raise NotBatchableError

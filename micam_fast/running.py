@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from micam_fast.assembly import Assembly
 from micam_fast.choices import Projection
-from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
-from micam_fast.layers import Axes, Tap
+from micam_fast.feeding import Feeding, Sample, Shapes
+from micam_fast.layers import Tap
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.projections import SummedKernel, sum_kernel
@@ -25,16 +25,9 @@ from micam_fast.runtime import Activations
 from micam_fast.scene import Scene
 from micam_fast.sessions import Lane, Sessions
 from micam_fast.stages import Stages
-from micam_fast.views import single_batch_axis, spatial_input_size, view_activation
+from micam_fast.views import spatial_input_size, view_activation
 
 _KEPT_PLANS = 128
-
-Shapes = Mapping[str, tuple[int, ...]]
-Sample = Mapping[str, NDArray[Any]]
-
-
-class NotBatchableError(Exception):
-    """A model whose samples cannot run together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +80,8 @@ class Runner:
 
     Attributes
     ----------
-    graph, sessions
+    graph, sessions, feeding
         Of the model.
-    fixed_batch
-        The batch that the model's inputs fix, if they do. It is filled up with the last sample.
     """
 
     def __init__(
@@ -122,7 +113,7 @@ class Runner:
         if graph.prediction is not None:
             wanted.append(graph.prediction)
         self.sessions = Sessions(file, graph, wanted, providers=providers)
-        self.fixed_batch = _fixed_batch(graph)
+        self.feeding = Feeding(graph)
         self._plans: Recent[tuple[Any, ...], MapPlan] = Recent(_KEPT_PLANS)
         self._assemblies: Recent[tuple[MapPlan, ...], Assembly] = Recent(_KEPT_PLANS)
         self._kernels: dict[str, SummedKernel] = {}
@@ -160,8 +151,8 @@ class Runner:
         SampleError
             If ONNX Runtime cannot run the batch.
         """
-        count = self.fixed_batch or len(samples)
-        feeds = self._stack([*samples, *[samples[-1]] * (count - len(samples))])
+        count = self.feeding.count(samples)
+        feeds = self.feeding.stack(samples)
         shapes = {} if seen is None else seen
         shapes.update((name, array.shape) for name, array in feeds.items())
         input_size = spatial_input_size(
@@ -233,6 +224,7 @@ class Runner:
         fed: tuple[tuple[int, ...], ...],
     ) -> _Prepared:
         """Plan the maps of those layers whose activations, or what they follow from, are there."""
+        batch_axis = self.feeding.batch_axis
         axes = {spec.name: spec.axes.batch for spec in self.graph.inputs}
         taps = {}
         for name, tap in pending.items():
@@ -240,7 +232,7 @@ class Runner:
             if value in arrays:
                 taps[name] = tap
                 if value not in axes:
-                    axes[value] = self._batch_axis(value, tap.axes, shapes, alone, count)
+                    axes[value] = batch_axis(value, tap.axes, shapes, count, alone)
         for value, source in self._shaped_as.items():
             if source in shapes:
                 shapes[value] = shapes[source]
@@ -248,7 +240,7 @@ class Runner:
         if prediction not in arrays:
             prediction = None
         if prediction is not None:
-            axis = self._batch_axis(prediction, self.graph.prediction_axes, shapes, alone, count)
+            axis = batch_axis(prediction, self.graph.prediction_axes, shapes, count, alone)
         with self._lock:
             plan = self._plan(taps, shapes, axes, offsets, count, input_size)
         return _Prepared(plan, fed, prediction, axis)
@@ -257,44 +249,6 @@ class Runner:
         """The ONNX value that a layer's map is computed from."""
         found = self._pointwise.get(name)
         return self._taps[name].value if found is None else found.source
-
-    def _batch_axis(
-        self, value: str, axes: Axes, shapes: Shapes, alone: Shapes | None, count: int
-    ) -> int | None:
-        """Axis of the samples in a value.
-
-        Raises
-        ------
-        NotBatchableError
-            If a batch of several samples has not grown along the axis that the graph tells.
-        SampleError
-            If it is the model's own batch that is hidden in another axis.
-        """
-        shape, batch = shapes[value], axes.batch
-        if count == 1:
-            return single_batch_axis(shape, axes)
-        if self.fixed_batch is not None and (batch is None or shape[batch : batch + 1] == (1,)):
-            # One value for all samples of a batch that cannot be made smaller.
-            return None
-        fits = batch is not None and batch < len(shape) and shape[batch] == count
-        if not fits and self.fixed_batch is not None:
-            raise SampleError(
-                f"the model's batch of {count} is not an axis of its own in {value!r} "
-                f"{shape}; export the model with a batch of 1, or an open one"
-            )
-        if not fits or batch is None:
-            raise NotBatchableError
-        if alone is not None and alone[value] != (*shape[:batch], 1, *shape[batch + 1 :]):
-            raise NotBatchableError
-        return batch
-
-    def _stack(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-        feeds = {}
-        for spec in self.graph.inputs:
-            rows = [sample[spec.name] for sample in samples]
-            batch = spec.axes.batch
-            feeds[spec.name] = rows[0] if batch is None else np.stack(rows, axis=batch)
-        return feeds
 
     def _plan(
         self,
@@ -349,9 +303,3 @@ def _take(array: NDArray[Any], sample: int, axis: int | None) -> NDArray[Any]:
     found = np.array(array if axis is None else np.take(array, sample, axis=axis))
     found.flags.writeable = False
     return found
-
-
-def _fixed_batch(graph: ModelGraph) -> int | None:
-    """The batch that the model's inputs fix, if they do."""
-    sizes = [spec.shape[spec.axes.batch] for spec in graph.inputs if spec.axes.batch is not None]
-    return max((size for size in sizes if size is not None), default=None)

@@ -59,7 +59,7 @@ class SampleMaps(Mapping[str, LayerMap]):
     ----------
     frame
         What they share with other samples'.
-    values
+    cells
         All maps' cells, one-dimensional float32.
     ranges
         ``(layers, 2)`` float64: minimum and maximum of each, NaN where a layer takes no part.
@@ -68,7 +68,7 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     Attributes
     ----------
-    frame, ranges, bad_values
+    frame, cells, ranges, bad_values
         As given.
     global_range
         ``(gmin, gmax)`` of SPEC section 3.
@@ -77,17 +77,17 @@ class SampleMaps(Mapping[str, LayerMap]):
     def __init__(
         self,
         frame: Frame,
-        values: NDArray[np.float32],
+        cells: NDArray[np.float32],
         ranges: NDArray[np.float64],
         bad_values: Mapping[str, int],
     ) -> None:
-        self.frame, self.ranges = frame, ranges
-        self._values, self.bad_values = values, bad_values
+        self.frame, self.cells = frame, cells
+        self.ranges, self.bad_values = ranges, bad_values
         self.global_range = (
             min(0.0, float(np.nanmin(ranges[:, 0], initial=0.0))),
             max(0.0, float(np.nanmax(ranges[:, 1], initial=0.0))),
         )
-        values.flags.writeable = False
+        cells.flags.writeable = False
         self._made: dict[str, LayerMap] = {}
 
     @functools.cached_property
@@ -98,8 +98,8 @@ class SampleMaps(Mapping[str, LayerMap]):
     @functools.cached_property
     def colours(self) -> NDArray[np.uint8]:
         """``(cells, 4)``: R, G, B, A of all maps' cells."""
-        rgba = np.empty((len(self._values), 4), np.uint8)
-        colour_maps(self.frame.slots, self._values, self.lifted, *self.global_range, rgba)
+        rgba = np.empty((len(self.cells), 4), np.uint8)
+        colour_maps(self.frame.slots, self.cells, self.lifted, *self.global_range, rgba)
         rgba.flags.writeable = False
         return rgba
 
@@ -107,7 +107,7 @@ class SampleMaps(Mapping[str, LayerMap]):
         """A layer's map ``(h', w')``."""
         place = self.frame.index[name]
         begin, end = self.frame.bounds[place]
-        return self._values[begin:end].reshape(self.frame.sizes[place])
+        return self.cells[begin:end].reshape(self.frame.sizes[place])
 
     def rgba(self, name: str) -> NDArray[np.uint8]:
         """A layer's tile ``(h', w', 4)``."""

@@ -68,6 +68,15 @@ class View:
         moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
         np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
 
+    def arrange(self, array: NDArray[Any], sample: int) -> NDArray[np.float32]:
+        """One sample as float32: ``(C, *space)``, or ``(N,)`` where it is flat."""
+        first = () if self.batch is None else (self.batch,)
+        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
+        chosen = moved if self.batch is None else moved[sample]
+        shape = (self.channel_count, *self.size) if self.space else (self.count,)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(chosen.reshape(shape), np.float32)
+
     def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
         """One sample of the array."""
         return array if self.batch is None else np.take(array, sample, axis=self.batch)

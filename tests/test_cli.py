@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-import micam_fast.model
+import micam_fast.loading
 from micam_fast import options, saving
 from tests import models
 from tests.commands import (
@@ -507,13 +507,13 @@ class TestResources:
         expected: int,
     ) -> None:
         asked: list[Any] = []
-        real = micam_fast.model.load_model
+        real = micam_fast.loading.load_model
 
         def spy(*words: Any, **options: Any) -> Any:
             asked.append(options["memory"])
             return real(*words, **options)
 
-        monkeypatch.setattr(micam_fast.model, "load_model", spy)
+        monkeypatch.setattr(micam_fast.loading, "load_model", spy)
         succeeded(run_cli("plot", "net.onnx", "one.npy", "--format", "npz", "--memory", given))
         assert asked == [expected]
 

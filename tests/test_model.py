@@ -513,9 +513,9 @@ def test_lifted_ranges() -> None:
 def test_doctests() -> None:
     import doctest
 
-    from micam_fast import model
+    from micam_fast import loading
 
-    for module in (micam_fast, model):
+    for module in (micam_fast, loading):
         result = doctest.testmod(module, extraglobs={"np": np})
         assert result.attempted
         assert not result.failed

@@ -22,7 +22,7 @@ def run_demo(output_dir: Path) -> None:
 
     summary = Summary()
     with summary.stages.stage("load the model"):
-        from micam_fast.model import load_model
+        from micam_fast.loading import load_model
 
         model = load_model(demo.MODEL)
     options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))

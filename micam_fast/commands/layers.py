@@ -14,7 +14,7 @@ from micam_fast.commands.common import MODEL, note
 def show_layers(model_path: Path) -> None:
     """Print a table of the model's layers."""
     from micam_fast.layers import show_shape
-    from micam_fast.model import load_model
+    from micam_fast.loading import load_model
 
     rows = [("layer", "class", "inputs", "output", "kernel", "bias")]
     for layer in load_model(model_path, say=note).layers:

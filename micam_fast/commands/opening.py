@@ -139,7 +139,7 @@ def open_model(path: Path, given: Given) -> Model:
         as one that was not given.
     """
     from micam_fast.layers import layers_between, match_layers
-    from micam_fast.model import load_model
+    from micam_fast.loading import load_model
 
     include, exclude, start, stop = map(given.get, ("include", "exclude", "start", "stop"))
     ways = (include, exclude, stop if start is None else start)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from micam_fast.batch import PlotOptions, Summary, check_output, plot_samples
 from micam_fast.errors import OutputError
 from micam_fast.files import file_stem
-from micam_fast.model import load_model
+from micam_fast.loading import load_model
 from micam_fast.samples import Sample
 from micam_fast.tfrecords import Split
 

@@ -1,0 +1,133 @@
+"""Activations of every layer, sample by sample, to those who need more of them than a map."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.errors import SampleError
+from micam_fast.feeding import Feeding, Sample
+from micam_fast.onnx_model import ModelGraph, OnnxFile
+from micam_fast.sessions import Lane, Sessions
+from micam_fast.views import view_activation
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivation:
+    """A layer's activation for one sample.
+
+    Attributes
+    ----------
+    layer
+        The layer's name.
+    array
+        float32, channels first: ``(C, *space)``, of a recurrent layer directions times hidden units
+        as channels; ``(N,)`` for a flat layer.
+    """
+
+    layer: str
+    array: NDArray[np.float32]
+
+    @property
+    def flat(self) -> bool:
+        """Whether the layer has neither channels nor space."""
+        return self.array.ndim == 1
+
+
+Take = Callable[[int, int, Iterator[LayerActivation] | SampleError], Result]
+"""Takes a sample's index, its slot, and its activations or why there are none."""
+
+
+class ActivationStream:
+    """Runs a model for the activations of some layers.
+
+    Each sample runs alone, in a session of one thread, as many side by side as there are threads:
+    numbers do not depend on a sample's neighbours, and a model need not be proved to take batches.
+
+    Parameters
+    ----------
+    file, graph
+        The model.
+    names
+        The layers.
+    threads
+        Samples at a time.
+    providers
+        Of ONNX Runtime.
+    memory
+        Bytes that activations may take at a time, over all threads.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        names: frozenset[str],
+        *,
+        threads: int,
+        providers: Sequence[Any],
+        memory: int,
+    ) -> None:
+        self._taps = {layer.name: graph.taps[layer.name] for layer in graph.layers}
+        self._taps = {name: tap for name, tap in self._taps.items() if name in names}
+        values = [tap.value for tap in self._taps.values()]
+        self._sessions = Sessions(file, graph, values, providers=providers)
+        self._feeding = Feeding(graph)
+        self._lanes = [Lane(1, max(1, memory // threads)) for _ in range(threads)]
+        # One stream at a time: the lanes' memory is used again.
+        self._lock = threading.Lock()
+
+    def stream(
+        self, samples: Iterable[Sample | SampleError], then: Take[Result]
+    ) -> Iterator[Result | SampleError]:
+        """Run samples; see `Model.activations`."""
+        pending: deque[Future[Result | SampleError]] = deque()
+        with self._lock, ExitStack() as stack:
+            slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in self._lanes]
+            try:
+                for index, sample in enumerate(samples):
+                    slot = index % len(slots)
+                    pending.append(slots[slot].submit(self._run, index, slot, sample, then))
+                    if len(pending) > len(slots):
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for waiting in pending:
+                    waiting.cancel()
+
+    def _run(
+        self, index: int, slot: int, sample: Sample | SampleError, then: Take[Result]
+    ) -> Result | SampleError:
+        try:
+            if isinstance(sample, SampleError):
+                return then(index, slot, sample)
+            return then(index, slot, self._each(sample, self._lanes[slot]))
+        except SampleError as error:
+            return error
+
+    def _each(self, sample: Sample, lane: Lane) -> Iterator[LayerActivation]:
+        feeds = self._feeding.stack([sample])
+        count = self._feeding.count([sample])
+        pending = dict(self._taps)
+        for found in self._sessions.run(feeds, count, lane):
+            arrays = {**feeds, **found.arrays}
+            shapes = {value: array.shape for value, array in arrays.items()}
+            ready = [name for name, tap in pending.items() if tap.value in arrays]
+            for name in ready:
+                tap = pending.pop(name)
+                axis = self._feeding.batch_axis(tap.value, tap.axes, shapes, count)
+                view = view_activation(shapes[tap.value], tap.axes, tap.form, axis)
+                array = arrays[tap.value]
+                if array.size:
+                    yield LayerActivation(name, view.arrange(array, 0))
