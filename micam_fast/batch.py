@@ -93,7 +93,7 @@ def plot_samples(
     options
         Formats and look.
     labels
-        Known label of sample i, as far as there are any.
+        Known label of sample i, as far as there are any; without labels each sample's own.
     summary
         To go on with; a new one by default.
     done
@@ -111,7 +111,7 @@ def plot_samples(
     with stages.stage("lay out"):
         check_output(model, options)
     # Those that were read, and are not written yet.
-    names: dict[int, str] = {}
+    names: dict[int, tuple[str, str | None]] = {}
 
     def feed() -> Iterator[Mapping[str, NDArray[Any]] | SampleError]:
         reader = iter(samples)
@@ -120,14 +120,15 @@ def plot_samples(
                 sample = next(reader, None)
             if sample is None:
                 return
-            names[index] = sample.name
+            names[index] = sample.name, sample.label
             yield sample.arrays if sample.error is None else sample.error
 
     def write(index: int, found: Explanation | SampleError) -> _Outcome:
-        name = names.pop(index)
+        name, label = names.pop(index)
         if isinstance(found, SampleError):
             return _Outcome(name, [], error=found)
-        label = (labels[index] if index < len(labels) else "") or None
+        if labels:
+            label = (labels[index] if index < len(labels) else "") or None
         named = replace(found, sample=name, label=label)
         paths = _write(named, index, options, stages)
         bad = sum(each.bad_values is not None for each in found.maps.values())

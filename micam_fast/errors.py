@@ -13,6 +13,10 @@ class SampleError(MicamError):
     """A sample that cannot be read, or that does not fit the model's input."""
 
 
+class AxisError(MicamError):
+    """Names or an order of rows or columns: unreadable, or not for the model's input."""
+
+
 class LayerSelectionError(MicamError):
     """A layer name or pattern that matches nothing."""
 

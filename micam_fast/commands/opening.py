@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ import click
 
 from micam_fast.choices import ARRAY_LAYOUTS, CHANNEL_ORDERS, PROJECTIONS
 from micam_fast.commands.common import Failure, note
+from micam_fast.errors import SampleError
 from micam_fast.options import parse_memory, parse_number, parse_numbers
 
 if TYPE_CHECKING:
     from micam_fast.layers import Layer
     from micam_fast.model import Model
+    from micam_fast.permutations import Permutation
     from micam_fast.samples import Sample
 
 Decorator = Callable[[Any], Any]
@@ -24,14 +27,14 @@ Given = Mapping[str, Any]
 """Values of a command's options by parameter name."""
 
 
-def _all_of(*options: Decorator) -> Decorator:
+def all_of(*options: Decorator) -> Decorator:
     """One decorator of several, which list themselves in this order."""
     return lambda command: functools.reduce(lambda made, each: each(made), options[::-1], command)
 
 
 SAMPLES = click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
 
-layer_options = _all_of(
+layer_options = all_of(
     click.option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match."),
     click.option(
         "--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers."
@@ -56,7 +59,7 @@ labels_option = click.option(
     help="Known labels, one a line, in the order of the samples.",
 )
 
-sample_options = _all_of(
+sample_options = all_of(
     click.option(
         "--input",
         "inputs",
@@ -105,7 +108,7 @@ sample_options = _all_of(
 )
 """Adds ``inputs``, ``layout``, ``scale``, ``mean``, ``std`` and ``channel_order``."""
 
-running_options = _all_of(
+running_options = all_of(
     click.option(
         "--threads",
         type=click.IntRange(1),
@@ -176,7 +179,12 @@ def check_samples(paths: Sequence[str], given: Given) -> None:
         raise click.UsageError("--std must not be 0")
 
 
-def open_samples(model: Model, paths: Sequence[str], given: Given) -> Iterator[Sample]:
+def open_samples(
+    model: Model,
+    paths: Sequence[str],
+    given: Given,
+    permutation: Permutation | None = None,
+) -> Iterator[Sample]:
     """Samples of files, one by one; what cannot be read comes as a sample with an error.
 
     Parameters
@@ -187,6 +195,8 @@ def open_samples(model: Model, paths: Sequence[str], given: Given) -> Iterator[S
         Files, folders, or ``-`` for a list of them on standard input.
     given
         Values of `sample_options`.
+    permutation
+        Another order of their rows and columns, see `axes.read_permutation`.
 
     Raises
     ------
@@ -202,7 +212,7 @@ def open_samples(model: Model, paths: Sequence[str], given: Given) -> Iterator[S
     rules = PixelRules(given["scale"], given["mean"], given["std"], given["channel_order"])
     if fed and (channels := channel_count(fed[0])):
         rules.check(channels)
-    return read_samples(
+    samples = read_samples(
         _listed(paths),
         model.inputs,
         layout=given["layout"],
@@ -210,6 +220,20 @@ def open_samples(model: Model, paths: Sequence[str], given: Given) -> Iterator[S
         extra=extra,
         say=note,
     )
+    if permutation is None:
+        return samples
+    return (_permuted(sample, permutation, model) for sample in samples)
+
+
+def _permuted(sample: Sample, permutation: Permutation, model: Model) -> Sample:
+    """The sample in another order, which its name tells."""
+    if sample.error is not None:
+        return sample
+    name = f"{sample.name}, {permutation}"
+    try:
+        return replace(sample, name=name, arrays=permutation.apply(sample.arrays, model.inputs))
+    except SampleError as error:
+        return replace(sample, arrays={}, error=error)
 
 
 def read_labels(path: Path | None) -> list[str]:

@@ -9,6 +9,12 @@ from typing import Any
 import click
 
 from micam_fast.choices import LOOKS, RANKDIRS
+from micam_fast.commands.axes import (
+    names_options,
+    permute_options,
+    read_axis_names,
+    read_permutation,
+)
 from micam_fast.commands.common import (
     MODEL,
     Failure,
@@ -29,7 +35,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import MicamError
-from micam_fast.options import FORMATS, parse_formats, parse_scale
+from micam_fast.options import FORMATS, choose_formats, parse_scale
 from micam_fast.progress import count_of, progress, report, report_profile
 
 
@@ -40,7 +46,7 @@ from micam_fast.progress import count_of, progress, report, report_profile
 @click.option(
     "--format",
     "formats",
-    callback=parse_formats,
+    callback=choose_formats(FORMATS),
     metavar=",".join(FORMATS),
     default="png",
     show_default=True,
@@ -72,6 +78,8 @@ from micam_fast.progress import count_of, progress, report, report_profile
 )
 @labels_option
 @sample_options
+@names_options
+@permute_options
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
@@ -90,8 +98,9 @@ from micam_fast.progress import count_of, progress, report, report_profile
 def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a MiCAM diagram for each sample.
 
-    SAMPLES are .npy files (one sample, or a batch with a leading axis), .npz files, pictures,
-    folders of these, or '-' for a list of paths on standard input.
+    SAMPLES are .npy files (one sample, or a batch with a leading axis), .npz files, CSV files,
+    TFRecord files, pictures, folders of these, or '-' for a list of paths on standard input.
+    FILE:N is sample N of a file, from 0.
 
     Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
     """
@@ -113,7 +122,8 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         scale_tiles=given["scale_tiles"],
         compress_level=given["compress_level"],
     )
-    samples = open_samples(model, sample_paths, given)
+    names = read_axis_names(given, model, sample_paths)
+    samples = open_samples(model, sample_paths, given, read_permutation(given, model, names))
     error: MicamError | None = None
     try:
         with progress() as done, when_compiling(note_compiling):

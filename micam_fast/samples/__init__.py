@@ -1,4 +1,4 @@
-"""Samples: arrays and pictures from files, brought to the shape that the model's input has."""
+"""Samples: arrays, tables, records and pictures, brought to the shape of the model's input."""
 
 from micam_fast.samples.arrays import (
     cast_sample,
@@ -8,6 +8,7 @@ from micam_fast.samples.arrays import (
     load_array,
     own_layout,
 )
+from micam_fast.samples.naming import names_beside
 from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.reading import Sample, expand_paths, read_samples
 
@@ -20,6 +21,7 @@ __all__ = [
     "fit_array",
     "fit_sample",
     "load_array",
+    "names_beside",
     "own_layout",
     "read_picture",
     "read_samples",

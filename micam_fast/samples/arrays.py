@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,60 @@ def channel_count(spec: ModelInput) -> int | None:
 def own_layout(spec: ModelInput) -> ArrayLayout:
     """Layout in which the model itself takes arrays."""
     return "nhwc" if channel_axis(spec) == len(sample_shape(spec)) - 1 else "nchw"
+
+
+def channels_last_shape(spec: ModelInput) -> Shape:
+    """Shape of one sample with its channels behind the other axes."""
+    shape, axis = sample_shape(spec), channel_axis(spec)
+    return shape if axis is None else (*shape[:axis], *shape[axis + 1 :], shape[axis])
+
+
+def fill_sample(
+    values: NDArray[Any], spec: ModelInput, size: tuple[int, int] | None = None
+) -> NDArray[Any]:
+    """One sample in the model's layout from its values in the order height, width, channels.
+
+    Parameters
+    ----------
+    values
+        Of any shape; their row-major order counts.
+    spec
+        The input. A sequence has its steps for rows and its features for columns.
+    size
+        Height and width of the sample, where they are known.
+
+    Raises
+    ------
+    SampleError
+        If the values do not fit.
+    """
+    expected = channels_last_shape(spec)
+    count = values.size
+    shape: list[int | None] = list(expected)
+    if size is not None and len(shape) == 3:
+        shape = [*size, count // max(1, size[0] * size[1])]
+    elif size is not None and len(shape) == 2:
+        shape = list(size)
+    elif shape.count(None) == 1:
+        others = math.prod(each for each in shape if each is not None)
+        shape[shape.index(None)] = count // max(1, others)
+    sizes = tuple(each for each in shape if each is not None)
+    if len(sizes) < len(shape):
+        raise SampleError(
+            f"the sizes that input {spec.name!r} leaves open, of shape "
+            f"{show_shape(sample_shape(spec), unknown='any')}, cannot be told from {count} values"
+        )
+    if not fits_shape(sizes, expected) or math.prod(sizes) != count:
+        given = f"{count} values"
+        if size is not None:
+            given = f"{size[0]} x {size[1]}{f' x {sizes[2]}' if len(sizes) > 2 else ''} values"
+        raise SampleError(
+            f"{given} do not fit input {spec.name!r} of shape "
+            f"{show_shape(sample_shape(spec), unknown='any')}"
+        )
+    filled = values.reshape(sizes)
+    axis = channel_axis(spec)
+    return filled if axis is None else np.moveaxis(filled, -1, axis)
 
 
 def load_array(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,36 @@ from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
     cast_sample,
     channel_axis,
+    fill_sample,
     fit_array,
     load_array,
     sample_shape,
 )
+from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
 from micam_fast.samples.pictures import IMAGE_SUFFIXES, PixelRules, read_picture
+from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One sample: an array for each of the model's inputs, or why there is none."""
+    """One sample: an array for each of the model's inputs, or why there is none.
+
+    Attributes
+    ----------
+    name
+        Of its file, and its number there.
+    arrays
+        By input name, without the batch.
+    error
+        Why there are none.
+    label
+        Known class, where the file tells it.
+    """
 
     name: str
     arrays: Mapping[str, NDArray[Any]]
     error: SampleError | None = None
+    label: str | None = None
 
 
 def read_samples(
@@ -47,7 +64,8 @@ def read_samples(
     Parameters
     ----------
     paths
-        ``.npy``, ``.npz`` and picture files, and folders of them.
+        ``.npy``, ``.npz``, ``.csv``, TFRecord and picture files, and folders of them; ``FILE:N`` is
+        sample N of a file, from 0.
     inputs
         The model's inputs. A file feeds the first one that `extra` does not; an ``.npz`` may hold
         an array for each input by name.
@@ -56,28 +74,51 @@ def read_samples(
     extra
         Arrays ``(n, ...)`` for further inputs: one sample that serves all, or one for each.
     say
-        Is told once what ``layout="auto"`` decided.
+        Is told once what ``layout="auto"`` decided, and how CSV files are taken.
     """
     reader = _Reader(inputs, layout, rules or PixelRules(), dict(extra or {}), say)
     if not reader.fed:
         yield from reader.read_extra()
         return
-    for path in expand_paths(paths):
-        yield from reader.read(path)
+    for text in paths:
+        file, number = split_selector(text)
+        for path in expand_paths([file]) if number is None else [Path(file)]:
+            yield from reader.read(path, number)
 
 
 def expand_paths(paths: Iterable[str]) -> Iterator[Path]:
-    """Files, with folders replaced by the samples in them, sorted by name."""
+    """Files, with folders replaced by the samples in them, sorted by name.
+
+    CSV files count in a folder that holds no other samples; beside these they are lists.
+    """
     for text in paths:
         path = Path(text)
-        if path.is_dir():
-            yield from sorted(
-                each
-                for each in path.iterdir()
-                if each.suffix.lower() in (*ARRAY_SUFFIXES, *IMAGE_SUFFIXES)
-            )
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        files = sorted(path.iterdir())
+        yield from [
+            each
+            for each in files
+            if each.suffix.lower() in (*ARRAY_SUFFIXES, *IMAGE_SUFFIXES) or is_record_file(each)
+        ] or [each for each in files if each.suffix.lower() == CSV_SUFFIX]
+
+
+def split_selector(text: str) -> tuple[str, int | None]:
+    """``FILE:N`` as a file and the number of a sample in it; a file of that very name wins."""
+    file, _, number = text.rpartition(":")
+    selects = file and number.isascii() and number.isdecimal() and not Path(text).exists()
+    return (file, int(number)) if selects else (text, None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a file gave for one sample; or its error, of the sample or of the whole file."""
+
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    label: str | None = None
+    error: SampleError | None = None
+    whole: bool = False
 
 
 class _Reader:
@@ -98,34 +139,27 @@ class _Reader:
         self._count = 0
         self.fed = [spec for spec in inputs if spec.name not in extra]
 
-    def read(self, path: Path) -> Iterator[Sample]:
-        try:
-            batches = self._load(path)
-            missing = [spec.name for spec in self.fed if spec.name not in batches]
-            if missing:
-                raise SampleError(
-                    f"the model's input {missing[0]!r} has no array (give --input "
-                    f"{missing[0]}=FILE, or an .npz with the arrays {', '.join(self._specs)})"
-                )
-            count = _common_length(batches)
-        except SampleError as error:
-            self._count += 1
-            yield Sample(path.name, {}, error)
-            return
-        for row in range(count):
-            name = path.name if count == 1 else f"{path.name}[{row}]"
-            yield self._complete(
-                name, {key: rows[row if len(rows) > 1 else 0] for key, rows in batches.items()}
-            )
+    def read(self, path: Path, number: int | None) -> Iterator[Sample]:
+        """The samples of a file, or the one of a number."""
+        found = self._contained(path, number)
+        first, second = next(found, None), next(found, None)
+        # A sample that is alone in its file goes by the file's name.
+        alone = number is None and second is None
+        known = (each for each in (first, second) if each is not None)
+        for row, each in enumerate(chain(known, found), number or 0):
+            name = path.name if alone or each.whole else f"{path.name}[{row}]"
+            yield self._complete(name, each)
 
     def read_extra(self) -> Iterator[Sample]:
         for row in range(_common_length(self._extra)):
-            yield self._complete(f"sample {row}", {})
+            yield self._complete(f"sample {row}", _Found())
 
-    def _complete(self, name: str, arrays: dict[str, NDArray[Any]]) -> Sample:
+    def _complete(self, name: str, found: _Found) -> Sample:
         """Add the further inputs' arrays of this sample."""
-        index = self._count
+        index, arrays = self._count, found.arrays
         self._count += 1
+        if found.error is not None:
+            return Sample(name, {}, found.error)
         for key, rows in self._extra.items():
             if len(rows) > 1 and index >= len(rows):
                 error = SampleError(
@@ -134,11 +168,67 @@ class _Reader:
                 return Sample(name, {}, error)
             arrays[key] = rows[index if len(rows) > 1 else 0]
         try:
-            return Sample(
-                name, {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
-            )
+            cast = {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
+            return Sample(name, cast, label=found.label)
         except SampleError as error:
             return Sample(name, {}, error)
+
+    def _contained(self, path: Path, number: int | None) -> Iterator[_Found]:
+        """What a file holds; what is wrong with it as a whole comes in the end."""
+        try:
+            if number is not None and path.is_dir():
+                raise SampleError(f"{path} is a folder; FILE:N takes a sample of a file")
+            yield from islice(self._found(path, number or 0), None if number is None else 1)
+        except SampleError as error:
+            yield _Found(error=error, whole=True)
+
+    def _found(self, path: Path, start: int) -> Iterator[_Found]:
+        """What a file holds from a number on."""
+        spec = self.fed[0]
+        if is_record_file(path):
+            self._check_fed([spec.name])
+            yield from self._records(path, start)
+        elif path.suffix.lower() == CSV_SUFFIX:
+            self._check_fed([spec.name])
+            note, samples = read_table(path, spec, start)
+            self._tell(spec, note)
+            for sample in samples:
+                if isinstance(sample, SampleError):
+                    yield _Found(error=sample)
+                else:
+                    yield _Found({spec.name: sample})
+        else:
+            batches = self._load(path)
+            self._check_fed(batches)
+            count = _common_length(batches)
+            if 0 < start >= count:
+                raise SampleError(f"{path} holds {count} samples; there is no number {start}")
+            for row in range(start, count):
+                yield _Found(
+                    {key: rows[row if len(rows) > 1 else 0] for key, rows in batches.items()}
+                )
+
+    def _records(self, path: Path, start: int) -> Iterator[_Found]:
+        spec, side = self.fed[0], read_side_file(path)
+        for number, record in enumerate(read_records(path, start), start):
+            if isinstance(record, SampleError):
+                yield _Found(error=record)
+                continue
+            label = None if record.label is None else str(record.label)
+            if record.label is not None and 0 <= record.label < len(side.classes):
+                label = side.classes[record.label]
+            try:
+                yield _Found({spec.name: fill_sample(record.values, spec, side.size)}, label)
+            except SampleError as error:
+                yield _Found(error=SampleError(f"{path}, record {number}: {error}"))
+
+    def _check_fed(self, names: Collection[str]) -> None:
+        missing = [spec.name for spec in self.fed if spec.name not in names]
+        if missing:
+            raise SampleError(
+                f"the model's input {missing[0]!r} has no array (give --input "
+                f"{missing[0]}=FILE, or an .npz with the arrays {', '.join(self._specs)})"
+            )
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:
         if path.suffix.lower() not in ARRAY_SUFFIXES:
@@ -161,10 +251,15 @@ class _Reader:
 
     def _fit(self, array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
         samples, note = fit_array(array, spec, self._layout)
-        if note and self._layout == "auto" and note not in self._said:
+        if note and self._layout == "auto":
+            self._tell(spec, note)
+        return samples
+
+    def _tell(self, spec: ModelInput, note: str) -> None:
+        """Say once what was decided."""
+        if note not in self._said:
             self._said.add(note)
             self._say(f"input {spec.name!r}: {note}")
-        return samples
 
     def _read_picture(self, path: Path) -> NDArray[Any]:
         spec = self.fed[0]

@@ -1,0 +1,179 @@
+"""CSV files as samples: a table of numbers below a row of names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.csv_reading import CsvRow, number_repeats, parse_field, read_csv_rows
+from micam_fast.errors import DataError, SampleError
+from micam_fast.layers import ModelInput, show_shape
+from micam_fast.samples.arrays import channels_last_shape, fill_sample, sample_shape
+
+CSV_SUFFIX = ".csv"
+_LARGEST = float(np.finfo(np.float32).max)
+_ONE = "CSV file taken as one sample of rows x columns"
+_EACH = "each row of a CSV file taken as a sample"
+
+
+def read_table(
+    path: Path, spec: ModelInput, start: int = 0
+) -> tuple[str, Iterator[NDArray[np.float64] | SampleError]]:
+    """The samples of a CSV file, from the one of number `start` on.
+
+    The file is one sample where its columns are those of an input of rows and columns with one
+    channel, or the features of a sequence. Each row is a sample where its fields are all values
+    of one: those of a flat input, or of another one in the order height, width, channels.
+
+    Returns
+    -------
+    note
+        What was decided, in words.
+    samples
+        In the model's layout, without the batch; an error in the place of a row with one. They
+        raise a SampleError if the file is no such table.
+
+    Raises
+    ------
+    SampleError
+        If the file cannot be read, has no row of names, or its columns do not fit the input.
+    """
+    rows = _rows(path)
+    header = _header(path, rows)
+    if not _is_one_sample(path, len(header), spec):
+        return _EACH, _each_row(path, header, rows, spec, start)
+    if start:
+        raise SampleError(f"{path} is one sample; there is no number {start}")
+    return _ONE, _one_sample(path, header, rows, spec)
+
+
+def column_names(path: Path, spec: ModelInput, width: int | None) -> tuple[str, ...] | None:
+    """The names that a CSV file gives to the input's columns, of which there are `width`.
+
+    ``None`` where it names other things: the features of a sequence, or single cells.
+
+    Raises
+    ------
+    SampleError
+        As `read_table` does.
+    """
+    header = _header(path, _rows(path))
+    one = _is_one_sample(path, len(header), spec)
+    features = one and len(channels_last_shape(spec)) == 2
+    return None if features or width not in (None, len(header)) else header
+
+
+def _rows(path: Path) -> Iterator[CsvRow]:
+    try:
+        yield from read_csv_rows(path)
+    except DataError as error:
+        raise SampleError(str(error)) from None
+
+
+def _header(path: Path, rows: Iterator[CsvRow]) -> tuple[str, ...]:
+    first = next(rows, None)
+    if first is None:
+        raise SampleError(f"{path} is empty")
+    if first.fault is not None:
+        raise SampleError(f"{path}, {first.where}: {first.fault}")
+    if all(parse_field(field) is not None for field in first.fields):
+        raise SampleError(f"{path} begins with numbers; put a row of column names before them")
+    return number_repeats(first.fields)
+
+
+def _is_one_sample(path: Path, columns: int, spec: ModelInput) -> bool:
+    """Whether a file of so many columns is one sample, and not one a row.
+
+    Raises
+    ------
+    SampleError
+        If it is neither.
+    """
+    found = _taken_as_one(columns, spec)
+    if found is None:
+        wanted = show_shape(sample_shape(spec), unknown="any")
+        label = _taken_as_one(columns - 1, spec) is not None
+        raise SampleError(
+            f"{path}: {columns} columns fit input {spec.name!r} of shape {wanted} neither as one "
+            "table of rows x columns nor with a sample in each row"
+            + ("; with one column less they would: leave out the label's" if label else "")
+        )
+    return found
+
+
+def _taken_as_one(columns: int, spec: ModelInput) -> bool | None:
+    """The same; ``None`` for neither."""
+    shape = channels_last_shape(spec)
+    known = [size for size in shape if size is not None]
+    if shape == (None,) or (len(known) == len(shape) and math.prod(known) == columns):
+        return False
+    channels = shape[2:] or (1,)
+    if len(shape) in (2, 3) and channels[0] in (1, None) and shape[1] in (columns, None):
+        return True
+    return None
+
+
+def _one_sample(
+    path: Path, header: tuple[str, ...], rows: Iterator[CsvRow], spec: ModelInput
+) -> Iterator[NDArray[np.float64]]:
+    height = channels_last_shape(spec)[0]
+    kept, count = [], 0
+    for row in rows:
+        values = _numbers(path, header, row)
+        count += 1
+        # Of a longer file only the number of rows is wanted, for the error.
+        if height is None or count <= height:
+            kept.append(values)
+    if not kept or height not in (count, None):
+        wanted = show_shape(sample_shape(spec), unknown="any")
+        raise SampleError(
+            f"{path}: {count} rows of {len(header)} columns do not fit input {spec.name!r} of "
+            f"shape {wanted}"
+        )
+    yield fill_sample(np.array(kept), spec, (len(kept), len(header)))
+
+
+def _each_row(
+    path: Path, header: tuple[str, ...], rows: Iterator[CsvRow], spec: ModelInput, start: int
+) -> Iterator[NDArray[np.float64] | SampleError]:
+    count = sum(1 for _ in islice(rows, start))
+    for row in rows:
+        count += 1
+        try:
+            yield fill_sample(np.array(_numbers(path, header, row)), spec)
+        except SampleError as error:
+            yield error
+    if count <= start:
+        rows_of = f"{path} holds {count} rows below its names"
+        raise SampleError(f"{rows_of}; there is no number {start}" if start else rows_of)
+
+
+def _numbers(path: Path, header: tuple[str, ...], row: CsvRow) -> list[float]:
+    """The values of a row.
+
+    Raises
+    ------
+    SampleError
+        If it is broken, or a field is no finite float32.
+    """
+    fault = row.fault
+    if fault is None and len(row.fields) != len(header):
+        fault = f"{len(row.fields)} fields, expected are {len(header)}"
+    numbers: list[float] = []
+    for name, field in zip(header, row.fields if fault is None else (), strict=fault is None):
+        value = parse_field(field)
+        # Written as a comparison that NaN fails, too.
+        if value is None or not abs(value) <= _LARGEST:
+            fault = f"{field!r} in column {name!r}, expected is a finite number"
+            if value is None and field:
+                fault += " ('micam-fast tfrecord table' makes records of tables with text)"
+            break
+        numbers.append(value)
+    if fault is not None:
+        raise SampleError(f"{path}, {row.where}: {fault}")
+    return numbers

@@ -1,0 +1,45 @@
+"""Names of columns that samples bring along."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from micam_fast.axis_names import read_names
+from micam_fast.errors import AxisError, SampleError
+from micam_fast.layers import ModelInput
+from micam_fast.samples.arrays import channels_last_shape
+from micam_fast.samples.csv_tables import CSV_SUFFIX, column_names
+from micam_fast.samples.reading import expand_paths, split_selector
+from micam_fast.samples.record_files import find_side_file, is_record_file
+
+
+def names_beside(path: str, spec: ModelInput, width: int | None) -> tuple[str, ...] | None:
+    """Names of the input's columns that a sample file brings: a CSV's header, a record's side file.
+
+    Parameters
+    ----------
+    path
+        As for `read_samples`; of a folder the first file counts.
+    spec
+        The input.
+    width
+        How many columns it has; ``None`` where the model leaves that open.
+
+    Returns
+    -------
+    tuple of str or None
+        ``None`` where there are none, or they name other things than the columns.
+    """
+    file = next(islice(expand_paths([split_selector(path)[0]]), 1), Path())
+    try:
+        if file.suffix.lower() == CSV_SUFFIX:
+            return column_names(file, spec, width)
+        side = find_side_file(file) if is_record_file(file) else None
+        if side is None or len(channels_last_shape(spec)) == 2:
+            return None
+        names = read_names(side)
+    except (AxisError, SampleError):
+        # Whoever reads the sample tells about it.
+        return None
+    return names if width in (None, len(names)) else None

@@ -1,0 +1,216 @@
+"""TFRecord files as ``micam-fast tfrecord`` writes them, read without TensorFlow.
+
+A file is a sequence of frames: the length of a record as uint64, its checksum, the record, its
+checksum, little-endian; a checksum is a masked CRC-32C
+(https://www.tensorflow.org/tutorials/load_data/tfrecord). A record is a ``tf.train.Example`` with
+``sample``, a float list in the order height, width, channels, and ``label``, one integer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.errors import SampleError
+
+_HEAD, _TAIL = 12, 4
+"""Bytes before a record, its length and that one's checksum, and behind it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Values ``(n,)`` float32, and the class where the record has one."""
+
+    values: NDArray[np.float32]
+    label: int | None
+
+
+@dataclass(frozen=True)
+class SideFile:
+    """What the JSON file beside records says of them, as far as it is there."""
+
+    size: tuple[int, int] | None = None
+    """Height and width of a sample."""
+    classes: tuple[str, ...] = ()
+
+
+def is_record_file(path: Path) -> bool:
+    """Tell by the name: ``.tfrecord``, ``.tfrecords``, ``.tfrecord-00000-of-00010``."""
+    return ".tfrecord" in path.name and not path.name.startswith(".")
+
+
+def find_side_file(path: Path) -> Path | None:
+    """The JSON file of a record file, or of the record files that it is one of."""
+    stem = path.name.partition(".tfrecord")[0]
+    for name in (stem, re.sub(r"-\d+-of-\d+$", "", stem)):
+        side = path.with_name(f"{name}.json")
+        if side.is_file():
+            return side
+    return None
+
+
+def read_side_file(path: Path) -> SideFile:
+    """What the file beside records says; nothing where there is none.
+
+    Raises
+    ------
+    SampleError
+        If it is there and cannot be read.
+    """
+    side = find_side_file(path)
+    if side is None:
+        return SideFile()
+    try:
+        found: Any = json.loads(side.read_text(encoding="utf-8"))
+        size = (int(found["height"]), int(found["width"])) if "height" in found else None
+        return SideFile(size, tuple(map(str, found.get("classes", ()))))
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise SampleError(
+            f"{side} does not describe the records beside it ({error}); mend it or take it away"
+        ) from None
+
+
+def read_records(path: Path, start: int = 0) -> Iterator[Record | SampleError]:
+    """The records of a file from `start` on, one by one; an error in the place of one without.
+
+    Raises
+    ------
+    SampleError
+        If the file cannot be read, is broken, or has no record `start`.
+    """
+    number = 0
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            while file.tell() < size:
+                if number < start:
+                    _skip_frame(file, size)
+                else:
+                    yield _parse(_read_frame(file, size), f"{path}, record {number}")
+                number += 1
+    except OSError as error:
+        raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
+    except _BrokenFrameError:
+        after = f"cut off after {number} records" if number else "no TFRecord file at all"
+        raise SampleError(f"{path} is broken, or {after}") from None
+    if number <= start:
+        raise SampleError(
+            f"{path} holds {number} records" + (f"; there is no number {start}" if start else "")
+        )
+
+
+class _BrokenFrameError(Exception):
+    pass
+
+
+def _read_head(file: BinaryIO, size: int) -> int:
+    """Length of the next record, which must be in the file."""
+    head = file.read(_HEAD)
+    if len(head) < _HEAD or _checksum(head[:8]) != head[8:]:
+        raise _BrokenFrameError
+    length = int.from_bytes(head[:8], "little")
+    if file.tell() + length + _TAIL > size:
+        raise _BrokenFrameError
+    return length
+
+
+def _read_frame(file: BinaryIO, size: int) -> bytes:
+    length = _read_head(file, size)
+    record = file.read(length)
+    if _checksum(record) != file.read(_TAIL):
+        raise _BrokenFrameError
+    return record
+
+
+def _skip_frame(file: BinaryIO, size: int) -> None:
+    length = _read_head(file, size)
+    file.seek(length + _TAIL, 1)
+
+
+def _checksum(data: bytes) -> bytes:
+    from micam_fast._loops.checksums import sum_bytes
+
+    crc = np.empty(1, np.uint32)
+    sum_bytes(np.frombuffer(data, np.uint8), crc)
+    value = int(crc[0])
+    rotated = value >> 15 | value << 17 & 0xFFFFFFFF
+    return (rotated + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _parse(record: bytes, where: str) -> Record | SampleError:
+    from google.protobuf.message import DecodeError
+
+    try:
+        features = _example_class().FromString(record).features.feature
+    except DecodeError:
+        return SampleError(f"{where} is no tf.train.Example")
+    for name, kind in (("sample", "float_list"), ("label", "int64_list")):
+        if name in features and features[name].WhichOneof("kind") != kind:
+            found = features[name].WhichOneof("kind")
+            return SampleError(f"{where}: feature {name!r} is of kind {found}, expected is {kind}")
+    if "sample" not in features:
+        there = ", ".join(sorted(features)) or "none"
+        return SampleError(f"{where}: no feature 'sample'; its features are: {there}")
+    found = features["sample"].float_list.value
+    labels = features["label"].int64_list.value if "label" in features else ()
+    if len(labels) > 1:
+        return SampleError(f"{where}: {len(labels)} labels, expected is 1")
+    values = np.fromiter(found, np.float32, len(found))
+    return Record(values, labels[0] if labels else None)
+
+
+@functools.cache
+def _example_class() -> Any:
+    """The message ``tf.train.Example`` of tensorflow/core/example/{example,feature}.proto."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="micam_fast/example.proto", package="micam_fast", syntax="proto3"
+    )
+
+    def add(owner: Any, name: str, **fields: tuple[int, Any, bool]) -> Any:
+        message = owner.add(name=name)
+        for key, (number, kind, repeated) in fields.items():
+            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            added = message.field.add(name=key, number=number, label=label)
+            if isinstance(kind, str):
+                added.type, added.type_name = field.TYPE_MESSAGE, f".micam_fast.{kind}"
+            else:
+                added.type = kind
+        return message
+
+    add(file.message_type, "BytesList", value=(1, field.TYPE_BYTES, True))
+    add(file.message_type, "FloatList", value=(1, field.TYPE_FLOAT, True))
+    add(file.message_type, "Int64List", value=(1, field.TYPE_INT64, True))
+    feature = add(
+        file.message_type,
+        "Feature",
+        bytes_list=(1, "BytesList", False),
+        float_list=(2, "FloatList", False),
+        int64_list=(3, "Int64List", False),
+    )
+    feature.oneof_decl.add(name="kind")
+    for each in feature.field:
+        each.oneof_index = 0
+    features = add(file.message_type, "Features", feature=(1, "Features.FeatureEntry", True))
+    entry = add(
+        features.nested_type,
+        "FeatureEntry",
+        key=(1, field.TYPE_STRING, False),
+        value=(2, "Feature", False),
+    )
+    entry.options.map_entry = True
+    add(file.message_type, "Example", features=(1, "Features", False))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("micam_fast.Example"))
