@@ -33,10 +33,13 @@ class LayerActivation:
     array
         float32, channels first: ``(C, *space)``, of a recurrent layer directions times hidden units
         as channels; ``(N,)`` for a flat layer.
+    source_shape
+        Shape of the ONNX value that the layer's convolution reads, where that was asked for.
     """
 
     layer: str
     array: NDArray[np.float32]
+    source_shape: tuple[int, ...] | None = None
 
     @property
     def flat(self) -> bool:
@@ -66,6 +69,8 @@ class ActivationStream:
         Of ONNX Runtime.
     memory
         Bytes that activations may take at a time, over all threads.
+    sources
+        Whether shapes of what convolutions read are asked for.
     """
 
     def __init__(
@@ -77,10 +82,13 @@ class ActivationStream:
         threads: int,
         providers: Sequence[Any],
         memory: int,
+        sources: bool = False,
     ) -> None:
         self._taps = {layer.name: graph.taps[layer.name] for layer in graph.layers}
         self._taps = {name: tap for name, tap in self._taps.items() if name in names}
         values = [tap.value for tap in self._taps.values()]
+        if sources:
+            values += [tap.source for tap in self._taps.values() if tap.source is not None]
         self._sessions = Sessions(file, graph, values, providers=providers)
         self._feeding = Feeding(graph)
         self._lanes = [Lane(1, max(1, memory // threads)) for _ in range(threads)]
@@ -120,9 +128,10 @@ class ActivationStream:
         feeds = self._feeding.stack([sample])
         count = self._feeding.count([sample])
         pending = dict(self._taps)
+        shapes: dict[str, tuple[int, ...]] = {}
         for found in self._sessions.run(feeds, count, lane):
             arrays = {**feeds, **found.arrays}
-            shapes = {value: array.shape for value, array in arrays.items()}
+            shapes.update((value, array.shape) for value, array in arrays.items())
             ready = [name for name, tap in pending.items() if tap.value in arrays]
             for name in ready:
                 tap = pending.pop(name)
@@ -130,4 +139,5 @@ class ActivationStream:
                 view = view_activation(shapes[tap.value], tap.axes, tap.form, axis)
                 array = arrays[tap.value]
                 if array.size:
-                    yield LayerActivation(name, view.arrange(array, 0))
+                    source = None if tap.source is None else shapes.get(tap.source)
+                    yield LayerActivation(name, view.arrange(array, 0), source)

@@ -8,6 +8,9 @@ LOOKS: tuple[Look, ...] = ("isometric", "flat")
 Projection = Literal["published", "transposed"]
 PROJECTIONS: tuple[Projection, ...] = ("published", "transposed")
 
+ChannelKind = Literal["activations", "contributions"]
+CHANNEL_KINDS: tuple[ChannelKind, ...] = ("activations", "contributions")
+
 ArrayLayout = Literal["auto", "nchw", "nhwc"]
 ARRAY_LAYOUTS: tuple[ArrayLayout, ...] = ("auto", "nchw", "nhwc")
 
@@ -15,3 +18,5 @@ RANKDIRS = ("TB", "LR")
 CHANNEL_ORDERS = ("rgb", "bgr")
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+MODEL_SUFFIXES = (".onnx", *KERAS_SUFFIXES)

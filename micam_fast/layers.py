@@ -113,6 +113,33 @@ class Geometry:
     output_padding: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
 
+    def begin_pads(
+        self, kernel_size: tuple[int, ...], size: tuple[int, ...], source_size: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """Zeros before the first element of each axis, by ONNX's rules for ``auto_pad``.
+
+        Parameters
+        ----------
+        kernel_size, size, source_size
+            Spatial sizes of the kernel, of what it makes and of what it reads.
+        """
+        if self.auto_pad == "VALID" and not self.output_shape:
+            return (0,) * len(size)
+        if self.auto_pad == "NOTSET" and not self.output_shape:
+            return self.pads[: len(size)]
+        begins = []
+        for axis, kernel in enumerate(kernel_size):
+            stride = self.strides[axis]
+            reach = (kernel - 1) * self.dilations[axis] + 1
+            if self.transpose:
+                extra = self.output_padding[axis]
+                total = stride * (source_size[axis] - 1) + extra + reach - size[axis]
+            else:
+                total = (size[axis] - 1) * stride + reach - source_size[axis]
+            total = max(total, 0)
+            begins.append(total // 2 if self.auto_pad == "SAME_UPPER" else total - total // 2)
+        return tuple(begins)
+
 
 @dataclass(frozen=True)
 class Tap:

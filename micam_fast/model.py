@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from micam_fast.activations import ActivationStream, Take
+from micam_fast.activations import ActivationStream, LayerActivation, Take
 from micam_fast.choices import PROJECTIONS, Projection
+from micam_fast.contributions import Contributions
 from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import Geometry, Layer, ModelInput, match_layers
@@ -25,6 +26,9 @@ from micam_fast.samples import fit_sample
 from micam_fast.scene import Scene
 from micam_fast.stages import Stages
 from micam_fast.streaming import Result, Then, stream
+
+if TYPE_CHECKING:
+    from micam_fast.viewer import View
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
 """One array, or one for each of the model's inputs by name."""
@@ -81,7 +85,7 @@ class Model:
         place = None if engine is None else Path(engine)
         self.scene = Scene(self.name, self.layers, place, layouts_by(files))
         self._pipelines: dict[Projection, Pipeline] = {}
-        self._activations: Recent[frozenset[str], ActivationStream] = Recent(1)
+        self._activations: Recent[tuple[frozenset[str], bool], ActivationStream] = Recent(1)
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self._pipeline("published")
 
@@ -174,10 +178,7 @@ class Model:
         ValueError
             If the projection is unknown or the batch size less than 1.
         """
-        if projection not in PROJECTIONS:
-            raise ValueError(
-                f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
-            )
+        _check_projection(projection)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(samples, Mapping):
@@ -245,19 +246,51 @@ class Model:
         LayerSelectionError
             If a pattern matches no layer.
         """
-        names = self.mapped if layers is None else _choose(self.layers, layers)
-        source = self._activations.get_or_make(
-            names,
-            lambda: ActivationStream(
-                self._file,
-                self._graph,
-                names,
-                threads=self.threads,
-                providers=self._providers,
-                memory=self._memory,
-            ),
-        )
+        source = self._activation_stream(layers, sources=False)
         return source.stream(map(self._fit, samples), then)
+
+    def contributions(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Take[Result],
+        *,
+        layers: LayerChoice = None,
+        projection: Projection = "published",
+    ) -> Iterator[Result | SampleError]:
+        """Like `activations`, but of what each channel adds to its layer's map.
+
+        Parameters
+        ----------
+        samples, layers
+            As in `activations`.
+        then
+            As in `activations`; each ``array`` is ``(C, h', w')``, and its sum over the channels is
+            the map that `explain` gives. A channel that is not finite is NaN everywhere. A flat
+            layer has no channels: its activation is given as it is.
+        projection
+            As in `explain`.
+
+        Yields
+        ------
+        object
+            As `activations` does.
+
+        Raises
+        ------
+        LayerSelectionError
+            If a pattern matches no layer.
+        ValueError
+            If the projection is unknown.
+        """
+        _check_projection(projection)
+        parts = Contributions(self._graph, projection)
+
+        def split(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Result:
+            given = found if isinstance(found, SampleError) else map(parts.split, found)
+            return then(index, slot, given)
+
+        source = self._activation_stream(layers, sources=projection == "transposed")
+        return source.stream(map(self._fit, samples), split)
 
     def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
         """Kernel, bias and geometry of a convolution.
@@ -277,6 +310,12 @@ class Model:
         geometry = self._graph.taps[layer].geometry
         return None if geometry is None else (*self._graph.weights(layer), geometry)
 
+    def view(self, samples: Iterable[SampleLike], **how: Any) -> View:
+        """The interactive page of some samples; `micam_fast.viewer.view` says what it takes."""
+        from micam_fast.viewer import view
+
+        return view(self, samples, **how)
+
     def _fit(self, sample: SampleLike | SampleError) -> dict[str, NDArray[Any]] | SampleError:
         """Arrays of one sample in the model's layout and element types."""
         if isinstance(sample, SampleError):
@@ -285,6 +324,21 @@ class Model:
             return fit_sample(sample, self.inputs, remedy="use explain_many")
         except SampleError as error:
             return error
+
+    def _activation_stream(self, layers: LayerChoice, *, sources: bool) -> ActivationStream:
+        names = self.mapped if layers is None else _choose(self.layers, layers)
+        return self._activations.get_or_make(
+            (names, sources),
+            lambda: ActivationStream(
+                self._file,
+                self._graph,
+                names,
+                threads=self.threads,
+                providers=self._providers,
+                memory=self._memory,
+                sources=sources,
+            ),
+        )
 
     def _pipeline(self, projection: Projection) -> Pipeline:
         if projection not in self._pipelines:
@@ -300,6 +354,13 @@ class Model:
                 scene=self.scene,
             )
         return self._pipelines[projection]
+
+
+def _check_projection(projection: Projection) -> None:
+    if projection not in PROJECTIONS:
+        raise ValueError(
+            f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
+        )
 
 
 def _raised(found: Explanation | SampleError) -> Explanation:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from micam_fast.batch import PlotOptions, Summary
 
 Done = Callable[[int, str, Any], None]
+_MOST_NAMED = 8
 ONCE = ("load the model", "lay out")
 """Stages that do not depend on the samples."""
 
@@ -46,7 +47,10 @@ def progress() -> Iterator[Done]:
 
 def _print_done(index: int, name: str, result: Any) -> None:
     if isinstance(result, list):
-        click.echo(f"sample {index} ({name}): {', '.join(path.name for path in result)}")
+        shown = ", ".join(path.name for path in result)
+        if len(result) > _MOST_NAMED:
+            shown = count_of(len(result), "file")
+        click.echo(f"sample {index} ({name}): {shown}")
     else:
         click.echo(_failure_line(index, name, result), err=True)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from micam_fast._loops.maps import RUN_WIDTH, RUNS_PER_TAP
 from micam_fast.choices import Projection
-from micam_fast.layers import Geometry
+from micam_fast.layers import Geometry, Tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +149,50 @@ def convolution_taps(
     """
     if projection == "published":
         return _circular_taps(kernel.values, size)
-    begins = _begin_pads(kernel.geometry, kernel.values.shape[1:], size, source_size)
+    begins = kernel.geometry.begin_pads(kernel.values.shape[1:], size, source_size)
     return _adjoint_taps(kernel.values, kernel.geometry, begins, size, source_size)
+
+
+def counts_kernel(tap: Tap, projection: Projection) -> bool:
+    """Tell whether a layer's kernel takes part in its map; else that is a mean over channels."""
+    return tap.geometry is not None and (tap.source is not None or projection == "published")
+
+
+def find_taps(
+    tap: Tap,
+    size: tuple[int, ...],
+    channels: int,
+    kernel: SummedKernel | None,
+    read: tuple[int, ...] | None,
+    projection: Projection,
+) -> Taps:
+    """Taps of a layer that has channels and space, with or without a kernel.
+
+    Parameters
+    ----------
+    tap
+        The layer.
+    size, channels
+        Spatial size of its activation, 1 to 3 axes, and number of channels.
+    kernel
+        From `sum_kernel`; ``None`` where `counts_kernel` says that it takes no part.
+    read
+        Shape of the ONNX value ``tap.source``; only ``"transposed"`` looks at it.
+    projection
+        ``"published"`` or ``"transposed"``, see SPEC section 2.
+    """
+    gone, source_size = tap.squeezed, size
+    if kernel is not None and projection == "transposed":
+        assert read is not None
+        source_size = read[1 : tap.source_channel] + read[tap.source_channel + 1 :]
+    if kernel is not None and gone is not None and kernel.values.shape[1 + gone] == 1:
+        kernel = kernel.without_axis(gone)
+        if projection == "transposed":
+            source_size = source_size[:gone] + source_size[gone + 1 :]
+    if kernel is None or kernel.rank != len(size):
+        height, width = (1, *size)[-2:]
+        return mean_taps(channels, height, width, size[0] if len(size) == 3 else 1)
+    return convolution_taps(kernel, projection, size, source_size)
 
 
 def _circular_taps(kernel: NDArray[np.float64], size: tuple[int, ...]) -> Taps:
@@ -246,31 +288,6 @@ def _fold_depth(
         )
         folded[:, start : start + step * count : step] += kernel[:, k : k + 1]
     return folded.reshape((-1, *kernel.shape[2:])) / source_size[0]
-
-
-def _begin_pads(
-    geometry: Geometry,
-    kernel_size: tuple[int, ...],
-    size: tuple[int, ...],
-    source_size: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Zeros before the first element of each axis, by ONNX's rules for ``auto_pad``."""
-    if geometry.auto_pad == "VALID" and not geometry.output_shape:
-        return (0,) * len(size)
-    if geometry.auto_pad == "NOTSET" and not geometry.output_shape:
-        return geometry.pads[: len(size)]
-    begins = []
-    for axis, kernel in enumerate(kernel_size):
-        stride = geometry.strides[axis]
-        reach = (kernel - 1) * geometry.dilations[axis] + 1
-        if geometry.transpose:
-            extra = geometry.output_padding[axis]
-            total = stride * (source_size[axis] - 1) + extra + reach - size[axis]
-        else:
-            total = (size[axis] - 1) * stride + reach - source_size[axis]
-        total = max(total, 0)
-        begins.append(total // 2 if geometry.auto_pad == "SAME_UPPER" else total - total // 2)
-    return tuple(begins)
 
 
 def _runs(columns: Sequence[Sequence[tuple[int, ...]]]) -> NDArray[np.int32]:

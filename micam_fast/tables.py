@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from micam_fast._loops import maps as loops
 from micam_fast.choices import Projection
 from micam_fast.layers import Pointwise, Tap
-from micam_fast.projections import SummedKernel, Taps, convolution_taps, mean_taps
+from micam_fast.projections import SummedKernel, Taps, counts_kernel, find_taps
 from micam_fast.views import View, flat_size
 
 Weigh = Callable[[str], SummedKernel]
@@ -150,27 +150,11 @@ class Tables:
         """Taps of a layer, ``None`` for a flat one."""
         if not view.space:
             return None
-        size = view.size
-        height, width = (1, *size)[-2:]
-        depth = size[0] if len(size) == 3 else 1
-        plain = mean_taps(view.channel_count, height, width, depth)
-        if tap.geometry is None or (tap.source is None and self._projection == "transposed"):
-            return plain
-        kernel = self._weigh(name)
-        if kernel.even:
+        kernel = self._weigh(name) if counts_kernel(tap, self._projection) else None
+        if kernel is not None and kernel.even:
             self.even.add(name)
-        source_size = size
-        if self._projection == "transposed" and tap.source is not None:
-            read = self._shapes[tap.source]
-            source_size = read[1 : tap.source_channel] + read[tap.source_channel + 1 :]
-        gone = tap.squeezed
-        if gone is not None and kernel.values.shape[1 + gone] == 1:
-            kernel = kernel.without_axis(gone)
-            if self._projection == "transposed":
-                source_size = source_size[:gone] + source_size[gone + 1 :]
-        if kernel.rank != len(size):
-            return plain
-        return convolution_taps(kernel, self._projection, size, source_size)
+        read = self._shapes.get(tap.source) if tap.source is not None else None
+        return find_taps(tap, view.size, view.channel_count, kernel, read, self._projection)
 
 
 class _Store:

@@ -1,0 +1,125 @@
+"""``micam-fast grids``: all feature maps of a layer in one picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micam_fast.choices import CHANNEL_KINDS
+from micam_fast.commands.common import (
+    MODEL,
+    Failure,
+    note,
+    note_compiling,
+    output_dir_option,
+)
+from micam_fast.commands.opening import (
+    SAMPLES,
+    check_samples,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    running_options,
+    sample_options,
+)
+from micam_fast.errors import MicamError, SampleError
+from micam_fast.options import choose_formats
+from micam_fast.progress import count_of, progress, report
+
+# Kept in step with grid_files.GRID_FORMATS by a test; importing it would cost --help its speed.
+FORMATS = ("png", "svg")
+_MOST_NAMED = 6
+
+
+@click.command()
+@MODEL
+@SAMPLES
+@output_dir_option("micam-grids")
+@click.option(
+    "--of",
+    type=click.Choice(CHANNEL_KINDS),
+    default="activations",
+    show_default=True,
+    help="The feature maps, or what each channel adds to the layer's map.",
+)
+@click.option(
+    "--format",
+    "formats",
+    callback=choose_formats(FORMATS),
+    metavar=",".join(FORMATS),
+    default="png",
+    show_default=True,
+    help="What to write for each layer.",
+)
+@projection_option
+@layer_options
+@sample_options
+@running_options
+def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Write a picture of each layer with all its feature maps.
+
+    SAMPLES are as in 'micam-fast plot'. With --of contributions the pictures show what each channel
+    adds to the layer's map, the largest share first; --projection says to which map.
+
+    Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.batch import PlotOptions, Summary, exit_code
+    from micam_fast.grid_files import save_grids
+
+    check_samples(sample_paths, given)
+    summary = Summary()
+    model = open_model(model_path, given)
+    samples = open_samples(model, sample_paths, given)
+    if len(model.mapped) == len(model.layers):
+        note(
+            f"a picture for each of up to {count_of(len(model.layers), 'layer')}; "
+            "--layers chooses some"
+        )
+    options = PlotOptions(given["output_dir"], given["formats"])
+    flat: dict[str, None] = {}
+    error: MicamError | None = None
+    try:
+        with progress() as done, when_compiling(note_compiling):
+            found = save_grids(
+                model,
+                samples,
+                given["output_dir"],
+                of=given["of"],
+                formats=given["formats"],
+                projection=given["projection"],
+            )
+            for index, (name, each) in enumerate(found):
+                if isinstance(each, SampleError):
+                    summary.failed.append((index, name, each))
+                    done(index, name, each)
+                    continue
+                summary.written[index] = list(each.paths)
+                done(index, name, list(each.paths))
+                if each.bad:
+                    note(
+                        f"sample {index} ({name}): channels that are not finite, drawn hatched, in "
+                        f"{_listed(each.bad)}"
+                    )
+                flat.update(dict.fromkeys(each.flat))
+    except MicamError as raised:
+        error = raised
+    if flat:
+        note(f"no feature maps, as their activation is a list of values: {_listed(list(flat))}")
+    report(summary, options)
+    if error is not None:
+        Failure(str(error)).show()
+    elif not summary.written and not summary.failed:
+        Failure(f"no sample in {', '.join(sample_paths)}").show()
+    sys.exit(exit_code(summary, error))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
