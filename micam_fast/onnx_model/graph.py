@@ -48,6 +48,8 @@ class Graph:
         The inputs that a caller feeds: those that are no initializers.
     outputs
         Names of the graph's outputs.
+    opset
+        Version of ONNX' own operators.
     kind
         Of every value of the outer graph.
     producer
@@ -63,6 +65,8 @@ class Graph:
         self.constants = Constants(model)
         self.inputs = [value for value in graph.input if value.name not in self.constants.held]
         self.outputs = [value.name for value in graph.output]
+        versions = {each.domain: each.version for each in model.proto.opset_import}
+        self.opset: int = versions.get("", versions.get("ai.onnx", 0))
         self.kind: dict[str, Kind] = dict.fromkeys(self.constants.held, Kind.CONSTANT)
         self.kind.update((value.name, Kind.ACTIVATION) for value in self.inputs)
         self.producer: dict[str, int] = {}
