@@ -6,8 +6,8 @@ Lengths are pixels at 150 to the inch, x to the right, y downwards; colours are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,3 +115,31 @@ class Template:
 
 def _made(filling: Filling) -> Mark:
     return filling() if callable(filling) else filling
+
+
+_M = TypeVar("_M", bound=Mark)
+
+
+def move(mark: _M, x: float, y: float) -> _M:
+    """The mark, so many pixels further right and down."""
+    if isinstance(mark, Path):
+        return replace(mark, points=tuple((px + x, py + y) for px, py in mark.points))
+    return replace(mark, x=mark.x + x, y=mark.y + y)
+
+
+def enlarge(mark: _M, scale: float) -> _M:
+    """The mark with all its lengths multiplied, the distance from the corner of the sheet, too."""
+    if scale == 1.0:
+        return mark
+    if isinstance(mark, Path):
+        points = tuple((x * scale, y * scale) for x, y in mark.points)
+        return replace(mark, points=points, width=mark.width * scale)
+    if isinstance(mark, Text):
+        return replace(mark, x=mark.x * scale, y=mark.y * scale, size=mark.size * scale)
+    return replace(
+        mark,
+        x=mark.x * scale,
+        y=mark.y * scale,
+        width=mark.width * scale,
+        height=mark.height * scale,
+    )

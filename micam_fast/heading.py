@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from micam_fast.tiles import TILE_WIDTH
 MARGIN = 36.0
 _TITLE_SIZE, _LINE_SIZE = 22.0, 15.0
 _LEGEND_SIZE = 13.0
-_LEGEND_BAR = (150, 13)
+LEGEND_BAR = (150, 13)
+"""Width and height of a legend's bars."""
 _LEGEND_LINE = 21.0
 _LEGEND_GAP = 18.0
 _LEGEND = (
@@ -28,6 +30,26 @@ _LEGEND = (
 )
 _LEGEND_AREA = "; area of the square"
 _LEGEND_BOTH = "R, G and B together: a layer from -1 over 0 to 1"
+
+
+@dataclass(frozen=True, eq=False)
+class LegendLine:
+    """A line of the legend: what its colours mean.
+
+    Attributes
+    ----------
+    meaning
+        In words.
+    bar
+        ``(1, width, 4)`` uint8 or ``(height, width, 3)``, ...: any picture, stretched to
+        `LEGEND_BAR`; ``None`` for a line of words alone.
+    letter
+        Before the bar.
+    """
+
+    meaning: str
+    bar: NDArray[np.uint8] | None
+    letter: str = ""
 
 
 def header_texts(header: Sequence[str]) -> Iterator[Text]:
@@ -43,55 +65,64 @@ def _header_height(header: Sequence[str]) -> float:
     return 1.3 * _TITLE_SIZE + 1.5 * _LINE_SIZE * max(0, len(header) - 1) + _LEGEND_GAP
 
 
-def head_height(header: Sequence[str]) -> float:
+def head_height(header: Sequence[str], legend_lines: int = len(_LEGEND) + 1) -> float:
     """Height of header and legend, with the margins around them."""
-    return _header_height(header) + _LEGEND_LINE * (len(_LEGEND) + 1) + 2 * MARGIN
+    return _header_height(header) + _LEGEND_LINE * legend_lines + 2 * MARGIN
 
 
-def head_width(header: Sequence[str]) -> float:
-    """Width that header and legend need."""
+def head_width(header: Sequence[str], legend_width: float | None = None) -> float:
+    """Width that header and legend need; by default the legend of the channels."""
     lines = [text_width(line, _LINE_SIZE) for line in header[1:]]
     lines += [text_width(line, _TITLE_SIZE) for line in header[:1]]
-    return max([*lines, _legend_width(), TILE_WIDTH])
+    width = _channel_legend_width() if legend_width is None else legend_width
+    return max([*lines, width, TILE_WIDTH])
 
 
 @functools.cache
-def _legend_width() -> float:
-    longest = max(text_width(text + _LEGEND_AREA, _LEGEND_SIZE) for _, text in _LEGEND)
-    return _LEGEND_BAR[0] + 34 + longest
+def _channel_legend_width() -> float:
+    return legend_width(text + _LEGEND_AREA for _, text in _LEGEND)
+
+
+def legend_width(meanings: Iterable[str]) -> float:
+    """Width that the lines of a legend need."""
+    longest = max(text_width(text, _LEGEND_SIZE) for text in meanings)
+    return LEGEND_BAR[0] + 34 + longest
 
 
 def legend_lines() -> list[str]:
-    """The legend as text."""
+    """The legend of the channels as text."""
     return [f"{letter}: {meaning}" for letter, meaning in _LEGEND]
 
 
-def legend(header: Sequence[str], look: Look) -> Iterator[Mark]:
+def channel_legend(look: Look) -> Iterator[LegendLine]:
     """What the four channels mean, each as a bar from 0 to 1, and all of them together."""
-    y = MARGIN + _header_height(header)
-    width = _LEGEND_BAR[0]
+    width = LEGEND_BAR[0]
     ramp = np.linspace(0, 255, width).round().astype(np.uint8)
     for channel, (letter, meaning) in enumerate(_LEGEND):
         bar = np.zeros((1, width, 4), np.uint8)
         bar[..., 3] = 255
         bar[0, :, channel] = ramp
         in_squares = _LEGEND_AREA if letter == "B" and look == "isometric" else ""
-        yield from _legend_line(y, letter, bar, meaning + in_squares)
-        y += _LEGEND_LINE
+        yield LegendLine(meaning + in_squares, bar, letter)
     values = np.linspace(-1, 1, width).astype(np.float32)
     both = np.empty((width, 4), np.uint8)
     whole = np.array([[0, width]], np.int64)
     colour_maps(whole, values, np.array([[-1.0, 1.0]]), -1.0, 1.0, both)
     both[:, 3] = 255
-    yield from _legend_line(y, "", both[np.newaxis], _LEGEND_BOTH)
+    yield LegendLine(_LEGEND_BOTH, both[np.newaxis])
 
 
-def _legend_line(y: float, letter: str, bar: NDArray[np.uint8], meaning: str) -> Iterator[Mark]:
-    width, height = _LEGEND_BAR
-    yield Text(MARGIN, y + height - 2, letter, _LEGEND_SIZE, BLACK)
-    yield Picture(MARGIN + 20, round(y), width, height, bar)
-    yield frame(MARGIN + 19.5, round(y) - 0.5, width + 1, height + 1)
-    yield Text(MARGIN + width + 30, y + height - 2, meaning, _LEGEND_SIZE)
+def legend_marks(header: Sequence[str], lines: Iterable[LegendLine]) -> Iterator[Mark]:
+    """The legend, below the lines of the header."""
+    width, height = LEGEND_BAR
+    y = MARGIN + _header_height(header)
+    for line in lines:
+        yield Text(MARGIN, y + height - 2, line.letter, _LEGEND_SIZE, BLACK)
+        if line.bar is not None:
+            yield Picture(MARGIN + 20, round(y), width, height, line.bar)
+            yield frame(MARGIN + 19.5, round(y) - 0.5, width + 1, height + 1)
+        yield Text(MARGIN + width + 30, y + height - 2, line.meaning, _LEGEND_SIZE)
+        y += _LEGEND_LINE
 
 
 def frame(x: float, y: float, width: float, height: float) -> Path:

@@ -58,11 +58,12 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
         lines.append(f"tile: {show_shape(found.cam.shape)}")
     if found.bad_values is None:
         return lines, 2, ["bias all zero: 1/C used"] if found.even_weights else []
-    if found.bad_values:
-        lines.append(f"{found.bad_values} NaN or infinite")
-    else:
-        lines.append("map overflows float32")
-    return lines, 0, []
+    return [*lines, trouble_line(found)], 0, []
+
+
+def trouble_line(found: LayerMap) -> str:
+    """Why a layer is drawn hatched."""
+    return f"{found.bad_values} NaN or infinite" if found.bad_values else "map overflows float32"
 
 
 def number_line(found: LayerMap, line: int) -> str:

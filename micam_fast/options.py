@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Sequence
 
 import click
 
 # Kept in step with saving.FORMATS by a test; importing it would cost --help its speed.
-FORMATS = ("png", "svg", "npz", "pdf", "dot", "tiles")
+FORMATS = ("png", "svg", "npz", "pdf", "dot", "html", "tiles")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def parse_formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Comma-separated formats, each once."""
-    words = tuple(dict.fromkeys(word.strip().lower() for word in value.split(",")))
-    for word in words:
-        if word not in FORMATS:
-            known = ", ".join(FORMATS)
-            raise click.BadParameter(f"unknown format: {word!r} (must be one or more of {known})")
-    return words
+def choose_formats(known: Sequence[str]) -> Callable[..., tuple[str, ...]]:
+    """A callback that reads comma-separated formats, each once."""
+
+    def parse(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(word.strip().lower() for word in value.split(",")))
+        for word in words:
+            if word not in known:
+                raise click.BadParameter(
+                    f"unknown format: {word!r} (must be one or more of {', '.join(known)})"
+                )
+        return words
+
+    return parse
 
 
 def parse_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:

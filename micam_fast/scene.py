@@ -17,6 +17,7 @@ from micam_fast.layout import find_engine, lay_out
 from micam_fast.recent import Recent
 from micam_fast.results import LayerMap
 from micam_fast.sample_maps import SampleMaps
+from micam_fast.tiles import TILE_HEIGHT, TILE_WIDTH
 
 _KEPT_SHEETS = 8
 
@@ -41,17 +42,32 @@ class Scene:
     layers: tuple[Layer, ...]
     engine: Path | None = None
     lay_out: Callable[..., DiagramLayout] = lay_out
-    _layouts: dict[tuple[str, frozenset[str]], DiagramLayout] = field(default_factory=dict)
+    _layouts: dict[Hashable, DiagramLayout] = field(default_factory=dict)
     _sheets: Recent[tuple[Any, ...], Sheet] = field(default_factory=lambda: Recent(_KEPT_SHEETS))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def layout(self, mapped: frozenset[str], rankdir: str) -> DiagramLayout:
-        """Places of the nodes; computed once for each direction and set of mapped layers."""
-        key = rankdir, mapped
+    def layout(
+        self,
+        mapped: frozenset[str],
+        rankdir: str,
+        tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
+    ) -> DiagramLayout:
+        """Places of the nodes; computed once for each direction, set of mapped layers and tile.
+
+        Parameters
+        ----------
+        mapped
+            Layers whose nodes are tiles; the others are labels.
+        rankdir
+            ``"TB"`` or ``"LR"``.
+        tile
+            Width and height of a tile with its label.
+        """
+        key = rankdir, mapped, tile
         with self._lock:
             if key not in self._layouts:
                 self._layouts[key] = self.lay_out(
-                    node_specs(self.layers, mapped),
+                    node_specs(self.layers, mapped, tile),
                     edges(self.layers),
                     rankdir=rankdir,
                     engine=find_engine(self.engine),

@@ -98,7 +98,7 @@ def paint_isometric(
     paint_squares(
         found.rgba.reshape(-1, 4),
         _choose_cells(found.cam, rows, columns).reshape(-1),
-        _cell_centres(rows, columns, scale),
+        cell_centres(rows, columns, scale),
         area,
         _canvas(canvas_size(height, width, area)),
         pixels,
@@ -135,7 +135,7 @@ def _nearest_cells(height: int, width: int, rows: int, columns: int) -> NDArray[
 
 
 @functools.lru_cache(maxsize=16)
-def _cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
+def cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
     """Pixel positions ``(rows * columns, 2)`` of the cells' centres, row by row, far to near.
 
     A plane seen in perspective is the projective image of the unit square that takes its corners to
@@ -157,12 +157,8 @@ def _cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
 
 def _flat_picture(found: LayerMap, scale: float, native: bool) -> Picture:
     place = tile_place(found, "flat", scale)
-    pixels = found.rgba
-    height, width = found.cam.shape
-    zoom = _flat_zoom(height, width, scale)
-    if zoom < 1 and not native:
-        rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
-        pixels = found.rgba.reshape(-1, 4)[_choose_cells(found.cam, rows, columns)]
+    cells = None if native else shrunk_cells(found.cam, _FLAT_BOX, scale)
+    pixels = found.rgba if cells is None else found.rgba.reshape(-1, 4)[cells]
     return Picture(place.x, place.y, place.width, place.height, pixels)
 
 
@@ -171,22 +167,64 @@ def tile_place(found: LayerMap, look: Look, scale: float) -> Box:
     if look == "isometric" or found.bad_values is not None:
         return Box(0, 0, round(PICTURE_WIDTH * scale), round(TILE_HEIGHT * scale))
     height, width = found.cam.shape
-    zoom = _flat_zoom(height, width, scale)
+    return flat_place((height, width), _FLAT_BOX, (PICTURE_WIDTH, TILE_HEIGHT), scale)
+
+
+def flat_place(
+    size: tuple[int, int], most: tuple[int, int], room: tuple[int, int], scale: float
+) -> Box:
+    """Where a map seen from above goes: in the middle of its room, as large as its cells allow.
+
+    Parameters
+    ----------
+    size
+        ``(h', w')`` of the map.
+    most
+        Width and height that it may take, before it is scaled.
+    room
+        Width and height in whose middle it is, before they are scaled.
+    scale
+        Of the diagram.
+
+    Returns
+    -------
+    Box
+        In pixels of the scaled diagram, from the corner of the room.
+    """
+    height, width = size
+    zoom = _flat_zoom(height, width, most, scale)
     shown_width, shown_height = max(1.0, width * zoom), max(1.0, height * zoom)
     if height == 1:
         shown_height = max(shown_height, _STRIP_HEIGHT * scale)
     return Box(
-        round((PICTURE_WIDTH * scale - shown_width) / 2),
-        round((TILE_HEIGHT * scale - shown_height) / 2),
+        round((room[0] * scale - shown_width) / 2),
+        round((room[1] * scale - shown_height) / 2),
         round(shown_width),
         round(shown_height),
     )
 
 
-def _flat_zoom(height: int, width: int, scale: float) -> float:
-    """Pixels to a cell: whole ones for a map that is smaller than the tile."""
-    box_width, box_height = (side * scale for side in _FLAT_BOX)
-    zoom = min(box_width / width, box_height / height)
+def shrunk_cells(
+    cam: NDArray[np.float32], most: tuple[int, int], scale: float
+) -> NDArray[np.int64] | None:
+    """Which cells are shown of a map that has more than `flat_place` has pixels for it.
+
+    Returns
+    -------
+    (rows, columns) int64 or None
+        Index among the map's cells, row by row; ``None`` where all cells are shown.
+    """
+    height, width = cam.shape
+    zoom = _flat_zoom(height, width, most, scale)
+    if zoom >= 1:
+        return None
+    return _choose_cells(cam, max(1, round(height * zoom)), max(1, round(width * zoom)))
+
+
+def _flat_zoom(height: int, width: int, most: tuple[int, int], scale: float) -> float:
+    """Pixels to a cell: whole ones for a map that is smaller than its room."""
+    most_width, most_height = (side * scale for side in most)
+    zoom = min(most_width / width, most_height / height)
     return math.floor(zoom) if zoom >= 1 else zoom
 
 
@@ -198,6 +236,18 @@ def _hatched(scale: float) -> NDArray[np.uint8]:
     inside = np.ones(x.shape, bool)
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         inside &= (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) >= 0
+    return _hatch(x, y, inside)
+
+
+def hatch(width: int, height: int, scale: float) -> NDArray[np.uint8]:
+    """Grey diagonal lines, ``(height, width, 3)`` uint8: what stands where there is no map."""
+    y, x = np.mgrid[0:height, 0:width] / scale
+    return _hatch(x, y, np.ones(x.shape, bool))
+
+
+def _hatch(
+    x: NDArray[np.float64], y: NDArray[np.float64], inside: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
     lines = (x + y) % _HATCH_SPACING < 1.5
     grey = np.where(inside & lines, 150, 255).astype(np.uint8)
     return np.repeat(grey[..., np.newaxis], 3, axis=2)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micam_fast.choices import Look
-from micam_fast.composition import compose_tile, diagram_size, edges, move, node_specs
+from micam_fast.composition import compose_tile, diagram_size, edges, node_specs
 from micam_fast.diagrams import Box, Cluster, DiagramLayout, Route
-from micam_fast.drawing import Drawing, Mark, Path, Picture, Text
+from micam_fast.drawing import Drawing, Mark, Path, Picture, Text, move
 from micam_fast.encoders.fonts import text_width
 from micam_fast.layers import Layer
 from micam_fast.layout import find_engine, lay_out

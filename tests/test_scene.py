@@ -33,6 +33,15 @@ def test_each_layout_is_made_once() -> None:
     assert fewer.nodes["b"].width < first.nodes["b"].width
 
 
+def test_tiles_of_another_size_are_another_layout() -> None:
+    model = Scene("net", LAYERS)
+    plain = model.layout(BOTH, "TB")
+    wide = model.layout(frozenset("a"), "TB", (900, 300))
+    assert (wide.nodes["a"].width, wide.nodes["a"].height) == (900, 300)
+    assert wide.nodes["b"].width < plain.nodes["b"].width == plain.nodes["a"].width
+    assert model.layout(BOTH, "TB") is plain
+
+
 def test_a_given_engine_is_used(any_engine: Path) -> None:
     assert set(Scene("net", LAYERS, any_engine).layout(BOTH, "TB").nodes) == BOTH
 

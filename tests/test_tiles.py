@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micam_fast.choices import Look
+from micam_fast.diagrams import Box
 from micam_fast.tiles import (
     PICTURE_WIDTH,
     TILE_HEIGHT,
     draw_tile,
+    flat_place,
     grid_size,
+    hatch,
     paint_isometric,
+    shrunk_cells,
 )
 from tests.pictures import centroid, coverage, layer_map, painted_map, spot
 
@@ -280,3 +284,40 @@ def test_a_map_that_is_not_finite_is_hatched(look: Look, scale: float) -> None:
         beside = (x1 - x0) * (dark[:, 1] - y0) - (y1 - y0) * (dark[:, 0] - x0)
         assert (beside > -2 * math.hypot(x1 - x0, y1 - y0)).all()
     assert 0.1 < len(dark) / scale**2 / 45_000 < 0.3
+
+
+# --- Rooms of any size ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [
+        ((28, 28), 1.0, Box(2, 2, 196, 196)),
+        ((28, 28), 0.5, Box(8, 8, 84, 84)),
+        ((10, 40), 1.0, Box(0, 75, 200, 50)),
+        ((1, 10), 1.0, Box(0, 88, 200, 24)),
+        ((400, 100), 1.0, Box(75, 0, 50, 200)),
+    ],
+)
+def test_a_map_lies_in_the_middle_of_its_room(
+    size: tuple[int, int], scale: float, expected: Box
+) -> None:
+    assert flat_place(size, (200, 200), (200, 200), scale) == expected
+
+
+def test_cells_are_chosen_where_a_room_has_too_few_pixels() -> None:
+    cam = np.zeros((400, 100), np.float32)
+    cam[399, 99] = -1
+    cells = shrunk_cells(cam, (200, 200), 1.0)
+    assert cells is not None
+    assert cells.shape == (200, 50)
+    assert cells[-1, -1] == cam.size - 1
+    assert shrunk_cells(cam, (200, 200), 2.0) is None
+
+
+def test_hatching_is_grey_lines_from_lower_left_to_upper_right() -> None:
+    pixels = hatch(20, 30, 1.0)
+    assert pixels.shape == (30, 20, 3)
+    y, x = np.mgrid[0:30, 0:20]
+    expected = np.where((x + y) % 9 < 2, 150, 255)
+    np.testing.assert_array_equal(pixels, expected[..., np.newaxis].repeat(3, axis=2))
