@@ -15,7 +15,7 @@ from micam_fast.layers import Axes, Layer, ModelInput, Pointwise, Shape, Tap
 from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
-from micam_fast.onnx_model.inference import infer_sizes
+from micam_fast.onnx_model.inference import infer_sizes, infer_types, shape_of
 from micam_fast.onnx_model.kernels import Weights, read_weights
 from micam_fast.onnx_model.merging import Scaling
 from micam_fast.onnx_model.pointwise import Chain
@@ -106,6 +106,11 @@ class ModelGraph:
     def value_sizes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """Bytes of each value for inputs of these shapes, where shape inference can tell."""
         return infer_sizes(self._model.proto, input_shapes)
+
+    def value_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape | None]:
+        """Shapes of the values for inputs of these shapes, as far as inference can tell them."""
+        types = infer_types(self._model.proto, input_shapes)
+        return {name: shape_of(each) for name, each in types.items()}
 
     @functools.cached_property
     def pointwise(self) -> dict[str, Pointwise]:
