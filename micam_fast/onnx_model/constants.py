@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from micam_fast.errors import ModelError
-from micam_fast.onnx_model.files import OnnxFile, external_path, subgraphs
+from micam_fast.onnx_model.files import OnnxFile, subgraphs, whole_tensor
 from micam_fast.onnx_model.inference import is_small
 
 
@@ -53,7 +53,7 @@ class Constants:
                 return self._dense_array(held)
             if not is_small(held):
                 self.read.add(name)
-            return numpy_helper.to_array(self._whole(held))
+            return numpy_helper.to_array(whole_tensor(held, self._model))
         if name not in self._computed:
             for index in self._makers(name):
                 self._fold(name, self._model.proto.graph.node[index])
@@ -65,7 +65,7 @@ class Constants:
         parts = [held] if isinstance(held, onnx.TensorProto) else [held.values, held.indices]
         digest = hashlib.sha256(repr(list(held.dims)).encode())
         for part in parts:
-            digest.update(self._whole(part).SerializeToString(deterministic=True))
+            digest.update(whole_tensor(part, self._model).SerializeToString(deterministic=True))
         return digest.hexdigest()
 
     @functools.cached_property
@@ -87,7 +87,7 @@ class Constants:
 
     def _fold(self, name: str, node: onnx.NodeProto) -> None:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
-            tensor = self._whole(node.attribute[0].t)
+            tensor = whole_tensor(node.attribute[0].t, self._model)
             self._computed[node.output[0]] = numpy_helper.to_array(tensor)
             return
         feeds = {read: self.array(read) for read in captured(node)}
@@ -108,23 +108,9 @@ class Constants:
         made = [output for output in node.output if output]
         self._computed.update(zip(made, (np.asarray(value) for value in values), strict=True))
 
-    def _whole(self, tensor: onnx.TensorProto) -> onnx.TensorProto:
-        """The tensor with its data in it, also where that lies in an external file."""
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            return tensor
-        path, offset, length = external_path(tensor, self._model)
-        whole = onnx.TensorProto()
-        whole.CopyFrom(tensor)
-        del whole.external_data[:]
-        whole.data_location = onnx.TensorProto.DEFAULT
-        with path.open("rb") as file:
-            file.seek(offset)
-            whole.raw_data = file.read(-1 if length is None else length)
-        return whole
-
     def _dense_array(self, sparse: onnx.SparseTensorProto) -> NDArray[Any]:
         parts = (sparse.values, sparse.indices)
-        values, indices = (numpy_helper.to_array(self._whole(part)) for part in parts)
+        values, indices = (numpy_helper.to_array(whole_tensor(part, self._model)) for part in parts)
         dense = np.zeros(tuple(sparse.dims), values.dtype)
         if indices.ndim == 1:
             dense.reshape(-1)[indices] = values

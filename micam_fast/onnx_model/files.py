@@ -111,6 +111,27 @@ def external_path(tensor: onnx.TensorProto, model: OnnxFile) -> tuple[Path, int,
     return path, offset, length
 
 
+def whole_tensor(tensor: onnx.TensorProto, model: OnnxFile) -> onnx.TensorProto:
+    """The tensor with its data in it, also where that lies in an external file.
+
+    Raises
+    ------
+    ModelError
+        As `external_path` does.
+    """
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return tensor
+    path, offset, length = external_path(tensor, model)
+    whole = onnx.TensorProto()
+    whole.CopyFrom(tensor)
+    del whole.external_data[:]
+    whole.data_location = onnx.TensorProto.DEFAULT
+    with path.open("rb") as file:
+        file.seek(offset)
+        whole.raw_data = file.read(-1 if length is None else length)
+    return whole
+
+
 def _parse(path: Path) -> onnx.ModelProto:
     try:
         content = path.read_bytes()
