@@ -17,7 +17,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from micam_fast.activations import LayerActivation
+    from micam_fast.averaging import Average
+    from micam_fast.axis_names import AxisNames
+    from micam_fast.checking import Check, check
+    from micam_fast.differences import Difference, LayerDifference, diff
     from micam_fast.errors import (
+        AxisError,
         DataError,
         ExportError,
         LayerSelectionError,
@@ -31,54 +37,92 @@ if TYPE_CHECKING:
     )
     from micam_fast.explanation import Explanation, Prediction
     from micam_fast.exporting import ExportReport, export
+    from micam_fast.features import Feature, FeatureFinder, strongest_features
     from micam_fast.layers import Layer
     from micam_fast.loading import explain, load_model
     from micam_fast.model import Model
+    from micam_fast.permutations import Permutation
     from micam_fast.results import LayerMap
+    from micam_fast.statistics import LayerStatistics, Statistics, stats
+    from micam_fast.viewer import View
 
 # Where each public name lives: heavy libraries load when a name is first used.
 _HOMES = {
+    "Average": "averaging",
+    "AxisError": "errors",
+    "AxisNames": "axis_names",
+    "Check": "checking",
     "DataError": "errors",
+    "Difference": "differences",
     "Explanation": "explanation",
     "ExportError": "errors",
     "ExportReport": "exporting",
+    "Feature": "features",
+    "FeatureFinder": "features",
     "Layer": "layers",
+    "LayerActivation": "activations",
+    "LayerDifference": "differences",
     "LayerMap": "results",
     "LayerSelectionError": "errors",
+    "LayerStatistics": "statistics",
     "LayoutEngineError": "errors",
     "MicamError": "errors",
     "MissingExtraError": "errors",
     "Model": "model",
     "ModelError": "errors",
     "OutputError": "errors",
+    "Permutation": "permutations",
     "Prediction": "explanation",
     "SampleError": "errors",
+    "Statistics": "statistics",
     "TrainingError": "errors",
+    "View": "viewer",
+    "check": "checking",
+    "diff": "differences",
     "explain": "loading",
     "export": "exporting",
     "load_model": "loading",
+    "stats": "statistics",
+    "strongest_features": "features",
 }
 
 __all__ = [
+    "Average",
+    "AxisError",
+    "AxisNames",
+    "Check",
     "DataError",
+    "Difference",
     "Explanation",
     "ExportError",
     "ExportReport",
+    "Feature",
+    "FeatureFinder",
     "Layer",
+    "LayerActivation",
+    "LayerDifference",
     "LayerMap",
     "LayerSelectionError",
+    "LayerStatistics",
     "LayoutEngineError",
     "MicamError",
     "MissingExtraError",
     "Model",
     "ModelError",
     "OutputError",
+    "Permutation",
     "Prediction",
     "SampleError",
+    "Statistics",
     "TrainingError",
+    "View",
+    "check",
+    "diff",
     "explain",
     "export",
     "load_model",
+    "stats",
+    "strongest_features",
 ]
 
 

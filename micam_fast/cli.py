@@ -6,14 +6,20 @@ from typing import Any
 
 import click
 
+from micam_fast.commands.check import check
 from micam_fast.commands.common import Failure
 from micam_fast.commands.demo import run_demo
+from micam_fast.commands.diff import diff
 from micam_fast.commands.evaluate import evaluate
 from micam_fast.commands.export import export
+from micam_fast.commands.features import features
+from micam_fast.commands.grids import grids
 from micam_fast.commands.layers import show_layers
 from micam_fast.commands.plot import plot
+from micam_fast.commands.stats import stats
 from micam_fast.commands.tfrecord import tfrecord
 from micam_fast.commands.train import train
+from micam_fast.commands.view import view
 from micam_fast.errors import MicamError
 
 
@@ -39,5 +45,9 @@ def main() -> None:
     """
 
 
-for _command in (plot, show_layers, run_demo, export, tfrecord, train, evaluate):
+_COMMANDS = (
+    plot, view, diff, features, grids, stats, check, show_layers, run_demo,
+    export, tfrecord, train, evaluate,
+)  # fmt: skip
+for _command in _COMMANDS:
     main.add_command(_command)

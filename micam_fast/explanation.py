@@ -153,8 +153,8 @@ class Explanation:
         ----------
         path
             The suffix says what is written: ``.png``, ``.svg``, ``.pdf``, ``.dot`` (with its tiles
-            in a folder beside it) or ``.npz`` (``cam/NAME``, ``rgba/NAME``, ``range/NAME``,
-            ``global_range``, ``prediction``).
+            in a folder beside it), ``.html`` (the interactive page, see `Model.view`) or ``.npz``
+            (``cam/NAME``, ``rgba/NAME``, ``range/NAME``, ``global_range``, ``prediction``).
         look
             ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
         rankdir

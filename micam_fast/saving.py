@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.choices import LOOKS, Look
-from micam_fast.composition import Sheet, compose_tile, edges, move, node_specs
+from micam_fast.composition import Sheet, compose_tile, edges, node_specs
 from micam_fast.dot import diagram_source
-from micam_fast.drawing import Drawing, Filling, Mark
+from micam_fast.drawing import Drawing, Filling, Mark, move
 from micam_fast.encoders import encode_picture, write_pdf, write_png
 from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
@@ -224,6 +224,12 @@ def _save_dot(explanation: Explanation, path: Path, style: Style) -> None:
         file.write(text.encode())
 
 
+def _save_html(explanation: Explanation, path: Path, style: Style) -> None:
+    from micam_fast.viewer import write_page
+
+    write_page(path, [explanation], look=style.look, rankdir=style.rankdir)
+
+
 def _tile_names(explanation: Explanation) -> dict[str, str]:
     return {
         layer.name: f"{index:03d}_{file_stem(layer.name)}.png"
@@ -238,5 +244,6 @@ _WRITERS: dict[str, Callable[[Explanation, Path, Style], None]] = {
     "npz": _save_npz,
     "pdf": _save_pdf,
     "dot": _save_dot,
+    "html": _save_html,
 }
 FORMATS = (*_WRITERS, "tiles")

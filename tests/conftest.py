@@ -8,17 +8,21 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import settings
+from numpy.typing import NDArray
 from PIL import Image
 
 from micam_fast import Explanation, Model, cli, demo, load_model
 from micam_fast.layout import find_engine
+from micam_fast.viewer import choose_layers, gather, write_page
 from tests import models
+from tests.browser import Driven, chromium, opened
 
 # The same examples in every run; HYPOTHESIS_PROFILE=default looks for new ones. A map whose values
 # cancel out almost wholly has no 1e-4 of its largest value in float32, and a search finds such.
@@ -132,3 +136,55 @@ def run_cli(
 def cli_out(tmp_path: Path) -> Path:
     """Where `run_cli` writes."""
     return tmp_path / "out"
+
+
+# --- The interactive page --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page_digits() -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.load(demo.DIGITS)[[3, 8, 7]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def page_explanations(demo_model: Model, page_digits: NDArray[np.float32]) -> list[Explanation]:
+    found = demo_model.explain_many(page_digits)
+    return [
+        dataclasses.replace(each, sample=f"{name}.png", label=name)
+        for name, each in zip("387", found, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def digits_page(
+    tmp_path_factory: pytest.TempPathFactory,
+    demo_model: Model,
+    page_digits: NDArray[np.float32],
+    page_explanations: list[Explanation],
+) -> Path:
+    maps = list(gather(demo_model, page_digits, choose_layers(page_explanations)))
+    path = tmp_path_factory.mktemp("page") / "digits.html"
+    rows, columns = ([f"{axis} {place}" for place in range(28)] for axis in ("line", "pixel"))
+    return write_page(
+        path, page_explanations, feature_maps=maps, row_names=rows, column_names=columns
+    )
+
+
+@pytest.fixture
+def page(browser: Any, digits_page: Path) -> Iterator[Driven]:
+    with opened(browser, digits_page) as driven:
+        yield driven
+
+
+@pytest.fixture(scope="module")
+def still(browser: Any, digits_page: Path) -> Iterator[Driven]:
+    """The same, for tests that leave it as it was."""
+    with opened(browser, digits_page) as driven:
+        yield driven

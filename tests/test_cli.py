@@ -48,13 +48,13 @@ class TestFormats:
         formats = ",".join(saving.FORMATS)
         options = ("--format", formats, "--look", look, "--projection", projection)
         result = succeeded(run_cli("plot", "net.onnx", "one.npy", *options))
-        assert "wrote 6 files" in result.stdout
+        assert "wrote 7 files" in result.stdout
         stem = only(cli_out, "*.png").stem
-        assert names(cli_out) == sorted(
-            [f"{stem}{end}" for end in (".png", ".svg", ".npz", ".pdf", ".dot", "_dot", "_tiles")]
-        )
+        ends = (*(f".{name}" for name in saving.FORMATS if name != "tiles"), "_dot", "_tiles")
+        assert names(cli_out) == sorted(f"{stem}{end}" for end in ends)
         assert ET.parse(only(cli_out, "*.svg")).getroot().tag.endswith("svg")
         assert only(cli_out, "*.pdf").read_bytes().startswith(b"%PDF-")
+        assert "Bokeh" in only(cli_out, "*.html").read_text()
         assert only(cli_out, "*.dot").read_text().startswith("digraph")
         layers = ("x", "conv", "relu", "pool", "flatten", "dense", "softmax")
         tiles = [f"{index:03d}_{name}.png" for index, name in enumerate(layers)]
@@ -96,7 +96,7 @@ class TestFormats:
         self, run_cli: Callable[..., Result], cli_out: Path, given: str
     ) -> None:
         said = usage_error(run_cli("plot", "net.onnx", "one.npy", "--format", given))
-        assert "must be one or more of png, svg, npz, pdf, dot, tiles" in said
+        assert "must be one or more of png, svg, npz, pdf, dot, html, tiles" in said
         assert not cli_out.exists()
 
     def test_rankdir(self, run_cli: Callable[..., Result], cli_out: Path) -> None:
@@ -272,7 +272,7 @@ class TestSamples:
             ("4", "a.npy"),
             ("5", "b.png"),
         ]
-        assert "wrote 6 files (npz) for 6 samples to " in result.stdout
+        assert "wrote 7 files (npz) for 6 samples to " in result.stdout
         assert len(names(cli_out)) == 6
 
     def test_a_list_on_standard_input(

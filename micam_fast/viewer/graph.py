@@ -1,0 +1,254 @@
+"""The model's graph in Bokeh: three figures that move as one, and a strip of all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from micam_fast.arranging import route_marks
+from micam_fast.diagrams import DiagramLayout, Route
+from micam_fast.drawing import Path
+from micam_fast.extras import import_extra
+from micam_fast.layers import Layer
+
+PURPOSE = "the interactive page"
+INK, GREY, RULE, ACCENT = "#222222", "#6e6e6e", "#c8c8c8", "#c2185b"
+_STRONGEST_ZOOM = 40.0
+
+
+def bokeh(part: str) -> Any:
+    """A module of Bokeh, like ``models``."""
+    return import_extra(f"bokeh.{part}", extra="view", purpose=PURPOSE)
+
+
+def shared_sources(layers: Sequence[Layer], layout: DiagramLayout) -> dict[str, Any]:
+    """Sources that all figures of the graph share: nodes, edges, arrows, clusters, selection."""
+    source = bokeh("models").ColumnDataSource
+    boxes = [layout.nodes[layer.name] for layer in layers]
+    nodes = {
+        "left": _column([box.x for box in boxes]),
+        "right": _column([box.x + box.width for box in boxes]),
+        "top": _column([box.y for box in boxes]),
+        "bottom": _column([box.y + box.height for box in boxes]),
+        "layer": _column(range(len(boxes))),
+    }
+    frames = [cluster.box for cluster in layout.clusters]
+    clusters = {
+        "left": _column([box.x for box in frames]),
+        "right": _column([box.x + box.width for box in frames]),
+        "top": _column([box.y for box in frames]),
+        "bottom": _column([box.y + box.height for box in frames]),
+        "name": [cluster.name for cluster in layout.clusters],
+    }
+    return {
+        "nodes": source(nodes),
+        "clusters": source(clusters),
+        "edges": source(_curves(layout.routes)),
+        "arrows": source(_arrows(layout.routes)),
+        "chosen": source({"left": [], "right": [], "top": [], "bottom": []}),
+    }
+
+
+def graph_figure(
+    shared: dict[str, Any], x_range: Any, y_range: Any, pane: int, cell_rows: Sequence[str]
+) -> dict[str, Any]:
+    """One figure of the graph: a sample's, or the difference.
+
+    Parameters
+    ----------
+    shared
+        Of `shared_sources`.
+    x_range, y_range
+        What it shows; the same for all figures.
+    pane
+        0 for A, 1 for B, 2 for B - A.
+    cell_rows
+        Of the tooltip of a cell.
+
+    Returns
+    -------
+    dict
+        The ``figure``, and what the scripts fill: the sources ``tiles``, ``squares``, ``names``,
+        ``lines``, ``hatched`` and the glyphs ``nameGlyph``, ``lineGlyph``, ``clusterGlyph``.
+    """
+    models, plotting = bokeh("models"), bokeh("plotting")
+    figure = plotting.figure(
+        x_range=x_range,
+        y_range=y_range,
+        tools="",
+        toolbar_location=None,
+        sizing_mode="stretch_both",
+        min_border=0,
+        min_width=120,
+        visible=pane == 0,
+        outline_line_color=None,
+        background_fill_color="#f7f7f5",
+        border_fill_color="#f7f7f5",
+        lod_threshold=None,
+    )
+    figure.axis.visible = False
+    figure.grid.visible = False
+    empty = {
+        "tiles": ("image", "x", "y", "dw", "dh", "layer"),
+        "squares": ("x", "y", "side", "colour", "layer", "cell"),
+        "names": ("x", "y", "text"),
+        "lines": ("x", "y", "text"),
+        "hatched": ("left", "right", "top", "bottom"),
+    }
+    parts = {
+        name: models.ColumnDataSource({column: [] for column in columns})
+        for name, columns in empty.items()
+    }
+    sides = {"left": "left", "right": "right", "top": "top", "bottom": "bottom"}
+    figure.quad(
+        **sides, source=shared["clusters"], fill_color="#efefec", line_color=GREY, line_dash="4 3"
+    )
+    cluster_names = figure.text(
+        x="left", y="top", text="name", source=shared["clusters"], text_color=GREY,
+        text_baseline="top", x_offset=6, y_offset=3, text_font_size="12px",
+    )  # fmt: skip
+    figure.bezier(
+        x0="x0", y0="y0", x1="x1", y1="y1", cx0="cx0", cy0="cy0", cx1="cx1", cy1="cy1",
+        source=shared["edges"], line_color=GREY, line_width=1.5,
+    )  # fmt: skip
+    figure.patches(xs="xs", ys="ys", source=shared["arrows"], fill_color=GREY, line_color=None)
+    figure.quad(**sides, source=shared["nodes"], fill_color="white", line_color=RULE)
+    figure.quad(
+        **sides, source=parts["hatched"], fill_color=None, line_color=None,
+        hatch_pattern="right_diagonal_line", hatch_color="#969696", hatch_scale=9,
+    )  # fmt: skip
+    tiles = figure.image_rgba(
+        image="image", x="x", y="y", dw="dw", dh="dh", source=parts["tiles"], name="tiles"
+    )
+    squares = figure.rect(
+        x="x", y="y", width="side", height="side", source=parts["squares"], fill_color="colour",
+        line_color=None, name="squares",
+    )  # fmt: skip
+    names, lines = (
+        figure.text(
+            x="x", y="y", text="text", source=parts[name], text_baseline="top",
+            text_color=INK, text_font_size="13px", text_font_style=style,
+        )
+        for name, style in (("names", "bold"), ("lines", "normal"))
+    )  # fmt: skip
+    figure.quad(**sides, source=shared["chosen"], fill_color=None, line_color=ACCENT, line_width=3)
+    pan, wheel = models.PanTool(), models.WheelZoomTool(zoom_on_axis=False, maintain_focus=True)
+    call = f"hover(value, format, special_vars, {pane})"
+    figure.add_tools(pan, wheel, hover_tool([tiles, squares], call, cell_rows))
+    figure.toolbar.active_drag, figure.toolbar.active_scroll = pan, wheel
+    return {
+        "figure": figure,
+        **parts,
+        "nameGlyph": names.glyph,
+        "lineGlyph": lines.glyph,
+        "clusterGlyph": cluster_names.glyph,
+    }
+
+
+def hover_tool(renderers: Sequence[Any], call: str, rows: Sequence[str]) -> Any:
+    """A tooltip whose rows a script function fills; what it returns is escaped by Bokeh.
+
+    Parameters
+    ----------
+    renderers
+        Glyphs whose source has a column ``layer``.
+    call
+        The function of the scripts, with its arguments.
+    rows
+        Of the tooltip.
+    """
+    models = bokeh("models")
+    cells = (
+        f'<tr><td style="color: {GREY}; padding-right: 8px">{row}</td>'
+        f'<td class="micam-value" style="color: {INK}">@layer{{{row}}}</td></tr>'
+        for row in rows
+    )
+    return models.HoverTool(
+        renderers=list(renderers),
+        tooltips=f'<table style="font-size: 12px">{"".join(cells)}</table>',
+        formatters={"@layer": models.CustomJSHover(code=f"return micam.{call};")},
+        point_policy="follow_mouse",
+        attachment="horizontal",
+    )
+
+
+def strip_figure(shared: dict[str, Any], layout: DiagramLayout) -> dict[str, Any]:
+    """The whole graph in a narrow figure: layers coloured by strength, what is seen in a frame.
+
+    Returns
+    -------
+    dict
+        ``figure``, ``frame`` and ``bars``, the source of the layers.
+    """
+    models, plotting = bokeh("models"), bokeh("plotting")
+    figure = plotting.figure(
+        x_range=models.Range1d(-0.03 * layout.width, 1.03 * layout.width),
+        y_range=models.Range1d(1.005 * layout.height, -0.005 * layout.height),
+        tools="",
+        toolbar_location=None,
+        sizing_mode="stretch_both",
+        min_border=0,
+        outline_line_color=RULE,
+        background_fill_color="white",
+    )
+    figure.axis.visible = False
+    figure.grid.visible = False
+    bars = models.ColumnDataSource({**shared["nodes"].data, "colour": ["#dddddd"] * _count(shared)})
+    drawn = figure.quad(
+        left="left", right="right", top="top", bottom="bottom", source=bars, fill_color="colour",
+        line_color="colour", line_width=1,
+    )  # fmt: skip
+    figure.quad(
+        left="left", right="right", top="top", bottom="bottom", source=shared["chosen"],
+        fill_color=None, line_color=ACCENT, line_width=2,
+    )  # fmt: skip
+    frame = models.BoxAnnotation(
+        left=0, right=1, top=0, bottom=1, fill_color="#3b75bb", fill_alpha=0.15,
+        line_color="#3b75bb", line_width=2, line_alpha=1,
+    )  # fmt: skip
+    figure.add_layout(frame)
+    figure.add_tools(hover_tool([drawn], "hoverStrip(value, format)", ("layer", "strength")))
+    return {"figure": figure, "frame": frame, "bars": bars}
+
+
+def ranges(layout: DiagramLayout) -> tuple[Any, Any]:
+    """What the graph's figures show; the scripts set it when the page opens."""
+    range_ = bokeh("models").Range1d
+    most = 3 * max(layout.width, layout.height)
+    return (
+        range_(0, layout.width, min_interval=_STRONGEST_ZOOM, max_interval=most),
+        range_(layout.height, 0, min_interval=_STRONGEST_ZOOM, max_interval=most),
+    )
+
+
+def _count(shared: dict[str, Any]) -> int:
+    return len(shared["nodes"].data["layer"])
+
+
+def _curves(routes: Sequence[Route]) -> dict[str, Any]:
+    """Each cubic segment of the edges."""
+    segments = [
+        [*route.points[place], *route.points[place + 1], *route.points[place + 2],
+         *route.points[place + 3]]
+        for route in routes
+        for place in range(0, len(route.points) - 3, 3)
+    ]  # fmt: skip
+    columns = np.array(segments, np.float64).reshape(-1, 8)
+    names = ("x0", "y0", "cx0", "cy0", "cx1", "cy1", "x1", "y1")
+    return {name: columns[:, place].copy() for place, name in enumerate(names)}
+
+
+def _arrows(routes: Sequence[Route]) -> dict[str, Any]:
+    """The triangles at the edges' ends."""
+    marks = [mark for route in routes for mark in route_marks(route)]
+    tips = [mark.points for mark in marks if isinstance(mark, Path) and mark.filled]
+    return {
+        "xs": [[x for x, _ in points] for points in tips],
+        "ys": [[y for _, y in points] for points in tips],
+    }
+
+
+def _column(values: Any) -> Any:
+    return np.asarray(list(values), np.float64)

@@ -1,0 +1,227 @@
+"""What the page holds besides Bokeh's models: the model, its samples' maps, feature maps.
+
+Numbers are binary and base64 in script elements that no browser runs; the rest is JSON. Neither can
+end its element or become markup, whatever names hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micam_fast.diagrams import DiagramLayout
+from micam_fast.drawing import DPI
+from micam_fast.explanation import Explanation
+from micam_fast.labels import label_parts, number_line
+from micam_fast.layers import Layer
+from micam_fast.palettes import diverging
+from micam_fast.permutations import lies_on_input
+from micam_fast.results import LayerMap
+from micam_fast.tiles import LABEL_X, cell_centres, grid_size, tile_place
+from micam_fast.viewer.feature_maps import FeatureMaps
+
+LONGEST_SIDE = 64
+"""Cells along the longer side of an isometric plane. SPEC's 150 give 22,500 squares for each layer,
+and Bokeh paints about 400 squares in a millisecond (Chromium, 2 cores); with 64 it stays quick to
+pan."""
+
+
+@dataclass(frozen=True)
+class PageData:
+    """What a page shows.
+
+    Attributes
+    ----------
+    explanations
+        The samples; the first one's diagram is the page's.
+    layout
+        Where its nodes are.
+    feature_maps
+        For each sample, by layer name; empty where there are none.
+    row_names, column_names
+        Of the input's rows and columns.
+    title
+        Of the page.
+    rankdir
+        Which way the layout runs, ``"TB"`` or ``"LR"``.
+    """
+
+    explanations: Sequence[Explanation]
+    layout: DiagramLayout
+    feature_maps: Sequence[Mapping[str, FeatureMaps]]
+    row_names: Sequence[str] | None
+    column_names: Sequence[str] | None
+    title: str
+    rankdir: str
+
+    @property
+    def sample_titles(self) -> list[str]:
+        """What tells the samples apart: number, name and label, and the model if there are two."""
+        models = {each.scene.model for each in self.explanations}
+        titles = []
+        for number, each in enumerate(self.explanations):
+            label = "" if each.label is None else f", label {each.label}"
+            model = f" by {each.scene.model}" if len(models) > 1 else ""
+            titles.append(f"{number}: {each.sample or 'sample'}{model}{label}")
+        return titles
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The diagram's layers."""
+        return self.explanations[0].scene.layers
+
+
+def data_elements(data: PageData) -> Iterator[str]:
+    """The script elements, for the end of the page's body."""
+    texts = _Texts()
+    samples = [_describe_sample(each, data.layers, texts) for each in data.explanations]
+    names = {layer.name: index for index, layer in enumerate(data.layers)}
+    features: list[dict[int, list[int]]] = []
+    for number, (explanation, maps) in enumerate(
+        zip(data.explanations, data.feature_maps, strict=True)
+    ):
+        yield _element(f"micam-cams-{number}", _all_cams(explanation, data.layers))
+        shapes = {}
+        for name, each in maps.items():
+            if name in names:
+                shapes[names[name]] = list(each.codes.shape)
+                yield _element(f"micam-features-{number}-{names[name]}", _packed(each))
+        features.append(shapes)
+    yield _element("micam-palette", diverging().tobytes())
+    rows, columns = _page_grid(data.explanations[0].input_size)
+    centres = cell_centres(rows, columns, 1.0).astype(np.float32)
+    yield _element("micam-centres", centres.tobytes())
+    described = {
+        "rankdir": data.rankdir,
+        "layers": [_describe_layer(layer, data) for layer in data.layers],
+        "size": [data.layout.width, data.layout.height],
+        "samples": samples,
+        "titles": data.sample_titles,
+        "texts": texts.lines,
+        "features": features,
+        "rowNames": data.row_names,
+        "columnNames": data.column_names,
+        "labelX": LABEL_X,
+        "isometric": {"rows": rows, "columns": columns, "dpi": DPI},
+    }
+    yield _json_element("micam-page", described)
+
+
+class _Texts:
+    """Labels, each held once: those of all samples are mostly the same."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, ...], int] = {}
+
+    def place(self, lines: Sequence[str]) -> int:
+        return self._places.setdefault(tuple(lines), len(self._places))
+
+    @property
+    def lines(self) -> list[tuple[str, ...]]:
+        return list(self._places)
+
+
+def _describe_layer(layer: Layer, data: PageData) -> dict[str, Any]:
+    box = data.layout.nodes[layer.name]
+    index = {each.name: number for number, each in enumerate(data.layers)}
+    return {
+        "name": layer.name,
+        "kind": layer.class_label,
+        "box": [box.x, box.y, box.width, box.height],
+        "inputs": [index[name] for name in layer.inputs],
+        "mapped": layer.name in data.explanations[0].maps,
+        "label": label_parts(layer, None)[0],
+    }
+
+
+def _describe_sample(
+    explanation: Explanation, layers: Sequence[Layer], texts: _Texts
+) -> dict[str, Any]:
+    own = {layer.name: layer for layer in explanation.scene.layers}
+    maps: list[dict[str, Any] | None] = []
+    begin = 0
+    for layer in layers:
+        found = explanation.maps.get(layer.name)
+        if found is None:
+            maps.append(None)
+            continue
+        maps.append(_describe_map(own[layer.name], found, begin, explanation.input_size, texts))
+        begin += 0 if found.bad_values is not None else found.cam.size
+    prediction = explanation.prediction
+    return {
+        "prediction": None if prediction is None else [prediction.index, prediction.probability],
+        "range": list(explanation.global_range),
+        "maps": maps,
+    }
+
+
+def _describe_map(
+    layer: Layer, found: LayerMap, begin: int, input_size: tuple[int, int], texts: _Texts
+) -> dict[str, Any]:
+    before, numbers, after = label_parts(layer, found)
+    place = tile_place(found, "flat", 1.0)
+    described: dict[str, Any] = {
+        "size": list(found.cam.shape),
+        "before": texts.place(before),
+        "after": texts.place(after),
+        "tile": [place.x, place.y, place.width, place.height],
+        "flat": found.flat,
+        "bad": found.bad_values is not None,
+        "onInput": lies_on_input(layer, found, input_size),
+    }
+    if found.bad_values is None:
+        # JSON keeps every bit of a float64, and the colours follow from these.
+        described["begin"] = begin
+        described["range"] = list(found.range)
+        described["numbers"] = [number_line(found, line) for line in range(numbers)]
+    return described
+
+
+def _all_cams(explanation: Explanation, layers: Sequence[Layer]) -> bytes:
+    """The finite maps' cells as little-endian float32, one after the other."""
+    maps = (explanation.maps.get(layer.name) for layer in layers)
+    return b"".join(
+        found.cam.astype("<f4").tobytes()
+        for found in maps
+        if found is not None and found.bad_values is None
+    )
+
+
+def _packed(maps: FeatureMaps) -> bytes:
+    """Minima, maxima and energies of the maps, then their codes."""
+    numbers = (maps.lows, maps.highs, maps.energies)
+    return b"".join(each.astype("<f4").tobytes() for each in numbers) + maps.codes.tobytes()
+
+
+def _page_grid(input_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of an isometric plane."""
+    rows, columns = grid_size(input_size)
+    factor = min(1.0, LONGEST_SIDE / max(rows, columns))
+    return max(1, round(rows * factor)), max(1, round(columns * factor))
+
+
+def _element(name: str, content: bytes) -> str:
+    text = base64.b64encode(content).decode("ascii")
+    return f'<script type="text/plain" id="{name}">{text}</script>\n'
+
+
+def _json_element(name: str, content: Any) -> str:
+    text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+    # Nothing in it can end the element or begin a comment.
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return f'<script type="application/json" id="{name}">{text}</script>\n'
+
+
+def _finite(content: Any) -> Any:
+    """The same without the numbers that JSON does not know."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
