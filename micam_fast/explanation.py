@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.choices import Look
+from micam_fast.notebooks import diagram_bundle
 from micam_fast.results import LayerMap
 from micam_fast.sample_maps import EachLayer, SampleMaps
 from micam_fast.scene import Scene
@@ -188,12 +189,7 @@ class Explanation:
         """The diagram for notebooks, from above, and a line of text."""
         from micam_fast.saving import Style, svg_text
 
-        makers: dict[str, Callable[[], str]] = {
-            "text/plain": lambda: repr(self),
-            "image/svg+xml": lambda: svg_text(self, Style("flat")),
-        }
-        wanted = set(makers if include is None else include) - set(exclude or ())
-        return {kind: make() for kind, make in makers.items() if kind in wanted}
+        return diagram_bundle(self, lambda: svg_text(self, Style("flat")), include, exclude)
 
     def __repr__(self) -> str:
         """Model, sample, number of maps, prediction."""

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from micam_fast.choices import RANKDIRS
+from micam_fast.options import parse_scale
+
 _Decorator = Callable[[Any], Any]
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 
@@ -21,6 +24,26 @@ def output_dir_option(default: str) -> _Decorator:
         show_default=True,
         help="Folder for the files.",
     )
+
+
+def diagram_options(command: Any) -> Any:
+    """The options ``--rankdir`` and ``--scale-tiles``."""
+    rankdir = click.option(
+        "--rankdir",
+        type=click.Choice(RANKDIRS),
+        default="TB",
+        show_default=True,
+        help="Top to bottom or left to right.",
+    )
+    scale = click.option(
+        "--scale-tiles",
+        callback=parse_scale,
+        metavar="FACTOR",
+        default="1",
+        show_default=True,
+        help="Size of the picture relative to the published tile of 635 x 205 pixels.",
+    )
+    return rankdir(scale(command))
 
 
 class Failure(click.ClickException):

@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.choices import MODEL_SUFFIXES, RANKDIRS
+from micam_fast.choices import MODEL_SUFFIXES
 from micam_fast.commands.axes import (
     names_options,
     permute_options,
     read_axis_names,
     read_permutation,
 )
-from micam_fast.commands.common import Failure, note, note_compiling, output_dir_option
+from micam_fast.commands.common import (
+    Failure,
+    diagram_options,
+    note,
+    note_compiling,
+    output_dir_option,
+)
 from micam_fast.commands.opening import (
     check_samples,
     labels_option,
@@ -31,7 +37,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import MicamError, SampleError
-from micam_fast.options import choose_formats, parse_scale
+from micam_fast.options import choose_formats
 from micam_fast.progress import count_of
 
 if TYPE_CHECKING:
@@ -65,21 +71,7 @@ _USAGE = (
 )
 @projection_option
 @layer_options
-@click.option(
-    "--rankdir",
-    type=click.Choice(RANKDIRS),
-    default="TB",
-    show_default=True,
-    help="Top to bottom or left to right.",
-)
-@click.option(
-    "--scale-tiles",
-    callback=parse_scale,
-    metavar="FACTOR",
-    default="1",
-    show_default=True,
-    help="Size of the picture.",
-)
+@diagram_options
 @labels_option
 @sample_options
 @names_options

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from micam_fast.choices import LOOKS, RANKDIRS
+from micam_fast.choices import LOOKS
 from micam_fast.commands.axes import (
     names_options,
     permute_options,
@@ -18,6 +18,7 @@ from micam_fast.commands.axes import (
 from micam_fast.commands.common import (
     MODEL,
     Failure,
+    diagram_options,
     note,
     note_compiling,
     output_dir_option,
@@ -35,7 +36,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import MicamError
-from micam_fast.options import FORMATS, choose_formats, parse_scale
+from micam_fast.options import FORMATS, choose_formats
 from micam_fast.progress import count_of, progress, report, report_profile
 
 
@@ -61,21 +62,7 @@ from micam_fast.progress import count_of, progress, report, report_profile
 )
 @projection_option
 @layer_options
-@click.option(
-    "--rankdir",
-    type=click.Choice(RANKDIRS),
-    default="TB",
-    show_default=True,
-    help="Top to bottom or left to right.",
-)
-@click.option(
-    "--scale-tiles",
-    callback=parse_scale,
-    metavar="FACTOR",
-    default="1",
-    show_default=True,
-    help="Size of the picture relative to tiles of 635 x 205 pixels.",
-)
+@diagram_options
 @labels_option
 @sample_options
 @names_options

@@ -6,7 +6,7 @@ Everywhere the difference is B - A, the change from A to B.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from micam_fast.axis_names import AxisNames
 from micam_fast.errors import AxisError, ModelError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import Layer
+from micam_fast.notebooks import diagram_bundle
 from micam_fast.permutations import Permutation, lies_on_input
 from micam_fast.results import LayerMap
 
@@ -205,12 +206,7 @@ class Difference:
         from micam_fast.differences.files import svg_text
         from micam_fast.saving import Style
 
-        makers: dict[str, Callable[[], str]] = {
-            "text/plain": lambda: repr(self),
-            "image/svg+xml": lambda: svg_text(self, Style("flat")),
-        }
-        wanted = set(makers if include is None else include) - set(exclude or ())
-        return {kind: make() for kind, make in makers.items() if kind in wanted}
+        return diagram_bundle(self, lambda: svg_text(self, Style("flat")), include, exclude)
 
     def __repr__(self) -> str:
         """What is compared, and in how many layers."""
