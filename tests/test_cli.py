@@ -272,7 +272,7 @@ class TestSamples:
             ("4", "a.npy"),
             ("5", "b.png"),
         ]
-        assert "wrote 7 files (npz) for 6 samples to " in result.stdout
+        assert "wrote 6 files (npz) for 6 samples to " in result.stdout
         assert len(names(cli_out)) == 6
 
     def test_a_list_on_standard_input(
