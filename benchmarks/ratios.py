@@ -74,6 +74,7 @@ TABLES = (
     Table("forward", "Maps beside the model's own forward pass", "sample"),
     Table("in graph", "Maps by operators in the ONNX graph, without the last step", "sample"),
     Table("diagrams", "Written diagrams, in a batch of 32", "diagram"),
+    Table("looking", "Looking closer: a batch of 16, and single diagrams", "sample"),
     Table("samples", "From 10 to 10,000 samples", "sample"),
     Table("layers", "From 11 to 400 layers", "layer"),
     Table("start", "Start", "run"),
@@ -115,6 +116,9 @@ RATIOS = (
            "DenseNet121 75x75": 500}, 4),
     Ratio("diagrams", PNG_FLAT, PUBLISHED, AT_LEAST, {"DenseNet121 75x75": 1000}, 4),
     Ratio("diagrams", SVG, PUBLISHED, AT_LEAST, {"DenseNet121 75x75": 5000}, 4),
+    *(Ratio("looking", f"stats, {rank}", "all activations")
+      for rank in ("no effective rank", "effective rank of 64 positions",
+                   "effective rank of all positions")),
     *(Ratio("samples", f"{way}, {count} samples", f"{way}, 10 samples",
             goals={ANY_MODEL: FLAT}, goal=5, measure=measure)
       for way in ("maps", SVG) for measure in ("seconds", "peak_megabytes")
