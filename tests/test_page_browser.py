@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import helper
 
 from micam_fast import Explanation, Model, load_model
 from micam_fast.palettes import paint_diverging
@@ -44,6 +45,14 @@ def test_the_strongest_layer_is_there_without_a_click(
     first = still.page.locator(".slick-row").first
     assert strongest in first.inner_text()
     assert "largest energy first" in text(still, "#page-number")
+
+
+def test_inputs_come_last_however_large_they_are(still: Driven) -> None:
+    names = still.ask("micam.order.map((layer) => micam.page.layers[layer].name)")
+    assert names[-1] == "image"
+    strengths = still.ask("micam.order.map((layer) => micam.strength(layer))")
+    assert strengths[-1] > min(strengths)
+    assert strengths[:-1] == sorted(strengths[:-1], reverse=True)
 
 
 def test_the_first_view_begins_at_the_model_and_is_readable(still: Driven) -> None:
@@ -101,6 +110,50 @@ def test_searching_suggests_and_jumps(page: Driven) -> None:
     assert page.chosen == "relu_2"
 
 
+def test_a_search_that_finds_nothing_says_so(page: Driven) -> None:
+    page.page.keyboard.press("/")
+    page.page.keyboard.type("pol")
+    assert text(page, "#no-match") == "\u2013 no such layer"
+    page.page.keyboard.press("Backspace")
+    assert text(page, "#no-match") == ""
+    page.page.keyboard.type("zz")
+    assert text(page, "#no-match") == "\u2013 no such layer"
+    page.page.keyboard.press("Escape")
+    assert text(page, "#no-match") == ""
+    assert page.chosen == "conv_2"
+
+
+def test_the_graph_stays_in_view_wherever_one_zooms_and_drags(page: Driven) -> None:
+    page.page.get_by_role("button", name="whole").click()
+    page.settle()
+    # Beside the graph, which the wheel would otherwise leave behind.
+    page.page.mouse.move(160, 300)
+    for _ in range(8):
+        page.page.mouse.wheel(0, -200)
+        page.settle()
+    assert page.ask("micam.scale()") > 1
+    assert page.ask("micam.parts.xRange.end") > 0
+    page.page.get_by_role("button", name="whole").click()
+    page.settle()
+    for _ in range(4):
+        page.page.mouse.move(500, 800)
+        page.page.mouse.down()
+        page.page.mouse.move(500, 120, steps=4)
+        page.page.mouse.up()
+        page.settle()
+    assert page.index("softmax") in page.ask("micam.inView()")
+
+
+def test_walking_to_the_first_layer_leaves_no_blank_above_it(page: Driven) -> None:
+    page.page.locator(".slick-row", has_text="relu_2").first.click()
+    for _ in range(5):
+        page.page.keyboard.press("ArrowUp")
+    page.settle()
+    assert page.chosen == "image"
+    blank = -page.ask("micam.parts.yRange.end") * page.ask("micam.scale()")
+    assert 0 <= blank < 20
+
+
 def test_escape_leaves_the_search_and_then_the_layer(page: Driven) -> None:
     page.page.keyboard.press("/")
     page.page.keyboard.type("conv")
@@ -144,9 +197,16 @@ def test_a_row_of_the_table_jumps_to_its_layer(page: Driven) -> None:
 
 def test_the_strip_shows_all_layers_and_leads_there(page: Driven) -> None:
     box = page.page.locator("nav").bounding_box()
-    page.page.mouse.click(box["x"] + 45, box["y"] + box["height"] - 20)
+    # Its last lines say what the colours mean.
+    page.page.mouse.click(box["x"] + 45, box["y"] + box["height"] - 40)
     page.settle()
     assert page.index("softmax") in page.ask("micam.inView()")
+    assert text(page, "#strip-note") == "dark: strong"
+    colours = page.ask("Array.from(micam.parts.stripBars.data.colour)")
+    assert colours.count(colours[page.index("conv_2")]) == 1
+    choose_other(page, 1)
+    page.settle()
+    assert text(page, "#strip-note") == "dark: changed"
 
 
 def test_feature_maps_come_by_energy_and_page_by_page(
@@ -186,6 +246,21 @@ def test_hovering_tells_layer_cell_value_and_names(
     assert said[3:] == ["line 9", "pixel 11"]
 
 
+def test_of_two_samples_a_cell_tells_both_and_the_difference(
+    page: Driven, page_explanations: list[Explanation]
+) -> None:
+    choose_other(page, 1)
+    page.settle()
+    for pane in range(3):
+        page.page.mouse.move(*page.tile_cell(page.index("conv_1"), 9, 11, pane))
+        page.page.wait_for_selector(".micam-value")
+        said = page.page.locator(".micam-value").all_inner_texts()[2].split(", ")
+        sides, numbers = zip(*(each.rsplit(" ", 1) for each in said), strict=True)
+        assert sides == ("A", "B", "B \u2212 A")
+        a, b = (float(each.cams["conv_1"][9, 11]) for each in page_explanations[:2])
+        assert [float(each) for each in numbers] == pytest.approx([a, b, b - a], rel=1e-3)
+
+
 # --- samples ------------------------------------------------------------------------------------
 
 
@@ -218,7 +293,7 @@ def test_two_samples_and_their_difference_share_a_scale(
         shown = page.pixel(*page.tile_cell(layer, 14, 13, pane))
         wanted = paint_diverging(values, float(bound))[14, 13, :3]
         np.testing.assert_allclose(shown, wanted, atol=1)
-    assert text(page, "#table-title") == "Layers, largest change first"
+    assert text(page, "#table-title") == "Layers, largest change first; inputs last"
     relative = {
         name: float(np.linalg.norm(page_explanations[1].cams[name] - cam) / np.linalg.norm(cam))
         for name, cam in page_explanations[0].cams.items()
@@ -226,6 +301,11 @@ def test_two_samples_and_their_difference_share_a_scale(
     first = max(relative, key=lambda name: relative[name])
     assert first in page.page.locator(".slick-row").first.inner_text()
     assert page.chosen == first
+    titles = page.page.locator(".slick-column-name").all_inner_texts()
+    assert titles == ["layer", "max |A|", "max |B \u2212 A|", "relative L2"]
+    assert text(page, "#histogram-note") == "Filled: A, outlined: B."
+    label = text(page, "#label").splitlines()
+    assert label[label.index("A") + 1].startswith("min: ")
     # Linked: what moves one, moves all.
     page.page.mouse.move(*page.tile_cell(layer, 14, 13, 2))
     page.page.mouse.wheel(0, -200)
@@ -248,6 +328,23 @@ def test_feature_maps_of_two_samples_come_by_their_change(page: Driven) -> None:
     first = page.ask("micam.shownFeatures.slice(0, 3).map((each) => Array.from(each.values))")
     a, b, change = np.array(first)
     np.testing.assert_allclose(change, b - a, atol=1e-6)
+
+
+def test_the_input_does_not_use_up_the_strip_s_colours(browser: Any, tmp_path: Path) -> None:
+    # Pixels up to 255 beside responses up to 1 in a deep model.
+    nodes = [helper.make_node("Mul", ["x", "small"], ["v0"], name="small")]
+    nodes += [
+        helper.make_node("Relu", [f"v{place}"], [f"v{place + 1}"], name=f"relu_{place}")
+        for place in range(60)
+    ]
+    small = {"small": np.array(1 / 255, np.float32)}
+    model = load_model(models.make_model(nodes, {"x": ["N", 1, 4, 4]}, ["v60"], small))
+    found = model.explain(np.linspace(0, 255, 16, dtype=np.float32).reshape(1, 4, 4))
+    with opened(browser, found.save(tmp_path / "deep.html")) as page:
+        colours = page.ask("Array.from(micam.parts.stripBars.data.colour)")
+        assert page.ask("micam.strength(0)") == 255
+        assert page.ask(f"micam.strength({page.index('relu_59')})") == pytest.approx(1)
+        assert colours[page.index("relu_59")] == colours[0]
 
 
 # --- whatever names hold ------------------------------------------------------------------------

@@ -62,12 +62,11 @@ def _save_svg(difference: Difference, path: Path, style: Style) -> None:
 def _save_html(difference: Difference, path: Path, style: Style) -> None:
     from micam_fast.viewer import write_page
 
+    # The page itself says which is A and which B.
     order = "" if difference.permutation is None else f", {difference.permutation}"
     sides = [
-        replace(
-            each, sample=f"{side}: {each.sample or each.scene.model}{order if side == 'B' else ''}"
-        )
-        for side, each in (("A", difference.a), ("B", difference.b))
+        replace(each, sample=f"{each.sample or each.scene.model}{told}")
+        for each, told in ((difference.a, ""), (difference.b, order))
     ]
     write_page(
         path,

@@ -18,6 +18,10 @@ from micam_fast.viewer.payload import PageData
 COLOURS = ("RGBA", "\u00b1", "R", "G", "B", "A")
 """Ways to colour a tile, in the order of the buttons."""
 
+# The template and its style set what is between the widgets.
+_NO_MARGIN = (0, 0, 0, 0)
+_VIEWS = ("whole", "width", "reset")
+
 
 def build_document(data: PageData, *, compare: bool, look: Look) -> Any:
     """The document, whose roots are named for the template.
@@ -71,6 +75,7 @@ def build_document(data: PageData, *, compare: bool, look: Look) -> Any:
         "frame": strip["frame"],
         "stripBars": strip["bars"],
         "rows": table["rows"],
+        "columnPeak": table["peak"],
         "columnsAlone": table["alone"],
         "columnsCompared": table["compared"],
     }
@@ -83,14 +88,17 @@ def _widgets(data: PageData, compare: bool, look: Look) -> dict[str, Any]:
     models = bokeh("models")
     samples = [(str(number), title) for number, title in enumerate(data.sample_titles)]
     return {
-        "sample": models.Select(options=samples, value="0", width=200),
+        "sample": models.Select(options=samples, value="0", width=180, margin=_NO_MARGIN),
         "other": models.Select(
             options=[("", "\u2014"), *samples],
             value="1" if compare and len(samples) > 1 else "",
-            width=200,
+            width=180,
+            margin=_NO_MARGIN,
         ),
-        "colours": models.RadioButtonGroup(labels=list(COLOURS), active=0),
-        "look": models.RadioButtonGroup(labels=list(LOOKS), active=LOOKS.index(look)),
+        "colours": models.RadioButtonGroup(labels=list(COLOURS), active=0, margin=_NO_MARGIN),
+        "look": models.RadioButtonGroup(
+            labels=list(LOOKS), active=LOOKS.index(look), margin=_NO_MARGIN
+        ),
         "search": models.AutocompleteInput(
             completions=[layer.name for layer in data.layers],
             search_strategy="includes",
@@ -98,11 +106,10 @@ def _widgets(data: PageData, compare: bool, look: Look) -> dict[str, Any]:
             min_characters=1,
             max_completions=12,
             placeholder="layer name  ( / )",
-            width=190,
+            width=170,
+            margin=_NO_MARGIN,
         ),
-        "whole": models.Button(label="whole", width=58),
-        "width": models.Button(label="width", width=58),
-        "reset": models.Button(label="reset", width=58),
+        **{name: models.Button(label=name, width=58, margin=_NO_MARGIN) for name in _VIEWS},
     }
 
 
@@ -122,6 +129,7 @@ def _connect(document: Any, parts: dict[str, Any]) -> None:
         ("colours", "active", "changeColours()"),
         ("look", "active", "changeLook()"),
         ("search", "value", "search(cb_obj.value)"),
+        ("search", "value_input", "searching(cb_obj.value_input)"),
         ("featureScale", "active", "showFeatures()"),
     ):
         parts[name].js_on_change(property_name, script(call))

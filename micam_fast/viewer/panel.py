@@ -7,6 +7,10 @@ from typing import Any
 
 from micam_fast.viewer.graph import GREY, INK, RULE, bokeh, hover_tool
 
+_TABLE_STYLE = """.slick-cell { text-overflow: ellipsis; }
+.slick-cell.active { border-color: transparent; }
+.slick-cell.selected { background-color: #fbe3ec !important; }"""
+
 
 def layer_table() -> dict[str, Any]:
     """The sortable table of layers; the scripts fill it, strongest first.
@@ -14,7 +18,8 @@ def layer_table() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``table``, its source ``rows``, and the columns that are shown ``alone`` or ``compared``.
+        ``table``, its source ``rows``, the column ``peak``, and the columns that are shown
+        ``alone`` or ``compared``.
     """
     models = bokeh("models")
     fields = ("layer", "name", "kind", "peak", "energy", "change", "relative")
@@ -24,12 +29,12 @@ def layer_table() -> dict[str, Any]:
         precision=3, power_limit_low=-3, power_limit_high=5, text_align="right", nan_format="-"
     )
     columns = {
-        "name": ("layer", 168, text()),
-        "kind": ("class", 104, text()),
-        "peak": ("max |CAM|", 76, number),
-        "energy": ("energy", 74, number),
-        "change": ("max |B \u2212 A|", 85, number),
-        "relative": ("relative L2", 81, number),
+        "name": ("layer", 158, text()),
+        "kind": ("class", 112, text()),
+        "peak": ("max |CAM|", 70, number),
+        "energy": ("energy", 66, number),
+        "change": ("max |B \u2212 A|", 91, number),
+        "relative": ("relative L2", 87, number),
     }
     made = {
         field: models.TableColumn(
@@ -49,11 +54,14 @@ def layer_table() -> dict[str, Any]:
         reorderable=False,
         autosize_mode="none",
         row_height=24,
+        margin=0,
+        stylesheets=[_TABLE_STYLE],
         sizing_mode="stretch_both",
     )
     return {
         "table": table,
         "rows": rows,
+        "peak": made["peak"],
         "alone": [made["kind"], made["energy"]],
         "compared": [made["change"], made["relative"]],
     }
@@ -119,10 +127,10 @@ def feature_controls() -> dict[str, Any]:
     """Buttons to turn the pages of feature maps, and the choice of their scale."""
     models = bokeh("models")
     return {
-        "before": models.Button(label="\u25c0", width=36, name="before"),
-        "after": models.Button(label="\u25b6", width=36, name="after"),
+        "before": models.Button(label="\u25c0", width=36, margin=0, name="before"),
+        "after": models.Button(label="\u25b6", width=36, margin=0, name="after"),
         "featureScale": models.RadioButtonGroup(
-            labels=["one scale", "each its own"], active=0, name="featureScale"
+            labels=["one scale", "each its own"], active=0, margin=0, name="featureScale"
         ),
     }
 

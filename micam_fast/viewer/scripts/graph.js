@@ -35,6 +35,14 @@ micam.fitWidth = () => {
   micam.lookAt(width / 2, inner_height / scale / 2 - 0.01 * inner_height / scale, scale);
 };
 
+/** Look at a place as nearly as goes with no more blank beside the graph than there must be. */
+micam.lookNear = (x, y, scale) => {
+  const [width, height] = micam.page.size, { inner_width, inner_height } = micam.parts.panes[0].figure;
+  const place = (wanted, half, size) =>
+    (2 * half >= size ? size / 2 : Math.min(Math.max(wanted, 0.98 * half), size - 0.98 * half));
+  micam.lookAt(place(x, inner_width / scale / 2, width), place(y, inner_height / scale / 2, height), scale);
+};
+
 /**
  * The first view: the whole graph if its names can be read; else its first layers, as wide as the
  * figure but neither too small to tell the tiles nor so large that only one or two are seen.
@@ -45,13 +53,9 @@ micam.firstView = () => {
   if (whole >= 0.3) {
     micam.fitWhole();
   } else {
-    const scale = Math.min(Math.max(0.97 * inner_width / width, 0.3), 0.75);
+    const scale = Math.min(Math.max(0.97 * inner_width / width, 0.25), 0.75);
     const [x, y, boxWidth, boxHeight] = micam.page.layers[0].box;
-    // At the first layer, but with no more blank beside the graph than there must be.
-    const place = (wanted, half, size) =>
-      (2 * half >= size ? size / 2 : Math.min(Math.max(wanted, 0.98 * half), size - 0.98 * half));
-    micam.lookAt(place(x + boxWidth / 2, inner_width / scale / 2, width),
-      place(y + boxHeight / 2, inner_height / scale / 2, height), scale);
+    micam.lookNear(x + boxWidth / 2, y + boxHeight / 2, scale);
   }
   micam.atFirst = true;
 };
@@ -71,7 +75,18 @@ micam.showLayer = (layer) => {
     && y >= yRange.end && y + height <= yRange.start;
   if (inside && scale >= 0.2) return;
   const { inner_width } = micam.parts.panes[0].figure;
-  micam.lookAt(x + width / 2, y + height / 2, Math.max(scale, Math.min(0.5, inner_width / (1.1 * width))));
+  micam.lookNear(x + width / 2, y + height / 2, Math.max(scale, Math.min(0.5, inner_width / (1.1 * width))));
+};
+
+/**
+ * Keep half of the view on the graph, or half of a graph that is smaller: far away there is only
+ * blank.
+ */
+micam.hold = (range, low, high, size) => {
+  const before = range[low], span = range[high] - before, part = Math.min(span, size) / 2;
+  const after = Math.min(Math.max(before, part - span), size - part);
+  // Less is rounding, and would be moved for ever.
+  if (Math.abs(after - before) > 1e-6 * span) range.setv({ [low]: after, [high]: after + span });
 };
 
 /** The view changed: draw what depends on it, once for each frame of the screen. */
@@ -81,6 +96,8 @@ micam.moved = () => {
   requestAnimationFrame(() => {
     micam.waiting = false;
     const { xRange, yRange, frame } = micam.parts;
+    micam.hold(xRange, "start", "end", micam.page.size[0]);
+    micam.hold(yRange, "end", "start", micam.page.size[1]);
     frame.setv({ left: xRange.start, right: xRange.end, top: yRange.end, bottom: yRange.start });
     micam.drawLabels();
     micam.drawSquares();
@@ -129,7 +146,8 @@ micam.labelLines = (pane, layer) => {
   const map = micam.map(pane === 0 ? sample : other, layer);
   if (map === null) return known.mapped ? ["not in this one"] : known.label.slice(1);
   const { texts } = micam.page;
-  return [...texts[map.before].slice(1), ...(map.numbers ?? []), ...texts[map.after]];
+  const side = other === null ? [] : [pane === 0 ? "A" : "B"];
+  return [...texts[map.before].slice(1), ...side, ...(map.numbers ?? []), ...texts[map.after]];
 };
 
 /** The labels of the nodes in view, as large as the view; shortened, or away, if it is small. */
@@ -174,7 +192,7 @@ micam.fit = (text, size, room) => {
 
 /** A name on so many lines at most. */
 micam.wrap = (name, size, room, most) => {
-  const count = Math.max(3, Math.floor(room / (0.6 * size))), rows = [];
+  const count = Math.max(3, Math.floor(room / (0.56 * size))), rows = [];
   let rest = name;
   while (rows.length < most - 1 && Array.from(rest).length > count) {
     const head = Array.from(rest).slice(0, count).join("");
@@ -182,7 +200,7 @@ micam.wrap = (name, size, room, most) => {
     rows.push(cut > head.length / 2 ? head.slice(0, cut) : head);
     rest = rest.slice(rows[rows.length - 1].length);
   }
-  return [...rows, micam.fit(rest, size * 0.6 / 0.56, room)];
+  return [...rows, micam.fit(rest, size, room)];
 };
 
 /** Where a map's tile lies in its node. */

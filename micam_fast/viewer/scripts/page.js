@@ -79,6 +79,13 @@ micam.search = (text) => {
   micam.leaveSearch();
 };
 
+/** Say while a person types that no layer's name holds it. */
+micam.searching = (text) => {
+  const wanted = text.trim().toLowerCase();
+  const known = micam.page.layers.some(({ name }) => name.toLowerCase().includes(wanted));
+  document.getElementById("no-match").textContent = known ? "" : "\u2013 no such layer";
+};
+
 /** Take the keyboard from the field that has it, so that arrows walk the graph again. */
 micam.leaveInput = () => {
   let element = document.activeElement;
@@ -94,6 +101,7 @@ micam.leaveSearch = () => {
   document.body.click();
   micam.leaveInput();
   micam.parts.search.value = "";
+  micam.searching("");
 };
 
 micam.reset = () => {
@@ -166,7 +174,8 @@ micam.showLegend = () => {
   };
   if (colours === "\u00b1" || other !== null) {
     ramp("\u2212", micam.paletteGradient(), "+", other === null
-      ? "each layer on its own scale, white is 0" : "one scale for A, B and B \u2212 A of a layer");
+      ? "each layer on its own scale, white is 0"
+      : colours === "\u00b1" ? "one scale for A, B and B \u2212 A of a layer" : "B \u2212 A");
   }
   if (colours === "RGBA") {
     const ends = ["#000, #f00", "#000, #0c0", "#000, #00f", "transparent, #000"];

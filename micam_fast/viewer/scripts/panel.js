@@ -87,7 +87,7 @@ micam.showMap = () => {
   if (layer === null || other === null) return;
   const found = micam.difference(sample, other, layer);
   note.textContent = found.why ? `No difference: ${found.why}.`
-    : `One scale: blue \u2212${micam.show(found.bound)}, white 0, brown ${micam.show(found.bound)}.`;
+    : `${micam.state.colours === "\u00b1" ? "One scale" : "B \u2212 A"}: blue \u2212${micam.show(found.bound)}, white 0, brown ${micam.show(found.bound)}.`;
 };
 
 /** What the page of feature maps shows: [{channel, panes}], and why there are none. */
@@ -138,7 +138,7 @@ micam.showFeatures = () => {
   if (!found.maps) {
     note.textContent = found.why ?? "";
     if (found.command) {
-      note.textContent = "Not in this page. They are with ";
+      note.textContent = "Not in this page. To have them:";
       micam.element("code", `micam-fast view MODEL SAMPLES... --feature-maps ${micam.quote(found.command)}`, note);
     }
     features.data = micam.pictureColumns([]);
@@ -242,6 +242,8 @@ micam.showHistogram = () => {
     (each === null || layer === null ? null : micam.statistics(each, layer) && micam.map(each, layer)));
   const present = found.filter((each) => each);
   const empty = { left: [], right: [], top: [] };
+  document.getElementById("histogram-note").textContent =
+    other === null ? "" : "Filled: A, outlined: B.";
   document.getElementById("histogram").style.visibility = present.length ? "visible" : "hidden";
   if (present.length === 0) return;
   const low = Math.min(...present.map((each) => each.statistics.low));

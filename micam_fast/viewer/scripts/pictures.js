@@ -20,14 +20,24 @@ micam.cellOf = (map, special) => {
   return [Math.floor(special.cell / map.columns), special.cell % map.columns];
 };
 
+/** A cell's value; where two samples can be compared, both and their difference. */
+micam.valueText = (layer, map, place) => {
+  const { sample, other } = micam.state;
+  if (other === null || micam.difference(sample, other, layer).why) {
+    return micam.show(map.values[place]);
+  }
+  return ["A", "B", "B \u2212 A"].map((side, pane) =>
+    `${side} ${micam.show(micam.shownMap(pane, layer).values[place])}`).join(", ");
+};
+
 /** What a tooltip says of a cell; `what` is the tooltip's row. */
 micam.describeCell = (what, layer, map, [row, column]) => {
-  const { rowNames, columnNames, layers } = micam.page;
-  const named = (names, place) => (map.onInput && names ? names[place] ?? "\u2013" : "\u2013");
+  const { rowNames, columnNames, layers } = micam.page, place = row * map.columns + column;
+  const named = (names, index) => (map.onInput && names ? names[index] ?? "\u2013" : "\u2013");
   switch (what) {
     case "layer": return layers[layer].name;
     case "cell": return `row ${row}, column ${column} of ${map.rows} x ${map.columns}`;
-    case "value": return micam.show(map.values[row * map.columns + column]);
+    case "value": return micam.valueText(layer, map, place);
     case "row": return named(rowNames, row);
     default: return named(columnNames, column);
   }

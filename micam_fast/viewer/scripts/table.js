@@ -15,11 +15,15 @@ micam.strengthText = (layer) => {
     : `relative L2 of B \u2212 A ${micam.show(value)}`;
 };
 
-/** Layers by strength, strongest first; those without a number last. */
+/** What is fed to the model; however large its numbers are, it extracts nothing. */
+micam.isInput = (layer) => micam.page.layers[layer].inputs.length === 0;
+
+/** Layers by strength, strongest first; those without a number last, and inputs behind all. */
 micam.ranked = () => micam.page.layers.map((_, layer) => layer)
   .filter((layer) => micam.page.layers[layer].mapped)
   .map((layer) => [layer, micam.strength(layer)])
-  .sort(([i, a], [j, b]) => (isNaN(a) - isNaN(b)) || (b > a) - (b < a) || i - j)
+  .sort(([i, a], [j, b]) => (micam.isInput(i) - micam.isInput(j))
+    || (isNaN(a) - isNaN(b)) || (b > a) - (b < a) || i - j)
   .map(([layer]) => layer);
 
 micam.fillTable = () => {
@@ -41,10 +45,11 @@ micam.fillTable = () => {
     // Bokeh draws the table anew when the number of rows changes, not when the values do.
     micam.parts.table.view.change.emit();
   });
+  micam.parts.columnPeak.title = other === null ? "max |CAM|" : "max |A|";
   micam.parts.columnsAlone.forEach((column) => { column.visible = other === null; });
   micam.parts.columnsCompared.forEach((column) => { column.visible = other !== null; });
   document.getElementById("table-title").textContent = other === null
-    ? "Layers, strongest first" : "Layers, largest change first";
+    ? "Layers, strongest first; inputs last" : "Layers, largest change first; inputs last";
 };
 
 /** Selections that the scripts make call back at once; those must not start over. */
@@ -68,8 +73,13 @@ micam.markRow = (layer) => {
 
 micam.drawStrip = () => {
   const values = micam.page.layers.map((_, layer) => micam.strength(layer));
-  const most = Math.max(0, ...values.filter(isFinite));
+  // Up to the 98th percentile, the nearest rank: a few layers that outdo all, like an input of
+  // pixels up to 255, would leave no colour to the others.
+  const known = values.filter(isFinite).sort((a, b) => a - b);
+  const most = known.length ? known[Math.ceil(0.98 * known.length) - 1] : 0;
   const colour = values.map((value) => (isNaN(value) ? "#e4e4e4"
     : micam.strengthColour(0.06 + 0.94 * (most > 0 ? Math.sqrt(Math.min(value, most) / most) : 0))));
+  document.getElementById("strip-note").textContent =
+    micam.state.other === null ? "dark: strong" : "dark: changed";
   micam.parts.stripBars.data = { ...micam.parts.stripBars.data, colour };
 };
