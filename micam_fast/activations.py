@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from micam_fast.errors import SampleError
 from micam_fast.feeding import Feeding, Sample
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.sessions import Lane, Sessions
+from micam_fast.streaming import working
 from micam_fast.views import view_activation
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ class ActivationStream:
     providers
         Of ONNX Runtime.
     memory
-        Bytes that activations may take at a time, over all threads.
+        Bytes that activations may take at a time, over all threads of a stream.
     sources
         Whether shapes of what convolutions read are asked for.
     """
@@ -91,21 +91,22 @@ class ActivationStream:
             values += [tap.source for tap in self._taps.values() if tap.source is not None]
         self._sessions = Sessions(file, graph, values, providers=providers)
         self._feeding = Feeding(graph)
-        self._lanes = [Lane(1, max(1, memory // threads)) for _ in range(threads)]
-        # One stream at a time: the lanes' memory is used again.
-        self._lock = threading.Lock()
+        self._threads, self._memory = threads, memory
+        # Of the last stream, for the next one; streams that run at a time have lanes of their own.
+        self._idle: deque[list[Lane]] = deque(maxlen=1)
 
     def stream(
         self, samples: Iterable[Sample | SampleError], then: Take[Result]
     ) -> Iterator[Result | SampleError]:
         """Run samples; see `Model.activations`."""
         pending: deque[Future[Result | SampleError]] = deque()
-        with self._lock, ExitStack() as stack:
-            slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in self._lanes]
+        with self._lanes() as lanes, ExitStack() as stack:
+            slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in lanes]
             try:
                 for index, sample in enumerate(samples):
                     slot = index % len(slots)
-                    pending.append(slots[slot].submit(self._run, index, slot, sample, then))
+                    lane, thread = lanes[slot], slots[slot]
+                    pending.append(thread.submit(self._run, index, slot, sample, lane, then))
                     if len(pending) > len(slots):
                         yield pending.popleft().result()
                 while pending:
@@ -114,19 +115,39 @@ class ActivationStream:
                 for waiting in pending:
                     waiting.cancel()
 
+    @contextmanager
+    def _lanes(self) -> Iterator[list[Lane]]:
+        """A lane for each slot, that no other stream has."""
+        try:
+            lanes = self._idle.pop()
+        except IndexError:
+            lanes = [Lane(1, max(1, self._memory // self._threads)) for _ in range(self._threads)]
+        try:
+            yield lanes
+        finally:
+            self._idle.append(lanes)
+
     def _run(
-        self, index: int, slot: int, sample: Sample | SampleError, then: Take[Result]
+        self,
+        index: int,
+        slot: int,
+        sample: Sample | SampleError,
+        lane: Lane,
+        then: Take[Result],
     ) -> Result | SampleError:
         try:
-            if isinstance(sample, SampleError):
-                return then(index, slot, sample)
-            return then(index, slot, self._each(sample, self._lanes[slot]))
+            with working():
+                if isinstance(sample, SampleError):
+                    return then(index, slot, sample)
+                return then(index, slot, self._each(sample, lane))
         except SampleError as error:
             return error
 
     def _each(self, sample: Sample, lane: Lane) -> Iterator[LayerActivation]:
         feeds = self._feeding.stack([sample])
         count = self._feeding.count([sample])
+        # A late slice that fails must not leave the layers before it half counted.
+        self._sessions.prove(feeds, count, lane)
         pending = dict(self._taps)
         shapes: dict[str, tuple[int, ...]] = {}
         for found in self._sessions.run(feeds, count, lane):

@@ -126,12 +126,12 @@ class FeatureFinder:
         model = self._model
         sizes = {name: (cam.shape[0], cam.shape[1]) for name, cam in cams.items()}
         return ReceptiveFields(
-            model._file,
-            model._graph,
+            model.file,
+            model.graph,
             sizes,
             self._projection,
             arrays,
-            providers=model._providers,
+            providers=model.providers,
             sizes=sizes,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +42,28 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             partial.unlink()
 
 
+def is_there(test: Callable[[], bool]) -> bool:
+    """What a path's test tells; no for a name that no file can have, and where none may be seen."""
+    try:
+        return test()
+    except OSError:
+        return False
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from None
+
+
 def check_folder(path: Path) -> None:
     """Make sure that a folder is there or can be made, and that files can be written in it.
 
@@ -57,6 +79,19 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"cannot write to folder {path}: {nearest} is a file")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write to folder {path}: no permission to write in {nearest}")
+
+
+def check_file(path: Path) -> None:
+    """Make sure that a file can be written, as far as can be told without writing it.
+
+    Raises
+    ------
+    OutputError
+        If not. Nothing is created.
+    """
+    check_folder(path.parent)
+    if is_there(path.is_dir):
+        raise OutputError(f"cannot write {path}: it is a folder")
 
 
 def make_folder(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -273,6 +273,26 @@ def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> froz
             raise LayerSelectionError(_no_such_layer(pattern, names))
         chosen.update(found)
     return frozenset(chosen)
+
+
+LayerChoice = str | Iterable[str] | Callable[[Sequence[Layer]], Iterable[str]] | None
+"""Names or patterns of layers, or a function that picks names among all layers."""
+
+
+def choose_layers(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
+    """Names of the layers that are chosen; all without a choice.
+
+    Raises
+    ------
+    LayerSelectionError
+        If a pattern matches no layer, or none is chosen.
+    """
+    if choice is None:
+        return frozenset(layer.name for layer in layers)
+    chosen = match_layers(layers, choice(layers) if callable(choice) else choice)
+    if not chosen:
+        raise LayerSelectionError("no layer is left to map")
+    return chosen
 
 
 def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None) -> frozenset[str]:

@@ -11,7 +11,8 @@ import onnx
 from micam_fast.choices import Projection
 from micam_fast.explanation import Explanation
 from micam_fast.keras_files import is_keras_file, open_keras_file
-from micam_fast.model import LayerChoice, Model, SampleLike
+from micam_fast.layers import LayerChoice
+from micam_fast.model import Model, SampleLike
 from micam_fast.onnx_model import OnnxFile, open_model
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,28 +13,25 @@ from numpy.typing import NDArray
 from micam_fast.activations import ActivationStream, LayerActivation, Take
 from micam_fast.choices import PROJECTIONS, Projection
 from micam_fast.contributions import Contributions
-from micam_fast.errors import LayerSelectionError, SampleError
+from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
-from micam_fast.layers import Geometry, Layer, ModelInput, match_layers
+from micam_fast.layers import Geometry, Layer, LayerChoice, ModelInput, choose_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.pipeline import Pipeline
 from micam_fast.plan_files import user_plan_files
 from micam_fast.plans import find_layers, layouts_by
 from micam_fast.recent import Recent
-from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
+from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads, quarter_of_memory
 from micam_fast.samples import fit_sample
 from micam_fast.scene import Scene
 from micam_fast.stages import Stages
-from micam_fast.streaming import Result, Then, stream
+from micam_fast.streaming import Feed, Result, Then, stream
 
 if TYPE_CHECKING:
     from micam_fast.viewer import View
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
 """One array, or one for each of the model's inputs by name."""
-
-LayerChoice = str | Iterable[str] | Callable[[Sequence[Layer]], Iterable[str]] | None
-"""Names or patterns of layers, or a function that picks names among all layers."""
 
 
 class Model:
@@ -52,6 +49,12 @@ class Model:
         Names of the layers that get a map.
     threads
         How many run at a time.
+    file, graph
+        The ONNX model, and what is known of it.
+    memory
+        Bytes that activations may take at a time.
+    providers
+        Of ONNX Runtime.
     """
 
     def __init__(
@@ -68,16 +71,18 @@ class Model:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if memory is not None and memory < 1:
             raise ValueError(f"memory must be at least 1 byte, not {memory}")
-        self._file = file
+        self.file: OnnxFile = file
         files = user_plan_files()
-        self._graph: ModelGraph = find_layers(file, files)
+        self.graph: ModelGraph = find_layers(file, files)
         self.name: str = file.name
-        self.layers: tuple[Layer, ...] = self._graph.layers
-        self.inputs: tuple[ModelInput, ...] = self._graph.inputs
-        self.mapped: frozenset[str] = _choose(self.layers, layers)
+        self.layers: tuple[Layer, ...] = self.graph.layers
+        self.inputs: tuple[ModelInput, ...] = self.graph.inputs
+        self.mapped: frozenset[str] = choose_layers(self.layers, layers)
         self.threads: int = threads or available_threads()
-        self._providers = tuple(providers) if providers is not None else DEFAULT_PROVIDERS
-        self._memory = memory if memory is not None else _quarter_of_memory()
+        self.providers: tuple[Any, ...] = tuple(
+            DEFAULT_PROVIDERS if providers is None else providers
+        )
+        self.memory: int = memory if memory is not None else quarter_of_memory()
         # Whole batches run in one pool, the loops of a lone batch in another: who waits for the
         # loops must not stand in their way.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
@@ -86,6 +91,7 @@ class Model:
         self.scene = Scene(self.name, self.layers, place, layouts_by(files))
         self._pipelines: dict[Projection, Pipeline] = {}
         self._activations: Recent[tuple[frozenset[str], bool], ActivationStream] = Recent(1)
+        self._activations_lock = threading.Lock()
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self._pipeline("published")
 
@@ -212,8 +218,18 @@ class Model:
         object
             What `then` gave, in the order of the samples.
         """
-        fitted = (self._fit(sample) for sample in samples)
-        pipeline = self._pipeline(projection)
+        fitted = map(self.fit, samples)
+        return self.run(self._pipeline(projection), fitted, then, batch_size, stages)
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        fitted: Iterable[Feed | SampleError],
+        then: Then[Result],
+        batch_size: int | None = None,
+        stages: Stages | None = None,
+    ) -> Iterator[Result]:
+        """Like `stream`, by a pipeline of `open_pipeline` and of samples that `fit` has given."""
         return stream(pipeline, fitted, batch_size, then, self._pool, stages or Stages())
 
     def activations(
@@ -233,6 +249,7 @@ class Model:
             Takes the index of a sample, its slot, and an iterator of `LayerActivation` in the order
             of the layers, each valid until the next one is asked for. Sample ``i`` is in slot
             ``i % threads``; those of one slot run one after the other, in a thread of their own.
+            It may ask the model for more; each stream takes memory of its own.
         layers
             As in `load_model`; by default the layers that get a map.
 
@@ -247,7 +264,7 @@ class Model:
             If a pattern matches no layer.
         """
         source = self._activation_stream(layers, sources=False)
-        return source.stream(map(self._fit, samples), then)
+        return source.stream(map(self.fit, samples), then)
 
     def contributions(
         self,
@@ -283,14 +300,14 @@ class Model:
             If the projection is unknown.
         """
         _check_projection(projection)
-        parts = Contributions(self._graph, projection)
+        parts = Contributions(self.graph, projection)
 
         def split(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Result:
             given = found if isinstance(found, SampleError) else map(parts.split, found)
             return then(index, slot, given)
 
         source = self._activation_stream(layers, sources=projection == "transposed")
-        return source.stream(map(self._fit, samples), split)
+        return source.stream(map(self.fit, samples), split)
 
     def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
         """Kernel, bias and geometry of a convolution.
@@ -307,8 +324,8 @@ class Model:
             bias ``(C,)`` or ``None``, and how the kernel walks; ``None`` for a layer without a
             constant kernel.
         """
-        geometry = self._graph.taps[layer].geometry
-        return None if geometry is None else (*self._graph.weights(layer), geometry)
+        geometry = self.graph.taps[layer].geometry
+        return None if geometry is None else (*self.graph.weights(layer), geometry)
 
     def view(self, samples: Iterable[SampleLike], **how: Any) -> View:
         """The interactive page of some samples; `micam_fast.viewer.view` says what it takes."""
@@ -316,7 +333,7 @@ class Model:
 
         return view(self, samples, **how)
 
-    def _fit(self, sample: SampleLike | SampleError) -> dict[str, NDArray[Any]] | SampleError:
+    def fit(self, sample: SampleLike | SampleError) -> Feed | SampleError:
         """Arrays of one sample in the model's layout and element types."""
         if isinstance(sample, SampleError):
             return sample
@@ -326,33 +343,46 @@ class Model:
             return error
 
     def _activation_stream(self, layers: LayerChoice, *, sources: bool) -> ActivationStream:
-        names = self.mapped if layers is None else _choose(self.layers, layers)
-        return self._activations.get_or_make(
-            (names, sources),
-            lambda: ActivationStream(
-                self._file,
-                self._graph,
-                names,
-                threads=self.threads,
-                providers=self._providers,
-                memory=self._memory,
-                sources=sources,
-            ),
+        names = self.mapped if layers is None else choose_layers(self.layers, layers)
+        with self._activations_lock:
+            return self._activations.get_or_make(
+                (names, sources),
+                lambda: ActivationStream(
+                    self.file,
+                    self.graph,
+                    names,
+                    threads=self.threads,
+                    providers=self.providers,
+                    memory=self.memory,
+                    sources=sources,
+                ),
+            )
+
+    def open_pipeline(
+        self,
+        projection: Projection,
+        *,
+        file: OnnxFile | None = None,
+        mapped: frozenset[str] | None = None,
+        threads: int | None = None,
+    ) -> Pipeline:
+        """A pipeline of its own: of the model, or of the same one with other weights."""
+        threads = threads or self.threads
+        return Pipeline(
+            file or self.file,
+            self.graph if file is None else ModelGraph(file, self.graph.reading),
+            self.mapped if mapped is None else mapped,
+            projection,
+            threads=threads,
+            providers=self.providers,
+            memory=self.memory * threads // self.threads,
+            pool=self._loops_pool,
+            scene=self.scene,
         )
 
     def _pipeline(self, projection: Projection) -> Pipeline:
         if projection not in self._pipelines:
-            self._pipelines[projection] = Pipeline(
-                self._file,
-                self._graph,
-                self.mapped,
-                projection,
-                threads=self.threads,
-                providers=self._providers,
-                memory=self._memory,
-                pool=self._loops_pool,
-                scene=self.scene,
-            )
+            self._pipelines[projection] = self.open_pipeline(projection)
         return self._pipelines[projection]
 
 
@@ -367,19 +397,3 @@ def _raised(found: Explanation | SampleError) -> Explanation:
     if isinstance(found, SampleError):
         raise found
     return found
-
-
-def _choose(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
-    if choice is None:
-        return frozenset(layer.name for layer in layers)
-    chosen = match_layers(layers, choice(layers) if callable(choice) else choice)
-    if not chosen:
-        raise LayerSelectionError("no layer is left to map")
-    return chosen
-
-
-def _quarter_of_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 2**31

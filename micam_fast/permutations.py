@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from micam_fast.axis_names import Axis, AxisNames, read_lines
 from micam_fast.csv_reading import list_some
 from micam_fast.errors import AxisError, SampleError
+from micam_fast.files import is_there
 from micam_fast.layers import Layer, ModelInput
 from micam_fast.results import LayerMap
 from micam_fast.views import view_activation
@@ -186,12 +188,12 @@ def read_order(given: str, axis: Axis, grid: InputGrid, names: tuple[str, ...] |
     """
     place, size = (grid.rows, grid.height) if axis == "rows" else (grid.columns, grid.width)
     if place is None:
-        other = "; its values are columns" if grid.columns is not None else ""
+        other = "; its steps or values are columns" if grid.columns is not None else ""
         raise AxisError(f"--permute-{axis}: the model's input {grid.name!r} has no {axis}{other}")
     kind, colon, seed = given.partition(":")
     # A file that really has such a name wins.
-    if kind == "seed" and colon and not Path(given).is_file():
-        if not (seed.isascii() and seed.isdecimal()):
+    if kind == "seed" and colon and not is_there(Path(given).is_file):
+        if not re.fullmatch(r"[0-9]{1,100}", seed):
             raise AxisError(f"--permute-{axis} {given}: a whole number is expected after 'seed:'")
         return Order(given, seed=int(seed))
     lines = read_lines(Path(given))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.errors import MicamError
+from micam_fast.texts import count_of
 
 if TYPE_CHECKING:
     from micam_fast.batch import PlotOptions, Summary
@@ -89,8 +90,3 @@ def report_profile(summary: Summary, threads: int) -> None:
             if forward:
                 line += f"{spent / forward:>17.2f}"
         click.echo(line)
-
-
-def count_of(number: int, thing: str) -> str:
-    """A number of things, in words that agree with it."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -49,6 +49,14 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def quarter_of_memory() -> int:
+    """A quarter of the machine's memory in bytes; 2 GiB where that is not known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 2**31
+
+
 def open_session(
     proto: onnx.ModelProto,
     *,

@@ -87,6 +87,7 @@ class Sessions:
         self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
         # What shape inference cannot tell is learned from runs of one sample.
         self._learned: dict[str, int] = {}
+        self._proved: Recent[tuple[Any, ...], bool] = Recent(_KEPT_SIZES)
         # Lanes share the sessions, and what is known of sizes.
         self._lock = threading.Lock()
 
@@ -115,6 +116,27 @@ class Sessions:
                 with self._lock:
                     self._learned.update((n, a.nbytes) for n, a in activations.arrays.items())
             yield activations
+
+    def prove(self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane) -> None:
+        """Make sure that inputs of these shapes run to the end, if they run in slices.
+
+        The first of some shapes runs one more time for that.
+
+        Raises
+        ------
+        SampleError
+            If they do not.
+        """
+        if len(self._extractors(feeds, count, lane)) == 1:
+            return
+        key = tuple((name, array.shape) for name, array in feeds.items())
+        with self._lock:
+            proved = key in self._proved
+        if not proved:
+            for _ in self.run(feeds, count, lane):
+                pass
+            with self._lock:
+                self._proved.get_or_make(key, lambda: True)
 
     def _extractors(
         self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane

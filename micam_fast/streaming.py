@@ -66,11 +66,11 @@ def stream(
         return [(index, each) for (index, _), each in zip(batch, found, strict=True)]
 
     def run(batch: Batch) -> list[Result]:
-        with _working():
+        with working():
             return list(itertools.starmap(then, explain(batch, pipeline.narrow)))
 
     def go_on(index: int, found: Found) -> Result:
-        with _working():
+        with working():
             return then(index, found)
 
     batches = _batches(pipeline, samples, batch_size)
@@ -104,8 +104,8 @@ _thread = threading.local()
 
 
 @contextmanager
-def _working() -> Iterator[None]:
-    """Mark the thread as one of a pool, while it works on a sample."""
+def working() -> Iterator[None]:
+    """Mark the thread as one of a pool, while it works on a sample; see `stream`."""
     _thread.works = True
     try:
         yield

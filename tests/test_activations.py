@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import micam_fast
-from micam_fast.activations import LayerActivation
+from micam_fast.activations import ActivationStream, LayerActivation
 from micam_fast.demo import DIGITS, MODEL
 from micam_fast.errors import LayerSelectionError, SampleError
 from micam_fast.model import Model
@@ -30,7 +33,7 @@ def copies(index: int, slot: int, found: Found) -> dict[str, NDArray[np.float32]
 
 def by_onnxruntime(proto: onnx.ModelProto, model: Model, feeds: dict[str, Any]) -> dict[str, Any]:
     """Each layer's value, made an output of the model."""
-    values = {name: model._graph.taps[name].value for name in model.mapped}
+    values = {name: model.graph.taps[name].value for name in model.mapped}
     whole = onnx.ModelProto()
     whole.CopyFrom(proto)
     made = {name for node in whole.graph.node for name in node.output}
@@ -159,3 +162,125 @@ def test_weights_of_a_convolution() -> None:
     assert bias.shape == kernel.shape[:1]
     assert geometry.groups == 1
     assert model.weights("relu_1") is None
+
+
+# --- Streams beside and within each other -----------------------------------------------------
+
+
+def total(index: int, slot: int, found: Found) -> float:
+    """Sum of all activations."""
+    assert not isinstance(found, SampleError)
+    return float(sum(each.array.sum(dtype=np.float64) for each in found))
+
+
+def within(seconds: float, run: Callable[[], Any]) -> Any:
+    """What a function gives; one that waits for itself fails instead of waiting on."""
+    done: list[Any] = []
+    thread = threading.Thread(target=lambda: done.append(run()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert done, "it raised, or waits for itself"
+    return done[0]
+
+
+@pytest.fixture
+def model() -> Model:
+    """Two threads."""
+    return micam_fast.load_model(conv_net(), threads=2)
+
+
+@pytest.fixture
+def samples(model: Model) -> NDArray[np.float32]:
+    """Seven."""
+    return random_array(4, 7, *model.inputs[0].shape[1:])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def totals(model: Model, samples: NDArray[np.float32]) -> list[float]:
+    """Of a stream that is alone."""
+    return [float(each) for each in model.activations(samples, total)]  # type: ignore[arg-type]
+
+
+def test_two_streams_side_by_side(
+    model: Model, samples: NDArray[np.float32], totals: list[float]
+) -> None:
+    def run() -> list[Any]:
+        streams = model.activations(samples, total), model.activations(samples[::-1], total)
+        return list(zip(*streams, strict=True))
+
+    assert within(20, run) == list(zip(totals, totals[::-1], strict=True))
+
+
+def test_a_stream_that_was_left_halfway(
+    model: Model, samples: NDArray[np.float32], totals: list[float]
+) -> None:
+    halfway = model.activations(samples, total)
+
+    def run() -> list[Any]:
+        return [next(halfway), *model.activations(samples, total), *halfway]
+
+    assert within(20, run) == [totals[0], *totals, *totals[1:]]
+
+
+def test_a_stream_within_a_stream(
+    model: Model, samples: NDArray[np.float32], totals: list[float]
+) -> None:
+    def nested(index: int, slot: int, found: Found) -> Any:
+        return next(model.activations([samples[index]], total))
+
+    assert within(20, lambda: list(model.activations(samples, nested))) == totals
+
+
+def test_explanations_within_activations_within_explanations(
+    model: Model, samples: NDArray[np.float32]
+) -> None:
+    """All threads of the one wait for the other, which must not need them."""
+
+    def inner(index: int, slot: int, found: Found) -> int:
+        return len(model.explain(samples[index]).cams)
+
+    def outer(index: int, found: Any) -> Any:
+        return next(model.activations([samples[index]], inner))
+
+    found = within(20, lambda: list(model.stream(samples, outer, batch_size=1)))
+    assert found == [len(model.mapped)] * 7
+
+
+def test_streams_of_several_threads(
+    model: Model, samples: NDArray[np.float32], totals: list[float]
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(lambda: list(model.activations(samples, total))) for _ in range(8)]
+        assert [each.result(20) for each in running] == [totals] * 8
+
+
+def test_threads_that_ask_at_once_share_the_sessions(
+    model: Model, samples: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ActivationStream] = []
+
+    def slow(*args: Any, **given: Any) -> ActivationStream:
+        time.sleep(0.2)
+        made.append(ActivationStream(*args, **given))
+        return made[-1]
+
+    monkeypatch.setattr("micam_fast.model.ActivationStream", slow)
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(lambda: list(model.activations(samples, total))) for _ in range(4)]
+        for each in running:
+            each.result(20)
+    assert len(made) == 1
+
+
+def test_an_error_ends_the_stream_alone(
+    model: Model, samples: NDArray[np.float32], totals: list[float]
+) -> None:
+    def fail(index: int, slot: int, found: Found) -> float:
+        if index == 3:
+            raise KeyError("three")
+        return total(index, slot, found)
+
+    stream = model.activations(samples, fail)
+    with pytest.raises(KeyError, match="three"):
+        list(stream)
+    assert list(model.activations(samples, total)) == totals

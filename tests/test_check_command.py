@@ -116,3 +116,21 @@ def test_what_it_says_of_the_demo(run: Run) -> None:
     assert f"Changed with the weights: {changed}" in text
     assert "Better than random order for most samples, both ways: image, relu_1." in text
     assert "Not for most samples, or one way only: conv_1." in text
+
+
+def test_a_folder_that_is_not_there_yet(run_cli: Run, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "folder" / "check.csv"
+    succeeded(run_cli("check", "image.onnx", "one.npy", "--output", str(output), out=False))
+    assert names(output.parent) == ["check.csv", "check_steps.csv"]
+
+
+def test_a_folder_in_the_place_of_the_output(run: Run, cli_out: Path) -> None:
+    (cli_out / "check.csv").mkdir()
+    assert "check.csv: it is a folder" in failure_line(run("net.onnx", "one.npy"))
+
+
+def test_curves_of_an_earlier_run_go(run: Run, cli_out: Path) -> None:
+    succeeded(run("net.onnx", "one.npy", "--draws", "1"))
+    assert "check_curves.csv" in names(cli_out)
+    succeeded(run("image.onnx", "one.npy", "--draws", "1"))
+    assert names(cli_out) == ["check.csv", "check_steps.csv"]

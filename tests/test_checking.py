@@ -609,3 +609,16 @@ class TestTables:
         assert names == ["order by |map| of", "x", "random order"]
         assert lines[start + 1].split()[1:] == ["0.61", "1", "0.99", "1"]
         assert lines[-1] == "Better than random order for most samples, both ways: x."
+
+
+def test_a_sample_that_fails_in_the_model() -> None:
+    """A size that only a later layer refuses; the others are checked as if it were not there."""
+    proto = dense_model(random_array(1, 20, 3))
+    for axis in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
+        axis.dim_param = "open"
+    model = load_model(proto)
+    one, other = random_array(2, 1, 4, 5), random_array(3, 1, 4, 5)
+    found = check(model, [one, random_array(4, 1, 4, 6), other], draws=1)
+    assert found.counted == (0, 2)
+    assert "onnxruntime cannot run" in str(found.failed[1])
+    assert same(found, check(model, [one, other], draws=1))

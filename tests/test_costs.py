@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from micam_fast.onnx_model import open_model, read_layers
 from micam_fast.onnx_model.costs import count_multiply_adds, count_parameters
 from tests import keras_models
 from tests.keras_layers import CONVOLUTIONS, needs_tensorflow
 from tests.models import conv_net, conv_node, make_model, random_array, single_conv
+from tests.test_randomizing import tensors_of
 
 
 def costs(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> dict[str, tuple[int, int | None]]:
@@ -91,6 +92,82 @@ def test_matrix_products() -> None:
     proto = make_model(nodes, {"x": [None, 5, 7]}, ["scores:0"], {"w": random_array(1, 7, 3)})
     expected = {"proj": (21, 5 * 7 * 3), "scores": (0, 5 * 3 * 5)}
     assert costs(proto, x=(1, 5, 7)) == expected
+
+
+@pytest.mark.parametrize(
+    ("equation", "size", "products"),
+    [
+        ("bij,jk->bik", [7, 3], 5 * 7 * 3),
+        (" b i j , j k h -> b i k h ", [7, 3, 2], 5 * 7 * 3 * 2),
+        ("bij,bjk", [1, 7, 4], 5 * 7 * 4),
+        ("...j,jk->...k", [7, 3], None),
+    ],
+)
+def test_einsum(equation: str, size: list[int], products: int | None) -> None:
+    nodes = [helper.make_node("Einsum", ["x", "w"], ["y"], "sum", equation=equation)]
+    proto = make_model(nodes, {"x": [None, 5, 7]}, ["y"], {"w": random_array(1, *size)})
+    assert costs(proto, x=(1, 5, 7)) == {"sum": (int(np.prod(size)), products)}
+
+
+def test_einsum_of_one_value_multiplies_nothing() -> None:
+    nodes = [helper.make_node("Einsum", ["x"], ["y"], "turn", equation="bij->bji")]
+    assert costs(make_model(nodes, {"x": [None, 5, 7]}, ["y"]), x=(1, 5, 7)) == {}
+
+
+@pytest.mark.parametrize(("op", "products"), [("MatMul", None), ("Add", 0)])
+def test_products_within_a_branch(op: str, products: int | None) -> None:
+    def branch(name: str, op: str, *read: str) -> onnx.GraphProto:
+        made = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [3, 3])
+        return helper.make_graph([helper.make_node(op, read, [name])], name, [], [made])
+
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], "most", keepdims=0),
+        helper.make_node("Greater", ["most", "zero"], ["flag"], "flag"),
+        helper.make_node(
+            "If",
+            ["flag"],
+            ["y"],
+            "if",
+            then_branch=branch("then", op, "x", "w"),
+            else_branch=branch("else", "Relu", "x"),
+        ),
+    ]
+    constants = {"w": random_array(1, 3, 3), "zero": np.float32(0)}
+    proto = make_model(nodes, {"x": [3, 3]}, ["y"], constants)
+    assert costs(proto, x=(3, 3))["if"] == (9, products)
+
+
+def test_quantized_dense_layers_of_onnxruntime() -> None:
+    """What its quantizer makes of Gemm; no inference tells what comes out."""
+    more = {"s": np.float32(0.1), "zu": np.uint8(0), "zi": np.int8(0)}
+    constants = {
+        "w1": np.ones((4, 6), np.int8), "b1": np.ones(4, np.int32),
+        "w2": np.ones((3, 4), np.int8), "b2": np.ones(3, np.int32), **more,
+    }  # fmt: skip
+    nodes = [helper.make_node("QuantizeLinear", ["x", "s", "zu"], ["0"], "q")]
+    nodes += [
+        helper.make_node(
+            "QGemm",
+            [str(n - 1), "s", "zu", f"w{n}", "s", "zi", f"b{n}", "s", "zu"],
+            [str(n)],
+            f"dense{n}",
+            domain="com.microsoft",
+            transB=1,
+        )
+        for n in (1, 2)
+    ]
+    nodes.append(helper.make_node("DequantizeLinear", ["2", "s", "zu"], ["y"], "dq"))
+    graph = helper.make_graph(
+        nodes,
+        "quantized",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 6])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    domains = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
+    proto = helper.make_model(graph, opset_imports=domains, ir_version=8)
+    assert costs(proto, x=(1, 6)) == {"dense1": (24 + 4, 24), "dense2": (12 + 3, None)}
+    assert tensors_of(proto)["dense1"] == {"w1", "b1"}
 
 
 def test_a_recurrent_layer() -> None:

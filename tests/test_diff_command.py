@@ -53,6 +53,28 @@ def svg_lines(folder: Path) -> list[str]:
 # --- Samples --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [
+        ("ab.csv", "ba.csv", True),
+        ("ab.csv", "ab.csv", False),
+        ("one.npy", "ba.csv", False),
+        ("ab.csv", "one.npy", False),
+    ],
+)
+def test_columns_of_other_names_are_told(
+    run: Run, tmp_path: Path, cli_files: Path, a: str, b: str, told: bool
+) -> None:
+    body = "1,2,3,4,5,6\n" * 8
+    (tmp_path / "ab.csv").write_text(f"a,b,c,d,e,f\n{body}")
+    (tmp_path / "ba.csv").write_text(f"b,a,c,d,e,f\n{body}")
+    (tmp_path / "one.npy").write_bytes((cli_files / "one.npy").read_bytes())
+    paths = [str(tmp_path / name) for name in (a, b)]
+    done = succeeded(run("net.onnx", *paths, "--format", "csv"))
+    line = f"{paths[1]} names other columns than {paths[0]}; columns are taken in their order"
+    assert (line in done.stderr) is told
+
+
 def test_two_samples_of_a_batch(run: Run, cli_out: Path, cli_files: Path) -> None:
     done = succeeded(run("net.onnx", "batch.npy:0", "batch.npy:2", "--format", "png,svg,csv"))
     stem = "diff_net_batch.npy_0_batch.npy_2"

@@ -97,8 +97,23 @@ def test_no_sample_at_all(run_cli: Run, tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_a_folder_without_samples(run_cli: Run, tmp_path: Path) -> None:
+    line = failure_line(run_cli("features", "net.onnx", str(tmp_path), out=False))
+    assert line.endswith(f"no sample in {tmp_path}")
+
+
+def test_a_sample_without_features_says_so(run_cli: Run, tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("MatMul", ["x", "weights"], ["y"], name="dense")]
+    weights = {"weights": random_array(1, 4, 3)}
+    onnx.save(make_model(nodes, {"x": ["n", 4]}, ["y"], weights), tmp_path / "flat.onnx")
+    np.save(tmp_path / "x.npy", random_array(2, 4))
+    words = [str(tmp_path / name) for name in ("flat.onnx", "x.npy")]
+    _, *shown = lines(run_cli("features", *words, out=False))
+    assert shown == ["  no spatial layer with a finite map"]
+
+
 def test_a_table(run_cli: Run, cli_files: Path, tmp_path: Path, names: list[str]) -> None:
-    target = tmp_path / "features.csv"
+    target = tmp_path / "new" / "features.csv"
     (tmp_path / "labels.txt").write_text("good\nbad\nugly\n")
     words = ("features", "net.onnx", "batch.npy", "--top", "2", "--output", str(target), *names)
     result = run_cli(*words, "--labels", str(tmp_path / "labels.txt"), out=False)
@@ -166,6 +181,8 @@ def test_wrong_options(run_cli: Run, tmp_path: Path, names: list[str]) -> None:
     assert "is not in the range" in usage_error(run_cli(*words, "--top", "0", out=False))
     line = failure_line(run_cli(*words, "--output", "net.onnx/out.csv", out=False))
     assert "cannot write to folder net.onnx" in line
+    line = failure_line(run_cli(*words, "--output", str(tmp_path), out=False))
+    assert f"cannot write {tmp_path}: it is a folder" in line
 
 
 def test_names_of_another_size_than_an_open_model_is_fed(run_cli: Run, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micam_fast.errors import OutputError
-from micam_fast.files import atomic_file, file_stem, make_folder
+from micam_fast.files import atomic_file, check_file, file_stem, is_there, make_folder
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -143,3 +143,26 @@ def test_threads_may_write_the_same_file_at_a_time(tmp_path: Path) -> None:
         second.write(b"second")
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_could_be_written(tmp_path: Path) -> None:
+    check_file(tmp_path / "new" / "table.csv")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "table.csv").write_text("old")
+    check_file(tmp_path / "table.csv")
+    with pytest.raises(OutputError, match=r"table\.csv is a file"):
+        check_file(tmp_path / "table.csv" / "below.csv")
+    with pytest.raises(OutputError, match=r"cannot write .*: it is a folder"):
+        check_file(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "none", "."])
+def test_is_there(name: str) -> None:
+    assert is_there(Path(name).exists) is (name == ".")
+
+
+def test_a_name_that_no_file_can_have_is_told_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    check_file(path)
+    with pytest.raises(OutputError, match="File name too long"), atomic_file(path):
+        pass

@@ -253,7 +253,7 @@ def test_dense_layers_with_channels_last(rank: int) -> None:
     found = loaded.explain(sample)
     for name in ("relu", "mul"):
         (array,) = run(model, {"x": sample[np.newaxis]}, name)
-        axes = loaded._graph.taps[name].axes
+        axes = loaded.graph.taps[name].axes
         assert axes.channel is not None
         expected = reference.mean_map(np.moveaxis(array, axes.channel, -1)[0])
         assert_close(found.cams[name], expected, 1e-5)
@@ -290,7 +290,7 @@ def test_a_dropout_that_drops_is_read() -> None:
         ratio=np.array(0.5, np.float32),
         yes=np.array(True),
     )
-    assert "dropped" not in micam_fast.load_model(model)._graph.pointwise
+    assert "dropped" not in micam_fast.load_model(model).graph.pointwise
 
 
 def test_the_mask_of_a_dropout_is_no_follower() -> None:

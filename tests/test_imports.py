@@ -18,7 +18,7 @@ ROOT = Path(micam_fast.__file__).parent
 FLOORS = {
     "errors": 0, "choices": 0, "layers": 0, "drawing": 0, "diagrams": 0, "results": 0, "recent": 0,
     "extras": 0, "annotations": 0, "files": 0, "csv_files": 0, "csv_reading": 0, "axis_names": 0,
-    "stages": 0, "records": 0, "palettes": 0, "notebooks": 0,
+    "stages": 0, "texts": 0, "records": 0, "palettes": 0, "notebooks": 0,
     "_loops": 1,
     "onnx_model": 2, "runtime": 2, "dot": 2, "encoders": 2, "samples": 2, "tfrecords": 2,
     "keras_export": 2,

@@ -120,6 +120,20 @@ def test_a_random_order_is_the_same_each_time() -> None:
     assert sorted(first) == list(range(41)) == KDD.choose_order("documented", [])
 
 
+@pytest.mark.parametrize("order", ["sorted", "seed:", "seed:x", "7"])
+def test_an_unknown_order(
+    small_wheel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    order: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["x", str(small_wheel), str(tmp_path), "--order", order])
+    with pytest.raises(SystemExit, match="2"):
+        KDD.main()
+    assert f"unknown order: '{order}' (must be documented, related or" in capsys.readouterr().err
+
+
 def test_the_table_in_two_orders(
     small_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def check(model: Any, sample: Array, size: tuple[int, int]) -> KerasExport:
     assert explanation.input_size == size
     runs = run_layers(model, sample)
     for name, run in runs.items():
-        layer = loaded._graph.layer(name)
+        layer = loaded.graph.layer(name)
         assert layer.output_shape is not None
         assert len(layer.output_shape) == run.activation.ndim + 1
         expected = expected_map(run.layer, run.activation, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,3 +209,31 @@ def test_size_is_what_is_held() -> None:
         covariance.add(random_array(seed, 300, 100), scratch)
     held = sum(each.nbytes for each in vars(covariance).values() if isinstance(each, np.ndarray))
     assert held == Covariance.size(300) + 300 * 8
+
+
+@pytest.mark.parametrize("channels", [16, 90, 700])
+@pytest.mark.parametrize("made", [None, (), (5,), (1000,)])
+def test_few_positions_of_many_channels(
+    channels: int, made: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their covariance has a low rank, and is never laid out."""
+    values = random_array(1, channels, 2) + 3
+    covariance = Covariance(channels)
+    for sample in (values, random_array(2, channels, 0), random_array(3, channels, 1)):
+        covariance.add(sample, Scratch())
+    covariance.settle(Scratch())
+    factor = None if made is None else random_array(4, *made, channels).astype(np.float64)
+    whole = np.concatenate([values, random_array(3, channels, 1)], axis=1).astype(np.float64)
+    if factor is not None:
+        whole = factor[:, np.newaxis] * whole if factor.ndim == 1 else factor @ whole
+    expected = effective_rank(whole)
+    sizes: list[int] = []
+    solve = np.linalg.eigvalsh
+
+    def note_size(matrix: NDArray[Any]) -> NDArray[Any]:
+        sizes.append(len(matrix))
+        return solve(matrix)
+
+    monkeypatch.setattr(np.linalg, "eigvalsh", note_size)
+    assert covariance.effective_rank(factor) == pytest.approx(expected, rel=1e-9)
+    assert sizes == ([3] if channels > 24 else [min(16, *(made or (16,)))])

@@ -169,7 +169,9 @@ class TestSeeds:
         fed = Permutation(rows=found).apply({"x": np.arange(9.0).reshape(1, 9, 1)}, [OPEN])
         assert sorted(fed["x"].ravel()) == list(range(9))
 
-    @pytest.mark.parametrize("text", ["seed:", "seed:x", "seed:-1", "seed:1.5"])
+    @pytest.mark.parametrize(
+        "text", ["seed:", "seed:x", "seed:-1", "seed:1.5", f"seed:{'9' * 5000}"]
+    )
     def test_no_seed(self, text: str) -> None:
         with pytest.raises(AxisError, match=f"--permute-rows {text}: a whole number is expected"):
             read_order(text, "rows", GRID, None)
@@ -238,5 +240,5 @@ class TestFiles:
 
     @pytest.mark.parametrize("spec", [FLAT, STEPS_FIRST])
     def test_an_input_without_rows(self, spec: ModelInput) -> None:
-        with pytest.raises(AxisError, match="has no rows; its values are columns"):
+        with pytest.raises(AxisError, match="has no rows; its steps or values are columns"):
             read_order("seed:1", "rows", find_grid([spec]), None)

@@ -37,7 +37,7 @@ def test_published_values(
 ) -> None:
     model, explanation = explanations[name]
     expected = np.load(DATA / f"{name}_expected.npz")
-    taps = model._graph.taps
+    taps = model.graph.taps
     (found,) = [key for key, tap in taps.items() if tap.value == LAYERS[name][layer]]
     cam = explanation.cams[found]
     wanted = expected[f"cam/{layer}"]

@@ -25,6 +25,7 @@ from micam_fast.samples import (
     expand_paths,
     fit_array,
     load_array,
+    names_beside,
     own_layout,
     read_picture,
     read_samples,
@@ -484,6 +485,37 @@ class TestFolders:
         given = [str(tmp_path / "b.npy"), str(folder), str(tmp_path / "a.npy")]
         names = [path.name for path in expand_paths(given)]
         assert names == ["b.npy", "1.npy", "a.npy"]
+
+    @pytest.mark.parametrize("name", ["a.npy", "a.png", "a.csv", "a.tfrecord"])
+    def test_folders_below_are_left_out(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).mkdir()
+        assert list(expand_paths([str(tmp_path)])) == []
+
+    @pytest.mark.parametrize("suffix", ["", ":3", ".npy", ".csv", ".tfrecord"])
+    def test_a_name_that_no_file_can_have(self, suffix: str) -> None:
+        path = Path("x" * 300 + suffix)
+        (sample,) = read_all(path)
+        assert "File name too long" in str(sample.error)
+        assert names_beside(str(path), GRAY, 6) is None
+
+    def test_a_file_that_is_not_there_is_no_picture(self, tmp_path: Path) -> None:
+        assert error_of(tmp_path / "a", FLAT) == f"cannot read {tmp_path / 'a'}: no such file"
+
+    def test_a_folder_that_cannot_be_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        np.save(tmp_path / "a.npy", numbered(1, 8, 6))
+        monkeypatch.setattr(Path, "iterdir", refuse)
+        found = read_all(tmp_path, tmp_path / "a.npy")
+        assert [str(each.error) for each in found] == [
+            f"cannot read folder {tmp_path}: Permission denied",
+            "None",
+        ]
+        assert found[0].name == str(tmp_path)
+        assert names_beside(str(tmp_path), GRAY, 6) is None
 
     def test_an_empty_folder_holds_nothing(self, tmp_path: Path) -> None:
         assert read_all(tmp_path) == []

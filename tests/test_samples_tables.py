@@ -197,6 +197,20 @@ class TestTables:
             f"{path} begins with numbers; put a row of column names before them"
         ]
 
+    @pytest.mark.parametrize(
+        ("header", "said"),
+        [
+            ("a;b", "fields seem to be separated by ';', expected is ','"),
+            ("a\tb", "fields seem to be separated by '\\t', expected is ','"),
+            (",a,b", "with one column less they would: column 1 has no name, is it an index?"),
+            ("a,b,", "with one column less they would: column 3 has no name, is it an index?"),
+        ],
+    )
+    def test_other_kinds_of_csv_are_told(self, tmp_path: Path, header: str, said: str) -> None:
+        path = written(tmp_path / "a.csv", header, "1;2")
+        (error,) = errors(path)
+        assert error.endswith(f"; {said}")
+
     def test_an_empty_file(self, tmp_path: Path) -> None:
         path = written(tmp_path / "a.csv")
         assert errors(path) == [f"{path} is empty"]
@@ -216,6 +230,18 @@ class TestTables:
     def test_folders_of_tables(self, table: Path) -> None:
         written(table.with_name("B.CSV"), "a,b", *["7,7"] * 3)
         assert [sample.name for sample in read_all(table.parent)] == ["B.CSV", "a.csv"]
+
+    def test_files_that_name_other_columns_are_told_once(self, table: Path) -> None:
+        for name in ("b.csv", "c.csv"):
+            written(table.with_name(name), "b,a", *["7,7"] * 3)
+        said: list[str] = []
+        read_all(table.parent, say=said.append)
+        other = table.with_name("b.csv")
+        assert said == [
+            f"input 'x': {ONE}",
+            f"input 'x': {other} names other columns than {table}; columns are taken in their "
+            "order, whatever their names",
+        ]
 
     def test_a_table_beside_arrays_is_no_sample(self, table: Path) -> None:
         np.save(table.with_name("z.npy"), np.zeros((1, 3, 2)))
@@ -264,6 +290,13 @@ class TestSelectors:
         assert errors(f"{batch}:{number}") == [
             f"cannot read {batch}:{number}: No such file or directory"
         ]
+
+    @pytest.mark.parametrize("name", ["a.npy", "a.csv"])
+    def test_numbers_that_no_file_has(self, batch: Path, table: Path, name: str) -> None:
+        (said,) = errors(f"{batch.parent / name}:{'9' * 18}")
+        assert said.endswith(f"there is no number {'9' * 18}")
+        (said,) = errors(f"{batch.parent / name}:{'9' * 19}", spec=FLAT)
+        assert said.startswith("cannot read ")
 
     def test_no_such_file(self, tmp_path: Path) -> None:
         path = tmp_path / "b.npy"
@@ -317,6 +350,11 @@ class TestNamesBeside:
         assert names_beside(str(tmp_path / name), TABLE, 3) is None
         assert names_beside(str(tmp_path / name), STEPS, 2) is None
 
-    @pytest.mark.parametrize("name", ["a.tfrecord", "a.npy", "none.csv", "none"])
+    def test_a_column_without_a_name_names_nothing(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "a.csv", "a,", *["1,2"] * 3)
+        assert errors(path) == ["None"]
+        assert names_beside(str(path), TABLE, 2) is None
+
+    @pytest.mark.parametrize("name", ["a.tfrecord", "a.npy", "none.csv", "none", "x" * 300])
     def test_none(self, tmp_path: Path, name: str) -> None:
         assert names_beside(str(tmp_path / name), TABLE, 2) is None

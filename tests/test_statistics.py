@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import pickle
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +163,7 @@ def test_a_sample_that_fails_is_left_out(found: Statistics) -> None:
 
 
 def test_no_sample_at_all() -> None:
-    with pytest.raises(SampleError, match="no sample could be measured; there is none"):
+    with pytest.raises(SampleError, match="there is no sample to measure"):
         stats(conv_net(), [])
     with pytest.raises(SampleError, match=r"no sample could be measured; sample 0: .*\(5, 5\)"):
         stats(conv_net(), [random_array(1, 5, 5)])
@@ -177,7 +179,7 @@ def test_samples_without_a_label_count_in_all(expected: dict[str, NDArray[np.flo
 def test_a_memory_bound_leaves_out_the_largest() -> None:
     # 48 channels of pool and flatten take 4 * 48 * 49 + 4 * 512 * 48 bytes each.
     found = stats(load_model(conv_net(), threads=1), SAMPLES, memory=100_000)
-    assert found.unranked == {"flatten": "its covariance does not fit the memory bound"}
+    assert found.unranked == {"flatten": "the covariance does not fit the memory bound"}
     assert found.of("flatten").effective_rank is None
     assert found.of("dense").effective_rank is not None
     assert found.of("flatten").deviation == found.of("pool").deviation
@@ -260,7 +262,7 @@ def test_sizes_that_vary() -> None:
     )
     samples = [random_array(seed, 1, size, 6) for seed, size in enumerate((5, 8, 5))]
     found = stats(proto, samples)
-    assert found.unranked == {"flat": "its number of channels varies"}
+    assert found.unranked == {"flat": "the number of channels varies"}
     assert found.of("conv").multiply_adds == 2 * 9 * 4 * (3 + 6 + 3) / 3
     assert found.of("conv").values == 2 * 4 * (3 + 6 + 3)
     assert found.of("conv").effective_rank is not None
@@ -338,3 +340,55 @@ def test_mean_diagrams_of_classes() -> None:
         found.mean_diagram("z")
     with pytest.raises(ValueError, match="make the statistics with diagrams=True"):
         stats(model, SAMPLES[:1]).mean_diagram()
+
+
+@pytest.mark.parametrize("memory", [None, 1])
+def test_a_sample_that_fails_in_the_model(memory: int | None) -> None:
+    """A size that only the last layer refuses counts nowhere, in slices neither."""
+    nodes = [
+        conv_node("conv", "x", "w"),
+        helper.make_node("Flatten", ["conv:0"], ["flat:0"], "flat"),
+        helper.make_node("MatMul", ["flat:0", "m"], ["y"], "dense"),
+    ]
+    weights = {"w": random_array(1, 2, 1, 3, 3), "m": random_array(2, 24, 3)}
+    proto = make_model(nodes, {"x": ["batch", 1, "height", 6]}, ["y"], weights)
+    samples = [random_array(seed, 1, size, 6) for seed, size in enumerate((5, 8, 5))]
+    model = load_model(proto, memory=memory)
+    found = stats(model, samples, memory=2**20)
+    assert [index for index, _ in found.failed] == [1]
+    assert "onnxruntime cannot run" in str(found.failed[0][1])
+    again = stats(model, [samples[0], found.failed[0][1], samples[2]], memory=2**20)
+    assert same(found, again)
+    assert found.of("conv").samples == 2
+    assert found.unranked == {}
+
+
+def test_an_empty_label_is_none() -> None:
+    found = stats(conv_net(), SAMPLES[:3], labels=["a", "", "a"])
+    assert found.labels == ("a",)
+
+
+def test_a_threshold_that_nothing_can_be_compared_with() -> None:
+    with pytest.raises(ValueError, match="dead_threshold must be a number, not nan"):
+        stats(conv_net(), SAMPLES, dead_threshold=float("nan"))
+
+
+def test_samples_are_told_as_they_are_done() -> None:
+    told: list[tuple[int, str]] = []
+    samples = [SAMPLES[0], random_array(1, 5, 5), SAMPLES[1]]
+    stats(conv_net(), samples, done=lambda index, error: told.append((index, str(error)[:13])))
+    assert told == [(0, "None"), (1, "shape (5, 5) "), (2, "None")]
+
+
+def test_samples_that_fail_are_let_go_of() -> None:
+    held: list[weakref.ref[NDArray[np.float32]]] = []
+
+    def give() -> Iterator[NDArray[np.float32]]:
+        for sample in (SAMPLES[0].copy(), random_array(1, 5, 5), random_array(2, 5, 5)):
+            held.append(weakref.ref(sample))
+            yield sample
+
+    found = stats(conv_net(), give())
+    gc.collect()
+    assert len(found.failed) == 2
+    assert [each() for each in held] == [None] * 3

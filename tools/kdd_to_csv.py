@@ -26,6 +26,7 @@ import argparse
 import csv
 import math
 import random
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,6 +144,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--order", default="documented", metavar="documented|related|seed:N")
     given = parser.parse_args()
+    if not re.fullmatch(r"documented|related|seed:\d+", given.order):
+        parser.error(f"unknown order: {given.order!r} (must be documented, related or seed:N)")
     windows = shuffled_windows(read_attacks(given.wheel))
     order = choose_order(given.order, windows)
     names = [COLUMNS[index] for index in order]

@@ -16,6 +16,7 @@ from micam_fast.choices import PROJECTIONS, Projection
 from micam_fast.csv_files import write_csv
 from micam_fast.errors import SampleError
 from micam_fast.feeding import Sample
+from micam_fast.files import remove_file
 from micam_fast.model import Model, SampleLike
 from micam_fast.streaming import Found
 
@@ -85,7 +86,8 @@ class Check:
             Of the table with a row for each layer: the rank correlations of its map with its
             original, and of their absolute values, with its own weights random (the first step
             that reaches it) and with all; the areas of deletion and insertion. Beside it lie
-            ``NAME_steps.csv`` with all steps of the randomization, and ``NAME_curves.csv``.
+            ``NAME_steps.csv`` with all steps of the randomization, and ``NAME_curves.csv``; one of
+            an earlier check is removed where this one has no curves.
 
         Returns
         -------
@@ -101,9 +103,10 @@ class Check:
         steps = path.with_name(f"{path.stem}_steps{path.suffix}")
         write_csv(path, _LAYER_COLUMNS, self._layer_rows())
         write_csv(steps, _STEP_COLUMNS, self._step_rows())
-        if self.curves is None:
-            return path, steps
         curves = path.with_name(f"{path.stem}_curves{path.suffix}")
+        if self.curves is None:
+            remove_file(curves)
+            return path, steps
         write_csv(curves, _CURVE_COLUMNS, _curve_rows(self.curves))
         return path, steps, curves
 
@@ -228,7 +231,7 @@ def check(
             originals[index] = found
     if not originals:
         raise next(iter(failed.values()), SampleError("there is no sample to check"))
-    chosen = [sample for sample in given if not isinstance(sample, SampleError)]
+    chosen = [sample for index in originals if not isinstance(sample := given[index], SampleError)]
     cascade = randomize_in_steps(
         variants,
         chosen,

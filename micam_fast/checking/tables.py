@@ -10,6 +10,7 @@ import numpy as np
 from micam_fast.checking.cascade import Cascade
 from micam_fast.checking.checks import Check
 from micam_fast.checking.curves import PARTS, RANDOM_ORDERS, Curves
+from micam_fast.texts import aligned, count_of, first_of, printable
 
 KEPT = 0.5
 """A rank correlation, of a map or of its absolute values, from which on the map counts as kept."""
@@ -33,31 +34,31 @@ def _cascade_lines(cascade: Cascade, samples: int) -> Iterator[str]:
     if not cascade.steps:
         yield "No layer has weights that could be made random."
         return
-    weighty = _count(sum(map(len, cascade.steps)), "layer")
+    weighty = count_of(sum(map(len, cascade.steps)), "layer")
     yield from _wrap(
         f"Weights made random from {cascade.steps[0][0]} back to {cascade.steps[-1][-1]}, "
-        f"{weighty} in {_count(len(cascade.steps), 'step')}; mean over "
-        f"{_count(samples, 'sample')} and "
-        f"{_count(cascade.draws, 'draw')}. Rank correlation with the original, of each map and of "
-        "its absolute values |map|: with random weights in the layer itself (or the nearest before "
-        "it) and all later ones, then in all layers."
+        f"{weighty} in {count_of(len(cascade.steps), 'step')}; mean over "
+        f"{count_of(samples, 'sample')} and "
+        f"{count_of(cascade.draws, 'draw')}. Rank correlation with the original, of each map and "
+        "of its absolute values |map|: with random weights in the layer itself (or the nearest "
+        "before it) and all later ones, then in all layers."
     )
     yield ""
     reached = [n for n, at in zip(cascade.layers, cascade.first, strict=True) if at is not None]
     numbers = {name: (*cascade.own(name), *cascade.last(name)) for name in reached}
     if reached:
-        width = max(len("layer"), *map(len, reached))
+        width = max(len("layer"), *(len(printable(name)) for name in reached))
         yield f"{'':{width}}  {'own and later':>16}  {'all weights':>16}"
         rows: list[Sequence[str]] = [("layer", "map", "|map|", "map", "|map|")]
         rows += [(name, *map(_number, found)) for name, found in numbers.items()]
-        yield from _align(rows, 7)
+        yield from aligned(rows, texts=1, least=7)
         yield ""
     finals = {
         name: max(found[2:]) for name, found in numbers.items() if not np.isnan(found[2:]).any()
     }
     kept = [name for name, value in finals.items() if value >= KEPT]
     changed = [name for name in finals if name not in kept]
-    share = f"of {_count(len(reached), 'map')}"
+    share = f"of {count_of(len(reached), 'map')}"
     if kept:
         yield from _wrap(
             f"Still rank-correlated ({KEPT} or more) with all weights random, so that the input, "
@@ -87,7 +88,7 @@ def _curve_lines(curves: Curves, samples: int) -> Iterator[str]:
         rows.append((name, _number(deletion), less, _number(insertion), more))
     chance = _number(float(np.nanmean(curves.random_areas)))
     rows.append(("random order", chance, "", chance, ""))
-    yield from _align(rows, 9)
+    yield from aligned(rows, texts=1, least=9)
     yield ""
     better = [n for n in curves.layers if min(curves.better_than_random(n)) > samples / 2]
     others = [name for name in curves.layers if name not in better]
@@ -97,27 +98,16 @@ def _curve_lines(curves: Curves, samples: int) -> Iterator[str]:
         yield from _wrap(f"Not for most samples, or one way only: {_names(others)}.")
 
 
-def _align(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    first = max(len(row[0]) for row in rows)
-    for row in rows:
-        cells = "".join(f"  {cell:>{width}}" for cell in row[1:])
-        yield f"{row[0]:{first}}{cells}".rstrip()
-
-
 def _wrap(text: str) -> Iterator[str]:
-    yield from textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    yield from textwrap.wrap(
+        printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _names(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if more <= 0 else f"{shown} and {more} more"
+    return first_of(names, _MOST_NAMED)
 
 
 def _number(value: float) -> str:
     # What rounds to zero has no sign.
     return "-" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -73,13 +73,13 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     """
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.checking import check as check_maps
-    from micam_fast.files import check_folder
+    from micam_fast.files import check_file, make_folder
 
     check_samples(sample_paths, given)
     output: Path = given["output"]
     if output.suffix.lower() != ".csv":
         raise click.BadParameter(f"{str(output)!r} must end in .csv", param_hint="'--output'")
-    check_folder(output.parent)
+    check_file(output)
     model = open_model(model_path, given)
     samples = list(open_samples(model, sample_paths, given))
     if not samples:
@@ -96,7 +96,10 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
         )
     for index, error in found.failed.items():
         Failure(f"sample {index} ({samples[index].name}) skipped: {error}").show()
-    click.echo(f"{found}\n\nwrote {', '.join(map(str, found.save(output)))}")
+    # First, so that an error of the disk takes none of it away.
+    click.echo(f"{found}\n")
+    make_folder(output.parent)
+    click.echo(f"wrote {', '.join(map(str, found.save(output)))}")
     sys.exit(1 if found.failed else 0)
 
 

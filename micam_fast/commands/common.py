@@ -10,6 +10,7 @@ import click
 
 from micam_fast.choices import RANKDIRS
 from micam_fast.options import parse_scale
+from micam_fast.texts import printable
 
 _Decorator = Callable[[Any], Any]
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
@@ -53,12 +54,12 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Write the line to standard error."""
-        click.echo(f"micam-fast: error: {' '.join(self.message.split())}", err=True)
+        click.echo(f"micam-fast: error: {printable(' '.join(self.message.split()))}", err=True)
 
 
 def note(text: str) -> None:
     """Tell the user something on standard error."""
-    click.echo(f"micam-fast: note: {text}", err=True)
+    click.echo(f"micam-fast: note: {printable(text)}", err=True)
 
 
 def note_compiling() -> None:

@@ -27,6 +27,7 @@ from micam_fast.commands.common import (
 )
 from micam_fast.commands.opening import (
     check_samples,
+    engine_option,
     labels_option,
     layer_options,
     open_model,
@@ -38,7 +39,7 @@ from micam_fast.commands.opening import (
 )
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.options import choose_formats
-from micam_fast.progress import count_of
+from micam_fast.texts import aligned, count_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +78,7 @@ _USAGE = (
 @names_options
 @permute_options
 @running_options
+@engine_option
 def diff(arguments: tuple[str, ...], **given: Any) -> None:
     """Draw A, B and the signed difference B - A of every layer on one scale.
 
@@ -100,6 +102,12 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     first = open_model(Path(models[0]), given)
     second = first if Path(models[1]) == Path(models[0]) else open_model(Path(models[1]), given)
     names = read_axis_names(given, first, samples)
+    ours, theirs = (read_axis_names({}, first, [path]).columns for path in samples)
+    if None not in (ours, theirs) and ours != theirs:
+        note(
+            f"{samples[1]} names other columns than {samples[0]}; columns are taken in their "
+            "order, whatever their names"
+        )
     permutation = read_permutation(given, second, names)
     shown = _tell_apart(*samples)
     sides = (
@@ -267,13 +275,10 @@ def _show_table(difference: Difference) -> None:
         ("layer", "class", "relative L2", "cosine", "correlation", "largest B - A")
     ]
     rows += [_row(each) for each in ranked[:_MOST_ROWS]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     more = f", {_MOST_ROWS} of {len(ranked)}" if len(ranked) > _MOST_ROWS else ""
     click.echo(f"layers that differ most{more} (relative L2: |B - A| / |A|):")
-    for row in rows:
-        words = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
-        words += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        click.echo("  ".join(words))
+    for line in aligned(rows, texts=2):
+        click.echo(line)
 
 
 def _row(each: LayerDifference) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from micam_fast.commands.common import Failure
-from micam_fast.progress import count_of
+from micam_fast.texts import count_of
 
 if TYPE_CHECKING:
     from micam_fast.exporting import ExportReport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import MicamError, SampleError
-from micam_fast.progress import count_of
+from micam_fast.texts import aligned, count_of
 
 if TYPE_CHECKING:
     from micam_fast.axis_names import AxisNames
@@ -80,11 +80,11 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
     """
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.csv_files import write_csv
-    from micam_fast.files import check_folder
+    from micam_fast.files import check_file, make_folder
 
     check_samples(sample_paths, given)
     if given["output"] is not None:
-        check_folder(given["output"].parent)
+        check_file(given["output"])
     labels = read_labels(given["labels"])
     model = open_model(model_path, given)
     names = read_axis_names(given, model, sample_paths)
@@ -94,10 +94,11 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
     samples = open_samples(model, sample_paths, given, permutation)
     run = _Run()
     with when_compiling(note_compiling):
-        found = _follow(model, samples, labels, names, given, run)
+        found = _follow(model, sample_paths, samples, labels, names, given, run)
         if given["output"] is None:
             _print(found, names)
         else:
+            make_folder(given["output"].parent)
             write_csv(given["output"], _COLUMNS, _rows(found, names, run))
             click.echo(
                 f"wrote {count_of(run.features, 'feature')} of "
@@ -118,6 +119,7 @@ class _Run:
 
 def _follow(
     model: Model,
+    paths: Sequence[str],
     samples: Iterator[Sample],
     labels: list[str],
     names: AxisNames,
@@ -128,8 +130,8 @@ def _follow(
 
     Raises
     ------
-    SampleError
-        In the end, if none was followed.
+    Failure, SampleError
+        In the end, if there was none, or none was followed.
     """
     from micam_fast.features import FeatureFinder
 
@@ -156,6 +158,8 @@ def _follow(
         run.followed += 1
         label = labels[index] if index < len(labels) else sample.label or ""
         yield sample.name, label, explanation, found
+    if not run.followed and not run.failed:
+        raise Failure(f"no sample in {', '.join(paths)}")
     if not run.followed:
         raise SampleError(f"no sample was followed, {count_of(run.failed, 'sample')} failed")
 
@@ -183,7 +187,7 @@ def _print(
             prediction = explanation.prediction
             told.append(f"class {prediction.index} ({prediction.probability:.4f})")
         click.echo(("\n" if place else "") + ", ".join(told))
-        lines = []
+        lines: list[tuple[str, ...]] = []
         for each in strongest:
             rows, columns = (
                 show_ranges(each.rows, names.rows),
@@ -197,10 +201,8 @@ def _print(
                 where = ("no input cell,", "")
             end = f"{each.value:+.3g}" + ("" if each.exact else "  (at most)")
             lines.append((f"{each.layer}:", *where, end))
-        widths = [max((len(line[i]) for line in lines), default=0) for i in range(3)]
-        for *cells, end in lines:
-            padded = (c.ljust(w) for c, w in zip(cells, widths, strict=True) if w)
-            click.echo("  " + "  ".join((*padded, end)))
+        for line in aligned(lines, texts=4) if lines else ("no spatial layer with a finite map",):
+            click.echo(f"  {line}")
 
 
 def _rows(

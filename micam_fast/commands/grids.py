@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from micam_fast.commands.opening import (
 )
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.options import choose_formats
-from micam_fast.progress import count_of, progress, report
+from micam_fast.progress import progress, report
+from micam_fast.texts import count_of, first_of
 
 # Kept in step with grid_files.GRID_FORMATS by a test; importing it would cost --help its speed.
 FORMATS = ("png", "svg")
@@ -104,22 +104,17 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
                 if each.bad:
                     note(
                         f"sample {index} ({name}): channels that are not finite, drawn hatched, in "
-                        f"{_listed(each.bad)}"
+                        f"{first_of(each.bad, _MOST_NAMED)}"
                     )
                 flat.update(dict.fromkeys(each.flat))
     except MicamError as raised:
         error = raised
     if flat:
-        note(f"no feature maps, as their activation is a list of values: {_listed(list(flat))}")
+        named = first_of(list(flat), _MOST_NAMED)
+        note(f"no feature maps, as their activation is a list of values: {named}")
     report(summary, options)
     if error is not None:
         Failure(str(error)).show()
     elif not summary.written and not summary.failed:
         Failure(f"no sample in {', '.join(sample_paths)}").show()
     sys.exit(exit_code(summary, error))
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Some names, and how many more there are."""
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from micam_fast.commands.common import MODEL, note
+from micam_fast.texts import aligned
 
 
 @click.command("layers")
@@ -28,7 +29,5 @@ def show_layers(model_path: Path) -> None:
                 show_shape(layer.bias_shape) if layer.bias_shape is not None else "-",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    for line in aligned(rows, texts=len(rows[0])):
+        click.echo(line)

@@ -121,13 +121,14 @@ running_options = all_of(
         metavar="SIZE",
         help="Bound for the activations, like 4G.  [default: a quarter of the machine's]",
     ),
-    click.option(
-        "--engine",
-        metavar="PATH",
-        help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
-    ),
 )
-"""Adds ``threads``, ``memory`` and ``engine``."""
+"""Adds ``threads`` and ``memory``."""
+
+engine_option = click.option(
+    "--engine",
+    metavar="PATH",
+    help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
+)
 
 
 def open_model(path: Path, given: Given) -> Model:
@@ -138,8 +139,8 @@ def open_model(path: Path, given: Given) -> Model:
     path
         Of an ONNX or Keras file.
     given
-        Values of `layer_options` and `running_options`; an option that the command has not counts
-        as one that was not given.
+        Values of `layer_options`, `running_options` and `engine_option`; an option that the command
+        has not counts as one that was not given.
     """
     from micam_fast.layers import layers_between, match_layers
     from micam_fast.loading import load_model

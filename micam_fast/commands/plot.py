@@ -26,6 +26,7 @@ from micam_fast.commands.common import (
 from micam_fast.commands.opening import (
     SAMPLES,
     check_samples,
+    engine_option,
     labels_option,
     layer_options,
     open_model,
@@ -37,7 +38,8 @@ from micam_fast.commands.opening import (
 )
 from micam_fast.errors import MicamError
 from micam_fast.options import FORMATS, choose_formats
-from micam_fast.progress import count_of, progress, report, report_profile
+from micam_fast.progress import progress, report, report_profile
+from micam_fast.texts import count_of
 
 
 @click.command()
@@ -74,6 +76,7 @@ from micam_fast.progress import count_of, progress, report, report_profile
     help="Samples in one forward pass.  [default: what suits the model, 1 to 32]",
 )
 @running_options
+@engine_option
 @click.option(
     "--compress-level",
     type=click.IntRange(0, 9),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.commands.common import MODEL, note, note_compiling
+from micam_fast.commands.common import MODEL, Failure, note, note_compiling
 from micam_fast.commands.opening import (
     SAMPLES,
     check_samples,
+    engine_option,
     layer_options,
     open_model,
     open_samples,
@@ -21,9 +22,10 @@ from micam_fast.commands.opening import (
     running_options,
     sample_options,
 )
+from micam_fast.extras import import_extra
 from micam_fast.files import file_stem, make_folder
-from micam_fast.options import FORMATS
-from micam_fast.progress import count_of
+from micam_fast.options import FORMATS, parse_number
+from micam_fast.texts import count_of, first_of
 
 if TYPE_CHECKING:
     from micam_fast.errors import SampleError
@@ -50,7 +52,7 @@ _DIAGRAMS = tuple(f".{name}" for name in FORMATS if name != "tiles")
     "--by",
     metavar="FILE|label",
     help="Classes: one label a line, in the order of the samples; or 'label', those that the "
-    "samples carry (records, CSV).",
+    "samples carry (records).",
 )
 @click.option(
     "--diagram",
@@ -61,9 +63,9 @@ _DIAGRAMS = tuple(f".{name}" for name in FORMATS if name != "tiles")
 )
 @click.option(
     "--dead-threshold",
-    type=float,
+    callback=parse_number,
     metavar="NUMBER",
-    default=0.0,
+    default="0",
     show_default=True,
     help="A channel that is never above it is dead.",
 )
@@ -77,6 +79,7 @@ _DIAGRAMS = tuple(f".{name}" for name in FORMATS if name != "tiles")
 @layer_options
 @sample_options
 @running_options
+@engine_option
 def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Measure every layer over a data set, in one pass.
 
@@ -85,31 +88,40 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     Exit code: 0 if all samples were measured, 1 if some failed, 2 if none was.
     """
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.files import check_folder
+    from micam_fast.files import check_file
     from micam_fast.statistics import stats as measure
-    from micam_fast.statistics.rows import check_suffix
+    from micam_fast.statistics.rows import check_format
     from micam_fast.statistics.tables import cost_lines
 
     check_samples(sample_paths, given)
-    output, diagram = check_suffix(given["output"]), given["diagram"]
+    output, diagram = check_format(given["output"]), given["diagram"]
     for path in (output, *([] if diagram is None else [_check_diagram(diagram)])):
-        check_folder(path.parent)
+        check_file(path)
     own = given["by"] == _OWN_LABELS
-    listed = [] if own or given["by"] is None else read_labels(Path(given["by"]))
+    listed = None if own or given["by"] is None else read_labels(Path(given["by"]))
     model = open_model(model_path, given)
-    names: list[str] = []
+    # There may be any number of samples: what is known of one is let go of when it is done.
+    names: dict[int, str] = {}
     labels: deque[str | None] = deque()
+    failed: dict[int, str] = {}
+    count = 0
 
     def read() -> Iterator[SampleLike | SampleError]:
+        nonlocal count
         for index, sample in enumerate(_with_progress(open_samples(model, sample_paths, given))):
-            names.append(sample.name)
-            known = listed[index] if index < len(listed) else None
+            names[index], count = sample.name, index + 1
+            known = listed[index] if listed and index < len(listed) else None
             labels.append(sample.label if own else known)
             yield sample.arrays if sample.error is None else sample.error
 
     def label_each() -> Iterator[str | None]:
         while True:
             yield labels.popleft()
+
+    def done(index: int, error: SampleError | None) -> None:
+        name = names.pop(index)
+        if error is not None:
+            failed[index] = f"sample {index} ({name}) skipped: {error}"
 
     with when_compiling(note_compiling):
         found = measure(
@@ -120,26 +132,25 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             positions=given["rank_positions"],
             diagrams=diagram is not None,
             memory=given["memory"],
+            done=done,
         )
-    for index, error in found.failed:
-        text = f"micam-fast: error: sample {index} ({names[index]}) skipped: {error}"
-        click.echo(" ".join(text.split()), err=True)
-    if listed and len(listed) != len(names):
-        note(f"{count_of(len(listed), 'label')} for {count_of(len(names), 'sample')}")
+    for text in failed.values():
+        Failure(text).show()
+    if listed is not None and len(listed) != count:
+        note(f"{count_of(len(listed), 'label')} for {count_of(count, 'sample')}")
     if own and not found.labels:
         note("no sample carries a label; there are no classes")
     for line in _notes(found):
         note(line)
-    make_folder(output.parent)
-    found.save(output)
-    written = [output, *([] if diagram is None else _save_diagrams(found, diagram))]
+    # First, so that an error of the disk takes it not away.
     for line in cost_lines(found):
         click.echo(line)
-    measured = len(names) - len(found.failed)
+    make_folder(output.parent)
+    written = [found.save(output), *([] if diagram is None else _save_diagrams(found, diagram))]
     click.echo(
-        f"wrote {', '.join(str(path) for path in written)} for {count_of(measured, 'sample')}"
+        f"wrote {', '.join(map(str, written))} for {count_of(count - len(failed), 'sample')}"
     )
-    sys.exit(1 if found.failed else 0)
+    sys.exit(1 if failed else 0)
 
 
 def _check_diagram(path: Path) -> Path:
@@ -147,6 +158,8 @@ def _check_diagram(path: Path) -> Path:
         raise click.BadParameter(
             f"{str(path)!r} must end in one of {', '.join(_DIAGRAMS)}", param_hint="'--diagram'"
         )
+    if path.suffix.lower() == ".html":
+        import_extra("bokeh.models", extra="view", purpose="the interactive page")
     return path
 
 
@@ -164,7 +177,7 @@ def _notes(found: Statistics) -> Iterator[str]:
     """What the rows leave out, in a line for each reason."""
     for reason in sorted(set(found.unranked.values())):
         layers = [name for name, why in found.unranked.items() if why == reason]
-        shown = ", ".join(sorted(layers)[:3]) + (", ..." if len(layers) > 3 else "")
+        shown = first_of(sorted(layers), 3)
         yield f"no effective rank of {count_of(len(layers), 'layer')} ({shown}): {reason}"
     stray = [row for row in found.rows if row.label is None and row.not_finite]
     if stray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.commands.common import output_dir_option
-from micam_fast.progress import count_of
+from micam_fast.texts import count_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -13,6 +13,7 @@ from micam_fast.commands.common import MODEL, Failure, note, note_compiling
 from micam_fast.commands.opening import (
     SAMPLES,
     check_samples,
+    engine_option,
     labels_option,
     layer_options,
     open_model,
@@ -23,7 +24,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import SampleError
-from micam_fast.progress import count_of
+from micam_fast.texts import count_of
 
 if TYPE_CHECKING:
     from micam_fast.explanation import Explanation
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @layer_options
 @sample_options
 @running_options
+@engine_option
 def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write an interactive page of every layer for some samples.
 

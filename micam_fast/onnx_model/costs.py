@@ -11,6 +11,7 @@ import onnx
 from micam_fast.layers import Shape
 from micam_fast.onnx_model.axes import RECURRENT_OPS
 from micam_fast.onnx_model.constants import captured
+from micam_fast.onnx_model.files import subgraphs
 from micam_fast.onnx_model.graph import Graph, Kind
 from micam_fast.onnx_model.kernels import CONVOLUTIONS
 from micam_fast.onnx_model.model_graph import ModelGraph
@@ -22,7 +23,8 @@ _SETTINGS = {
 }  # fmt: skip
 # Inputs that hold weights, whatever their element type.
 _QUANTIZED = {
-    "ConvInteger": (1,), "MatMulInteger": (0, 1), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3),
+    "ConvInteger": (1,), "MatMulInteger": (0, 1), "QGemm": (3, 6), "QLinearConv": (3, 8),
+    "QLinearMatMul": (0, 3),
 }  # fmt: skip
 _FLOATS = {
     onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16,
@@ -30,6 +32,7 @@ _FLOATS = {
 }  # fmt: skip
 # Where the factors of a matrix product are.
 _PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
+_COUNTED = {*CONVOLUTIONS, *_PRODUCTS, *RECURRENT_OPS, "Einsum", "Gemm", "QGemm"}
 
 
 def count_parameters(graph: ModelGraph) -> dict[str, int]:
@@ -66,7 +69,8 @@ def count_multiply_adds(
     Returns
     -------
     dict
-        By layer; 0 for one that has none of these, ``None`` where shape inference cannot tell.
+        By layer; 0 for one that has none of these, ``None`` where shapes cannot tell: one that
+        inference does not know, or the body of an If, Loop or Scan.
     """
     shapes = graph.value_shapes(input_shapes)
     found: dict[str, int | None] = {}
@@ -148,10 +152,37 @@ def _multiply_adds(
             return size(walked, 0, 1) * size(walked, 2) * size(kernel)
         if node.op_type == "Gemm":
             return size(made) * size(node.input[0]) // size(made, 0, 1)
+        if node.op_type == "QGemm":
+            return size(node.input[0], 0, 1) * size(node.input[_QUANTIZED["QGemm"][0]])
         if node.op_type in _PRODUCTS:
             return size(made) * size(node.input[_PRODUCTS[node.op_type][0]], -1)
         if node.op_type in RECURRENT_OPS:
             return size(node.input[0], 0, 2) * (size(node.input[1]) + size(node.input[2]))
+        if node.op_type == "Einsum" and len(node.input) > 1:
+            axes = _einsum_axes(node)
+            sizes = {axis: size(name, at, at + 1) for axis, name, at in axes}
+            return math.prod(sizes.values())
     except LookupError:
         return None
-    return 0
+    # How often a loop runs, or which branch, the shapes do not tell.
+    return None if _holds_products(node) else 0
+
+
+def _holds_products(node: onnx.NodeProto) -> bool:
+    """Tell whether something is multiplied in the bodies of an If, Loop or Scan."""
+    bodies = (body for attribute in node.attribute for body in subgraphs(attribute))
+    return any(
+        inner.op_type in _COUNTED or _holds_products(inner)
+        for body in bodies
+        for inner in body.node
+    )
+
+
+def _einsum_axes(node: onnx.NodeProto) -> list[tuple[str, str, int]]:
+    """Letter, value and place of each axis that an Einsum of two values reads."""
+    given = next(each.s.decode() for each in node.attribute if each.name == "equation")
+    terms = given.replace(" ", "").partition("->")[0].split(",")
+    if "." in given or len(terms) != 2:
+        raise LookupError(given)
+    read = zip(terms, node.input, strict=True)
+    return [(axis, name, at) for term, name in read for at, axis in enumerate(term)]

@@ -28,6 +28,7 @@ _QUANTIZED = {
     "ConvInteger": (1,),
     "DequantizeLinear": (0,),
     "MatMulInteger": (0, 1),
+    "QGemm": (3, 6),
     "QLinearConv": (3, 8),
     "QLinearMatMul": (0, 3),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -21,22 +22,32 @@ _ONE = "CSV file taken as one sample of rows x columns"
 _EACH = "each row of a CSV file taken as a sample"
 
 
-def read_table(
-    path: Path, spec: ModelInput, start: int = 0
-) -> tuple[str, Iterator[NDArray[np.float64] | SampleError]]:
-    """The samples of a CSV file, from the one of number `start` on.
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A CSV file.
 
-    The file is one sample where its columns are those of an input of rows and columns with one
-    channel, or the features of a sequence. Each row is a sample where its fields are all values
-    of one: those of a flat input, or of another one in the order height, width, channels.
-
-    Returns
-    -------
+    Attributes
+    ----------
+    header
+        Names of its columns.
     note
         What was decided, in words.
     samples
         In the model's layout, without the batch; an error in the place of a row with one. They
         raise a SampleError if the file is no such table.
+    """
+
+    header: tuple[str, ...]
+    note: str
+    samples: Iterator[NDArray[np.float64] | SampleError]
+
+
+def read_table(path: Path, spec: ModelInput, start: int = 0) -> Table:
+    """The samples of a CSV file, from the one of number `start` on.
+
+    The file is one sample where its columns are those of an input of rows and columns with one
+    channel, or the features of a sequence. Each row is a sample where its fields are all values
+    of one: those of a flat input, or of another one in the order height, width, channels.
 
     Raises
     ------
@@ -45,17 +56,18 @@ def read_table(
     """
     rows = _rows(path)
     header = _header(path, rows)
-    if not _is_one_sample(path, len(header), spec):
-        return _EACH, _each_row(path, header, rows, spec, start)
+    if not _is_one_sample(path, header, spec):
+        return Table(header, _EACH, _each_row(path, header, rows, spec, start))
     if start:
         raise SampleError(f"{path} is one sample; there is no number {start}")
-    return _ONE, _one_sample(path, header, rows, spec)
+    return Table(header, _ONE, _one_sample(path, header, rows, spec))
 
 
 def column_names(path: Path, spec: ModelInput, width: int | None) -> tuple[str, ...] | None:
     """The names that a CSV file gives to the input's columns, of which there are `width`.
 
-    ``None`` where it names other things: the features of a sequence, or single cells.
+    ``None`` where one has no name, or the file names other things: the features of a sequence, or
+    single cells.
 
     Raises
     ------
@@ -63,9 +75,9 @@ def column_names(path: Path, spec: ModelInput, width: int | None) -> tuple[str, 
         As `read_table` does.
     """
     header = _header(path, _rows(path))
-    one = _is_one_sample(path, len(header), spec)
+    one = _is_one_sample(path, header, spec)
     features = one and len(channels_last_shape(spec)) == 2
-    return None if features or width not in (None, len(header)) else header
+    return None if features or "" in header or width not in (None, len(header)) else header
 
 
 def _rows(path: Path) -> Iterator[CsvRow]:
@@ -86,22 +98,31 @@ def _header(path: Path, rows: Iterator[CsvRow]) -> tuple[str, ...]:
     return number_repeats(first.fields)
 
 
-def _is_one_sample(path: Path, columns: int, spec: ModelInput) -> bool:
-    """Whether a file of so many columns is one sample, and not one a row.
+def _is_one_sample(path: Path, header: tuple[str, ...], spec: ModelInput) -> bool:
+    """Whether a file of these columns is one sample, and not one a row.
 
     Raises
     ------
     SampleError
         If it is neither.
     """
+    columns = len(header)
     found = _taken_as_one(columns, spec)
     if found is None:
         wanted = show_shape(sample_shape(spec), unknown="any")
-        label = _taken_as_one(columns - 1, spec) is not None
+        hint = ""
+        if _taken_as_one(columns - 1, spec) is not None:
+            hint = "; with one column less they would: " + (
+                f"column {header.index('') + 1} has no name, is it an index?"
+                if "" in header
+                else "leave out the label's"
+            )
+        for other in ";\t":
+            if columns == 1 and other in header[0]:
+                hint = f"; fields seem to be separated by {other!r}, expected is ','"
         raise SampleError(
             f"{path}: {columns} columns fit input {spec.name!r} of shape {wanted} neither as one "
-            "table of rows x columns nor with a sample in each row"
-            + ("; with one column less they would: leave out the label's" if label else "")
+            f"table of rows x columns nor with a sample in each row{hint}"
         )
     return found
 

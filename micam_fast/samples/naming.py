@@ -31,8 +31,8 @@ def names_beside(path: str, spec: ModelInput, width: int | None) -> tuple[str, .
     tuple of str or None
         ``None`` where there are none, or they name other things than the columns.
     """
-    file = next(islice(expand_paths([split_selector(path)[0]]), 1), Path())
     try:
+        file = next(islice(expand_paths([split_selector(path)[0]]), 1), Path())
         if file.suffix.lower() == CSV_SUFFIX:
             return column_names(file, spec, width)
         side = find_side_file(file) if is_record_file(file) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.choices import ArrayLayout
 from micam_fast.errors import SampleError
+from micam_fast.files import is_there
 from micam_fast.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
@@ -26,6 +28,9 @@ from micam_fast.samples.arrays import (
 from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
 from micam_fast.samples.pictures import IMAGE_SUFFIXES, PixelRules, read_picture
 from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
+
+_SELECTOR = re.compile(r"(.+):([0-9]{1,18})", re.DOTALL)
+"""A number of more digits is none that a file could have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +79,8 @@ def read_samples(
     extra
         Arrays ``(n, ...)`` for further inputs: one sample that serves all, or one for each.
     say
-        Is told once what ``layout="auto"`` decided, and how CSV files are taken.
+        Is told once what ``layout="auto"`` decided, how CSV files are taken, and that their columns
+        have different names.
     """
     reader = _Reader(inputs, layout, rules or PixelRules(), dict(extra or {}), say)
     if not reader.fed:
@@ -82,21 +88,32 @@ def read_samples(
         return
     for text in paths:
         file, number = split_selector(text)
-        for path in expand_paths([file]) if number is None else [Path(file)]:
-            yield from reader.read(path, number)
+        try:
+            for path in expand_paths([file]) if number is None else [Path(file)]:
+                yield from reader.read(path, number)
+        except SampleError as error:
+            yield reader.fail(file, error)
 
 
 def expand_paths(paths: Iterable[str]) -> Iterator[Path]:
     """Files, with folders replaced by the samples in them, sorted by name.
 
     CSV files count in a folder that holds no other samples; beside these they are lists.
+
+    Raises
+    ------
+    SampleError
+        If a folder cannot be read.
     """
     for text in paths:
         path = Path(text)
-        if not path.is_dir():
+        if not is_there(path.is_dir):
             yield path
             continue
-        files = sorted(path.iterdir())
+        try:
+            files = sorted(each for each in path.iterdir() if not each.is_dir())
+        except OSError as error:
+            raise SampleError(f"cannot read folder {path}: {error.strerror or error}") from None
         yield from [
             each
             for each in files
@@ -106,9 +123,10 @@ def expand_paths(paths: Iterable[str]) -> Iterator[Path]:
 
 def split_selector(text: str) -> tuple[str, int | None]:
     """``FILE:N`` as a file and the number of a sample in it; a file of that very name wins."""
-    file, _, number = text.rpartition(":")
-    selects = file and number.isascii() and number.isdecimal() and not Path(text).exists()
-    return (file, int(number)) if selects else (text, None)
+    found = _SELECTOR.fullmatch(text)
+    if found is None or is_there(Path(text).exists):
+        return text, None
+    return found[1], int(found[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +154,8 @@ class _Reader:
         self._extra = extra
         self._say = say
         self._said: set[str] = set()
+        # The first table, until another one has told that it differs.
+        self._columns: tuple[Path, tuple[str, ...]] | None = None
         self._count = 0
         self.fed = [spec for spec in inputs if spec.name not in extra]
 
@@ -149,6 +169,10 @@ class _Reader:
         for row, each in enumerate(chain(known, found), number or 0):
             name = path.name if alone or each.whole else f"{path.name}[{row}]"
             yield self._complete(name, each)
+
+    def fail(self, name: str, error: SampleError) -> Sample:
+        """A sample that stands for all that cannot be read."""
+        return self._complete(name, _Found(error=error))
 
     def read_extra(self) -> Iterator[Sample]:
         for row in range(_common_length(self._extra)):
@@ -176,7 +200,7 @@ class _Reader:
     def _contained(self, path: Path, number: int | None) -> Iterator[_Found]:
         """What a file holds; what is wrong with it as a whole comes in the end."""
         try:
-            if number is not None and path.is_dir():
+            if number is not None and is_there(path.is_dir):
                 raise SampleError(f"{path} is a folder; FILE:N takes a sample of a file")
             yield from islice(self._found(path, number or 0), None if number is None else 1)
         except SampleError as error:
@@ -190,9 +214,10 @@ class _Reader:
             yield from self._records(path, start)
         elif path.suffix.lower() == CSV_SUFFIX:
             self._check_fed([spec.name])
-            note, samples = read_table(path, spec, start)
-            self._tell(spec, note)
-            for sample in samples:
+            table = read_table(path, spec, start)
+            self._tell(spec, table.note)
+            self._compare_columns(path, table.header, spec)
+            for sample in table.samples:
                 if isinstance(sample, SampleError):
                     yield _Found(error=sample)
                 else:
@@ -207,6 +232,18 @@ class _Reader:
                 yield _Found(
                     {key: rows[row if len(rows) > 1 else 0] for key, rows in batches.items()}
                 )
+
+    def _compare_columns(self, path: Path, header: tuple[str, ...], spec: ModelInput) -> None:
+        """Tell of the first file whose columns have other names than those of the one before."""
+        if self._columns is None:
+            self._columns = path, header
+        elif self._columns[1] not in (header, ()):
+            self._tell(
+                spec,
+                f"{path} names other columns than {self._columns[0]}; columns are taken in their "
+                "order, whatever their names",
+            )
+            self._columns = path, ()
 
     def _records(self, path: Path, start: int) -> Iterator[_Found]:
         spec, side = self.fed[0], read_side_file(path)
@@ -266,6 +303,8 @@ class _Reader:
         expected = sample_shape(spec)
         axis = channel_axis(spec)
         if len(expected) != 3 or axis is None:
+            if not is_there(path.exists):
+                raise SampleError(f"cannot read {path}: no such file")
             wanted = show_shape(expected, unknown="any")
             raise SampleError(
                 f"a picture does not fit input {spec.name!r} of shape {wanted}; give an array file"

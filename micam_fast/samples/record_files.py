@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.errors import SampleError
+from micam_fast.files import is_there
 
 _HEAD, _TAIL = 12, 4
 """Bytes before a record, its length and that one's checksum, and behind it."""
@@ -52,7 +53,7 @@ def find_side_file(path: Path) -> Path | None:
     stem = path.name.partition(".tfrecord")[0]
     for name in (stem, re.sub(r"-\d+-of-\d+$", "", stem)):
         side = path.with_name(f"{name}.json")
-        if side.is_file():
+        if is_there(side.is_file):
             return side
     return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from micam_fast.activations import LayerActivation
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
-from micam_fast.layers import match_layers
+from micam_fast.layers import LayerChoice, choose_layers
 from micam_fast.loading import load_model
-from micam_fast.model import LayerChoice, Model, SampleLike
+from micam_fast.model import Model, SampleLike
 from micam_fast.moments import ChannelMoments, Covariance, Scratch
 from micam_fast.onnx_model.costs import count_multiply_adds, count_parameters
 from micam_fast.onnx_model.linear import find_linear
@@ -38,11 +39,12 @@ def stats(
     positions: int | None = None,
     diagrams: bool = False,
     memory: int | None = None,
+    done: Callable[[int, SampleError | None], None] = lambda index, error: None,
 ) -> Statistics:
     """Statistics of every layer over a data set, in one pass and bounded memory.
 
-    Sums are float64, by the methods of Welford and of Chan, Golub and LeVeque; numbers are the
-    same in each run with as many threads.
+    Sums are float64, by the methods of Welford and of Chan, Golub and LeVeque. Each run with as
+    many threads gives the same bits; with another number the last digits differ.
 
     Parameters
     ----------
@@ -52,8 +54,8 @@ def stats(
         Any iterable of what `Model.explain` takes, or an array with a leading axis of samples. An
         error in the place of a sample counts as one that failed.
     labels
-        The class of each sample, in their order; ``None`` for one without, as those have for which
-        there is none left.
+        The class of each sample, in their order; ``None`` or ``""`` for one without, as those have
+        for which there is none left.
     layers
         As in `load_model`; by default the layers that get a map.
     dead_threshold
@@ -66,7 +68,10 @@ def stats(
     memory
         Bytes that covariances may take: 4 C^2 + 2048 C for a layer of C channels, for each class
         and each thread; nothing for a layer that follows linearly from another one. The largest
-        ones that do not fit are left out. By default as much as activations may take.
+        ones that do not fit are left out. Eigenvalues take up to 16 C^2 more, of a layer at a time
+        for each thread. By default as much as activations may take.
+    done
+        Is told the index of each sample that was measured, or left out and why, in their order.
 
     Returns
     -------
@@ -77,20 +82,18 @@ def stats(
     SampleError
         If no sample could be run, or `diagrams` are asked for and maps differ in size.
     ValueError
-        If `positions` is negative.
+        If `positions` is negative or the threshold is NaN.
     """
+    if math.isnan(dead_threshold):
+        raise ValueError(f"dead_threshold must be a number, not {dead_threshold}")
     if positions is not None and positions < 0:
         raise ValueError(f"positions must be at least 0, not {positions}")
     opened = model if isinstance(model, Model) else load_model(model)
-    bound = opened._memory if memory is None else memory
+    bound = opened.memory if memory is None else memory
     run = _Run(opened, itertools.chain(labels or (), itertools.repeat(None)), dead_threshold)
-    names = (
-        opened.mapped
-        if layers is None
-        else match_layers(opened.layers, layers(opened.layers) if callable(layers) else layers)
-    )
+    names = opened.mapped if layers is None else choose_layers(opened.layers, layers)
     if positions != 0:
-        run.statistics.linear = find_linear(opened._graph, names)
+        run.statistics.linear = find_linear(opened.graph, names)
     slots = [
         _Slot(positions, bound // opened.threads, run.statistics.linear)
         for _ in range(opened.threads)
@@ -111,6 +114,7 @@ def stats(
             explained = opened.stream(again, lambda _, found: found)
         for index, result in enumerate(opened.activations(fitted, measure, layers=names)):
             run.finish(index, result, next(explained))
+            done(index, result if isinstance(result, SampleError) else None)
         with ThreadPoolExecutor(len(slots)) as pool:
             list(pool.map(_Slot.settle, slots))
     return run.collect(slots)
@@ -123,7 +127,7 @@ class _Run:
         self._model, self._given = model, labels
         self.labels: dict[int, str | None] = {}
         self._shapes: dict[int, Shapes] = {}
-        graph = model._graph
+        graph = model.graph
         self.statistics = Statistics(
             model.name, model.layers, count_parameters(graph), dead_threshold
         )
@@ -131,7 +135,7 @@ class _Run:
     def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[_Fitted | SampleError]:
         """Samples in the model's layout; their labels and shapes are noted."""
         for index, sample in enumerate(samples):
-            self.labels[index] = next(self._given)
+            self.labels[index] = next(self._given) or None
             if isinstance(sample, SampleError):
                 yield sample
                 continue
@@ -149,6 +153,8 @@ class _Run:
         """Take note of a sample that is done."""
         label, shapes = self.labels.pop(index), self._shapes.pop(index, ())
         if isinstance(result, SampleError):
+            # The way that an error has come would hold the arrays of its sample.
+            result.__traceback__ = result.__cause__ = result.__context__ = None
             self.statistics.failed.append((index, result))
             return
         group = self.statistics.groups.setdefault(label, Group())
@@ -160,9 +166,10 @@ class _Run:
         """What all slots have found."""
         found = self.statistics
         if not found.groups:
-            index, error = next(iter(found.failed), (0, None))
-            said = "there is none" if error is None else f"sample {index}: {error}"
-            raise SampleError(f"no sample could be measured; {said}")
+            if not found.failed:
+                raise SampleError("there is no sample to measure")
+            index, error = found.failed[0]
+            raise SampleError(f"no sample could be measured; sample {index}: {error}")
         for slot in slots:
             for label, group in found.groups.items():
                 for name, moments in slot.groups.get(label, {}).items():
@@ -177,7 +184,7 @@ class _Run:
         return found
 
     def _multiply_adds(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, int | None]:
-        graph, batch = self._model._graph, 1
+        graph, batch = self._model.graph, 1
         fed = {}
         for spec in graph.inputs:
             axis, shape = spec.axes.batch, shapes[spec.name]
@@ -246,7 +253,7 @@ class _Slot:
             largest = max(self._held, key=lambda name: self._held[name], default=layer)
             if self._held.get(largest, 0) <= self._held.get(layer, 0) + size:
                 largest = layer
-            self.unranked[largest] = "its covariance does not fit the memory bound"
+            self.unranked[largest] = "the covariance does not fit the memory bound"
             self._held.pop(largest, None)
             for layers in self.groups.values():
                 if largest in layers:

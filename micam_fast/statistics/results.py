@@ -20,7 +20,8 @@ from micam_fast.explanation import Explanation
 from micam_fast.layers import Layer
 from micam_fast.moments import ChannelMoments
 from micam_fast.runtime import available_threads
-from micam_fast.statistics.rows import LayerStatistics, check_suffix, write_rows
+from micam_fast.statistics.rows import LayerStatistics, check_format, write_rows
+from micam_fast.texts import count_of
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """What a sample is fed as: names and shapes."""
@@ -171,7 +172,7 @@ class Statistics:
     def drop_unranked(self) -> None:
         """Let no class have an effective rank where another one cannot."""
         everything = [each for group in self.groups.values() for each in group.layers.items()]
-        reason = "its number of channels varies"
+        reason = "the number of channels varies"
         self.unranked |= {name: reason for name, moments in everything if moments.varies}
         for name, (source, _) in self.linear.items():
             if source in self.unranked:
@@ -192,7 +193,7 @@ class Statistics:
         MissingExtraError
             If pyarrow is not installed and ``.parquet`` is asked for.
         """
-        return write_rows(check_suffix(Path(path)), self.rows)
+        return write_rows(check_format(Path(path)), self.rows)
 
     def mean_diagram(self, label: str | None = None) -> Explanation:
         """The mean maps of a class, or of all samples.
@@ -216,8 +217,7 @@ class Statistics:
         return html_table(self)
 
     def _say_mean(self, what: str, label: str | None) -> str:
-        count = self._average(label).count
-        return f"{what} {count} sample{'s' * (count != 1)}"
+        return f"{what} {count_of(self._average(label).count, 'sample')}"
 
     def _average(self, label: str | None) -> Average:
         if label is not None and label not in self.groups:

@@ -69,20 +69,25 @@ class LayerStatistics:
     energy_per_parameter: float | None
 
 
+_PURPOSE = "writing .parquet"
 # Other words for columns of a file, where the attribute's would not do or is taken.
 _COLUMNS = {"label": "class", "kind": "type", "low": "min", "high": "max"}
 
 
-def check_suffix(path: Path) -> Path:
+def check_format(path: Path) -> Path:
     """The path of a file that `write_rows` can write.
 
     Raises
     ------
     OutputError
         If it ends otherwise.
+    MissingExtraError
+        If pyarrow is not installed and it ends in ``.parquet``.
     """
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise OutputError(f"cannot write {path}: its name must end in .csv or .parquet")
+    if path.suffix.lower() == ".parquet":
+        import_extra("pyarrow", extra="parquet", purpose=_PURPOSE)
     return path
 
 
@@ -101,8 +106,8 @@ def write_rows(path: Path, rows: Sequence[LayerStatistics]) -> Path:
     if path.suffix.lower() == ".csv":
         write_csv(path, names, cells)
         return path
-    arrow = import_extra("pyarrow", extra="parquet", purpose="writing .parquet")
-    parquet = import_extra("pyarrow.parquet", extra="parquet", purpose="writing .parquet")
+    arrow = import_extra("pyarrow", extra="parquet", purpose=_PURPOSE)
+    parquet = import_extra("pyarrow.parquet", extra="parquet", purpose=_PURPOSE)
     types = {"str": arrow.string(), "int": arrow.int64(), "float": arrow.float64()}
     columns = {}
     for place, each in enumerate(fields(LayerStatistics)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from micam_fast.statistics.results import Statistics
 from micam_fast.statistics.rows import LayerStatistics
+from micam_fast.texts import aligned, printable
 
 _LONGEST_NAME = 40
 
@@ -25,9 +26,9 @@ class LayerCost:
         behind the batch normalization and the activation function that follow it alone. Only there
         do channels die.
     parameters, multiply_adds
-        Of all layers from `layer` to `seen`.
+        Of all layers from `layer` to `seen`; ``None`` for multiply-adds that are not known.
     parameter_share, multiply_add_share
-        By the sums over all layers.
+        By the sums over all layers; what is not known counts as nothing.
     used
         Effective rank by the number of channels (or by that of positions less one, where there are
         fewer); by the share of channels that are not dead, where there is no rank.
@@ -40,7 +41,7 @@ class LayerCost:
     layer: LayerStatistics
     seen: LayerStatistics
     parameters: int
-    multiply_adds: float
+    multiply_adds: float | None
     parameter_share: float
     multiply_add_share: float
     used: float
@@ -67,8 +68,8 @@ def find_costs(statistics: Statistics) -> list[LayerCost]:
             chain.append(follower)
             followers.add(follower.layer)
         parameters = sum(each.parameters for each in chain)
-        products = row.multiply_adds or 0.0
-        shares = parameters / all_parameters, products / all_products
+        products = row.multiply_adds
+        shares = parameters / all_parameters, (products or 0.0) / all_products
         seen = chain[-1]
         used = _used(seen)
         energy = seen.energy / parameters if seen.energy is not None and parameters else None
@@ -132,12 +133,8 @@ def cost_lines(statistics: Statistics, most: int = _MOST) -> Iterator[str]:
         yield "no layer has parameters or multiply-adds"
         return
     cells = [COST_HEADER, *(_cells(cost) for cost in costs[:most])]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COST_HEADER))]
     yield _TITLE
-    for row in cells:
-        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        yield "  ".join([*names, *numbers]).rstrip()
+    yield from aligned(cells, texts=2)
     yield _LEGEND
     if len(costs) > most:
         rest = costs[most:]
@@ -148,7 +145,7 @@ def cost_lines(statistics: Statistics, most: int = _MOST) -> Iterator[str]:
         )
     dead = [cost for cost in costs if cost.seen.dead_channels == 1]
     if dead:
-        yield f"wholly dead: {', '.join(cost.layer.layer for cost in dead)}"
+        yield printable(f"wholly dead: {', '.join(cost.layer.layer for cost in dead)}")
 
 
 def _cells(cost: LayerCost) -> tuple[str, ...]:
@@ -159,7 +156,7 @@ def _cells(cost: LayerCost) -> tuple[str, ...]:
         show_count(cost.parameters),
         f"{cost.parameter_share:.1%}",
         show_count(cost.multiply_adds),
-        f"{cost.multiply_add_share:.1%}",
+        _share(None if cost.multiply_adds is None else cost.multiply_add_share),
         str(cost.seen.channels),
         "-" if rank is None else f"{rank:.1f}",
         f"{cost.used:.1%}",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import TrainingError
 from micam_fast.extras import import_extra
+from micam_fast.texts import aligned
 
 EPSILON = 1e-10
 """What SPEC adds to each denominator, so that a class without a sample has zeros."""
@@ -83,7 +84,7 @@ class Evaluation:
         rows = [_HEADINGS, *map(_cells, self.per_class)]
         means = (self.mean_precision, self.mean_recall, self.mean_accuracy, self.mean_f1)
         rows.append(("mean", *[""] * 5, *map(_number, means), _number(self.mean_average_precision)))
-        lines = _aligned(rows)
+        lines = list(aligned(rows, texts=0))
         missing = [str(each.label) for each in self.per_class if not each.samples]
         if missing:
             lines.append(
@@ -102,7 +103,7 @@ class Evaluation:
             return [f"the confusion matrix of {count} classes is too wide for here: see the JSON"]
         rows: list[Sequence[str]] = [("", *map(str, range(count)))]
         rows += [(str(label), *map(str, row)) for label, row in enumerate(self.confusion_matrix)]
-        return ["confusion matrix (rows: label, columns: prediction)", *_aligned(rows)]
+        return ["confusion matrix (rows: label, columns: prediction)", *aligned(rows, texts=0)]
 
 
 def evaluate_scores(scores: NDArray[Any], labels: NDArray[Any]) -> Evaluation:
@@ -211,14 +212,6 @@ def _cells(scores: ClassScores) -> tuple[str, ...]:
 
 def _number(value: float) -> str:
     return f"{value:.4f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _mean(values: Iterable[float]) -> float:
