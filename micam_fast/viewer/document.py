@@ -60,9 +60,6 @@ def build_document(data: PageData, *, compare: bool, look: Look) -> Any:
         "featureFigure": features["featureFigure"],
         "histogramFigure": histogram["histogramFigure"],
     }
-    for name, root in roots.items():
-        root.name = name
-        document.add_root(root)
     parts = {
         **roots,
         **details,
@@ -79,7 +76,14 @@ def build_document(data: PageData, *, compare: bool, look: Look) -> Any:
         "columnsAlone": table["alone"],
         "columnsCompared": table["compared"],
     }
-    _connect(document, parts)
+    # A model that is in a document has all of it searched again at each change, so it comes last.
+    _connect(parts)
+    with document.models.freeze():
+        for name, root in roots.items():
+            root.name = name
+            document.add_root(root)
+        start = models.CustomJS(args={"parts": parts}, code="micam.start(parts);")
+        document.js_on_event(bokeh("events").DocumentReady, start)
     return document
 
 
@@ -113,16 +117,13 @@ def _widgets(data: PageData, compare: bool, look: Look) -> dict[str, Any]:
     }
 
 
-def _connect(document: Any, parts: dict[str, Any]) -> None:
+def _connect(parts: dict[str, Any]) -> None:
     """Have the widgets and figures call the scripts."""
     models, events = bokeh("models"), bokeh("events")
 
     def script(call: str) -> Any:
         return models.CustomJS(code=f"micam.{call};")
 
-    document.js_on_event(
-        events.DocumentReady, models.CustomJS(args={"parts": parts}, code="micam.start(parts);")
-    )
     for name, property_name, call in (
         ("sample", "value", "changeSample()"),
         ("other", "value", "changeSample()"),
