@@ -63,7 +63,7 @@ def test_activations(benchmark: Any, case: tuple[str, int]) -> None:
     assert set(others) == {first}
     of.time(
         "all activations", lambda: list(of.model.activations(of.samples, count)),
-        megabytes=round(4 * first / 1e6, 1),
+        activations_mb=round(4 * first / 1e6, 1),
     )  # fmt: skip
 
 
