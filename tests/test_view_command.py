@@ -53,6 +53,20 @@ def test_options_choose_layers_names_and_feature_maps(
     assert found["rowNames"] == [f"row {place}" for place in range(8)]
 
 
+def test_another_order_of_rows_takes_their_names_along(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    page, names, order = (tmp_path / name for name in ("page.html", "rows.txt", "order.txt"))
+    names.write_text("".join(f"row {place}\n" for place in range(8)))
+    order.write_text("\n".join(map(str, range(7, -1, -1))))
+    succeeded(
+        run("net.onnx", "one.npy", "--output", page, "--row-names", names, "--permute-rows", order)
+    )
+    found = held(page.read_text())
+    assert found["rowNames"] == [f"row {place}" for place in range(7, -1, -1)]
+    assert f"rows by {order.name}" in found["titles"][0]
+
+
 def test_the_page_opens_in_the_browser(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.commands.axes import names_options, read_axis_names
+from micam_fast.commands.axes import (
+    names_options,
+    permute_options,
+    read_axis_names,
+    read_permutation,
+)
 from micam_fast.commands.common import MODEL, Failure, note, note_compiling
 from micam_fast.commands.opening import (
     SAMPLES,
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 )
 @labels_option
 @names_options
+@permute_options
 @projection_option
 @layer_options
 @sample_options
@@ -73,8 +79,11 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     labels = read_labels(given["labels"])
     model = open_model(model_path, given)
     names = read_axis_names(given, model, sample_paths)
+    permutation = read_permutation(given, model, names)
+    if permutation is not None:
+        names = permutation.names(names)
     chosen = given["feature_maps"] and match_layers(model.layers, given["feature_maps"])
-    samples = list(open_samples(model, sample_paths, given))
+    samples = list(open_samples(model, sample_paths, given, permutation))
     if not samples:
         raise Failure(f"no sample in {', '.join(sample_paths)}")
     with when_compiling(note_compiling):
