@@ -121,7 +121,7 @@ def plot_samples(
             if sample is None:
                 return
             names[index] = sample.name, sample.label
-            yield sample.arrays if sample.error is None else sample.error
+            yield sample.given
 
     def write(index: int, found: Explanation | SampleError) -> _Outcome:
         name, label = names.pop(index)

@@ -35,6 +35,10 @@ class Prediction:
     probability: float
     probabilities: NDArray[np.float32]
 
+    def __str__(self) -> str:
+        """As headings have it."""
+        return f"class {self.index}, probability {self.probability:.4f}"
+
 
 def to_probabilities(scores: NDArray[Any], last_op: str) -> NDArray[Any]:
     """Scores as probabilities, so that they are comparable between samples.

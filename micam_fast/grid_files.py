@@ -108,7 +108,7 @@ def save_grids(
     def feed() -> Iterator[Mapping[str, NDArray[np.generic]] | SampleError]:
         for index, sample in enumerate(samples):
             names[index] = sample.name
-            yield sample.arrays if sample.error is None else sample.error
+            yield sample.given
 
     def draw(layer: Layer, maps: NDArray[np.float32], sample: str, stem: Path) -> list[Path]:
         try:

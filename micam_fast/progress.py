@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.errors import MicamError
-from micam_fast.texts import count_of
+from micam_fast.texts import count_of, error_line, printable, skipped
 
 if TYPE_CHECKING:
     from micam_fast.batch import PlotOptions, Summary
@@ -51,13 +51,13 @@ def _print_done(index: int, name: str, result: Any) -> None:
         shown = ", ".join(path.name for path in result)
         if len(result) > _MOST_NAMED:
             shown = count_of(len(result), "file")
-        click.echo(f"sample {index} ({name}): {shown}")
+        click.echo(f"sample {index} ({printable(name)}): {shown}")
     else:
         click.echo(_failure_line(index, name, result), err=True)
 
 
 def _failure_line(index: int, name: str, error: MicamError) -> str:
-    return " ".join(f"micam-fast: error: sample {index} ({name}) skipped: {error}".split())
+    return error_line(skipped(index, name, error))
 
 
 def report(summary: Summary, options: PlotOptions) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from micam_fast.heading import legend_lines
 from micam_fast.labels import label_lines
 from micam_fast.tiles import draw_tile
 
+Writer = TypeVar("Writer")
 LARGEST_PNG = 170e6
 """Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
 
@@ -53,12 +54,23 @@ class Style:
 
 def save(explanation: Explanation, path: Path, style: Style) -> Path:
     """Write an explanation in the format that the path's suffix names; see `Explanation.save`."""
-    writer = _WRITERS.get(path.suffix.lower().removeprefix("."))
-    if writer is None:
-        known = ", ".join(f".{name}" for name in _WRITERS)
-        raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
-    writer(explanation, path, style)
+    choose_writer(_WRITERS, path)(explanation, path, style)
     return path
+
+
+def choose_writer(writers: Mapping[str, Writer], path: Path) -> Writer:
+    """The writer of the format that a path's suffix names.
+
+    Raises
+    ------
+    OutputError
+        If there is none; the message says which there are.
+    """
+    writer = writers.get(path.suffix.lower().removeprefix("."))
+    if writer is None:
+        known = ", ".join(f".{name}" for name in writers)
+        raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
+    return writer
 
 
 def check_png_size(width: float, height: float, scale: float) -> None:
@@ -93,8 +105,7 @@ def header_lines(explanation: Explanation) -> list[str]:
     if explanation.label is not None:
         lines.append(f"label: {explanation.label}")
     if explanation.prediction is not None:
-        found = explanation.prediction
-        lines.append(f"prediction: class {found.index}, probability {found.probability:.4f}")
+        lines.append(f"prediction: {explanation.prediction}")
     low, high = explanation.global_range
     lines.append(f"all layers: min {low:.6g}, max {high:.6g}")
     return lines

@@ -39,6 +39,16 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
+def error_line(message: str) -> str:
+    """How a command says what went wrong: one line, whatever the message holds."""
+    return f"micam-fast: error: {printable(' '.join(message.split()))}"
+
+
+def skipped(index: int, name: str, error: object) -> str:
+    """What is said of a sample that is left out."""
+    return f"sample {index} ({name}) skipped: {error}"
+
+
 def count_of(number: int, thing: str) -> str:
     """A number of things, in words that agree with it."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

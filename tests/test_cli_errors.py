@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from micam_fast import cli
 from tests import models
 from tests.commands import (
     failure_line,
     names,
+    succeeded,
     usage_error,
 )
 
@@ -139,3 +141,25 @@ class TestBadInput:
     def test_unknown_commands_and_options(self, run_cli: Callable[..., Result]) -> None:
         assert "No such command 'plto'" in usage_error(run_cli("plto", out=False))
         assert "--colour" in usage_error(run_cli("plot", "net.onnx", "one.npy", "--colour"))
+
+
+@pytest.mark.parametrize("command", ["plot", "view"])
+def test_a_failed_sample_s_name_cannot_drive_the_terminal(
+    command: str, cli_files: Path, tmp_path: Path
+) -> None:
+    hostile = tmp_path / "\x1b[31mred.npy"
+    hostile.write_bytes((cli_files / "wrong.npy").read_bytes())
+    out = ("--output-dir" if command == "plot" else "--output", str(tmp_path / "out"))
+    words = (command, str(cli_files / "net.onnx"), str(hostile), *out)
+    result = CliRunner().invoke(cli.main, [*words], prog_name="micam-fast")
+    assert "sample 0 (\\x1b[31mred.npy) skipped" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_nor_can_that_of_one_that_was_written(cli_files: Path, tmp_path: Path) -> None:
+    hostile = tmp_path / "\x1b[31mred.npy"
+    hostile.write_bytes((cli_files / "one.npy").read_bytes())
+    words = ("plot", str(cli_files / "net.onnx"), str(hostile), "--format", "npz")
+    result = CliRunner().invoke(cli.main, [*words, "--output-dir", str(tmp_path / "out")])
+    assert "sample 0 (\\x1b[31mred.npy): net_sample-0" in succeeded(result).stdout
+    assert "\x1b" not in result.stdout

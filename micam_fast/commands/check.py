@@ -21,6 +21,7 @@ from micam_fast.commands.opening import (
     running_options,
     sample_options,
 )
+from micam_fast.texts import skipped
 
 
 @click.command(short_help="Can the maps be trusted? Two checks of the literature.")
@@ -87,7 +88,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     with _progress() as done, when_compiling(note_compiling):
         found = check_maps(
             model,
-            [sample.arrays if sample.error is None else sample.error for sample in samples],
+            [sample.given for sample in samples],
             projection=given["projection"],
             steps=given["steps"],
             draws=given["draws"],
@@ -95,7 +96,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             done=done,
         )
     for index, error in found.failed.items():
-        Failure(f"sample {index} ({samples[index].name}) skipped: {error}").show()
+        Failure(skipped(index, samples[index].name, error)).show()
     # First, so that an error of the disk takes none of it away.
     click.echo(f"{found}\n")
     make_folder(output.parent)

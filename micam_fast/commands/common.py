@@ -10,7 +10,7 @@ import click
 
 from micam_fast.choices import RANKDIRS
 from micam_fast.options import parse_scale
-from micam_fast.texts import printable
+from micam_fast.texts import error_line, printable
 
 _Decorator = Callable[[Any], Any]
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
@@ -54,7 +54,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Write the line to standard error."""
-        click.echo(f"micam-fast: error: {printable(' '.join(self.message.split()))}", err=True)
+        click.echo(error_line(self.message), err=True)
 
 
 def note(text: str) -> None:

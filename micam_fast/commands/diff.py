@@ -39,7 +39,7 @@ from micam_fast.commands.opening import (
 )
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.options import choose_formats
-from micam_fast.texts import aligned, count_of
+from micam_fast.texts import aligned, count_of, skipped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -196,7 +196,7 @@ def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
             # The heading tells of the order, of a mean's, too.
             names[index] = sample.name.removesuffix(f", {side.permutation}")
             known[index] = sample.label
-            yield sample.arrays if sample.error is None else sample.error
+            yield sample.given
 
     average = Average()
     alone: Explanation | None = None
@@ -210,7 +210,7 @@ def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
             average.add(found)
         except SampleError as error:
             failed += 1
-            Failure(f"{side.name}: sample {index} ({names[index]}) skipped: {error}").show()
+            Failure(f"{side.name}: {skipped(index, names[index], error)}").show()
         else:
             alone = replace(found, sample=names[index], label=side.label or known[index])
     if alone is None:

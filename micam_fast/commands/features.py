@@ -30,7 +30,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import MicamError, SampleError
-from micam_fast.texts import aligned, count_of
+from micam_fast.texts import aligned, count_of, skipped
 
 if TYPE_CHECKING:
     from micam_fast.axis_names import AxisNames
@@ -141,7 +141,7 @@ def _follow(
     def feed() -> Iterator[Any]:
         for index, sample in enumerate(samples):
             waiting[index] = sample
-            yield sample.arrays if sample.error is None else sample.error
+            yield sample.given
 
     streamed = model.stream(feed(), lambda _, found: found, projection=given["projection"])
     for index, explanation in enumerate(streamed):
@@ -152,7 +152,7 @@ def _follow(
             _check_names(names, explanation.input_size)
             found = finder.find(explanation, sample.arrays, top=given["top"])
         except MicamError as error:
-            Failure(f"sample {index} ({sample.name}) skipped: {error}").show()
+            Failure(skipped(index, sample.name, error)).show()
             run.failed += 1
             continue
         run.followed += 1

@@ -25,7 +25,7 @@ from micam_fast.commands.opening import (
 from micam_fast.extras import import_extra
 from micam_fast.files import file_stem, make_folder
 from micam_fast.options import FORMATS, parse_number
-from micam_fast.texts import count_of, first_of
+from micam_fast.texts import count_of, first_of, skipped
 
 if TYPE_CHECKING:
     from micam_fast.errors import SampleError
@@ -112,7 +112,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             names[index], count = sample.name, index + 1
             known = listed[index] if listed and index < len(listed) else None
             labels.append(sample.label if own else known)
-            yield sample.arrays if sample.error is None else sample.error
+            yield sample.given
 
     def label_each() -> Iterator[str | None]:
         while True:
@@ -121,7 +121,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     def done(index: int, error: SampleError | None) -> None:
         name = names.pop(index)
         if error is not None:
-            failed[index] = f"sample {index} ({name}) skipped: {error}"
+            failed[index] = skipped(index, name, error)
 
     with when_compiling(note_compiling):
         found = measure(

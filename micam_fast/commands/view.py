@@ -29,7 +29,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import SampleError
-from micam_fast.texts import count_of
+from micam_fast.texts import count_of, skipped
 
 if TYPE_CHECKING:
     from micam_fast.explanation import Explanation
@@ -121,13 +121,12 @@ def _explain(
     """Explanations of the samples that do not fail, and their arrays; the others are named."""
     from dataclasses import replace
 
-    given = [each.arrays if each.error is None else each.error for each in samples]
+    given = [each.given for each in samples]
     found = model.stream(given, lambda _, each: each, projection=projection)
     explanations, arrays = [], []
     for index, (sample, each) in enumerate(zip(samples, found, strict=True)):
         if isinstance(each, SampleError):
-            text = f"micam-fast: error: sample {index} ({sample.name}) skipped: {each}"
-            click.echo(" ".join(text.split()), err=True)
+            Failure(skipped(index, sample.name, each)).show()
             continue
         label = (labels[index] if index < len(labels) else None) or sample.label
         explanations.append(replace(each, sample=sample.name, label=label))

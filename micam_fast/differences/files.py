@@ -12,10 +12,9 @@ from micam_fast.differences.comparing import Difference, LayerDifference
 from micam_fast.differences.diagrams import compose_difference
 from micam_fast.differences.labels import header_lines
 from micam_fast.encoders import PngPage, SvgPage
-from micam_fast.errors import OutputError
 from micam_fast.files import atomic_file
 from micam_fast.results import LayerMap
-from micam_fast.saving import Style, check_png_size
+from micam_fast.saving import Style, check_png_size, choose_writer
 
 CSV_HEADER = (
     "layer", "class", "rows", "columns", "relative_l2", "cosine", "correlation", "scale",
@@ -28,11 +27,7 @@ names of the input's rows and columns where the map lies on its grid, else by nu
 
 def save(difference: Difference, path: Path, style: Style) -> Path:
     """Write a difference in the format that the path's suffix names; see `Difference.save`."""
-    writer = _WRITERS.get(path.suffix.lower().removeprefix("."))
-    if writer is None:
-        known = ", ".join(f".{name}" for name in _WRITERS)
-        raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
-    writer(difference, path, style)
+    choose_writer(_WRITERS, path)(difference, path, style)
     return path
 
 

@@ -52,8 +52,7 @@ def _source(each: Explanation, *, named: bool) -> str:
     if each.label is not None:
         parts.append(f"label {each.label}")
     if each.prediction is not None:
-        found = each.prediction
-        parts.append(f"prediction: class {found.index}, probability {found.probability:.4f}")
+        parts.append(f"prediction: {each.prediction}")
     return ", ".join(parts)
 
 

@@ -54,6 +54,11 @@ class Sample:
     error: SampleError | None = None
     label: str | None = None
 
+    @property
+    def given(self) -> Mapping[str, NDArray[Any]] | SampleError:
+        """What a stream of samples takes: the arrays, or the error in their place."""
+        return self.arrays if self.error is None else self.error
+
 
 def read_samples(
     paths: Iterable[str],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from micam_fast.layers import Geometry
 from micam_fast.onnx_model.axes import RECURRENT_OPS
 from micam_fast.onnx_model.dependence.cells import Dependence
-from micam_fast.onnx_model.dependence.links import group_link, spread_link, window_link
+from micam_fast.onnx_model.dependence.links import Table, group_link, spread_link, window_link
 from micam_fast.onnx_model.dependence.step import Rule, Step, added, elementwise
 from micam_fast.onnx_model.kernels import CONVOLUTIONS, read_geometry
 
@@ -37,6 +38,21 @@ def _convolution(step: Step) -> Dependence:
     else:
         found = found.linked(1, group_link(made[1], found.sizes[1], geometry.groups))
     link = spread_link if geometry.transpose else window_link
+    found = _windowed(found, made, link, kernel, geometry, begins)
+    if step.node.op_type == "FusedConv" and step.is_activation(3):
+        found = added(found, step.read(3))
+    return found
+
+
+def _windowed(
+    found: Dependence,
+    made: tuple[int, ...],
+    link: Callable[..., Table],
+    kernel: tuple[int, ...],
+    geometry: Geometry,
+    begins: tuple[int, ...],
+) -> Dependence:
+    """Each spatial axis, from the third on, as a kernel walks it."""
     for axis, begin in enumerate(begins):
         table = link(
             made[2 + axis],
@@ -47,8 +63,6 @@ def _convolution(step: Step) -> Dependence:
             begin=begin,
         )
         found = found.linked(2 + axis, table)
-    if step.node.op_type == "FusedConv" and step.is_activation(3):
-        found = added(found, step.read(3))
     return found
 
 
@@ -60,16 +74,7 @@ def _pool(step: Step) -> list[Dependence]:
     if step.node.op_type == "LpPool" and geometry.auto_pad.startswith("SAME") and steps_over:
         raise ValueError("ONNX Runtime begins elsewhere than ONNX says")
     begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
-    for axis, begin in enumerate(begins):
-        table = window_link(
-            made[2 + axis],
-            found.sizes[2 + axis],
-            kernel=kernel[axis],
-            stride=geometry.strides[axis],
-            dilation=geometry.dilations[axis],
-            begin=begin,
-        )
-        found = found.linked(2 + axis, table)
+    found = _windowed(found, made, window_link, kernel, geometry, begins)
     # With the indices of the largest values.
     return [found] * len(step.node.output)
 
