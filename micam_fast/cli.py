@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -27,6 +29,10 @@ class _Group(click.Group):
     """Turns our errors into one line and exit code 2; lists commands in the order of a tour."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # Names hold any character, also where the terminal's encoding has few.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except MicamError as error:

@@ -30,6 +30,7 @@ from micam_fast.drawing import INK, Drawing, Filling, Mark, Picture, Text
 from micam_fast.encoders import PngPage, SvgPage
 from micam_fast.heading import (
     channel_legend,
+    fit_header,
     frame,
     head_height,
     head_width,
@@ -204,7 +205,8 @@ class Sheet:
 
 def diagram_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> tuple[int, int]:
     """Width and height in pixels of a diagram."""
-    return sheet_size(layout, (head_width(header), head_height(header)), scale)
+    lines = fit_header(header)
+    return sheet_size(layout, (head_width(lines), head_height(lines)), scale)
 
 
 def compose_tile(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from micam_fast.choices import RANKDIRS
 from micam_fast.drawing import DPI
+from micam_fast.texts import one_line
 
 if TYPE_CHECKING:
     import graphviz
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # that take minutes (433 nodes, all to all: 123 s, with these limits 1.9 s).
 _SMALL = 300
 _LIMITS = {"nslimit": "0.02", "nslimit1": "0.02", "mclimit": "0.1"}
+# A node is as wide as its longest line.
+_LONGEST_LINE = 200
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,5 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """HTML-like label text; control characters have no place in it."""
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    return html.escape(shown).replace("\\", "\\\\") or " "
+    """HTML-like label text; what is not printable has no place in it."""
+    return html.escape(one_line(text, _LONGEST_LINE)).replace("\\", "\\\\") or " "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -11,6 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from micam_fast.errors import OutputError
+
+_LONGEST_PATH, _LONGEST_PART = 1000, 240
+# Some systems drop blanks and dots at the end of a name.
+_LEADS_OUT = re.compile(r"(^|[/\\])[. ]*\.\.[. ]*($|[/\\])")
+_HASHED = re.compile(r"~[0-9a-f]{32}$")
 
 
 def partial_path(path: Path) -> Path:
@@ -109,6 +115,55 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def output_folder(path: Path) -> Iterator[Path]:
+    """A folder that is created where it is not there, and goes again if nothing came of it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created.
+    """
+    made = not is_there(path.exists)
+    make_folder(path)
+    try:
+        yield path
+    finally:
+        if made:
+            # Fails, as it should, if there is something in it.
+            with suppress(OSError):
+                path.rmdir()
+
+
 def file_stem(text: str, longest: int = 80) -> str:
-    """Any text as a part of a file name: letters, digits, dot, dash and underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._")[:longest] or "unnamed"
+    """Any text as a part of a file name: letters, digits, dot, dash and underscore.
+
+    It begins with none that has a meaning there: a hidden file's dot, an option's dash.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-").rstrip("._")[:longest] or "unnamed"
+
+
+def unique_stem(text: str, longest: int = 80) -> str:
+    """Like `file_stem`; with a hash of the text where that is another one."""
+    stem = file_stem(text, longest)
+    return stem if stem == text else f"{stem}~{_digest(text)}"
+
+
+def archive_name(text: str) -> str:
+    """Any text as the name of something in an archive, which unpackers make a path of.
+
+    It is the text itself, slashes included, unless that could lead out of a folder (``..``), holds
+    what cannot be printed, or is longer than file systems take; then some letters and a hash.
+    """
+    odd = (
+        not text.isprintable()
+        or len(text.encode()) > _LONGEST_PATH
+        or max(len(part.encode()) for part in re.split(r"[/\\]", text)) > _LONGEST_PART
+        or _LEADS_OUT.search(text)
+        or _HASHED.search(text)
+    )
+    return f"{file_stem(text)}~{_digest(text)}" if odd else text
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()

@@ -19,6 +19,7 @@ from micam_fast.heading import (
     LEGEND_BAR,
     MARGIN,
     LegendLine,
+    fit_header,
     frame,
     head_height,
     head_width,
@@ -180,6 +181,7 @@ def draw_grid(
     low, high = _range(maps, finite)
     lines = [layer.name, " · ".join(label_parts(layer, None)[0][1:]), *header]
     lines.append(_describe(maps, of, cells, int(finite.sum())))
+    lines = fit_header(lines)
     legend = [_scale_line(low, high, of)]
     # The legend's letters are left out here.
     marks: list[Mark] = [*header_texts(lines)]

@@ -13,11 +13,14 @@ from micam_fast._loops.colours import colour_maps
 from micam_fast.choices import Look
 from micam_fast.drawing import BLACK, INK, RULE, Mark, Path, Picture, Text
 from micam_fast.encoders.fonts import text_width
+from micam_fast.labels import fit_line
 from micam_fast.tiles import TILE_WIDTH
 
 MARGIN = 36.0
 _TITLE_SIZE, _LINE_SIZE = 22.0, 15.0
 _LEGEND_SIZE = 13.0
+_LONGEST_LINE = 1600.0
+"""Pixels; a picture would be as wide as its longest line, and a name may be any length."""
 LEGEND_BAR = (150, 13)
 """Width and height of a legend's bars."""
 _LEGEND_LINE = 21.0
@@ -50,6 +53,14 @@ class LegendLine:
     meaning: str
     bar: NDArray[np.uint8] | None
     letter: str = ""
+
+
+def fit_header(lines: Iterable[str]) -> list[str]:
+    """Lines about the sample, the title first, cut in the middle where they are very long."""
+    return [
+        fit_line(line, _LINE_SIZE if index else _TITLE_SIZE, _LONGEST_LINE)
+        for index, line in enumerate(lines)
+    ]
 
 
 def header_texts(header: Sequence[str]) -> Iterator[Text]:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from micam_fast.encoders.fonts import text_width
 from micam_fast.layers import Layer, Shape, show_shape
 from micam_fast.results import LayerMap
+from micam_fast.texts import one_line, shortened
 
 ELLIPSIS = "…"
+_LONGEST = 500
+"""Characters of a label's line; no picture has room for more, and a name may have any number."""
 
 
 def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
@@ -52,6 +55,7 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
         bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"
         point = "" if layer.pointwise_shape is None else f" {show_shape(layer.pointwise_shape)}"
         lines.append(f"{show_shape(layer.kernel_shape)}{point}{bias}")
+    lines = [one_line(line, _LONGEST) for line in lines]
     if found is None:
         return lines, 0, []
     if found.flat:
@@ -73,21 +77,21 @@ def number_line(found: LayerMap, line: int) -> str:
 
 def fit_line(text: str, size: float, width: float) -> str:
     """The text if it fits, else with its middle left out: both ends of a name tell it apart."""
+    # Measuring takes long where there are very many.
+    text = shortened(text, _LONGEST, ELLIPSIS)
     if text_width(text, size) <= width:
         return text
-
-    def cut(kept: int) -> str:
-        tail = kept // 2
-        return f"{text[: kept - tail]}{ELLIPSIS}{text[len(text) - tail :]}"
-
     most = bisect.bisect_right(
-        range(len(text)), width, key=lambda kept: text_width(cut(kept), size)
+        range(len(text)),
+        width,
+        key=lambda kept: text_width(shortened(text, kept + 1, ELLIPSIS), size),
     )
-    return cut(most - 1) if most > 3 else ELLIPSIS
+    return shortened(text, most, ELLIPSIS) if most > 3 else ELLIPSIS
 
 
 def wrap_name(text: str, size: float, width: float) -> list[str]:
     """A name on at most two lines, broken behind a separator where there is one."""
+    text = shortened(text, _LONGEST, ELLIPSIS)
     if text_width(text, size) <= width:
         return [text]
     fitting = bisect.bisect_right(range(len(text)), width, key=lambda n: text_width(text[:n], size))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
+
+LONGEST_CELL, LONGEST_LINE = 120, 10_000
+"""Characters of a table's cell that others follow, and of a line; a name may have any number."""
+_MOST_MARKS = 4
+"""Accents on one letter: more would cover the lines above and below."""
 
 
 def aligned(rows: Sequence[Sequence[str]], *, texts: int, least: int = 0) -> Iterator[str]:
     """Lines of a table, two blanks between its columns; one without any text is left out.
+
+    Cells are printable, and cut in the middle where they are very long.
 
     Parameters
     ----------
@@ -18,7 +26,10 @@ def aligned(rows: Sequence[Sequence[str]], *, texts: int, least: int = 0) -> Ite
     least
         Characters that a column of numbers has at least.
     """
-    shown = [[printable(cell) for cell in row] for row in rows]
+    shown = [
+        [*(one_line(cell, LONGEST_CELL) for cell in row[:-1]), *map(one_line, row[-1:])]
+        for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for row in shown:
         cells = [
@@ -32,16 +43,37 @@ def aligned(rows: Sequence[Sequence[str]], *, texts: int, least: int = 0) -> Ite
 def printable(text: str) -> str:
     r"""The text in one line: a line break as ``\n``, an escape character as ``\x1b``.
 
-    Names of layers and samples are whatever a file says.
+    Names of layers and samples are whatever a file says. What cannot be seen (controls, invisible
+    characters, blanks that are none, halves of a surrogate pair), what turns the direction of a
+    line round, and accents upon accents are shown by their codes.
     """
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    shown, marks = [], 0
+    for each in text:
+        marks = marks + 1 if unicodedata.category(each) in ("Mn", "Me") else 0
+        plain = each.isprintable() and marks <= _MOST_MARKS
+        shown.append(each if plain else each.encode("unicode_escape").decode())
+    return "".join(shown)
+
+
+def shortened(text: str, most: int, ellipsis: str = "...") -> str:
+    """The text if it has at most so many characters, else with its middle left out."""
+    if len(text) <= most:
+        return text
+    kept = max(0, most - len(ellipsis))
+    tail = kept // 2
+    return f"{text[: kept - tail]}{ellipsis}{text[len(text) - tail :]}"
+
+
+def one_line(text: str, most: int = LONGEST_LINE) -> str:
+    """Any text as something to show: `printable`, and at most so many characters long."""
+    return shortened(printable(shortened(text, most)), most)
 
 
 def error_line(message: str) -> str:
     """How a command says what went wrong: one line, whatever the message holds."""
-    return f"micam-fast: error: {printable(' '.join(message.split()))}"
+    return f"micam-fast: error: {one_line(' '.join(message.split()))}"
 
 
 def skipped(index: int, name: str, error: object) -> str:

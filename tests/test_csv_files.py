@@ -41,7 +41,9 @@ def test_values_that_are_no_numbers(tmp_path: Path) -> None:
     assert path.read_text() == "x,y\nnan,-inf\n-1.5,inf\n"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@sum", "\t=1", "\r=1", "\n=1", " =1", "\u200b\x00=1", "\uff1d1"]
+)
 def test_texts_are_no_formulas(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.csv"
     write_csv(path, (text, "b"), [(text, f"a{text}"), (np.str_(text), "-")])
@@ -69,3 +71,9 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "none" / "table.csv"
     with pytest.raises(OutputError, match=r"cannot write .*table\.csv: No such file"):
         write_csv(path, ("x",), [])
+
+
+def test_a_text_that_is_no_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_csv(path, ("x",), [("half \ud800",)])
+    assert path.read_bytes() == b"x\nhalf \\ud800\n"

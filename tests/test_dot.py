@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from micam_fast.dot import NodeSpec, cluster_paths, diagram_source, layout_source
+from micam_fast.texts import printable
 
 NODES = [
     NodeSpec("image", 635, 205),
@@ -95,8 +96,8 @@ HOSTILE = [
 
 
 def shown(text: str) -> str:
-    """What a label can show: blanks for what is not printable."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """What a label can show: codes for what is not printable."""
+    return " ".join(printable(text).split())
 
 
 def run(engine: Path, source: str, kind: str) -> str:
@@ -166,7 +167,7 @@ def test_diagram_source_to_the_letter() -> None:
 
 def test_texts_are_escaped_to_the_letter() -> None:
     source = diagram(['<b>"&"</b>\n\x00\ud800'])
-    text = "&lt;b&gt;&quot;&amp;&quot;&lt;/b&gt;   "
+    text = r"&lt;b&gt;&quot;&amp;&quot;&lt;/b&gt;\\n\\x00\\ud800"
     assert f'graph [label=<{text}<BR ALIGN="LEFT"/>>]' in source
     assert f"graph [label=<{text}> labeljust=l margin=14]" in source
     assert f'{_CELL}{text}<BR ALIGN="LEFT"/>O: ?<BR ALIGN="LEFT"/></TD>' in source

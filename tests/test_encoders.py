@@ -275,11 +275,13 @@ def test_svg_is_valid_whatever_the_texts_hold(text: str) -> None:
         assert (shown.text or "") == root.findtext(f"{SVG}title") == text
 
 
-def test_svg_replaces_what_xml_cannot_hold() -> None:
+def test_svg_tells_the_code_of_what_cannot_be_seen() -> None:
     root = ET.fromstring(write_svg(sheet(Text(1, 2, HOSTILE, 13))).encode())
     (text,) = root.iter(f"{SVG}text")
-    expected = "".join("\ufffd" if c in "\x00\x07\x1b\ud800\udfff\ufffe" else c for c in HOSTILE)
-    assert text.text == expected
+    assert text.text == (
+        "<a href=\"x\">&amp; 'q' ]]> \\x00\\x07\\x1b\\x7f \\ud800 \\udfff \\ufffe \\n\\t é 日 🙂"
+        " </text>"
+    )
 
 
 def test_svg_holds_its_pictures_at_their_own_size() -> None:

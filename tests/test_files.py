@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micam_fast.errors import OutputError
-from micam_fast.files import atomic_file, check_file, file_stem, is_there, make_folder
+from micam_fast.files import (
+    archive_name,
+    atomic_file,
+    check_file,
+    file_stem,
+    is_there,
+    make_folder,
+    unique_stem,
+)
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -121,6 +129,7 @@ def test_a_folder_in_the_place_of_a_file(below: str, tmp_path: Path) -> None:
         ("model/block-1/Add:0", "model_block-1_Add_0"),
         ("../../etc/passwd", "etc_passwd"),
         ("..", "unnamed"),
+        ("-rf", "rf"),
         ("", "unnamed"),
         ("日本", "unnamed"),
         ("a\n\x00b", "a_b"),
@@ -133,7 +142,7 @@ def test_texts_as_parts_of_file_names(text: str, stem: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=()), max_size=120))
 def test_any_text_as_a_part_of_a_file_name(text: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}", file_stem(text))
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", file_stem(text))
 
 
 def test_threads_may_write_the_same_file_at_a_time(tmp_path: Path) -> None:
@@ -166,3 +175,30 @@ def test_a_name_that_no_file_can_have_is_told_when_it_is_written(tmp_path: Path)
     check_file(path)
     with pytest.raises(OutputError, match="File name too long"), atomic_file(path):
         pass
+
+
+def test_stems_that_tell_texts_apart() -> None:
+    assert unique_stem("net_sample-0") == "net_sample-0"
+    texts = ["a b", "a_b", "a  b", "日本", "中国", "x" * 100, "x" * 101]
+    stems = {unique_stem(text) for text in texts}
+    assert len(stems) == len(texts)
+    assert all(re.fullmatch(r"[A-Za-z0-9_]+(~[0-9a-f]{32})?", stem) for stem in stems)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["conv_1", "/features/conv0/Conv", "model/block:0", "日本", "a..b", "...x", "C:\\x", "."],
+)
+def test_names_in_archives_that_are_as_they_are(name: str) -> None:
+    assert archive_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "../x", "a/../../b", "..\\x", "a/.. /b", "nul\x00", "\u202ex", "\ud800", "x/" * 501,
+     "日" * 81, "a~" + "0" * 32],
+)  # fmt: skip
+def test_names_in_archives_that_could_do_harm(name: str) -> None:
+    found = archive_name(name)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+~[0-9a-f]{32}", found)
+    assert found not in (name, archive_name(f"{name}x"))

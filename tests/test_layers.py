@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from micam_fast.errors import LayerSelectionError
-from micam_fast.layers import Layer, layers_between, match_layers
+from micam_fast.layers import Layer, choose_layers, layers_between, match_layers
 
 
 def chain(*names: str) -> list[Layer]:
@@ -139,3 +139,10 @@ def test_near_names_survive_names_that_differ_in_case_only() -> None:
     layers = chain("Conv_1", "conv_1")
     with pytest.raises(LayerSelectionError, match=r"(?i)near names: .*conv_1"):
         match_layers(layers, "conv_11")
+
+
+def test_names_that_begin_and_end_with_blanks() -> None:
+    layers = [Layer(name, "Relu", "Relu") for name in ("   ", " a ", "b", "c,d", "e*")]
+    everything = frozenset(layer.name for layer in layers)
+    assert choose_layers(layers, lambda every: [layer.name for layer in every]) == everything
+    assert match_layers(layers, " b , a ") == {"b", " a "}

@@ -10,7 +10,7 @@ import numpy as np
 from micam_fast.checking.cascade import Cascade
 from micam_fast.checking.checks import Check
 from micam_fast.checking.curves import PARTS, RANDOM_ORDERS, Curves
-from micam_fast.texts import aligned, count_of, first_of, printable
+from micam_fast.texts import LONGEST_CELL, aligned, count_of, first_of, one_line
 
 KEPT = 0.5
 """A rank correlation, of a map or of its absolute values, from which on the map counts as kept."""
@@ -47,7 +47,7 @@ def _cascade_lines(cascade: Cascade, samples: int) -> Iterator[str]:
     reached = [n for n, at in zip(cascade.layers, cascade.first, strict=True) if at is not None]
     numbers = {name: (*cascade.own(name), *cascade.last(name)) for name in reached}
     if reached:
-        width = max(len("layer"), *(len(printable(name)) for name in reached))
+        width = max(len("layer"), *(len(one_line(name, LONGEST_CELL)) for name in reached))
         yield f"{'':{width}}  {'own and later':>16}  {'all weights':>16}"
         rows: list[Sequence[str]] = [("layer", "map", "|map|", "map", "|map|")]
         rows += [(name, *map(_number, found)) for name, found in numbers.items()]
@@ -99,9 +99,7 @@ def _curve_lines(curves: Curves, samples: int) -> Iterator[str]:
 
 
 def _wrap(text: str) -> Iterator[str]:
-    yield from textwrap.wrap(
-        printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False
-    )
+    yield from textwrap.wrap(one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _names(names: Sequence[str]) -> str:

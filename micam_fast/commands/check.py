@@ -21,7 +21,7 @@ from micam_fast.commands.opening import (
     running_options,
     sample_options,
 )
-from micam_fast.texts import skipped
+from micam_fast.texts import printable, skipped
 
 
 @click.command(short_help="Can the maps be trusted? Two checks of the literature.")
@@ -100,7 +100,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     # First, so that an error of the disk takes none of it away.
     click.echo(f"{found}\n")
     make_folder(output.parent)
-    click.echo(f"wrote {', '.join(map(str, found.save(output)))}")
+    click.echo(f"wrote {printable(', '.join(map(str, found.save(output))))}")
     sys.exit(1 if found.failed else 0)
 
 

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from micam_fast.choices import RANKDIRS
 from micam_fast.options import parse_scale
-from micam_fast.texts import error_line, printable
+from micam_fast.stores import is_url
+from micam_fast.texts import error_line, one_line
+
+if TYPE_CHECKING:
+    from micam_fast.distributed import Cluster
 
 _Decorator = Callable[[Any], Any]
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 
 
-def output_dir_option(default: str) -> _Decorator:
-    """The option ``--output-dir``."""
+def output_dir_option(default: str, *, urls: bool = False) -> _Decorator:
+    """The option ``--output-dir``; a URL stays a text."""
     return click.option(
         "--output-dir",
-        type=click.Path(path_type=Path),
+        type=_read_place if urls else click.Path(path_type=Path),
+        metavar="FOLDER|URL" if urls else None,
         default=default,
         show_default=True,
-        help="Folder for the files.",
+        help="Folder for the files, or a URL like s3://BUCKET/PREFIX."
+        if urls
+        else "Folder for the files.",
     )
+
+
+def _read_place(text: str) -> Path | str:
+    return text if is_url(text) else Path(text)
+
+
+def _check_scheduler(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from micam_fast.distributed.clusters import check_address
+
+        check_address(value)
+    return value
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    callback=_check_scheduler,
+    metavar="ADDRESS",
+    help="Work on the machines of a Dask cluster, like tcp://HOST:8786; or on 'local:N', N "
+    "processes of this machine.",
+)
 
 
 def diagram_options(command: Any) -> Any:
@@ -47,6 +76,20 @@ def diagram_options(command: Any) -> Any:
     return rankdir(scale(command))
 
 
+@contextmanager
+def opened_cluster(
+    given: Mapping[str, Any], say: Callable[[str], None]
+) -> Iterator[Cluster | None]:
+    """The cluster that ``--scheduler`` names; ``None`` without that option."""
+    if given["scheduler"] is None:
+        yield None
+        return
+    from micam_fast.distributed import open_cluster
+
+    with open_cluster(given["scheduler"], threads=given["threads"], say=say) as cluster:
+        yield cluster
+
+
 class Failure(click.ClickException):
     """Ends a command with one line and exit code 2."""
 
@@ -59,7 +102,7 @@ class Failure(click.ClickException):
 
 def note(text: str) -> None:
     """Tell the user something on standard error."""
-    click.echo(f"micam-fast: note: {printable(text)}", err=True)
+    click.echo(f"micam-fast: note: {one_line(text)}", err=True)
 
 
 def note_compiling() -> None:

@@ -39,7 +39,7 @@ from micam_fast.commands.opening import (
 )
 from micam_fast.errors import MicamError, SampleError
 from micam_fast.options import choose_formats
-from micam_fast.texts import aligned, count_of, skipped
+from micam_fast.texts import aligned, count_of, printable, skipped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     written, errors = _write(difference, stem, given)
     if written:
         _show_table(difference)
-        click.echo(f"wrote {stem} ({', '.join(written)}) to {given['output_dir']}")
+        click.echo(f"wrote {stem} ({', '.join(written)}) to {printable(str(given['output_dir']))}")
     for error in errors:
         Failure(str(error)).show()
     if errors or a_failed or b_failed:

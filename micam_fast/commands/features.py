@@ -30,7 +30,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import MicamError, SampleError
-from micam_fast.texts import aligned, count_of, skipped
+from micam_fast.texts import aligned, count_of, one_line, printable, skipped
 
 if TYPE_CHECKING:
     from micam_fast.axis_names import AxisNames
@@ -102,7 +102,7 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
             write_csv(given["output"], _COLUMNS, _rows(found, names, run))
             click.echo(
                 f"wrote {count_of(run.features, 'feature')} of "
-                f"{count_of(run.followed, 'sample')} to {given['output']}"
+                f"{count_of(run.followed, 'sample')} to {printable(str(given['output']))}"
             )
     if run.failed:
         sys.exit(1)
@@ -121,7 +121,7 @@ def _follow(
     model: Model,
     paths: Sequence[str],
     samples: Iterator[Sample],
-    labels: list[str],
+    labels: Sequence[str],
     names: AxisNames,
     given: Mapping[str, Any],
     run: _Run,
@@ -186,7 +186,7 @@ def _print(
         if explanation.prediction is not None:
             prediction = explanation.prediction
             told.append(f"class {prediction.index} ({prediction.probability:.4f})")
-        click.echo(("\n" if place else "") + ", ".join(told))
+        click.echo(("\n" if place else "") + one_line(", ".join(told)))
         lines: list[tuple[str, ...]] = []
         for each in strongest:
             rows, columns = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.commands.common import output_dir_option
-from micam_fast.texts import count_of
+from micam_fast.texts import count_of, error_line, one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -206,11 +206,11 @@ class _Run:
         return 1 if self._skipped else 0
 
     def say(self, text: str) -> None:
-        self._print(f"micam-fast: note: {text}")
+        self._print(f"micam-fast: note: {one_line(text)}")
 
     def skip(self, text: str) -> None:
         self._skipped += 1
-        self._print(f"micam-fast: error: skipped: {' '.join(text.split())}")
+        self._print(error_line(f"skipped: {text}"))
 
     def track(self, samples: Iterable[LabelledSample], total: int) -> Iterable[LabelledSample]:
         """The samples, counted by the bar."""
@@ -228,12 +228,13 @@ class _Run:
         if others:
             self.say(f"a training on folder {folder} reads these, too: {', '.join(others)}")
         skipped = f"; {self._skipped} skipped" if self._skipped else ""
+        first = printable(str(written.files[0]))
         more = " ..." if len(written.files) > 1 else ""
         of_classes = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
         click.echo(
             f"wrote {count_of(written.records, 'record')} of {' x '.join(map(str, shape))} values, "
             f"{of_classes}, to {count_of(len(written.files), 'file')}: "
-            f"{written.files[0]}{more}{skipped}; {time.perf_counter() - self._started:.1f} s"
+            f"{first}{more}{skipped}; {time.perf_counter() - self._started:.1f} s"
         )
         if len(classes) == 1:
             click.echo(

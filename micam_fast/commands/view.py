@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from micam_fast.commands.opening import (
     sample_options,
 )
 from micam_fast.errors import SampleError
-from micam_fast.texts import count_of, skipped
+from micam_fast.texts import count_of, printable, skipped
 
 if TYPE_CHECKING:
     from micam_fast.explanation import Explanation
@@ -108,7 +109,9 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     if labels and len(labels) != len(samples):
         note(f"{count_of(len(labels), 'label')} for {count_of(len(samples), 'sample')}")
     size = path.stat().st_size / 1e6
-    click.echo(f"wrote {path} ({count_of(len(explanations), 'sample')}, {size:.1f} MB)")
+    click.echo(
+        f"wrote {printable(str(path))} ({count_of(len(explanations), 'sample')}, {size:.1f} MB)"
+    )
     if given["show"]:
         click.launch(str(path))
     if len(explanations) < len(samples):
@@ -116,7 +119,7 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 
 
 def _explain(
-    model: Any, samples: list[Any], labels: list[str], projection: Any
+    model: Any, samples: list[Any], labels: Sequence[str], projection: Any
 ) -> tuple[list[Explanation], list[Any]]:
     """Explanations of the samples that do not fail, and their arrays; the others are named."""
     from dataclasses import replace

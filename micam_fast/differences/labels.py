@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from micam_fast.differences.comparing import Difference, LayerDifference, is_finite
 from micam_fast.explanation import Explanation
+from micam_fast.heading import fit_header
 from micam_fast.labels import label_parts, trouble_line
 from micam_fast.layers import show_shape
 from micam_fast.permutations import lies_on_input
@@ -33,7 +34,7 @@ def header_lines(difference: Difference) -> list[str]:
             counts.append(
                 f"{len(names)} {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}"
             )
-    return [*lines, "; ".join(counts)]
+    return fit_header([*lines, "; ".join(counts)])
 
 
 def _put_back(b: Explanation) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
@@ -12,13 +11,13 @@ from xml.sax.saxutils import escape
 from micam_fast.drawing import Colour, Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from micam_fast.encoders.fonts import FAMILY
 from micam_fast.encoders.png import encode_png
+from micam_fast.texts import one_line
 
-# What XML 1.0 cannot hold, not even escaped.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE = (
     f"text{{font-family:{FAMILY},Helvetica,Arial,sans-serif;white-space:pre}}"
     "image{image-rendering:crisp-edges;image-rendering:pixelated}"
 )
+_LONGEST_TEXT = 2000
 
 
 class SvgPage:
@@ -127,7 +126,8 @@ def _digest(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(_FORBIDDEN.sub("\ufffd", text))
+    # What is not printable has no place in XML, or none in a line; and a name may be any length.
+    return escape(one_line(text, _LONGEST_TEXT))
 
 
 def _hex(colour: Colour) -> str:

@@ -112,7 +112,12 @@ def write_rows(path: Path, rows: Sequence[LayerStatistics]) -> Path:
     columns = {}
     for place, each in enumerate(fields(LayerStatistics)):
         kind = types[str(each.type).removesuffix(" | None")]
-        columns[names[place]] = arrow.array([row[place] for row in cells], kind)
+        columns[names[place]] = arrow.array([_encodable(row[place]) for row in cells], kind)
     with atomic_file(path) as file:
         parquet.write_table(arrow.table(columns), file)
     return path
+
+
+def _encodable(value: object) -> object:
+    """The value; in a text, what UTF-8 has not is written by its code, as in CSV."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from micam_fast.statistics.results import Statistics
 from micam_fast.statistics.rows import LayerStatistics
-from micam_fast.texts import aligned, printable
+from micam_fast.texts import aligned, one_line, shortened
 
 _LONGEST_NAME = 40
 
@@ -145,14 +145,14 @@ def cost_lines(statistics: Statistics, most: int = _MOST) -> Iterator[str]:
         )
     dead = [cost for cost in costs if cost.seen.dead_channels == 1]
     if dead:
-        yield printable(f"wholly dead: {', '.join(cost.layer.layer for cost in dead)}")
+        yield one_line(f"wholly dead: {', '.join(cost.layer.layer for cost in dead)}")
 
 
 def _cells(cost: LayerCost) -> tuple[str, ...]:
     rank = cost.seen.effective_rank
     return (
-        _shorten(cost.layer.layer),
-        "itself" if cost.seen is cost.layer else _shorten(cost.seen.layer),
+        shortened(cost.layer.layer, _LONGEST_NAME),
+        "itself" if cost.seen is cost.layer else shortened(cost.seen.layer, _LONGEST_NAME),
         show_count(cost.parameters),
         f"{cost.parameter_share:.1%}",
         show_count(cost.multiply_adds),
@@ -183,13 +183,6 @@ def _number(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
-
-
-def _shorten(name: str) -> str:
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = (_LONGEST_NAME - 3) // 2
-    return f"{name[:half]}...{name[-half:]}"
 
 
 def html_table(statistics: Statistics) -> str:
@@ -228,7 +221,7 @@ def _html(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> s
     lines = [
         "".join(
             f'<{tag} style="text-align:{side};white-space:nowrap">{html.escape(cell)}</{tag}>'
-            for side, cell in zip(sides, cells, strict=True)
+            for side, cell in zip(sides, map(one_line, cells), strict=True)
         )
         for tag, cells in (("th", header), *(("td", row) for row in rows))
     ]

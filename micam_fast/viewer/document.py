@@ -21,6 +21,8 @@ COLOURS = ("RGBA", "\u00b1", "R", "G", "B", "A")
 # The template and its style set what is between the widgets.
 _NO_MARGIN = (0, 0, 0, 0)
 _VIEWS = ("whole", "width", "reset")
+# Names have any length, and no blank where they could be broken.
+_SUGGESTIONS = ".bk-menu > * { overflow: hidden; overflow-wrap: anywhere; max-height: 5.4em; }"
 
 
 def build_document(data: PageData, *, compare: bool, look: Look) -> Any:
@@ -104,13 +106,14 @@ def _widgets(data: PageData, compare: bool, look: Look) -> dict[str, Any]:
             labels=list(LOOKS), active=LOOKS.index(look), margin=_NO_MARGIN
         ),
         "search": models.AutocompleteInput(
-            completions=[layer.name for layer in data.layers],
+            completions=data.layer_titles,
             search_strategy="includes",
             case_sensitive=False,
             min_characters=1,
             max_completions=12,
             placeholder="layer name  ( / )",
             width=170,
+            stylesheets=[_SUGGESTIONS],
             margin=_NO_MARGIN,
         ),
         **{name: models.Button(label=name, width=58, margin=_NO_MARGIN) for name in _VIEWS},

@@ -12,10 +12,13 @@ from micam_fast.diagrams import DiagramLayout, Route
 from micam_fast.drawing import Path
 from micam_fast.extras import import_extra
 from micam_fast.layers import Layer
+from micam_fast.texts import one_line
 
 PURPOSE = "the interactive page"
 INK, GREY, RULE, ACCENT = "#222222", "#6e6e6e", "#c8c8c8", "#c2185b"
 _STRONGEST_ZOOM = 40.0
+# Letters of a nested model's title, about as wide as a node.
+_LONGEST_TITLE = 60
 
 
 def bokeh(part: str) -> Any:
@@ -40,7 +43,7 @@ def shared_sources(layers: Sequence[Layer], layout: DiagramLayout) -> dict[str, 
         "right": _column([box.x + box.width for box in frames]),
         "top": _column([box.y for box in frames]),
         "bottom": _column([box.y + box.height for box in frames]),
-        "name": [cluster.name for cluster in layout.clusters],
+        "name": [one_line(cluster.name, _LONGEST_TITLE) for cluster in layout.clusters],
     }
     return {
         "nodes": source(nodes),
@@ -162,7 +165,8 @@ def hover_tool(renderers: Sequence[Any], call: str, rows: Sequence[str]) -> Any:
     models = bokeh("models")
     cells = (
         f'<tr><td style="color: {GREY}; padding-right: 8px">{row}</td>'
-        f'<td class="micam-value" style="color: {INK}">@layer{{{row}}}</td></tr>'
+        f'<td class="micam-value" style="color: {INK}; max-width: 340px; overflow-wrap: anywhere">'
+        f"@layer{{{row}}}</td></tr>"
         for row in rows
     )
     return models.HoverTool(

@@ -16,7 +16,8 @@ from micam_fast.files import atomic_file
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all
 from micam_fast.viewer.graph import bokeh
-from micam_fast.viewer.payload import PageData, data_elements
+from micam_fast.viewer.identifiers import stable_identifiers
+from micam_fast.viewer.payload import PageData, data_elements, told
 
 # In this order: each uses what stands above.
 _SCRIPTS = ("data", "colours", "pictures", "graph", "isometric", "table", "panel", "page")
@@ -53,7 +54,7 @@ def page_html(
         feature_maps=[quantized_all(each) for each in feature_maps or [{}] * len(explanations)],
         row_names=row_names,
         column_names=column_names,
-        title=first.scene.model if title is None else title,
+        title=told(first.scene.model if title is None else title),
         rankdir=rankdir,
     )
     document = build_document(data, compare=compare, look=look)
@@ -70,7 +71,7 @@ def page_html(
         },
         suppress_callback_warning=True,
     )
-    return html
+    return stable_identifiers(html)
 
 
 def write_page(

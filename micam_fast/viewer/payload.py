@@ -23,6 +23,7 @@ from micam_fast.layers import Layer
 from micam_fast.palettes import diverging
 from micam_fast.permutations import lies_on_input
 from micam_fast.results import LayerMap
+from micam_fast.texts import one_line, shortened
 from micam_fast.tiles import LABEL_X, cell_centres, grid_size, tile_place
 from micam_fast.viewer.feature_maps import FeatureMaps
 
@@ -30,6 +31,7 @@ LONGEST_SIDE = 64
 """Cells along the longer side of an isometric plane. SPEC's 150 give 22,500 squares for each layer,
 and Bokeh paints about 400 squares in a millisecond (Chromium, 2 cores); with 64 it stays quick to
 pan."""
+_LONGEST_NAME = 300
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,33 @@ class PageData:
         for number, each in enumerate(self.explanations):
             label = "" if each.label is None else f", label {each.label}"
             model = f" by {each.scene.model}" if len(models) > 1 else ""
-            titles.append(f"{number}: {each.sample or 'sample'}{model}{label}")
+            titles.append(told(f"{number}: {each.sample or 'sample'}{model}{label}"))
         return titles
+
+    @property
+    def layer_titles(self) -> list[str]:
+        """What the page calls the layers."""
+        return [told(layer.name) for layer in self.layers]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The diagram's layers."""
         return self.explanations[0].scene.layers
+
+
+def told(text: str) -> str:
+    """A name as the page shows it: in one line, and not longer than anybody reads."""
+    return one_line(text, _LONGEST_NAME)
+
+
+def _told_each(names: Sequence[str] | None) -> list[str] | None:
+    return None if names is None else [told(name) for name in names]
+
+
+def _pattern(name: str) -> str:
+    """What chooses a layer on the command line, in characters that can be typed there."""
+    plain = (each if each.isprintable() and each not in "[]*?," else "?" for each in name)
+    return shortened("".join(plain), _LONGEST_NAME, "*")
 
 
 def data_elements(data: PageData) -> Iterator[str]:
@@ -105,8 +127,8 @@ def data_elements(data: PageData) -> Iterator[str]:
         "titles": data.sample_titles,
         "texts": texts.lines,
         "features": features,
-        "rowNames": data.row_names,
-        "columnNames": data.column_names,
+        "rowNames": _told_each(data.row_names),
+        "columnNames": _told_each(data.column_names),
         "labelX": LABEL_X,
         "isometric": {"rows": rows, "columns": columns, "dpi": DPI},
     }
@@ -131,7 +153,8 @@ def _describe_layer(layer: Layer, data: PageData) -> dict[str, Any]:
     box = data.layout.nodes[layer.name]
     index = {each.name: number for number, each in enumerate(data.layers)}
     return {
-        "name": layer.name,
+        "name": told(layer.name),
+        "pattern": _pattern(layer.name),
         "kind": layer.class_label,
         "box": [box.x, box.y, box.width, box.height],
         "inputs": [index[name] for name in layer.inputs],

@@ -181,9 +181,15 @@ micam.drawLabels = () => {
   });
 };
 
-/** The text, or both its ends where it is too wide; letters are taken as 0.56 of the size. */
+/** How many letters have room: they are 0.56 of the size wide, those of East Asia as wide as high. */
+micam.most = (text, size, room) => {
+  const wide = /[\u2e80-\ud7ff\uf900-\uffef]|[\ud83c-\udbff]/.test(text);
+  return Math.max(3, Math.floor(room / ((wide ? 1 : 0.56) * size)));
+};
+
+/** The text, or both its ends where it is too wide. */
 micam.fit = (text, size, room) => {
-  const most = Math.max(3, Math.floor(room / (0.56 * size)));
+  const most = micam.most(text, size, room);
   const letters = Array.from(text);
   if (letters.length <= most) return text;
   const tail = Math.floor((most - 1) / 2);
@@ -192,7 +198,7 @@ micam.fit = (text, size, room) => {
 
 /** A name on so many lines at most. */
 micam.wrap = (name, size, room, most) => {
-  const count = Math.max(3, Math.floor(room / (0.56 * size))), rows = [];
+  const count = micam.most(name, size, room), rows = [];
   let rest = name;
   while (rows.length < most - 1 && Array.from(rest).length > count) {
     const head = Array.from(rest).slice(0, count).join("");

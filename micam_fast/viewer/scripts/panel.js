@@ -25,11 +25,9 @@ micam.showLabel = () => {
   const badge = document.getElementById("badge");
   label.replaceChildren();
   badge.textContent = "";
-  if (layer === null) {
-    name.textContent = "No layer chosen";
-    return;
-  }
-  name.textContent = micam.page.layers[layer].name;
+  name.title = layer === null ? "" : micam.page.layers[layer].name;
+  name.textContent = layer === null ? "No layer chosen" : name.title;
+  if (layer === null) return;
   const rank = micam.order.indexOf(layer);
   if (rank === 0 && micam.strength(layer) > 0) badge.textContent = other === null ? "strongest layer" : "changes most";
   else if (rank >= 0) {
@@ -99,7 +97,7 @@ micam.featureRows = () => {
   if (maps === null) {
     if (map !== null && map.flat) return { why: "A flat layer: the map above is its values, it has no feature maps." };
     if (map === null) return { why: "This layer has no map here." };
-    return { command: known.name };
+    return { pattern: known.pattern };
   }
   const second = other === null ? null : micam.featureMaps(other, layer);
   const same = second !== null && second.count === maps.count && second.rows === maps.rows
@@ -137,9 +135,9 @@ micam.showFeatures = () => {
   micam.shownFeatures = [];
   if (!found.maps) {
     note.textContent = found.why ?? "";
-    if (found.command) {
+    if (found.pattern) {
       note.textContent = "Not in this page. To have them:";
-      micam.element("code", `micam-fast view MODEL SAMPLES... --feature-maps ${micam.quote(found.command)}`, note);
+      micam.element("code", `micam-fast view MODEL SAMPLES... --feature-maps ${micam.quote(found.pattern)}`, note);
     }
     features.data = micam.pictureColumns([]);
     featureTitles.data = { x: [], y: [], text: [] };
@@ -153,8 +151,8 @@ micam.showFeatures = () => {
   note.textContent = `${pictures.scale} Values are kept in 256 steps between each map's smallest and largest.`;
 };
 
-/** A name as a shell's word; characters of patterns match themselves. */
-micam.quote = (name) => `'${name.replace(/[[\]*?,]/g, "?").replace(/'/g, "'\\''")}'`;
+/** A pattern as a shell's word. */
+micam.quote = (pattern) => `'${pattern.replace(/'/g, "'\\''")}'`;
 
 micam.featurePictures = ({ maps, second, order, energies }) => {
   const { layer } = micam.state, own = micam.parts.featureScale.active === 1;
