@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from micam_fast.csv_reading import number_repeats, parse_field, read_csv_header
 from micam_fast.errors import AxisError, DataError
+from micam_fast.input_files import TEXT_LIMIT, read_input
 
 Axis = Literal["rows", "columns"]
+_WIDEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _header(path: Path) -> list[str]:
 def _side_file_columns(path: Path) -> list[str]:
     try:
         found: Any = json.loads(_read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AxisError(f"{path} is no JSON: {error}") from None
     columns = found.get("columns") if isinstance(found, dict) else None
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
@@ -127,14 +129,18 @@ def _side_file_columns(path: Path) -> list[str]:
             f"{path}: each row of the table fills a sample of {height} x {width}, so that its "
             "columns name single cells; give a text file with a name a line"
         )
+    if width is not None and not (isinstance(width, int) and len(columns) <= width <= _WIDEST):
+        raise AxisError(
+            f"{path}: a width of {width!r} is none of {len(columns)} columns; mend the file"
+        )
     # What a row does not fill is zero.
-    padding = range(len(columns) + 1, width + 1) if isinstance(width, int) else ()
+    padding = () if width is None else range(len(columns) + 1, width + 1)
     return [*columns, *(f"padding {number}" for number in padding)]
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_input(path, TEXT_LIMIT).decode("utf-8-sig")
     except OSError as error:
         raise AxisError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

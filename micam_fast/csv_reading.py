@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from micam_fast.errors import DataError
+from micam_fast.input_files import open_input
+
+_LONGEST_ROW = 2**24
+"""In characters: a million columns; a quote that is not closed could take in the whole file."""
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,26 @@ def read_csv_rows(path: Path) -> Iterator[CsvRow]:
         If the file cannot be read, or is no CSV in UTF-8.
     """
     lines: list[str] = []
+    length = 0
 
-    def noted(file: Iterable[str]) -> Iterator[str]:
-        for line in file:
+    def noted(file: io.TextIOWrapper) -> Iterator[str]:
+        nonlocal length
+        while line := file.readline(_LONGEST_ROW + 1):
             lines.append(line)
+            length += len(line)
+            if length > _LONGEST_ROW:
+                raise csv.Error(f"a row of more than {_LONGEST_ROW} characters")
             yield line
 
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with (
+            open_input(path) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
+        ):
+            start = binary.read(2)
+            binary.seek(0)
+            if start in _UTF_16:
+                raise DataError(f"{path} is text in UTF-16: 'iconv -f utf-16 -t utf-8' converts it")
             reader = csv.reader(noted(file), skipinitialspace=True)
             first = 1
             try:
@@ -46,10 +64,11 @@ def read_csv_rows(path: Path) -> Iterator[CsvRow]:
                     if fields:
                         last = reader.line_num
                         where = f"line {first}" if first == last else f"lines {first} to {last}"
-                        fault = _open_quote(first, lines, fields)
+                        fault = _open_quote(first, lines, fields) or _no_text(lines)
                         yield CsvRow(where, [field.strip() for field in fields], fault)
                     first = reader.line_num + 1
                     lines.clear()
+                    length = 0
             except csv.Error as error:
                 raise DataError(f"{path}, line {first}: {error}: is a quote not closed?") from None
     except OSError as error:
@@ -92,8 +111,8 @@ def number_repeats(names: Sequence[str]) -> tuple[str, ...]:
 
 def parse_field(text: str) -> float | None:
     """The number that a field holds; ``None`` if it holds none."""
-    # Python alone reads 1_000 as a number.
-    if "_" in text:
+    # Python alone reads 1_000 as a number, and digits of all scripts.
+    if "_" in text or not text.isascii():
         return None
     try:
         return float(text)
@@ -105,6 +124,13 @@ def list_some(names: Sequence[str], most: int = 20) -> str:
     """Names for a message, the first ones of many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _no_text(lines: list[str]) -> str | None:
+    """What is wrong with a row of a file that is no text, or one in another encoding."""
+    if "\0" not in "".join(lines):
+        return None
+    return "a NUL character: is it a text in UTF-16, or none at all?"
 
 
 def _open_quote(number: int, lines: list[str], fields: list[str]) -> str | None:

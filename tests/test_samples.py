@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import struct
 import warnings
@@ -412,6 +414,55 @@ class TestBrokenArrayFiles:
         assert samples[1].name == "b.npy"
 
 
+class TestOrigin:
+    """The file that a sample is from, and its number there."""
+
+    @staticmethod
+    def origins(*texts: object, inputs: list[ModelInput] | None = None) -> list[Any]:
+        samples = read_samples(map(str, texts), inputs or [GRAY])
+        return [(sample.path, sample.number, sample.error is None) for sample in samples]
+
+    def test_of_files_and_of_folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "data").mkdir()
+        np.save(tmp_path / "data" / "a.npy", numbered(1, 8, 6))
+        np.save(tmp_path / "data" / "b.npy", numbered(2, 1, 8, 6))
+        np.save(tmp_path / "data" / "c.npy", numbered(5, 7))
+        monkeypatch.chdir(tmp_path)
+        found = [
+            ("data/a.npy", None, True),
+            ("data/b.npy", 0, True),
+            ("data/b.npy", 1, True),
+            ("data/c.npy", None, False),
+        ]
+        assert self.origins("data") == found
+        assert self.origins(*(f"data/{name}.npy" for name in "abc")) == found
+
+    def test_of_a_number_that_is_asked_for(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npy"
+        np.save(path, numbered(2, 1, 8, 6))
+        assert self.origins(f"{path}:1", f"{path}:7") == [
+            (str(path), 1, True),
+            (str(path), 7, False),
+        ]
+
+    def test_of_what_is_not_there_or_does_not_fit(self, tmp_path: Path) -> None:
+        path = tmp_path / "none.npy"
+        assert self.origins(path, f"{tmp_path}:3") == [
+            (str(path), None, False),
+            (str(tmp_path), 3, False),
+        ]
+        np.save(path, np.full((2, 1, 8, 6), 0.5))
+        whole = ModelInput("x", (None, 1, 8, 6), Axes(0, 1), "uint8")
+        assert self.origins(path, inputs=[whole]) == [
+            (str(path), 0, False),
+            (str(path), 1, False),
+        ]
+
+    def test_of_arrays_alone(self) -> None:
+        samples = read_all(inputs=[GRAY], extra={"x": numbered(2, 1, 8, 6)})
+        assert [(sample.path, sample.number) for sample in samples] == [("", 0), ("", 1)]
+
+
 class TestNotes:
     """What ``auto`` says."""
 
@@ -462,7 +513,7 @@ class TestFolders:
         Image.new("L", (6, 8)).save(tmp_path / "bb.png")
         (tmp_path / "notes.txt").write_text("no sample")
         (tmp_path / "model.onnx").write_bytes(b"")
-        assert [path.name for path in expand_paths([str(tmp_path)])] == [
+        assert [Path(str(path)).name for path in expand_paths([str(tmp_path)])] == [
             "a.NPY",
             "b.npz",
             "bb.png",
@@ -483,7 +534,7 @@ class TestFolders:
         folder.mkdir()
         (folder / "1.npy").touch()
         given = [str(tmp_path / "b.npy"), str(folder), str(tmp_path / "a.npy")]
-        names = [path.name for path in expand_paths(given)]
+        names = [Path(str(path)).name for path in expand_paths(given)]
         assert names == ["b.npy", "1.npy", "a.npy"]
 
     @pytest.mark.parametrize("name", ["a.npy", "a.png", "a.csv", "a.tfrecord"])
@@ -505,10 +556,10 @@ class TestFolders:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(path: Path) -> None:
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(errno.EACCES, "Permission denied")
 
         np.save(tmp_path / "a.npy", numbered(1, 8, 6))
-        monkeypatch.setattr(Path, "iterdir", refuse)
+        monkeypatch.setattr(os, "scandir", refuse)
         found = read_all(tmp_path, tmp_path / "a.npy")
         assert [str(each.error) for each in found] == [
             f"cannot read folder {tmp_path}: Permission denied",
@@ -789,6 +840,13 @@ class TestPictures:
     def test_a_picture_for_a_model_of_two_channels(self, tmp_path: Path) -> None:
         Image.new("L", (6, 8)).save(tmp_path / "a.png")
         assert "1, 3 or 4 channels, the model's input 2" in error_of(tmp_path / "a.png", DEPTH)
+
+    def test_values_that_are_not_finite_stay_so(self, tmp_path: Path) -> None:
+        """The first is a signalling NaN, of which NumPy warns."""
+        bits = np.array([0x7FA00000, 0x7F800000, 0x3F800000], np.uint32)
+        Image.fromarray(bits.view(np.float32)[np.newaxis]).save(tmp_path / "a.tif")
+        found = read_picture(tmp_path / "a.tif", 1, 1, 3, PixelRules())
+        np.testing.assert_array_equal(found.ravel(), [np.nan, np.inf, 1])
 
 
 class TestCast:

@@ -139,7 +139,8 @@ class TestImages:
         result = run(*words, "--output-dir", "out")
         assert result.exit_code == 1
         assert result.stderr == (
-            "micam-fast: error: skipped: pets/dog/4.png is no picture that can be read\n"
+            "micam-fast: error: skipped: pets/dog/4.png is no picture that can be read; "
+            "expected is one of PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM\n"
         )
         assert f"wrote 3 records of 5 x 4 x {channels} values, 2 classes, " in result.stdout
         assert "out/pets.tfrecord; 1 skipped; " in result.stdout

@@ -250,11 +250,21 @@ class TestIdx:
             (FILES["train-images-idx3-ubyte"][:-1], "599 bytes .*, expected are 30 x 5 x 4 = 600"),
             (gzip.compress(FILES["train-images-idx3-ubyte"])[:-9], "cannot read .*end-of-stream"),
             (gzip.compress(FILES["train-images-idx3-ubyte"])[:10] + b"12", "cannot read "),
+            (b"\0\0\x08\3" + (b"\xff" * 4) * 2 + b"\0\0\0\1" + b"a", "is broken: 1 bytes follow"),
         ],
     )
     def test_a_broken_file(self, folder: Path, content: bytes, message: str) -> None:
         (folder / "train-images-idx3-ubyte").write_bytes(content)
         with pytest.raises(DataError, match=message):
+            read_mnist(folder, say=forbidden)
+
+    def test_a_packed_file_that_never_ends(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("micam_fast.tfrecords.mnist._LARGEST", 10_000)
+        content = FILES["train-images-idx3-ubyte"] + bytes(10**6)
+        (folder / "train-images-idx3-ubyte").write_bytes(gzip.compress(content))
+        with pytest.raises(DataError, match=r"is broken: 9984 bytes follow its header"):
             read_mnist(folder, say=forbidden)
 
     def test_images_without_labels(self, folder: Path) -> None:

@@ -1,19 +1,21 @@
 """Samples: arrays, tables, records and pictures, brought to the shape of the model's input."""
 
+from micam_fast.samples.array_files import Rows, load_array, open_rows
 from micam_fast.samples.arrays import (
     cast_sample,
     channel_count,
     fit_array,
     fit_sample,
-    load_array,
     own_layout,
 )
 from micam_fast.samples.naming import names_beside
 from micam_fast.samples.pictures import PixelRules, read_picture
-from micam_fast.samples.reading import Sample, expand_paths, read_samples
+from micam_fast.samples.reading import Sample, read_samples
+from micam_fast.samples.sources import expand_paths
 
 __all__ = [
     "PixelRules",
+    "Rows",
     "Sample",
     "cast_sample",
     "channel_count",
@@ -22,6 +24,7 @@ __all__ = [
     "fit_sample",
     "load_array",
     "names_beside",
+    "open_rows",
     "own_layout",
     "read_picture",
     "read_samples",

@@ -1,10 +1,10 @@
-"""Array files, and arrays of other layouts than the model's."""
+"""Arrays of other layouts and element types than the model's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,27 @@ from micam_fast.errors import SampleError
 from micam_fast.layers import ModelInput, Shape, fits_shape, show_shape
 
 ARRAY_SUFFIXES = (".npy", ".npz")
+
+_Convert = Callable[[NDArray[Any]], NDArray[Any] | None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How arrays are brought to the layout of a model's input.
+
+    Attributes
+    ----------
+    note
+        What was decided, in words.
+    batch
+        Whether the first axis is that of samples; otherwise an array is one sample.
+    convert
+        Makes an array ``(n, ...)`` one in the model's layout, a view of it.
+    """
+
+    note: str
+    batch: bool
+    convert: _Convert
 
 
 def fit_array(
@@ -45,14 +66,30 @@ def fit_array(
     SampleError
         If no reading of the shape fits.
     """
+    fit = find_fit(array.shape, array.dtype, spec, layout)
+    converted = fit.convert(array if fit.batch else array[np.newaxis])
+    assert converted is not None
+    return converted, fit.note
+
+
+def find_fit(
+    shape: tuple[int, ...], dtype: np.dtype[Any], spec: ModelInput, layout: ArrayLayout
+) -> Fit:
+    """How an array of this shape fits a model's input, see `fit_array`; it need not be in memory.
+
+    Raises
+    ------
+    SampleError
+        If no reading of the shape fits, or the elements are no numbers.
+    """
+    check_kind(dtype)
     expected = sample_shape(spec)
-    if array.dtype.kind not in "biuf":
-        raise SampleError(f"an array of {array.dtype} is no sample; numbers are expected")
+    stand_in = np.broadcast_to(np.zeros((), dtype), shape)
     for note, convert in _readings(spec, layout):
-        for candidate in (array[np.newaxis], array):
+        for batch, candidate in ((False, stand_in[np.newaxis]), (True, stand_in)):
             converted = convert(candidate)
             if converted is not None and fits_shape(converted.shape[1:], expected):
-                return converted, note
+                return Fit(note, batch, convert)
     assumed = "layout assumed: nchw or nhwc, with or without a leading batch axis"
     if layout != "auto":
         assumed = f"layout assumed: {layout}"
@@ -62,8 +99,20 @@ def fit_array(
             )
     wanted = show_shape(expected, unknown="any")
     raise SampleError(
-        f"shape {array.shape} does not fit input {spec.name!r} of shape {wanted} ({assumed})"
+        f"shape {shape} does not fit input {spec.name!r} of shape {wanted} ({assumed})"
     )
+
+
+def check_kind(dtype: np.dtype[Any]) -> None:
+    """Make sure that elements are numbers, and real ones.
+
+    Raises
+    ------
+    SampleError
+        If not.
+    """
+    if dtype.kind not in "biuf":
+        raise SampleError(f"an array of {dtype} is no sample; numbers are expected")
 
 
 def fit_sample(
@@ -114,7 +163,7 @@ def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
     Raises
     ------
     SampleError
-        If an integer type cannot hold the values.
+        If its type cannot hold the values.
     """
     dtype = np.dtype(spec.dtype)
     if dtype.kind in "iu" and array.size:
@@ -126,7 +175,14 @@ def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
                 f"input {spec.name!r} takes {dtype}; the sample has values from {low:g} to "
                 f"{high:g}{'' if whole else ', with fractions'}"
             )
-    return np.ascontiguousarray(array, dtype)
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            return np.ascontiguousarray(array, dtype)
+    except FloatingPointError:
+        raise SampleError(
+            f"input {spec.name!r} takes {dtype}; the sample has values beyond its largest, "
+            f"{np.finfo(dtype).max:g}"
+        ) from None
 
 
 def sample_shape(spec: ModelInput) -> Shape:
@@ -180,6 +236,8 @@ def fill_sample(
     """
     expected = channels_last_shape(spec)
     count = values.size
+    if not count:
+        raise SampleError("it holds no values")
     shape: list[int | None] = list(expected)
     if size is not None and len(shape) == 3:
         shape = [*size, count // max(1, size[0] * size[1])]
@@ -205,46 +263,6 @@ def fill_sample(
     filled = values.reshape(sizes)
     axis = channel_axis(spec)
     return filled if axis is None else np.moveaxis(filled, -1, axis)
-
-
-def load_array(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    """The array of an ``.npy`` file, or all arrays of an ``.npz``; nothing is unpickled.
-
-    Raises
-    ------
-    SampleError
-        If the file cannot be read or holds Python objects.
-    """
-    packed = path.suffix.lower() == ".npz"
-    try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-            if not magic.startswith(b"PK" if packed else b"\x93NUMPY"):
-                raise SampleError(
-                    f"{path} is no readable array file (not in NumPy's format; pickles are never "
-                    "unpickled)"
-                )
-            if packed:
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    return {name: archive[name] for name in archive.files}
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
-    except SampleError:
-        raise
-    except Exception as error:
-        if "Object arrays" in str(error) or "Python objects" in str(error):
-            raise SampleError(
-                f"{path} holds Python objects, which are never unpickled; save numbers"
-            ) from None
-        raise SampleError(
-            f"{path} is no readable array file (broken or truncated: {error})"
-        ) from None
-    return array
-
-
-_Convert = Callable[[NDArray[Any]], NDArray[Any] | None]
 
 
 def _readings(spec: ModelInput, layout: ArrayLayout) -> Iterator[tuple[str, _Convert]]:

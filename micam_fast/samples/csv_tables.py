@@ -15,9 +15,14 @@ from micam_fast.csv_reading import CsvRow, number_repeats, parse_field, read_csv
 from micam_fast.errors import DataError, SampleError
 from micam_fast.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import channels_last_shape, fill_sample, sample_shape
+from micam_fast.samples.bounds import check_memory
 
 CSV_SUFFIX = ".csv"
 _LARGEST = float(np.finfo(np.float32).max)
+_VALUE_BYTES = 32
+"""What a number takes in a list."""
+_SURPLUS = 100_000
+"""Rows beyond those of one sample that are still counted, for the error."""
 _ONE = "CSV file taken as one sample of rows x columns"
 _EACH = "each row of a CSV file taken as a sample"
 
@@ -42,7 +47,7 @@ class Table:
     samples: Iterator[NDArray[np.float64] | SampleError]
 
 
-def read_table(path: Path, spec: ModelInput, start: int = 0) -> Table:
+def read_table(path: Path, spec: ModelInput, start: int, memory: int) -> Table:
     """The samples of a CSV file, from the one of number `start` on.
 
     The file is one sample where its columns are those of an input of rows and columns with one
@@ -53,6 +58,7 @@ def read_table(path: Path, spec: ModelInput, start: int = 0) -> Table:
     ------
     SampleError
         If the file cannot be read, has no row of names, or its columns do not fit the input.
+        From the samples, if one takes more than `memory` bytes.
     """
     rows = _rows(path)
     header = _header(path, rows)
@@ -60,7 +66,7 @@ def read_table(path: Path, spec: ModelInput, start: int = 0) -> Table:
         return Table(header, _EACH, _each_row(path, header, rows, spec, start))
     if start:
         raise SampleError(f"{path} is one sample; there is no number {start}")
-    return Table(header, _ONE, _one_sample(path, header, rows, spec))
+    return Table(header, _ONE, _one_sample(path, header, rows, spec, memory))
 
 
 def column_names(path: Path, spec: ModelInput, width: int | None) -> tuple[str, ...] | None:
@@ -140,21 +146,25 @@ def _taken_as_one(columns: int, spec: ModelInput) -> bool | None:
 
 
 def _one_sample(
-    path: Path, header: tuple[str, ...], rows: Iterator[CsvRow], spec: ModelInput
+    path: Path, header: tuple[str, ...], rows: Iterator[CsvRow], spec: ModelInput, memory: int
 ) -> Iterator[NDArray[np.float64]]:
     height = channels_last_shape(spec)[0]
-    kept, count = [], 0
+    kept, count, more = [], 0, ""
     for row in rows:
         values = _numbers(path, header, row)
         count += 1
         # Of a longer file only the number of rows is wanted, for the error.
         if height is None or count <= height:
             kept.append(values)
+            check_memory(path, "one sample", count * len(header) * _VALUE_BYTES, memory)
+        elif count == height + _SURPLUS:
+            more = "more than "
+            break
     if not kept or height not in (count, None):
         wanted = show_shape(sample_shape(spec), unknown="any")
         raise SampleError(
-            f"{path}: {count} rows of {len(header)} columns do not fit input {spec.name!r} of "
-            f"shape {wanted}"
+            f"{path}: {more}{count} rows of {len(header)} columns do not fit input {spec.name!r} "
+            f"of shape {wanted}"
         )
     yield fill_sample(np.array(kept), spec, (len(kept), len(header)))
 

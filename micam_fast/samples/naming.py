@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from pathlib import Path
-
 from micam_fast.axis_names import read_names
 from micam_fast.errors import AxisError, SampleError
 from micam_fast.layers import ModelInput
 from micam_fast.samples.arrays import channels_last_shape
 from micam_fast.samples.csv_tables import CSV_SUFFIX, column_names
-from micam_fast.samples.reading import expand_paths, split_selector
 from micam_fast.samples.record_files import find_side_file, is_record_file
+from micam_fast.samples.sources import expand_paths, split_selector
 
 
 def names_beside(path: str, spec: ModelInput, width: int | None) -> tuple[str, ...] | None:
@@ -32,7 +29,9 @@ def names_beside(path: str, spec: ModelInput, width: int | None) -> tuple[str, .
         ``None`` where there are none, or they name other things than the columns.
     """
     try:
-        file = next(islice(expand_paths([split_selector(path)[0]]), 1), Path())
+        file = next(expand_paths([split_selector(path)[0]]), None)
+        if file is None or isinstance(file, SampleError):
+            return None
         if file.suffix.lower() == CSV_SUFFIX:
             return column_names(file, spec, width)
         side = find_side_file(file) if is_record_file(file) else None

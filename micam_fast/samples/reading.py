@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -16,21 +16,23 @@ from micam_fast.choices import ArrayLayout
 from micam_fast.errors import SampleError
 from micam_fast.files import is_there
 from micam_fast.layers import ModelInput, show_shape
+from micam_fast.samples.array_files import Rows, open_rows, read_archive
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
     cast_sample,
     channel_axis,
     fill_sample,
     fit_array,
-    load_array,
     sample_shape,
 )
+from micam_fast.samples.bounds import default_memory
 from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
-from micam_fast.samples.pictures import IMAGE_SUFFIXES, PixelRules, read_picture
+from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
+from micam_fast.samples.sources import expand_paths, match_paths, split_selector
+from micam_fast.texts import shortened
 
-_SELECTOR = re.compile(r"(.+):([0-9]{1,18})", re.DOTALL)
-"""A number of more digits is none that a file could have."""
+_LONGEST_MESSAGE = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +49,20 @@ class Sample:
         Why there are none.
     label
         Known class, where the file tells it.
+    path
+        The file, as it was given or found in a folder; empty where no file but only arrays for
+        further inputs were given.
+    number
+        Its number in the file, from 0; ``None`` where it is alone there, and for an error of the
+        file as a whole, unless a number was asked for.
     """
 
     name: str
     arrays: Mapping[str, NDArray[Any]]
     error: SampleError | None = None
     label: str | None = None
+    path: str = ""
+    number: int | None = None
 
     @property
     def given(self) -> Mapping[str, NDArray[Any]] | SampleError:
@@ -66,7 +76,8 @@ def read_samples(
     *,
     layout: ArrayLayout = "auto",
     rules: PixelRules | None = None,
-    extra: Mapping[str, NDArray[Any]] | None = None,
+    extra: Mapping[str, Rows] | None = None,
+    memory: int | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Sample]:
     """Read samples one by one; what cannot be read comes as a sample with an error.
@@ -74,8 +85,8 @@ def read_samples(
     Parameters
     ----------
     paths
-        ``.npy``, ``.npz``, ``.csv``, TFRecord and picture files, and folders of them; ``FILE:N`` is
-        sample N of a file, from 0.
+        ``.npy``, ``.npz``, ``.csv``, TFRecord and picture files, folders of them, and patterns like
+        ``data/*.npy``, see `match_paths`; ``FILE:N`` is sample N of a file, from 0.
     inputs
         The model's inputs. A file feeds the first one that `extra` does not; an ``.npz`` may hold
         an array for each input by name.
@@ -83,55 +94,26 @@ def read_samples(
         How arrays and pictures are read.
     extra
         Arrays ``(n, ...)`` for further inputs: one sample that serves all, or one for each.
+    memory
+        Most bytes that one sample may take, and an ``.npz`` file as a whole; by default a quarter
+        of the machine's memory.
     say
         Is told once what ``layout="auto"`` decided, how CSV files are taken, and that their columns
         have different names.
     """
-    reader = _Reader(inputs, layout, rules or PixelRules(), dict(extra or {}), say)
+    reader = _Reader(
+        inputs, layout, rules or PixelRules(), dict(extra or {}), memory or default_memory(), say
+    )
     if not reader.fed:
         yield from reader.read_extra()
         return
     for text in paths:
         file, number = split_selector(text)
-        try:
-            for path in expand_paths([file]) if number is None else [Path(file)]:
+        for path in expand_paths([file]) if number is None else match_paths(file):
+            if isinstance(path, SampleError):
+                yield reader.fail(file, path)
+            else:
                 yield from reader.read(path, number)
-        except SampleError as error:
-            yield reader.fail(file, error)
-
-
-def expand_paths(paths: Iterable[str]) -> Iterator[Path]:
-    """Files, with folders replaced by the samples in them, sorted by name.
-
-    CSV files count in a folder that holds no other samples; beside these they are lists.
-
-    Raises
-    ------
-    SampleError
-        If a folder cannot be read.
-    """
-    for text in paths:
-        path = Path(text)
-        if not is_there(path.is_dir):
-            yield path
-            continue
-        try:
-            files = sorted(each for each in path.iterdir() if not each.is_dir())
-        except OSError as error:
-            raise SampleError(f"cannot read folder {path}: {error.strerror or error}") from None
-        yield from [
-            each
-            for each in files
-            if each.suffix.lower() in (*ARRAY_SUFFIXES, *IMAGE_SUFFIXES) or is_record_file(each)
-        ] or [each for each in files if each.suffix.lower() == CSV_SUFFIX]
-
-
-def split_selector(text: str) -> tuple[str, int | None]:
-    """``FILE:N`` as a file and the number of a sample in it; a file of that very name wins."""
-    found = _SELECTOR.fullmatch(text)
-    if found is None or is_there(Path(text).exists):
-        return text, None
-    return found[1], int(found[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +132,15 @@ class _Reader:
         inputs: Sequence[ModelInput],
         layout: ArrayLayout,
         rules: PixelRules,
-        extra: dict[str, NDArray[Any]],
+        extra: dict[str, Rows],
+        memory: int,
         say: Callable[[str], None],
     ) -> None:
         self._specs = {spec.name: spec for spec in inputs}
         self._layout = layout
         self._rules = rules
         self._extra = extra
+        self._memory = memory
         self._say = say
         self._said: set[str] = set()
         # The first table, until another one has told that it differs.
@@ -172,42 +156,51 @@ class _Reader:
         alone = number is None and second is None
         known = (each for each in (first, second) if each is not None)
         for row, each in enumerate(chain(known, found), number or 0):
-            name = path.name if alone or each.whole else f"{path.name}[{row}]"
-            yield self._complete(name, each)
+            unnumbered = alone or each.whole
+            name = path.name if unnumbered else f"{path.name}[{row}]"
+            yield self._complete(name, each, str(path), number if unnumbered else row)
 
-    def fail(self, name: str, error: SampleError) -> Sample:
+    def fail(self, path: str, error: SampleError) -> Sample:
         """A sample that stands for all that cannot be read."""
-        return self._complete(name, _Found(error=error))
+        return self._complete(path, _Found(error=error), path)
 
     def read_extra(self) -> Iterator[Sample]:
         for row in range(_common_length(self._extra)):
-            yield self._complete(f"sample {row}", _Found())
+            yield self._complete(f"sample {row}", _Found(), number=row)
 
-    def _complete(self, name: str, found: _Found) -> Sample:
+    def _complete(
+        self, name: str, found: _Found, path: str = "", number: int | None = None
+    ) -> Sample:
         """Add the further inputs' arrays of this sample."""
-        index, arrays = self._count, found.arrays
+        index = self._count
         self._count += 1
-        if found.error is not None:
-            return Sample(name, {}, found.error)
+        name = _encodable(name)
+        try:
+            if found.error is not None:
+                raise found.error
+            with _any_error(path):
+                arrays = self._cast(found.arrays | self._extra_of(index))
+            label = None if found.label is None else _encodable(found.label)
+            return Sample(name, arrays, None, label, path, number)
+        except SampleError as error:
+            return Sample(name, {}, _shortened(error), None, path, number)
+
+    def _extra_of(self, index: int) -> dict[str, NDArray[Any]]:
         for key, rows in self._extra.items():
             if len(rows) > 1 and index >= len(rows):
-                error = SampleError(
-                    f"input {key!r} has {len(rows)} samples, this is number {index}"
-                )
-                return Sample(name, {}, error)
-            arrays[key] = rows[index if len(rows) > 1 else 0]
-        try:
-            cast = {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
-            return Sample(name, cast, label=found.label)
-        except SampleError as error:
-            return Sample(name, {}, error)
+                raise SampleError(f"input {key!r} has {len(rows)} samples, this is number {index}")
+        return {key: rows[index if len(rows) > 1 else 0] for key, rows in self._extra.items()}
+
+    def _cast(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
 
     def _contained(self, path: Path, number: int | None) -> Iterator[_Found]:
         """What a file holds; what is wrong with it as a whole comes in the end."""
         try:
             if number is not None and is_there(path.is_dir):
                 raise SampleError(f"{path} is a folder; FILE:N takes a sample of a file")
-            yield from islice(self._found(path, number or 0), None if number is None else 1)
+            with _any_error(str(path)):
+                yield from islice(self._found(path, number or 0), None if number is None else 1)
         except SampleError as error:
             yield _Found(error=error, whole=True)
 
@@ -219,7 +212,7 @@ class _Reader:
             yield from self._records(path, start)
         elif path.suffix.lower() == CSV_SUFFIX:
             self._check_fed([spec.name])
-            table = read_table(path, spec, start)
+            table = read_table(path, spec, start, self._memory)
             self._tell(spec, table.note)
             self._compare_columns(path, table.header, spec)
             for sample in table.samples:
@@ -252,7 +245,7 @@ class _Reader:
 
     def _records(self, path: Path, start: int) -> Iterator[_Found]:
         spec, side = self.fed[0], read_side_file(path)
-        for number, record in enumerate(read_records(path, start), start):
+        for number, record in enumerate(read_records(path, start, self._memory), start):
             if isinstance(record, SampleError):
                 yield _Found(error=record)
                 continue
@@ -272,30 +265,30 @@ class _Reader:
                 f"{missing[0]}=FILE, or an .npz with the arrays {', '.join(self._specs)})"
             )
 
-    def _load(self, path: Path) -> dict[str, NDArray[Any]]:
-        if path.suffix.lower() not in ARRAY_SUFFIXES:
-            return {self.fed[0].name: self._read_picture(path)}
-        loaded = load_array(path)
-        if isinstance(loaded, dict):
-            known = {name: loaded[name] for name in self._specs if name in loaded}
-            if not known and len(loaded) == 1:
-                known = {self.fed[0].name: next(iter(loaded.values()))}
-            if not loaded:
-                raise SampleError(f"{path.name} holds no array")
-            if not known:
-                raise SampleError(
-                    f"{path.name} holds the arrays {', '.join(loaded)}; the model's inputs are "
-                    f"{', '.join(self._specs)}"
-                )
-        else:
-            known = {self.fed[0].name: loaded}
-        return {name: self._fit(array, self._specs[name]) for name, array in known.items()}
+    def _load(self, path: Path) -> dict[str, Rows]:
+        spec, suffix = self.fed[0], path.suffix.lower()
+        if suffix not in ARRAY_SUFFIXES:
+            return {spec.name: self._read_picture(path)}
+        if suffix == ".npy":
+            rows, note = open_rows(path, spec, self._layout, self._memory)
+            self._tell_layout(spec, note)
+            return {spec.name: rows}
+        loaded = read_archive(path, self._specs, self._memory)
+        if not loaded.keys() & self._specs:
+            # The only one that there is, by any name.
+            loaded = dict(zip([spec.name], loaded.values(), strict=True))
+        return {name: self._fit(path, array, self._specs[name]) for name, array in loaded.items()}
 
-    def _fit(self, array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
+    def _fit(self, path: Path, array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
         samples, note = fit_array(array, spec, self._layout)
+        if len(samples) and not samples.size:
+            raise SampleError(f"{path} holds no values: its shape is {array.shape}")
+        self._tell_layout(spec, note)
+        return samples
+
+    def _tell_layout(self, spec: ModelInput, note: str) -> None:
         if note and self._layout == "auto":
             self._tell(spec, note)
-        return samples
 
     def _tell(self, spec: ModelInput, note: str) -> None:
         """Say once what was decided."""
@@ -316,13 +309,35 @@ class _Reader:
             )
         height, width = (size for each, size in enumerate(expected) if each != axis)
         channels = expected[axis] or 3
-        pixels = read_picture(path, channels, height, width, self._rules)
+        pixels = read_picture(path, channels, height, width, self._rules, self._memory)
         if np.dtype(spec.dtype).kind in "iu":
             pixels = np.rint(pixels)
         return np.moveaxis(pixels, -1, axis)[np.newaxis]
 
 
-def _common_length(arrays: Mapping[str, NDArray[Any]]) -> int:
+@contextmanager
+def _any_error(path: str) -> Iterator[None]:
+    """The last net below what readers check: no file ends a run, whatever a library makes of it."""
+    try:
+        yield
+    except SampleError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SampleError(f"{path} cannot be read: {reason}") from None
+
+
+def _encodable(text: str) -> str:
+    """A text that can be written: bytes of a file's name that are no UTF-8 are escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _shortened(error: SampleError) -> SampleError:
+    """An error that can be written, and shown: what it quotes of a file may be of any length."""
+    return SampleError(shortened(_encodable(str(error)), _LONGEST_MESSAGE))
+
+
+def _common_length(arrays: Mapping[str, Rows]) -> int:
     counts = {name: len(rows) for name, rows in arrays.items()}
     if len({count for count in counts.values() if count != 1}) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())

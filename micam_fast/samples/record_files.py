@@ -21,9 +21,14 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import SampleError
 from micam_fast.files import is_there
+from micam_fast.input_files import TEXT_LIMIT, open_input, read_input
+from micam_fast.samples.bounds import list_names, show_bytes
 
 _HEAD, _TAIL = 12, 4
 """Bytes before a record, its length and that one's checksum, and behind it."""
+_LARGEST_SIDE = 2**31
+_PARSED = 16
+"""How many times its length a record may take: many short features take more than long ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,12 @@ class SideFile:
 
 def is_record_file(path: Path) -> bool:
     """Tell by the name: ``.tfrecord``, ``.tfrecords``, ``.tfrecord-00000-of-00010``."""
-    return ".tfrecord" in path.name and not path.name.startswith(".")
+    return is_record_name(path.name)
+
+
+def is_record_name(name: str) -> bool:
+    """Tell the same by a file's name alone."""
+    return ".tfrecord" in name and not name.startswith(".")
 
 
 def find_side_file(path: Path) -> Path | None:
@@ -70,17 +80,26 @@ def read_side_file(path: Path) -> SideFile:
     if side is None:
         return SideFile()
     try:
-        found: Any = json.loads(side.read_text(encoding="utf-8"))
-        size = (int(found["height"]), int(found["width"])) if "height" in found else None
+        found: Any = json.loads(read_input(side, TEXT_LIMIT))
+        size = (_side(found["height"]), _side(found["width"])) if "height" in found else None
         return SideFile(size, tuple(map(str, found.get("classes", ()))))
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise SampleError(
             f"{side} does not describe the records beside it ({error}); mend it or take it away"
         ) from None
 
 
-def read_records(path: Path, start: int = 0) -> Iterator[Record | SampleError]:
+def _side(size: Any) -> int:
+    """Height or width of a sample."""
+    if type(size) is not int or not 1 <= size <= _LARGEST_SIDE:
+        raise ValueError(f"a height or width of {size!r}")
+    return size
+
+
+def read_records(path: Path, start: int = 0, memory: int = 2**62) -> Iterator[Record | SampleError]:
     """The records of a file from `start` on, one by one; an error in the place of one without.
+
+    A record which would take more than `memory` bytes is such one.
 
     Raises
     ------
@@ -89,14 +108,22 @@ def read_records(path: Path, start: int = 0) -> Iterator[Record | SampleError]:
     """
     number = 0
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             while file.tell() < size:
                 if number < start:
                     _skip_frame(file, size)
                 else:
-                    yield _parse(_read_frame(file, size), f"{path}, record {number}")
+                    where = f"{path}, record {number}"
+                    record = _read_frame(file, size, memory)
+                    if isinstance(record, int):
+                        yield SampleError(
+                            f"{where}: {show_bytes(record)} are too many to be read within "
+                            f"{show_bytes(memory)} of memory (--memory)"
+                        )
+                    else:
+                        yield _parse(record, where)
                 number += 1
     except OSError as error:
         raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
@@ -124,8 +151,12 @@ def _read_head(file: BinaryIO, size: int) -> int:
     return length
 
 
-def _read_frame(file: BinaryIO, size: int) -> bytes:
+def _read_frame(file: BinaryIO, size: int, memory: int) -> bytes | int:
+    """The next record; or its length alone, where reading it would take too much."""
     length = _read_head(file, size)
+    if length * _PARSED > memory:
+        file.seek(length + _TAIL, 1)
+        return length
     record = file.read(length)
     if _checksum(record) != file.read(_TAIL):
         raise _BrokenFrameError
@@ -159,7 +190,7 @@ def _parse(record: bytes, where: str) -> Record | SampleError:
             found = features[name].WhichOneof("kind")
             return SampleError(f"{where}: feature {name!r} is of kind {found}, expected is {kind}")
     if "sample" not in features:
-        there = ", ".join(sorted(features)) or "none"
+        there = list_names(sorted(features)) or "none"
         return SampleError(f"{where}: no feature 'sample'; its features are: {there}")
     found = features["sample"].float_list.value
     labels = features["label"].int64_list.value if "label" in features else ()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import DataError
 from micam_fast.extras import import_extra
+from micam_fast.input_files import read_input
 from micam_fast.tfrecords.records import LabelledSample
 
 Images = NDArray[np.uint8]
@@ -23,6 +24,9 @@ _Labelled = tuple[Images, Images]
 
 _PATIENCE = 5.0
 """Seconds without an answer after which the download is given up."""
+
+_LARGEST = 2**30
+"""Bytes of a file of images, unpacked; MNIST's have 47 million."""
 
 _BLOCK = 500
 """Images resized at a time: 11 MB at 75 x 75."""
@@ -158,9 +162,10 @@ def _read_idx_file(folder: Path, stem: str, *, dimensions: int) -> tuple[Images,
     if path is None:
         raise DataError(f"no {names[0]}[.gz] in folder {folder}")
     try:
-        content = path.read_bytes()
+        content = read_input(path, _LARGEST)
         if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as unpacked:
+                content = unpacked.read(_LARGEST)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     header = 4 + 4 * dimensions
@@ -168,7 +173,7 @@ def _read_idx_file(folder: Path, stem: str, *, dimensions: int) -> tuple[Images,
         raise DataError(f"{path} is no IDX file of {dimensions}-dimensional uint8 data")
     shape = np.frombuffer(content, ">i4", dimensions, offset=4).tolist()
     expected = int(np.prod(shape, dtype=object))
-    if len(content) - header != expected:
+    if min(shape) < 0 or len(content) - header != expected:
         raise DataError(
             f"{path} is broken: {len(content) - header} bytes follow its header, expected are "
             f"{' x '.join(map(str, shape))} = {expected}"
