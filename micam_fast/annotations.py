@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from micam_fast.errors import ModelError
 from micam_fast.layers import Layer, Tap
 from micam_fast.records import read_record
+from micam_fast.texts import one_line
 
 METADATA_KEY = "micam_fast.layers"
 FORMAT = 1
@@ -87,7 +88,7 @@ def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"model {model!r}: what the export wrote of its layers is damaged "
-            f"({type(error).__name__}: {error}); export the model again"
+            f"({one_line(f'{type(error).__name__}: {error}', 200)}); export the model again"
         ) from None
     raise ModelError(
         f"model {model!r}: what the export wrote of its layers has format {version!r}, this "

@@ -86,6 +86,7 @@ def export(
     *,
     sample: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
     custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> ExportReport:
     """Write a Keras model as ONNX, with each layer's activation as an output.
 
@@ -105,6 +106,8 @@ def export(
         mapping by input name for several inputs.
     custom_objects
         Classes and functions that a file names and Keras does not know.
+    trust
+        Whether Python code in a file, of Lambda layers, may run: only for one from whom you trust.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def export(
     path = Path(path)
     check_folder(path.parent)
     if isinstance(model, (str, Path)):
-        model = open_keras(Path(model), custom_objects)
+        model = open_keras(Path(model), custom_objects, trust=trust)
     start = time.perf_counter()
     exported = export_model(model)
     size = exported.proto.ByteSize()

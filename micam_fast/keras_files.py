@@ -19,10 +19,11 @@ def is_keras_file(path: Path) -> bool:
     return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").exists()
 
 
-def exported_file(path: Path, say: Callable[[str], None]) -> Path:
+def exported_file(path: Path, say: Callable[[str], None], *, trust: bool = False) -> Path:
     """The ONNX file of a Keras file, made now if the cache does not hold it.
 
-    The cache is keyed by the file's content. TensorFlow is needed once.
+    The cache is keyed by the file's content, and by `trust`: no code is left in an export, but
+    whether a file is taken must not depend on who opened it before. TensorFlow is needed once.
 
     Parameters
     ----------
@@ -30,11 +31,13 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
         The Keras file.
     say
         Is told what is made and where it is kept.
+    trust
+        Whether Python code in the file, of Lambda layers, may run.
 
     Raises
     ------
     ExportError
-        If the file cannot be read or converted.
+        If the file cannot be read or converted, or holds code that must not run.
     MissingExtraError
         If it is not in the cache, and TensorFlow is not installed.
     OutputError
@@ -43,14 +46,14 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
     from micam_fast.keras_export import check_keras_file
 
     check_keras_file(path)
-    kept = _place(path)
+    kept = _place(path, trust)
     if kept.is_file():
         return kept
     from micam_fast.exporting import export
 
     check_folder(kept.parent)
     say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
-    found = export(path, kept)
+    found = export(path, kept, trust=trust)
     say(
         f"exported {found.layers} layers in {found.seconds:.1f} s; largest relative difference to "
         f"Keras {found.worst.relative:.1e} (layer {found.worst.layer})"
@@ -58,26 +61,26 @@ def exported_file(path: Path, say: Callable[[str], None]) -> Path:
     return kept
 
 
-def open_keras_file(path: Path, say: Callable[[str], None]) -> OnnxFile:
+def open_keras_file(path: Path, say: Callable[[str], None], *, trust: bool = False) -> OnnxFile:
     """The export of a Keras file, opened, under that file's name.
 
     Parameters and errors are those of `exported_file`.
     """
     try:
-        file = open_model(exported_file(path, say))
+        file = open_model(exported_file(path, say, trust=trust))
     except ModelError:
         # A full disk or a copy has cut the file of the cache.
-        _place(path).unlink(missing_ok=True)
-        file = open_model(exported_file(path, say))
+        _place(path, trust).unlink(missing_ok=True)
+        file = open_model(exported_file(path, say, trust=trust))
     return replace(file, name=path.stem)
 
 
-def _place(path: Path) -> Path:
+def _place(path: Path, trust: bool) -> Path:
     from importlib.metadata import version
 
     from platformdirs import user_cache_path
 
-    digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} ".encode())
+    digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} {trust} ".encode())
     try:
         with path.open("rb") as file:
             while block := file.read(2**20):

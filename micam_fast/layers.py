@@ -83,6 +83,10 @@ class Axes:
     channel: int | None
     channels_last: bool = False
 
+    def fit(self, rank: int) -> bool:
+        """Tell whether a value of this rank has these axes; the batch it may do without."""
+        return (self.batch or 0) < max(1, rank) and (self.channel or 0) < max(1, rank)
+
     def completed(self, rank: int) -> Axes:
         """The same axes; an unknown channel axis by SPEC's defaults for a value of this rank.
 
@@ -266,9 +270,12 @@ def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> froz
     names = [layer.name for layer in layers]
     if isinstance(patterns, str):
         patterns = [patterns] if patterns in names else patterns.split(",")
+    known = frozenset(names)
     chosen: set[str] = set()
-    for pattern in (text.strip() for text in patterns):
-        found = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+    for text in patterns:
+        # A name may begin or end with blanks; around a pattern they mean nothing.
+        pattern = text if text in known else text.strip()
+        found = [pattern] if pattern in known else fnmatch.filter(names, pattern)
         if not found:
             raise LayerSelectionError(_no_such_layer(pattern, names))
         chosen.update(found)

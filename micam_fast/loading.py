@@ -24,6 +24,7 @@ def load_model(
     providers: Sequence[Any] | None = None,
     memory: int | None = None,
     engine: str | Path | None = None,
+    trust: bool = False,
     say: Callable[[str], None] = lambda note: None,
 ) -> Model:
     """Open a trained model.
@@ -47,8 +48,11 @@ def load_model(
     engine
         The Graphviz program for the layout; by default the one that came with graphviz-pure, else
         ``dot`` on PATH.
+    trust
+        Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
+        trust. Nothing in an ONNX file is code.
     say
-        Is told when a Keras file is exported.
+        Is told when a Keras file is exported, and of a model that makes random numbers.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def load_model(
     Raises
     ------
     ModelError
-        If the file is no ONNX file, or ONNX Runtime refuses it.
+        If the file is no ONNX file, is broken or too large, or ONNX Runtime refuses it.
     ExportError, MissingExtraError
         If a Keras file cannot be opened or exported, or TensorFlow is needed and not installed.
     LayerSelectionError
@@ -78,14 +82,18 @@ def load_model(
     >>> explanation.prediction.index
     3
     """
-    return Model(
-        _open(source, say),
+    model = Model(
+        _open(source, say, trust),
         layers=layers,
         threads=threads,
         providers=providers,
         memory=memory,
         engine=engine,
     )
+    random = model.graph.reading.invariance.random
+    if random:
+        say(f"the model makes random numbers ({random}): no two runs of it give the same")
+    return model
 
 
 def explain(
@@ -123,8 +131,10 @@ def explain(
     return loaded.explain(sample, projection=projection)
 
 
-def _open(source: str | Path | onnx.ModelProto, say: Callable[[str], None]) -> OnnxFile:
+def _open(
+    source: str | Path | onnx.ModelProto, say: Callable[[str], None], trust: bool
+) -> OnnxFile:
     """Open an ONNX model, or the export of a Keras file under that file's name."""
     if isinstance(source, onnx.ModelProto) or not is_keras_file(Path(source)):
         return open_model(source)
-    return open_keras_file(Path(source), say)
+    return open_keras_file(Path(source), say, trust=trust)

@@ -29,6 +29,7 @@ from micam_fast.onnx_model import (
 )
 from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.inference import bare_model
+from micam_fast.onnx_model.limits import reading
 from micam_fast.plan_files import PlanFiles, plan_key
 from micam_fast.records import read_record
 
@@ -59,6 +60,11 @@ def find_layers(model: OnnxFile, files: PlanFiles) -> ModelGraph:
     ModelError
         As `read_layers` does.
     """
+    with reading(model.name):
+        return _find_layers(model, files)
+
+
+def _find_layers(model: OnnxFile, files: PlanFiles) -> ModelGraph:
     # A run needs the names, whoever finds the layers.
     name_unused_outputs(model)
     bare = bare_model(model.proto)

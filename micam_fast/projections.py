@@ -106,6 +106,11 @@ class SummedKernel:
         return SummedKernel(self.values.squeeze(gone + 1), fewer, self.even)
 
 
+# Weights that are not finite, or too large, make maps that are not finite, and that is told.
+_quietly = np.errstate(over="ignore", invalid="ignore")
+
+
+@_quietly
 def sum_kernel(kernel: NDArray[Any], bias: NDArray[Any] | None, geometry: Geometry) -> SummedKernel:
     """What both projections need of a convolution, once per model.
 
@@ -128,6 +133,7 @@ def sum_kernel(kernel: NDArray[Any], bias: NDArray[Any] | None, geometry: Geomet
     return SummedKernel(summed * weights, geometry, bias is not None and not np.any(bias))
 
 
+@_quietly
 def convolution_taps(
     kernel: SummedKernel,
     projection: Projection,

@@ -17,11 +17,14 @@ from onnx import numpy_helper
 
 from micam_fast.errors import ModelError, SampleError
 from micam_fast.layers import NUMERIC_TYPES
+from micam_fast.machine import machine_memory
 
 if TYPE_CHECKING:
     import onnxruntime
 
 _LONGEST_MESSAGE = 300
+# Bytes, and float32 values in them.
+_ALIGNMENT, _ALIGNED_VALUES = 64, 16
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 
 
@@ -50,11 +53,8 @@ def available_threads() -> int:
 
 
 def quarter_of_memory() -> int:
-    """A quarter of the machine's memory in bytes; 2 GiB where that is not known."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 2**31
+    """A quarter of the machine's memory in bytes."""
+    return machine_memory() // 4
 
 
 def open_session(
@@ -118,7 +118,11 @@ def open_session(
         options.add_external_initializers([tensor.name for tensor in weights], values)
     try:
         return onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=list(providers)
+            proto.SerializeToString(),
+            options,
+            providers=list(providers),
+            # Else a message that is no UTF-8 text makes it print, and try the same once more.
+            enable_fallback=tuple(providers) != DEFAULT_PROVIDERS,
         )
     except Exception as error:
         raise ModelError(f"onnxruntime refuses model {name!r}: {_first_line(error)}") from error
@@ -264,9 +268,29 @@ def extract(
             raise
         later = {name for each in extractors[position + 1 :] for name in each.inputs}
         handed = {name: array for name, array in handed.items() if name in later}
-        handed.update((n, a.copy()) for n, a in activations.arrays.items() if n in later)
+        handed.update((n, _copy(a)) for n, a in activations.arrays.items() if n in later)
         extractor.release()
         del activations
+
+
+def _copy(array: NDArray[Any]) -> NDArray[Any]:
+    copied = aligned_array(array.shape, array.dtype)
+    copied[...] = array
+    return copied
+
+
+def aligned_array(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Memory that begins where ONNX Runtime's own does.
+
+    Some of its functions give other last bits before the first whole vector than in vectors, so
+    where an array begins must not be left to chance.
+    """
+    wanted = np.dtype(dtype)
+    size = math.prod(shape) * wanted.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    begin = -memory.__array_interface__["data"][0] % _ALIGNMENT
+    array: NDArray[Any] = memory[begin : begin + size].view(wanted)
+    return array.reshape(shape)
 
 
 def _arrange(names: Sequence[str], outputs: Outputs) -> Activations:
@@ -276,23 +300,26 @@ def _arrange(names: Sequence[str], outputs: Outputs) -> Activations:
     for name, (shape, dtype) in zip(names, outputs, strict=True):
         if dtype == np.float32:
             offsets[name] = size
-            size += math.prod(shape)
-    arena = np.empty(size, np.float32)
+            size += math.ceil(math.prod(shape) / _ALIGNED_VALUES) * _ALIGNED_VALUES
+    arena = aligned_array((size,), np.float32)
     arrays: dict[str, NDArray[Any]] = {}
     for name, (shape, dtype) in zip(names, outputs, strict=True):
         if name in offsets:
             begin = offsets[name]
             arrays[name] = arena[begin : begin + math.prod(shape)].reshape(shape)
         else:
-            arrays[name] = np.empty(shape, dtype)
+            arrays[name] = aligned_array(shape, dtype)
     return Activations(arena, offsets, arrays)
 
 
 def _first_line(error: Exception) -> str:
     """ONNX Runtime's message, without its code and its paths of source files."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        text = "a text in it is no UTF-8"
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
     # C++ source places and signatures stand before the message proper.
+    text = text[: 10 * _LONGEST_MESSAGE].removeprefix("Exception during initialization: ")
     text = re.sub(r"^\S+\.(?:cc|h):\d+ .*?\) (?=\S)", "", text)
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."

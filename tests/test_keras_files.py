@@ -230,8 +230,8 @@ NOT_OPENED = {
     "hollow.keras": r"cannot open hollow\.keras: .*config\.json",
     "own.keras": r"cannot open own\.keras: Could not locate class 'Own'",
     "own.h5": r"cannot open own\.h5: Unknown layer: 'Own'",
-    "lambda.keras": r"cannot open lambda\.keras: .*Lambda.*disallowed by default",
-    "lambda.h5": r"cannot open lambda\.h5: .*Lambda.*disallowed by default",
+    "lambda.keras": r"lambda\.keras: layer 'lambda\w*' is a Lambda layer, which holds Python",
+    "lambda.h5": r"lambda\.h5: layer 'lambda\w*' is a Lambda layer, which holds Python",
 }
 
 

@@ -26,6 +26,7 @@ from tests.models import (
     loop_body,
     make_model,
     random_array,
+    single_conv,
 )
 
 node = helper.make_node
@@ -233,13 +234,15 @@ def test_slices_for_the_transposed_projection() -> None:
 def test_batch_size_keeps_to_the_memory_bound() -> None:
     shape = (8, 16, 16)
     free = micam_fast.load_model(deep_net())._pipelines["published"]
-    size = free.sessions.sample_size({"x": (1, *shape)})
+    size = free.sessions.size({"x": (1, *shape)}, 1)
     for threads in (1, 2):
         # Each thread has a batch of its own.
         model = micam_fast.load_model(deep_net(), memory=3 * threads * size, threads=threads)
         pipeline = model._pipelines["published"]
         assert pipeline.batch_size({"x": shape}, None) == 3
-        assert pipeline.batch_size({"x": shape}, 6) == 6
+        # A batch is never what makes slices needed, whoever asks for it.
+        assert pipeline.batch_size({"x": shape}, 6) == 3
+        assert pipeline.batch_size({"x": shape}, 2) == 2
 
 
 @pytest.mark.parametrize("projection", ["published", "transposed"])
@@ -526,3 +529,16 @@ def test_a_path_may_be_a_string_or_a_path(tmp_path: Path) -> None:
     first = micam_fast.explain(tmp_path / "net.onnx", SAMPLES[0])
     second = micam_fast.explain(str(tmp_path / "net.onnx"), SAMPLES[0])
     assert first.scene.model == second.scene.model == "net"
+
+
+@pytest.mark.parametrize("projection", ["published", "transposed"])
+@pytest.mark.parametrize("weights", [(np.inf, -np.inf, 1), (3e38, 3e38, 3e38)])
+def test_weights_that_make_no_finite_map_print_nothing(
+    weights: tuple[float, float, float], projection: Any
+) -> None:
+    """Two of the kernel and one of the bias: their sum is NaN, or their product too large."""
+    kernel = np.tile(np.array(weights[:2], np.float32).reshape(1, 2, 1, 1), (3, 1, 2, 2))
+    bias = np.full(3, weights[2], np.float32)
+    model = single_conv(kernel, ["b", 2, 8, 6], bias)
+    found = micam_fast.explain(model, random_array(1, 2, 8, 6), projection=projection)
+    assert found.maps["conv"].bad_values

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from micam_fast.commands.common import Failure
-from micam_fast.texts import count_of
+from micam_fast.commands.opening import trust_option
+from micam_fast.texts import count_of, one_line
 
 if TYPE_CHECKING:
     from micam_fast.exporting import ExportReport
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="An .npy or .npz to check the export with, besides random values.",
 )
-def export(keras_path: Path, onnx_path: Path, sample_path: Path | None) -> None:
+@trust_option
+def export(keras_path: Path, onnx_path: Path, sample_path: Path | None, trust: bool) -> None:
     """Convert a Keras model to ONNX, with an output for each layer.
 
     MODEL is a .keras, .h5 or .hdf5 file. Every layer is run by Keras and by ONNX Runtime; where
@@ -36,7 +38,7 @@ def export(keras_path: Path, onnx_path: Path, sample_path: Path | None) -> None:
     if onnx_path.suffix.lower() != ".onnx":
         raise Failure(f"the file to write must end in .onnx, not {onnx_path.name!r}")
     sample = None if sample_path is None else load_array(sample_path)
-    click.echo(describe_export(run_export(keras_path, onnx_path, sample=sample)))
+    click.echo(describe_export(run_export(keras_path, onnx_path, sample=sample, trust=trust)))
 
 
 def describe_export(report: ExportReport) -> str:
@@ -45,7 +47,7 @@ def describe_export(report: ExportReport) -> str:
         f"{each.relative:.1e} on the {each.sample} sample (layer {each.layer})"
         for each in report.differences
     )
-    return (
+    return one_line(
         f"wrote {report.path}: {count_of(report.layers, 'layer')}, {report.size / 1e6:.1f} MB, in "
         f"{report.seconds:.1f} s; largest relative difference to Keras {checks}"
     )

@@ -7,18 +7,20 @@ from pathlib import Path
 import click
 
 from micam_fast.commands.common import MODEL, note
+from micam_fast.commands.opening import trust_option
 from micam_fast.texts import aligned
 
 
 @click.command("layers")
 @MODEL
-def show_layers(model_path: Path) -> None:
+@trust_option
+def show_layers(model_path: Path, trust: bool) -> None:
     """Print a table of the model's layers."""
     from micam_fast.layers import show_shape
     from micam_fast.loading import load_model
 
     rows = [("layer", "class", "inputs", "output", "kernel", "bias")]
-    for layer in load_model(model_path, say=note).layers:
+    for layer in load_model(model_path, trust=trust, say=note).layers:
         rows.append(
             (
                 layer.name,

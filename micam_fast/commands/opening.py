@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,12 +16,17 @@ from micam_fast.choices import ARRAY_LAYOUTS, CHANNEL_ORDERS, PROJECTIONS
 from micam_fast.commands.common import Failure, note
 from micam_fast.errors import SampleError
 from micam_fast.options import parse_memory, parse_number, parse_numbers
+from micam_fast.texts import one_line
 
 if TYPE_CHECKING:
     from micam_fast.layers import Layer
     from micam_fast.model import Model
     from micam_fast.permutations import Permutation
     from micam_fast.samples import Sample
+
+_LEAST_MEMORY = 2**26
+_LONGEST_PATH = 2**16
+"""In bytes; no system takes one as long."""
 
 Decorator = Callable[[Any], Any]
 Given = Mapping[str, Any]
@@ -108,6 +114,12 @@ sample_options = all_of(
 )
 """Adds ``inputs``, ``layout``, ``scale``, ``mean``, ``std`` and ``channel_order``."""
 
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the Python code in a Keras file's Lambda layers; only for files you trust.",
+)
+
 running_options = all_of(
     click.option(
         "--threads",
@@ -121,8 +133,9 @@ running_options = all_of(
         metavar="SIZE",
         help="Bound for the activations, like 4G.  [default: a quarter of the machine's]",
     ),
+    trust_option,
 )
-"""Adds ``threads`` and ``memory``."""
+"""Adds ``threads``, ``memory`` and ``trust``."""
 
 engine_option = click.option(
     "--engine",
@@ -162,6 +175,7 @@ def open_model(path: Path, given: Given) -> Model:
         threads=given.get("threads"),
         memory=given.get("memory"),
         engine=given.get("engine"),
+        trust=bool(given.get("trust")),
         say=note,
     )
 
@@ -193,7 +207,7 @@ def open_samples(
     model
         That they are for.
     paths
-        Files, folders, or ``-`` for a list of them on standard input.
+        Files, folders, patterns, or ``-`` for a list of them on standard input.
     given
         Values of `sample_options`.
     permutation
@@ -219,11 +233,17 @@ def open_samples(
         layout=given["layout"],
         rules=rules,
         extra=extra,
+        memory=_sample_memory(model),
         say=note,
     )
     if permutation is None:
         return samples
     return (_permuted(sample, permutation, model) for sample in samples)
+
+
+def _sample_memory(model: Model) -> int:
+    """What a sample may take: the bound of the activations, unless that is very small."""
+    return max(model.memory, _LEAST_MEMORY)
 
 
 def _permuted(sample: Sample, permutation: Permutation, model: Model) -> Sample:
@@ -237,28 +257,41 @@ def _permuted(sample: Sample, permutation: Permutation, model: Model) -> Sample:
         return replace(sample, arrays={}, error=error)
 
 
-def read_labels(path: Path | None) -> list[str]:
+def read_labels(path: Path | None) -> Sequence[str]:
     """Labels of a file, one a line; none without a file."""
+    from micam_fast.input_files import LIST_LIMIT, Lines, read_input
+
     if path is None:
         return []
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return Lines(read_input(path, LIST_LIMIT))
     except OSError as error:
-        raise Failure(f"cannot read labels {path}: {error.strerror}") from None
+        raise Failure(f"cannot read labels {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise Failure(f"cannot read labels {path}: it is no UTF-8 text") from None
 
 
 def _listed(given: Sequence[str]) -> Iterator[str]:
+    from micam_fast.input_files import read_bounded_lines
+
     for path in given:
         if path == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            # As bytes: a name may hold any but NUL.
+            lines = read_bounded_lines(sys.stdin.buffer, _LONGEST_PATH)
+            try:
+                for line in lines:
+                    if listed := os.fsdecode(line).strip():
+                        yield listed
+            except OSError as error:
+                raise SampleError(
+                    f"standard input is no list of paths, one a line: {error.strerror or error}"
+                ) from None
         else:
             yield path
 
 
 def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, Any]:
-    from micam_fast.samples import fit_array, load_array
+    from micam_fast.samples import open_rows
 
     specs = {spec.name: spec for spec in model.inputs}
     extra = {}
@@ -266,10 +299,9 @@ def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, A
         name, equals, file = text.partition("=")
         if not equals or name not in specs:
             raise click.UsageError(
-                f"--input {text!r}: NAME=FILE is expected, NAME one of {', '.join(specs)}"
+                f"--input {text!r}: NAME=FILE is expected, NAME one of {one_line(', '.join(specs))}"
             )
-        array = load_array(Path(file))
-        if isinstance(array, dict):
+        if Path(file).suffix.lower() == ".npz":
             raise click.UsageError(f"--input {text!r}: an .npy file is expected")
-        extra[name], _ = fit_array(array, specs[name], layout)
+        extra[name], _ = open_rows(Path(file), specs[name], layout, _sample_memory(model))
     return extra

@@ -11,6 +11,7 @@ from typing import Any
 from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import ExportError
 from micam_fast.extras import import_extra
+from micam_fast.keras_export.trust import check_content
 
 _LONGEST_REASON = 300
 
@@ -37,7 +38,9 @@ def check_keras_file(path: Path) -> None:
         )
 
 
-def open_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def open_keras(
+    path: Path, custom_objects: Mapping[str, Any] | None = None, *, trust: bool = False
+) -> Any:
     """Load a Keras model for inference.
 
     Parameters
@@ -46,27 +49,34 @@ def open_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
         A ``.keras`` file, or an ``.h5`` or ``.hdf5`` file of Keras 2 or 3.
     custom_objects
         Classes and functions that the file names and Keras does not know.
+    trust
+        Whether Python code in the file, of Lambda layers, may run.
 
     Raises
     ------
     ExportError
-        If the file is not there, or Keras cannot open it.
+        If the file is not there, holds code that must not run or ways to other files, or Keras
+        cannot open it.
     MissingExtraError
         If TensorFlow is not installed.
     """
     check_keras_file(path)
-    import_extra("tensorflow", extra="tensorflow", purpose="reading a Keras file")
-    keras = import_extra("keras", extra="tensorflow", purpose="reading a Keras file")
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
         raise ExportError(
-            f"Keras {keras.__version__} cannot open {path.name}: it is no archive of Keras "
+            f"Keras cannot open {path.name}: it is no archive of Keras "
             f"({path.stat().st_size} bytes); the file is cut off, or of another kind"
         )
+    check_content(path, trust=trust)
+    import_extra("tensorflow", extra="tensorflow", purpose="reading a Keras file")
+    keras = import_extra("keras", extra="tensorflow", purpose="reading a Keras file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return keras.models.load_model(
-                path, custom_objects=dict(custom_objects or {}), compile=False
+                path,
+                custom_objects=dict(custom_objects or {}),
+                compile=False,
+                safe_mode=not trust,
             )
     except Exception as error:
         raise ExportError(

@@ -10,7 +10,9 @@ from micam_fast.errors import ModelError
 from micam_fast.layers import Axes, Geometry, Shape
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
-from micam_fast.onnx_model.kernels import Weights
+from micam_fast.onnx_model.invariance import find_invariance
+from micam_fast.onnx_model.kernels import Weights, check_geometry, check_groups
+from micam_fast.onnx_model.limits import LONGEST_NAME, shown
 from micam_fast.onnx_model.merging import find_scalings
 from micam_fast.onnx_model.model_graph import (
     ModelGraph,
@@ -20,9 +22,6 @@ from micam_fast.onnx_model.model_graph import (
     read_inputs,
 )
 from micam_fast.onnx_model.pointwise import find_chains
-
-# No stride, dilation or pad comes near it; a map that far out could not be held.
-_FAR = 2**16
 
 
 def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
@@ -49,8 +48,8 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
                 weights[note.layer.name] = _read_weights(graph, note)
         except (ValueError, TypeError, LookupError) as error:
             raise ModelError(
-                f"model {model.name!r}: layer {note.layer.name!r} is not in the graph as the "
-                f"export left it ({error}); export the model again"
+                f"model {model.name!r}: layer {shown(note.layer.name)!r} is not in the graph as "
+                f"the export left it ({shown(str(error))}); export the model again"
             ) from None
     names = [note.layer.name for note in notes]
     known = set(names)
@@ -77,6 +76,7 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
         kernels=weights,
         chains=find_chains(graph, taps),
         scalings=find_scalings(graph),
+        invariance=find_invariance(graph),
     )
     return ModelGraph(model, reading, graph)
 
@@ -84,6 +84,9 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
 def _check(graph: Graph, note: LayerNote) -> None:
     """Raise what `read_annotated` explains if the graph does not hold what a note says."""
     tap = note.tap
+    longest = max(map(len, (note.layer.name, note.layer.op_type, note.layer.class_label)))
+    if longest > LONGEST_NAME:
+        raise ValueError(f"a name of {longest:,} characters, at most {LONGEST_NAME:,} are read")
     for value in (tap.value, *([] if tap.source is None else [tap.source])):
         if graph.kind.get(value) is not Kind.ACTIVATION:
             raise ValueError(f"no activation {value!r}")
@@ -100,15 +103,10 @@ def _check(graph: Graph, note: LayerNote) -> None:
 
 def _check_geometry(geometry: Geometry, note: LayerNote) -> None:
     rank = len(note.kernels[0].shape) - 2
-    walks = (geometry.strides, geometry.dilations)
-    # Only a transposed convolution has an output padding.
-    lengths = (*map(len, walks), len(geometry.output_padding) or rank, len(geometry.pads) // 2)
-    if set(lengths) != {rank} or note.tap.squeezed is not None:
-        raise ValueError(f"a geometry for other than {rank} axes")
-    steps = [step for walk in walks for step in walk]
-    extras = [*geometry.pads, *geometry.output_padding]
-    if not (all(0 < n < _FAR for n in steps) and all(0 <= n < _FAR for n in extras)):
-        raise ValueError("strides, dilations or pads that no convolution has")
+    check_geometry(geometry, rank)
+    check_groups(geometry, note.kernels[0].shape)
+    if note.tap.squeezed is not None:
+        raise ValueError("a squeezed axis, which no export writes")
     shapes = (None if note.bias is None else note.bias.shape), note.layer.bias_shape
     sizes = [None if shape is None else math.prod(shape) for shape in shapes]
     if sizes[0] != sizes[1]:

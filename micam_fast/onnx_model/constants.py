@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,21 @@ from onnx import numpy_helper
 
 from micam_fast.errors import ModelError
 from micam_fast.onnx_model.files import OnnxFile, subgraphs, whole_tensor
-from micam_fast.onnx_model.inference import is_small
+from micam_fast.onnx_model.inference import SMALL_TENSOR, is_small, promised_size
+from micam_fast.onnx_model.limits import largest_value, shown
+
+# Operators that are computed while the graph is read: those that take no longer than their result
+# is large. The others run in ONNX Runtime alone.
+_FOLDED = {
+    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
+    "ConstantOfShape", "DequantizeLinear", "Div", "Equal", "Exp", "Expand", "Flatten", "Floor",
+    "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log",
+    "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "QuantizeLinear",
+    "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
+    "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid",
+    "Sign", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
+    "Tanh", "Tile", "Transpose", "Unsqueeze", "Where", "Xor",
+}  # fmt: skip
 
 
 class Constants:
@@ -37,6 +51,8 @@ class Constants:
         }
         self.read: set[str] = set()
         self._computed: dict[str, NDArray[Any]] = {}
+        # What the computed ones take.
+        self._bytes = 0.0
 
     def array(self, name: str) -> NDArray[Any]:
         """Values of a constant, folded from the constants it depends on.
@@ -90,23 +106,25 @@ class Constants:
             tensor = whole_tensor(node.attribute[0].t, self._model)
             self._computed[node.output[0]] = numpy_helper.to_array(tensor)
             return
+        if node.op_type not in _FOLDED or node.domain not in ("", "ai.onnx"):
+            raise self._not_computed(name, node, "no operator that is computed beforehand")
         feeds = {read: self.array(read) for read in captured(node)}
-        graph = onnx.helper.make_graph(
-            [node],
-            "constant",
-            [onnx.ValueInfoProto(name=read) for read in feeds],
-            [onnx.ValueInfoProto(name=made) for made in node.output if made],
-        )
-        lone = onnx.helper.make_model(graph, opset_imports=self._model.proto.opset_import)
+        made = [output for output in node.output if output]
+        lone = _lone_model(node, feeds, self._model.proto.opset_import)
+        self._bytes += promised_size(lone, made)
+        if self._bytes > largest_value():
+            raise self._not_computed(name, node, "it is too large, or of a size that is not known")
         try:
             values = _evaluate(lone, feeds)
         except Exception as error:
-            raise ModelError(
-                f"model {self._model.name!r}: cannot compute the constant {name!r} "
-                f"({node.op_type}): {error}"
-            ) from error
-        made = [output for output in node.output if output]
+            raise self._not_computed(name, node, str(error)) from error
         self._computed.update(zip(made, (np.asarray(value) for value in values), strict=True))
+
+    def _not_computed(self, name: str, node: onnx.NodeProto, why: str) -> ModelError:
+        return ModelError(
+            f"model {self._model.name!r}: cannot compute the constant {name!r} ({node.op_type}): "
+            f"{shown(why)}"
+        )
 
     def _dense_array(self, sparse: onnx.SparseTensorProto) -> NDArray[Any]:
         parts = (sparse.values, sparse.indices)
@@ -133,6 +151,31 @@ def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
         yield from (name for name in captured(node) if name not in bound)
         bound.update(node.output)
     yield from (value.name for value in graph.output if value.name not in bound)
+
+
+def _lone_model(
+    node: onnx.NodeProto, feeds: Mapping[str, NDArray[Any]], opsets: Iterable[Any]
+) -> onnx.ModelProto:
+    """A model of a single node, which reads constants."""
+    graph = onnx.helper.make_graph(
+        [node],
+        "constant",
+        [
+            onnx.helper.make_tensor_value_info(
+                read, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+            )
+            for read, array in feeds.items()
+        ],
+        [onnx.ValueInfoProto(name=made) for made in node.output if made],
+    )
+    lone = onnx.helper.make_model(graph, opset_imports=list(opsets))
+    # What gives sizes tells inference about the result.
+    lone.graph.initializer.extend(
+        numpy_helper.from_array(array, read)
+        for read, array in feeds.items()
+        if array.size <= SMALL_TENSOR
+    )
+    return lone
 
 
 def _evaluate(lone: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[Any]:

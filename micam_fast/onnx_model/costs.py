@@ -117,15 +117,20 @@ def _weights(graph: Graph, index: int) -> Iterator[str]:
 
 
 def _roots(graph: Graph, name: str) -> Iterator[tuple[str, bool]]:
-    """What a constant is made of, and whether that is stored in another format."""
-    node = graph.nodes[graph.producer[name]] if name in graph.producer else None
-    if node is None or not node.input:
-        yield name, False
-    elif node.op_type == "DequantizeLinear":
-        yield node.input[0], True
-    else:
-        for each in captured(node):
-            yield from _roots(graph, each)
+    """What a constant is made of, and whether that is stored in another format; each once."""
+    seen = {name}
+    waiting = [name]
+    while waiting:
+        each = waiting.pop()
+        node = graph.nodes[graph.producer[each]] if each in graph.producer else None
+        if node is None or not node.input:
+            yield each, False
+        elif node.op_type == "DequantizeLinear":
+            yield node.input[0], True
+        else:
+            fresh = [read for read in dict.fromkeys(captured(node)) if read not in seen]
+            seen.update(fresh)
+            waiting.extend(reversed(fresh))
 
 
 def _element_type(graph: Graph, name: str) -> int:
@@ -162,7 +167,7 @@ def _multiply_adds(
             axes = _einsum_axes(node)
             sizes = {axis: size(name, at, at + 1) for axis, name, at in axes}
             return math.prod(sizes.values())
-    except LookupError:
+    except (LookupError, ValueError):
         return None
     # How often a loop runs, or which branch, the shapes do not tell.
     return None if _holds_products(node) else 0
@@ -180,7 +185,9 @@ def _holds_products(node: onnx.NodeProto) -> bool:
 
 def _einsum_axes(node: onnx.NodeProto) -> list[tuple[str, str, int]]:
     """Letter, value and place of each axis that an Einsum of two values reads."""
-    given = next(each.s.decode() for each in node.attribute if each.name == "equation")
+    given = next(
+        each.s.decode(errors="replace") for each in node.attribute if each.name == "equation"
+    )
     terms = given.replace(" ", "").partition("->")[0].split(",")
     if "." in given or len(terms) != 2:
         raise LookupError(given)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from micam_fast.errors import ModelError
 from micam_fast.layers import Axes, Geometry
 from micam_fast.onnx_model.axes import RECURRENT_OPS, moved_axes, only_moves_layout
 from micam_fast.onnx_model.constants import Constants
@@ -25,6 +26,10 @@ CONVOLUTIONS = {
     "FusedConv": (1, 2),
     "QLinearConv": (3, 8),
 }
+# Axes of a kernel, where they are not those of channels and space.
+_LEAST_AXES = {"Gemm": 2, "MatMul": 1}
+# No stride, dilation or pad comes near it; a map that far out could not be held.
+_FAR = 2**16
 DENSE = {"Gemm": (1, 2), "MatMul": (1, None)}
 
 
@@ -211,8 +216,20 @@ def _input(node: onnx.NodeProto, position: int | None) -> str:
 
 
 def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
-    """Number of output channels, which is the bias's size."""
+    """Number of output channels, which is the bias's size.
+
+    Raises
+    ------
+    ModelError
+        If the kernel has fewer axes than one of this operator.
+    """
     shape = graph.constant_shape(kernel)
+    least = _LEAST_AXES.get(node.op_type, 3)
+    if len(shape) < least:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} ({node.op_type}) has a kernel of shape "
+            f"{list(shape)}, where at least {least} axes are expected; export the model again"
+        )
     if node.op_type == "ConvTranspose":
         return shape[1] * int(attributes(node).get("group", 1))
     if node.op_type == "Gemm":
@@ -223,10 +240,16 @@ def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
 
 
 def read_geometry(node: onnx.NodeProto, rank: int) -> Geometry:
-    """Attributes of a convolution with this number of spatial axes."""
+    """Attributes of a convolution with this number of spatial axes.
+
+    Raises
+    ------
+    ModelError
+        If they are for another number of axes, or nothing that a convolution has.
+    """
     given = attributes(node)
-    auto_pad = given.get("auto_pad", b"NOTSET").decode() or "NOTSET"
-    return Geometry(
+    auto_pad = given.get("auto_pad", b"NOTSET").decode(errors="replace") or "NOTSET"
+    found = Geometry(
         transpose=node.op_type == "ConvTranspose",
         strides=tuple(given.get("strides", [1] * rank)),
         dilations=tuple(given.get("dilations", [1] * rank)),
@@ -236,3 +259,44 @@ def read_geometry(node: onnx.NodeProto, rank: int) -> Geometry:
         output_padding=tuple(given.get("output_padding", [0] * rank)),
         output_shape=tuple(given.get("output_shape", ())),
     )
+    try:
+        check_geometry(found, rank)
+    except ValueError as error:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} ({node.op_type}) has {error}; export the model "
+            "again"
+        ) from None
+    return found
+
+
+def check_geometry(geometry: Geometry, rank: int) -> None:
+    """Raise if no convolution with this number of spatial axes walks like that.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong.
+    """
+    walks = (geometry.strides, geometry.dilations)
+    # Only a transposed convolution has an output padding.
+    lengths = (*map(len, walks), len(geometry.output_padding) or rank, len(geometry.pads) / 2)
+    if set(lengths) != {rank}:
+        raise ValueError(f"a geometry for other than {rank} axes")
+    steps = [step for walk in walks for step in walk]
+    extras = [*geometry.pads, *geometry.output_padding]
+    if not (all(0 < n < _FAR for n in steps) and all(0 <= n < _FAR for n in extras)):
+        raise ValueError("strides, dilations or pads that no convolution has")
+    if not 0 < geometry.groups < _FAR:
+        raise ValueError(f"{geometry.groups} groups")
+
+
+def check_groups(geometry: Geometry, kernel_shape: Sequence[int]) -> None:
+    """Raise if the channels of a kernel in ONNX order do not fall into its groups.
+
+    Raises
+    ------
+    ValueError
+        With their numbers.
+    """
+    if kernel_shape[0] % geometry.groups:
+        raise ValueError(f"{geometry.groups} groups for {kernel_shape[0]} channels")

@@ -21,6 +21,10 @@ from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.graph import Graph, attributes
 
 _LEAST_RANK = 3
+# Operators between a layer and the one that it follows; two or three in real models.
+_FARTHEST = 64
+# Each has two numbers, whatever the file holds of them.
+_MOST_CHANNELS = 2**20
 # Bounds of a Clip that has none: it makes infinities finite.
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -120,10 +124,16 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
     if shape is None or len(shape) < _LEAST_RANK or channel is None or channel >= len(shape):
         return None
     channels = shape[channel]
+    if (channels or 0) > _MOST_CHANNELS:
+        return None
     steps: list[Step] = []
     low, high = -math.inf, math.inf
     value = tap.value
+    far = 0
     while channels is not None and value not in read:
+        far += 1
+        if far > _FARTHEST:
+            return None
         node = graph.nodes[graph.producer[value]] if value in graph.producer else None
         if node is None or graph.element_type(value) != onnx.TensorProto.FLOAT:
             return None
