@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from micam_fast.errors import SampleError
 from micam_fast.feeding import Feeding, Sample
+from micam_fast.lanes import Lane, SharedMemory
 from micam_fast.onnx_model import ModelGraph, OnnxFile
-from micam_fast.sessions import Lane, Sessions
+from micam_fast.sessions import Sessions
 from micam_fast.streaming import working
 from micam_fast.views import view_activation
 
@@ -89,24 +90,26 @@ class ActivationStream:
         values = [tap.value for tap in self._taps.values()]
         if sources:
             values += [tap.source for tap in self._taps.values() if tap.source is not None]
-        self._sessions = Sessions(file, graph, values, providers=providers)
+        self._sessions = Sessions(file, graph, values, providers=providers, memory=memory)
         self._feeding = Feeding(graph)
-        self._threads, self._memory = threads, memory
+        self.threads, self._memory = threads, memory
         # Of the last stream, for the next one; streams that run at a time have lanes of their own.
-        self._idle: deque[list[Lane]] = deque(maxlen=1)
+        self._idle: deque[tuple[list[Lane], SharedMemory]] = deque(maxlen=1)
 
     def stream(
         self, samples: Iterable[Sample | SampleError], then: Take[Result]
     ) -> Iterator[Result | SampleError]:
         """Run samples; see `Model.activations`."""
         pending: deque[Future[Result | SampleError]] = deque()
-        with self._lanes() as lanes, ExitStack() as stack:
+        with self._lanes() as (lanes, shared), ExitStack() as stack:
             slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in lanes]
             try:
                 for index, sample in enumerate(samples):
                     slot = index % len(slots)
                     lane, thread = lanes[slot], slots[slot]
-                    pending.append(thread.submit(self._run, index, slot, sample, lane, then))
+                    pending.append(
+                        thread.submit(self._run, index, slot, sample, lane, shared, then)
+                    )
                     if len(pending) > len(slots):
                         yield pending.popleft().result()
                 while pending:
@@ -116,16 +119,16 @@ class ActivationStream:
                     waiting.cancel()
 
     @contextmanager
-    def _lanes(self) -> Iterator[list[Lane]]:
-        """A lane for each slot, that no other stream has."""
+    def _lanes(self) -> Iterator[tuple[list[Lane], SharedMemory]]:
+        """A lane for each slot, that no other stream has, and the memory that they share."""
         try:
-            lanes = self._idle.pop()
+            found = self._idle.pop()
         except IndexError:
-            lanes = [Lane(1, max(1, self._memory // self._threads)) for _ in range(self._threads)]
+            found = [Lane(1) for _ in range(self.threads)], SharedMemory(self._memory)
         try:
-            yield lanes
+            yield found
         finally:
-            self._idle.append(lanes)
+            self._idle.append(found)
 
     def _run(
         self,
@@ -133,19 +136,24 @@ class ActivationStream:
         slot: int,
         sample: Sample | SampleError,
         lane: Lane,
+        shared: SharedMemory,
         then: Take[Result],
     ) -> Result | SampleError:
         try:
             with working():
                 if isinstance(sample, SampleError):
                     return then(index, slot, sample)
-                return then(index, slot, self._each(sample, lane))
+                feeds = self._feeding.stack([sample])
+                count = self._feeding.count([sample])
+                needed = self._sessions.size({n: a.shape for n, a in feeds.items()}, count)
+                with shared.taken(lane, needed):
+                    return then(index, slot, self._each(feeds, count, lane))
         except SampleError as error:
             return error
 
-    def _each(self, sample: Sample, lane: Lane) -> Iterator[LayerActivation]:
-        feeds = self._feeding.stack([sample])
-        count = self._feeding.count([sample])
+    def _each(
+        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+    ) -> Iterator[LayerActivation]:
         # A late slice that fails must not leave the layers before it half counted.
         self._sessions.prove(feeds, count, lane)
         pending = dict(self._taps)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.errors import SampleError
 from micam_fast.layers import Axes
 from micam_fast.onnx_model import ModelGraph
+from micam_fast.runtime import aligned_array
 from micam_fast.views import single_batch_axis
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -50,8 +50,15 @@ class Feeding:
         feeds = {}
         for spec in self._inputs:
             rows = [sample[spec.name] for sample in filled]
-            batch = spec.axes.batch
-            feeds[spec.name] = rows[0] if batch is None else np.stack(rows, axis=batch)
+            batch, shape = spec.axes.batch, rows[0].shape
+            if batch is None:
+                feeds[spec.name] = array = aligned_array(shape, rows[0].dtype)
+                array[...] = rows[0]
+                continue
+            shape = (*shape[:batch], len(rows), *shape[batch:])
+            feeds[spec.name] = array = aligned_array(shape, rows[0].dtype)
+            for place, row in enumerate(rows):
+                array[(slice(None),) * batch + (place,)] = row
         return feeds
 
     def batch_axis(

@@ -16,31 +16,34 @@ from micam_fast.choices import Projection
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.feeding import NotBatchableError, Sample, Shapes
+from micam_fast.lanes import Lane, SharedMemory
 from micam_fast.onnx_model import ModelGraph, OnnxFile
+from micam_fast.onnx_model.merging import IS_BLOCKED
 from micam_fast.running import Runner, Worker
 from micam_fast.scene import Scene
-from micam_fast.sessions import Lane, Sessions
+from micam_fast.sessions import Sessions
 from micam_fast.stages import Stages
 
 # What suits most models, as measured. Large activations leave the caches, so that fewer samples
 # are better; large weights are read once a batch, so that more of them have the use.
 _USUAL_BATCH, _LARGEST_BATCH = 8, 32
 _USUAL_BYTES = 64e6
-# A batch that mixes its samples shows far larger differences, rounding far smaller ones.
-_ALIKE = 1e-3
 
 
 class Pipeline:
     """A model under one projection.
 
-    Samples run in two ways. A lone batch gets all threads: ONNX Runtime's pool, then the loops'. Of
-    a stream of batches each thread takes one and does all that it needs, which was measured to be
-    faster: nothing waits for another thread, and a batch stays in the caches of its core.
+    The numbers of a sample are the same bits whatever runs with it or beside it. Each thread takes
+    a batch and does all that it needs, which was measured to be faster, too: nothing waits for
+    another thread, and a batch stays in the caches of its core. A sample with no other beside it
+    gets all threads, ONNX Runtime's where these do not change the bits, and the loops'.
 
-    The first batch of several samples is proved: its first and another sample also run alone, each
-    value must have grown along its batch axis and nowhere else, and their maps and outputs must be
-    the same. A model that fails (a Reshape that fixes the batch, a mean over it) runs one sample at
-    a time from then on. A batch that the model fixes is filled up with the last sample.
+    A model whose operators sum in an order of the batch's (`onnx_model.invariance`) runs one sample
+    at a time. Of any other the first batch of several samples is proved: its first and another
+    sample also run alone, each value must have grown along its batch axis and nowhere else, and
+    their maps and outputs must be the same bits. A model that fails (a Reshape that fixes the
+    batch, a mean over it) runs one sample at a time from then on. A batch that the model fixes is
+    filled up with the last sample.
     """
 
     def __init__(
@@ -56,17 +59,22 @@ class Pipeline:
         pool: ThreadPoolExecutor,
         scene: Scene,
     ) -> None:
-        self._runner = Runner(file, graph, mapped, projection, providers=providers, scene=scene)
-        self._runner.sessions.check(threads)
-        self.threads, self._memory = threads, memory
-        # Whether each sample runs alone: an input has no batch axis, or a batch did not work.
-        self._alone = any(spec.axes.batch is None for spec in graph.inputs)
+        self._runner = Runner(
+            file, graph, mapped, projection, providers=providers, memory=memory, scene=scene
+        )
+        invariance = graph.reading.invariance
+        shared = threads if invariance.threads and IS_BLOCKED else 1
+        self._runner.sessions.check(shared)
+        self.threads = threads
+        # Whether each sample runs alone: a batch has other bits or does not work, or there is none.
+        self._alone = not invariance.batch or any(s.axes.batch is None for s in graph.inputs)
         self._proved = False
         self._lock = threading.RLock()
-        self._wide = Worker(Lane(threads, memory), pool)
+        self._memory = SharedMemory(memory)
+        self._wide = Worker(Lane(shared), pool, threads)
         self._narrow: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for _ in range(threads):
-            self._narrow.put(Worker(Lane(1, max(1, memory // threads))))
+            self._narrow.put(Worker(Lane(1)))
 
     @property
     def sessions(self) -> Sessions:
@@ -81,38 +89,55 @@ class Pipeline:
         shapes
             Of one sample, by input name.
         asked
-            What the caller wants.
+            Most samples that the caller wants.
         """
         if self._runner.feeding.fixed_batch is not None:
             return self._runner.feeding.fixed_batch
         if self._alone:
             return 1
-        if asked is not None:
-            return asked
-        one = {
-            spec.name: _insert(shapes[spec.name], spec.axes.batch)
-            for spec in self._runner.graph.inputs
-        }
-        size = max(1, self.sessions.sample_size(one))
+        size = self._size(shapes, 1)
         weights = self.sessions.weights_size
-        fitting = self._memory // self.threads // size
+        # A batch must not be what makes slices needed.
+        fitting = max(1, self._memory.size // self.threads // size)
+        if asked is not None:
+            return min(asked, fitting)
         useful = min(max(_USUAL_BATCH, weights // size), _LARGEST_BATCH)
         return max(1, min(fitting, useful, round(max(_USUAL_BYTES, weights) / size)))
 
+    def parts(self, count: int) -> int:
+        """In how many parts a lone batch of so many samples runs, side by side."""
+        return min(self.threads, 1 if self._runner.feeding.fixed_batch is not None else count)
+
     @contextmanager
-    def wide(self) -> Iterator[Worker]:
-        """The worker with all threads, for a batch with no other beside it."""
-        with self._wide.lane.lock:
+    def wide(self, samples: Sequence[Sample]) -> Iterator[Worker]:
+        """The worker with all threads, for samples with no others beside them."""
+        with self._wide.lane.lock, self._memory.taken(self._wide.lane, self._needed(samples)):
             yield self._wide
 
     @contextmanager
-    def narrow(self) -> Iterator[Worker]:
+    def narrow(self, samples: Sequence[Sample]) -> Iterator[Worker]:
         """A worker of one thread, one of as many as there are threads."""
         worker = self._narrow.get()
         try:
-            yield worker
+            with self._memory.taken(worker.lane, self._needed(samples)):
+                yield worker
         finally:
             self._narrow.put(worker)
+
+    def _needed(self, samples: Sequence[Sample]) -> int:
+        """Bytes of the activations of a batch."""
+        count = self._runner.feeding.count(samples)
+        if self._alone and self._runner.feeding.fixed_batch is None:
+            count = 1
+        return self._size({name: array.shape for name, array in samples[0].items()}, count)
+
+    def _size(self, shapes: Shapes, count: int) -> int:
+        """Bytes of the activations of so many samples of these shapes."""
+        fed = {
+            spec.name: _insert(shapes[spec.name], spec.axes.batch, count)
+            for spec in self._runner.graph.inputs
+        }
+        return max(1, self.sessions.size(fed, count))
 
     def explain(
         self, samples: Sequence[Sample], worker: Worker, stages: Stages
@@ -166,22 +191,16 @@ def _differ(one: Sample, other: Sample) -> bool:
 
 
 def _alike(first: Explanation, second: Explanation) -> bool:
-    """Tell whether two results of one sample are the same, but for rounding."""
+    """Tell whether two results of one sample are the same bits."""
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
         (cam, second.cams[name]) for name, cam in first.cams.items()
     ]
-    if first.output is not None and second.output is not None and first.output.dtype.kind == "f":
+    if first.output is not None and second.output is not None:
         pairs.append((first.output, second.output))
-    return all(_close(one, other) for one, other in pairs)
+    return all(
+        one.shape == other.shape and one.tobytes() == other.tobytes() for one, other in pairs
+    )
 
 
-def _close(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    finite = np.isfinite(one)
-    if one.shape != other.shape or not np.array_equal(finite, np.isfinite(other)):
-        return False
-    scale = np.abs(one[finite]).max(initial=0)
-    return bool(np.abs(one[finite] - other[finite]).max(initial=0) <= _ALIKE * scale)
-
-
-def _insert(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
-    return shape if axis is None else (*shape[:axis], 1, *shape[axis:])
+def _insert(shape: tuple[int, ...], axis: int | None, count: int) -> tuple[int, ...]:
+    return shape if axis is None else (*shape[:axis], count, *shape[axis:])

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from micam_fast.choices import Projection
 from micam_fast.feeding import Feeding, Sample
+from micam_fast.lanes import Lane
 from micam_fast.layers import Shape, Tap
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.onnx_model.dependence import Dependence, follow, input_dependence, open_numbers
 from micam_fast.onnx_model.graph import Kind
 from micam_fast.projections import SummedKernel, Taps, counts_kernel, find_taps
-from micam_fast.sessions import Lane, Sessions
+from micam_fast.sessions import Sessions
 from micam_fast.views import View, spatial_input_size, view_activation
 
 Ranges = tuple[tuple[int, int], ...]
@@ -265,7 +266,7 @@ def _run_time_shapes(
         return shapes, {}
     sessions = Sessions(file, graph, [*missing, *numbers], providers=providers)
     known: dict[str, NDArray[Any]] = {}
-    for found in sessions.run(dict(feeds), 1, Lane(1, np.iinfo(np.int64).max)):
+    for found in sessions.run(dict(feeds), 1, Lane(1)):
         shapes.update((name, array.shape) for name, array in found.arrays.items())
         known.update(
             (name, array.copy()) for name, array in found.arrays.items() if name in numbers

@@ -16,6 +16,7 @@ from micam_fast.assembly import Assembly
 from micam_fast.choices import Projection
 from micam_fast.explanation import Explanation
 from micam_fast.feeding import Feeding, Sample, Shapes
+from micam_fast.lanes import Lane
 from micam_fast.layers import Tap
 from micam_fast.maps import MapPlan, Maps
 from micam_fast.onnx_model import ModelGraph, OnnxFile
@@ -23,7 +24,7 @@ from micam_fast.projections import SummedKernel, sum_kernel
 from micam_fast.recent import Recent
 from micam_fast.runtime import Activations
 from micam_fast.scene import Scene
-from micam_fast.sessions import Lane, Sessions
+from micam_fast.sessions import Sessions
 from micam_fast.stages import Stages
 from micam_fast.views import spatial_input_size, view_activation
 
@@ -38,14 +39,15 @@ class Worker:
     ----------
     lane
         Memory and threads of ONNX Runtime.
-    pool
-        Threads of the loops, as many as the lane has; ``None`` if the calling thread runs them.
+    pool, threads
+        Of the loops; without a pool the calling thread runs them.
     prepared
         Plans that fit the lane's activations, whose places do not change from batch to batch.
     """
 
     lane: Lane
     pool: ThreadPoolExecutor | None = None
+    threads: int = 1
     prepared: WeakKeyDictionary[Activations, _Prepared] = field(default_factory=WeakKeyDictionary)
 
 
@@ -75,6 +77,8 @@ class Runner:
         ``"published"`` or ``"transposed"``.
     providers
         Of ONNX Runtime.
+    memory
+        Bytes that activations may take at a time.
     scene
         The model's diagram.
 
@@ -92,6 +96,7 @@ class Runner:
         projection: Projection,
         *,
         providers: Sequence[Any],
+        memory: int,
         scene: Scene,
     ) -> None:
         self.graph, self._projection, self._scene = graph, projection, scene
@@ -112,7 +117,7 @@ class Runner:
             wanted += [value for value in sources if value not in self._shaped_as]
         if graph.prediction is not None:
             wanted.append(graph.prediction)
-        self.sessions = Sessions(file, graph, wanted, providers=providers)
+        self.sessions = Sessions(file, graph, wanted, providers=providers, memory=memory)
         self.feeding = Feeding(graph)
         self._plans: Recent[tuple[Any, ...], MapPlan] = Recent(_KEPT_PLANS)
         self._assemblies: Recent[tuple[MapPlan, ...], Assembly] = Recent(_KEPT_PLANS)
@@ -190,7 +195,7 @@ class Runner:
                         arrays,
                         worker.lane.staging(plan.staging),
                         pool=worker.pool,
-                        workers=1 if worker.pool is None else worker.lane.threads,
+                        workers=worker.threads,
                     )
                 )
                 pending = {name: tap for name, tap in pending.items() if name not in plan.taps}

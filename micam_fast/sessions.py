@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from micam_fast.lanes import Lane
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.onnx_model.merging import merge_scalings
-from micam_fast.onnx_model.slices import Slice, cut_model, move_weights, whole_model
+from micam_fast.onnx_model.slices import (
+    Slice,
+    cut_model,
+    find_bounds,
+    move_weights,
+    whole_model,
+)
 from micam_fast.recent import Recent
 from micam_fast.runtime import (
     Activations,
@@ -30,35 +36,14 @@ LARGEST_MESSAGE = 2**31 - 2**20
 LARGE_WEIGHT = 2**20
 _KEPT_SIZES = 64
 _KEPT_SETS = 3
-
-
-class Lane:
-    """Where one worker runs a model: memory for activations that is used again by the next batch.
-
-    Parameters
-    ----------
-    threads
-        Threads of ONNX Runtime's own pool in each run.
-    memory
-        Bytes that activations may take at a time.
-    """
-
-    def __init__(self, threads: int, memory: int) -> None:
-        self.threads, self.memory = threads, memory
-        self.extractors: Recent[int, list[Extractor]] = Recent(_KEPT_SETS)
-        self._staging = np.empty(0, np.float32)
-        # One batch at a time, whoever asks.
-        self.lock = threading.RLock()
-
-    def staging(self, size: int) -> NDArray[np.float32]:
-        """Room for so many values, or more."""
-        if len(self._staging) < size:
-            self._staging = np.empty(size, np.float32)
-        return self._staging
+_WHOLE: tuple[int, ...] = ()
 
 
 class Sessions:
-    """Runs a model whole, or in slices where its activations would take more than a lane may hold.
+    """Runs a model whole, or in slices where its activations would take more than they may.
+
+    Where it is cut follows from the bound and from the shapes that it is fed alone, neither from
+    threads nor from what ran before: a slice may give other last bits than the whole model.
 
     Parameters
     ----------
@@ -68,6 +53,9 @@ class Sessions:
         ONNX values to be given out.
     providers
         Of ONNX Runtime.
+    memory
+        Bytes that the wanted activations of a run may take, where shape inference can tell them
+        before; by default any number.
 
     Attributes
     ----------
@@ -76,16 +64,24 @@ class Sessions:
     """
 
     def __init__(
-        self, file: OnnxFile, graph: ModelGraph, wanted: Sequence[str], *, providers: Sequence[Any]
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        wanted: Sequence[str],
+        *,
+        providers: Sequence[Any],
+        memory: int | None = None,
     ) -> None:
         self._file, self._graph = file, graph
         fed = {spec.name for spec in graph.inputs}
         self._wanted = [name for name in dict.fromkeys(wanted) if name not in fed]
-        self._providers = providers
+        self._providers, self._memory = providers, memory
         self.weights_size: int = file.proto.ByteSize()
-        self._opened: Recent[tuple[int, int], list[_Opened]] = Recent(_KEPT_SETS)
+        self._opened: Recent[tuple[tuple[int, ...], int], list[_Opened]] = Recent(_KEPT_SETS)
+        self._bounds: Recent[tuple[Any, ...], tuple[int, ...]] = Recent(_KEPT_SIZES)
         self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
-        # What shape inference cannot tell is learned from runs of one sample.
+        # What shape inference cannot tell is learned from runs of one sample. It says how many may
+        # run side by side, not where to cut: that must not depend on what ran before.
         self._learned: dict[str, int] = {}
         self._proved: Recent[tuple[Any, ...], bool] = Recent(_KEPT_SIZES)
         # Lanes share the sessions, and what is known of sizes.
@@ -100,12 +96,21 @@ class Sessions:
             With ONNX Runtime's words.
         """
         with self._lock:
-            self._open(1, threads, {})
+            self._open(_WHOLE, threads)
 
-    def sample_size(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """Bytes of the wanted activations for inputs of these shapes, as far as they are known."""
+    def size(self, shapes: Mapping[str, tuple[int, ...]], count: int) -> int:
+        """Bytes of the wanted activations for inputs of these shapes, as far as they are known.
+
+        Parameters
+        ----------
+        shapes
+            Of a batch, by input name.
+        count
+            Samples in it.
+        """
         with self._lock:
-            return sum(self._sizes(shapes, 1).values())
+            known = self._infer(shapes)
+            return sum(known.get(n, count * self._learned.get(n, 0)) for n in self._wanted)
 
     def run(
         self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
@@ -142,37 +147,53 @@ class Sessions:
         self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
     ) -> list[Extractor]:
         with self._lock:
-            sizes = self._sizes({name: array.shape for name, array in feeds.items()}, count)
-            needed = max(1, math.ceil(sum(sizes.values()) / lane.memory))
-            # Powers of two, so that samples of many sizes share a few sets of sessions.
-            slices = 1 << (needed - 1).bit_length()
-            opened = self._open(slices, lane.threads, sizes)
+            bounds = self._find_bounds({name: array.shape for name, array in feeds.items()})
+            opened = self._open(bounds, lane.threads)
         return lane.extractors.get_or_make(
-            slices, lambda: [Extractor(e.session, e.inputs, e.outputs, e.known) for e in opened]
+            bounds, lambda: [Extractor(e.session, e.inputs, e.outputs, e.known) for e in opened]
         )
 
-    def _sizes(self, shapes: Mapping[str, tuple[int, ...]], count: int) -> dict[str, int]:
+    def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         key = tuple(sorted(shapes.items()))
-        known = self._inferred.get_or_make(key, lambda: self._graph.value_sizes(shapes))
-        learned = {n: self._learned[n] * count for n in self._wanted if n in self._learned}
-        return {n: known.get(n, learned.get(n, 0)) for n in self._wanted}
+        return self._inferred.get_or_make(key, lambda: self._graph.value_sizes(shapes))
 
-    def _open(self, slices: int, threads: int, sizes: Mapping[str, int]) -> list[_Opened]:
+    def _find_bounds(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Where to cut the model for inputs of these shapes; `_WHOLE` for nowhere."""
+        if self._memory is None:
+            return _WHOLE
+        memory = self._memory
+
+        def find() -> tuple[int, ...]:
+            known = self._infer(shapes)
+            sizes = {name: known.get(name, 0) for name in self._wanted}
+            needed = max(1, math.ceil(sum(sizes.values()) / memory))
+            if needed == 1:
+                return _WHOLE
+            # Powers of two, so that samples of many sizes share a few sets of sessions.
+            slices = 1 << (needed - 1).bit_length()
+            budget = max(1, sum(sizes.values()) // slices)
+            bounds = find_bounds(self._graph.graph, self._wanted, sizes, budget)
+            return bounds if len(bounds) > 2 else _WHOLE
+
+        return self._bounds.get_or_make(tuple(sorted(shapes.items())), find)
+
+    def _open(self, bounds: tuple[int, ...], threads: int) -> list[_Opened]:
         def make() -> list[_Opened]:
             parts: tuple[Slice, ...]
-            if slices == 1:
+            if bounds == _WHOLE:
                 parts = (whole_model(self._file, self._wanted),)
             else:
-                budget = max(1, sum(sizes.values()) // slices)
-                parts = cut_model(self._file, self._graph.graph, self._wanted, sizes, budget)
+                parts = cut_model(self._file, self._graph.graph, self._wanted, bounds)
             for part in parts:
                 merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
             return [
-                _Opened(self._session(part.proto, threads, slices == 1), part.inputs, part.outputs)
+                _Opened(
+                    self._session(part.proto, threads, bounds == _WHOLE), part.inputs, part.outputs
+                )
                 for part in parts
             ]
 
-        return self._opened.get_or_make((slices, threads), make)
+        return self._opened.get_or_make((bounds, threads), make)
 
     def _session(self, proto: onnx.ModelProto, threads: int, whole: bool) -> Any:
         weights: list[onnx.TensorProto] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,12 +32,12 @@ def stream(
     samples: Iterable[Feed | SampleError],
     batch_size: int | None,
     then: Then[Result],
-    pool: ThreadPoolExecutor,
+    pool: ThreadPoolExecutor | None,
     stages: Stages,
 ) -> Iterator[Result]:
     """Explain samples, and go on with each in the thread that explained it.
 
-    A lone batch runs with all threads, which then share its samples. Of several batches, as many as
+    A lone batch is shared by all threads, and a lone sample, too. Of several batches, as many as
     there are threads and one more are held at a time, whatever the length of the stream.
 
     Parameters
@@ -50,18 +51,19 @@ def stream(
     then
         What is done with each sample; its results are given out, in the order of the samples.
     pool
-        As many threads as the pipeline has.
+        As many threads as the pipeline has; ``None`` if the caller is one of as many threads, each
+        of which has a stream of its own.
     stages
         Is told how long things take.
     """
 
     def explain(
-        batch: Batch, way: Callable[[], AbstractContextManager[Worker]]
+        batch: Batch, way: Callable[[list[Feed]], AbstractContextManager[Worker]]
     ) -> list[tuple[int, Found]]:
         feeds = [each for _, each in batch if not isinstance(each, SampleError)]
         found: list[Found] = [each for _, each in batch if isinstance(each, SampleError)]
         if feeds:
-            with way() as worker:
+            with way(feeds) as worker:
                 found = pipeline.explain(feeds, worker, stages)
         return [(index, each) for (index, _), each in zip(batch, found, strict=True)]
 
@@ -74,6 +76,10 @@ def stream(
             return then(index, found)
 
     batches = _batches(pipeline, samples, batch_size)
+    if pool is None:
+        for batch in batches:
+            yield from run(batch)
+        return
     # What a sample is used for may be to explain others: a thread of the pool must not wait for it.
     alone = pipeline.threads == 1 or getattr(_thread, "works", False)
     first = next(batches, None)
@@ -84,12 +90,17 @@ def stream(
         for batch in itertools.chain([first], batches):
             yield from itertools.starmap(then, explain(batch, pipeline.wide))
         return
-    if second is None:
+    rest = [] if second is None else [second]
+    parts = pipeline.parts(len(first)) if second is None else 1
+    if second is None and parts > 1:
+        size = math.ceil(len(first) / parts)
+        first, *rest = (first[begin : begin + size] for begin in range(0, len(first), size))
+    elif second is None:
         yield from pool.map(go_on, *zip(*explain(first, pipeline.wide), strict=True))
         return
     pending: deque[Future[list[Result]]] = deque()
     try:
-        for batch in itertools.chain([first, second], batches):
+        for batch in itertools.chain([first], rest, batches):
             pending.append(pool.submit(run, batch))
             if len(pending) > pipeline.threads:
                 yield from pending.popleft().result()

@@ -15,7 +15,7 @@ import micam_fast
 from micam_fast.onnx_model import open_model
 from micam_fast.onnx_model.graph import Graph
 from micam_fast.onnx_model.merging import find_scalings, merge_scalings
-from micam_fast.onnx_model.slices import cut_model, whole_model
+from micam_fast.onnx_model.slices import cut_model, find_bounds, whole_model
 from tests.chains import (
     CHANNELS,
     CONV,
@@ -252,7 +252,7 @@ def test_a_pair_that_slices_part_stays(budget: int) -> None:
     graph = Graph(file)
     wanted = ("conv", "mul", "add", "relu")
     sizes = dict.fromkeys(wanted, 840)
-    parts = cut_model(file, graph, wanted, sizes, budget)
+    parts = cut_model(file, graph, wanted, find_bounds(graph, wanted, sizes, budget))
     assert len(parts) > 1
     values: dict[str, Array] = {"x": SAMPLE[np.newaxis]}
     for part in parts:

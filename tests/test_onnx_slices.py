@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from micam_fast.onnx_model import open_model, read_layers
-from micam_fast.onnx_model.slices import cut_model, whole_model
+from micam_fast.onnx_model.slices import cut_model, find_bounds, whole_model
 from tests.models import Array, conv_net, conv_node, make_model, random_array, two_input_net
 
 node = helper.make_node
@@ -73,7 +73,8 @@ def test_a_whole_model_is_what_one_slice_is(name: str) -> None:
     file = open_model(MODELS[name])
     known = read_layers(file)
     wanted = [t.value for t in known.taps.values() if t.value in known.graph.producer]
-    (cut,) = cut_model(file, known.graph, wanted, {}, 2**62)
+    bounds = find_bounds(known.graph, wanted, {}, 2**62)
+    (cut,) = cut_model(file, known.graph, wanted, bounds)
     whole = whole_model(file, wanted)
     assert (whole.inputs, whole.outputs) == (cut.inputs, cut.outputs)
     assert [t.name for t in whole.proto.graph.initializer] == [

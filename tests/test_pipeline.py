@@ -227,7 +227,7 @@ def test_few_sets_of_sessions_are_kept() -> None:
             assert_close(loaded.explain(sample).cams[name], cam, 1e-5)
     opened = loaded._pipelines["published"].sessions._opened
     assert len(opened) <= 3
-    assert max(slices for slices, _ in opened) > 1
+    assert max(len(bounds) for bounds, _ in opened) > 2
 
 
 def test_mixing_is_found_even_if_the_layer_that_mixes_is_not_mapped() -> None:
@@ -409,10 +409,12 @@ def test_a_convolution_of_unknown_rank_keeps_its_bias() -> None:
         constants["b"].reshape(-1),
     )
     assert_close(explanation.cams["conv"], expected)
-    # Its sizes are learned from the first run, and bound the next ones.
-    assert len(loaded._pipelines["published"].sessions._opened) == 1
-    assert_close(loaded.explain(sample).cams["conv"], expected)
-    assert max(slices for slices, _ in loaded._pipelines["published"].sessions._opened) > 1
+    # Its sizes are learned from the first run, and say how many may run together. They cut nothing:
+    # what runs first must not have other bits than what runs later.
+    sessions = loaded._pipelines["published"].sessions
+    assert sessions.size({"x": (1, 3, 6, 5)}, 1) > 300
+    np.testing.assert_array_equal(loaded.explain(sample).cams["conv"], explanation.cams["conv"])
+    assert len(sessions._opened) == 1
 
 
 def test_kernels_are_summed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -31,6 +32,15 @@ def keep(index: int, found: Any) -> tuple[int, Any]:
 
 def name(index: int, found: Any) -> int:
     return index
+
+
+def of_four(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with a batch of 4 that it fixes."""
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return model
 
 
 class Callers:
@@ -116,14 +126,17 @@ def test_batches_run_side_by_side() -> None:
     assert len(set(model.stream(SAMPLES, wait, batch_size=1))) == 2
 
 
-@pytest.mark.parametrize(("count", "way"), [(4, "wide"), (5, "narrow")])
-def test_a_lone_batch_has_all_threads_and_others_one_each(
-    count: int, way: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("count", "sizes", "lane"),
+    [(1, [1], 3), (2, [1, 1], 1), (4, [2, 2], 1), (5, [4, 1], 1)],
+)
+def test_a_lone_sample_has_all_threads_and_a_lone_batch_is_shared(
+    count: int, sizes: list[int], lane: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = []
+    runs = []
 
     def watched(pipeline: Pipeline, samples: Any, worker: Any, stages: Any) -> Any:
-        threads.append(worker.lane.threads)
+        runs.append((len(samples), worker.lane.threads))
         return explain(pipeline, samples, worker, stages)
 
     explain = Pipeline.explain
@@ -131,7 +144,24 @@ def test_a_lone_batch_has_all_threads_and_others_one_each(
     model.explain(SAMPLES[0])
     monkeypatch.setattr(Pipeline, "explain", watched)
     assert len(list(model.explain_many(SAMPLES[:count], batch_size=4))) == count
-    assert set(threads) == {3 if way == "wide" else 1}
+    assert sorted(runs, reverse=True) == [(size, lane) for size in sizes]
+
+
+def test_a_lone_batch_that_the_model_fixes_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be filled up twice."""
+    loaded = micam_fast.load_model(of_four(conv_net()), threads=2)
+    loaded.explain(SAMPLES[0])
+    runs = []
+    run = Runner.run
+
+    def watched(runner: Runner, samples: Any, *given: Any, **named: Any) -> Any:
+        runs.append(len(samples))
+        return run(runner, samples, *given, **named)
+
+    list(loaded.explain_many(SAMPLES[:4]))
+    monkeypatch.setattr(Runner, "run", watched)
+    list(loaded.explain_many(SAMPLES[:4]))
+    assert runs == [4]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -254,8 +284,11 @@ def test_several_callers_at_once(threads: int) -> None:
 
 
 def test_a_lone_batch_and_a_stream_prove_a_model_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the first is proved, the batches of the second take all threads of the pool."""
-    model = micam_fast.load_model(conv_net(), threads=2)
+    """While the first is proved, the batches of the second take all threads of the pool.
+
+    The first is of the model's own size, so that it has all threads.
+    """
+    model = micam_fast.load_model(of_four(conv_net()), threads=2)
     waiting, started = threading.Semaphore(0), threading.Event()
     run, explain = Runner.run, Pipeline.explain
 

@@ -8,12 +8,16 @@ nothing changes; so an NHWC model, seen through its Transposes, has its channels
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx
 
 from micam_fast.layers import Axes
 from micam_fast.onnx_model.graph import Graph, attributes
+from micam_fast.onnx_model.limits import MOST_AXES
 
 CHANNEL_SECOND = Axes(batch=0, channel=1)
 
@@ -35,14 +39,34 @@ def infer_axes(graph: Graph) -> dict[str, Axes]:
     nodes = [
         node for node in graph.nodes if node.output and graph.activations(node) and any(node.output)
     ]
-    while True:
-        before = dict(found)
-        for node in nodes:
-            _carry_forwards(graph, node, found)
-        for node in reversed(nodes):
-            _carry_backwards(graph, node, found)
-        if found == before:
-            return found
+    touching: defaultdict[str, list[int]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        for name in {*graph.activations(node), *node.output}:
+            touching[name].append(index)
+    # Only nodes next to a value that has become known since they were last asked can say more.
+    ahead, back = set(range(len(nodes))), set(range(len(nodes)))
+    while ahead or back:
+        for step, asked, other, sign in (
+            (_carry_forwards, ahead, back, 1),
+            (_carry_backwards, back, ahead, -1),
+        ):
+            waiting = [sign * index for index in asked]
+            heapq.heapify(waiting)
+            asked.clear()
+            last = -len(nodes)
+            while waiting:
+                place = heapq.heappop(waiting)
+                if place == last:
+                    continue
+                last = place
+                for name in step(graph, nodes[sign * place], found):
+                    for index in touching[name]:
+                        other.add(index)
+                        if sign * index > place:
+                            heapq.heappush(waiting, sign * index)
+                        else:
+                            asked.add(index)
+    return found
 
 
 def _inputs_without_batch(graph: Graph) -> dict[str, Axes]:
@@ -101,12 +125,17 @@ def _reshaped_layout(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
     return None
 
 
-def _carry_forwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> None:
+def _carry_forwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> list[str]:
+    """Names of the values whose axes are known now."""
     axes = _output_axes(graph, node, found)
-    if axes is not None:
-        for name in node.output:
-            if name:
-                found.setdefault(name, axes)
+    return [] if axes is None else _note(found, [name for name in node.output if name], axes)
+
+
+def _note(found: dict[str, Axes], names: Iterable[str], axes: Axes) -> list[str]:
+    """Keep the axes of those values whose axes are not known yet."""
+    fresh = [name for name in names if name not in found]
+    found.update(dict.fromkeys(fresh, axes))
+    return fresh
 
 
 def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> Axes | None:
@@ -141,9 +170,9 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
 def _reshaped_axes(graph: Graph, node: onnx.NodeProto, known: Axes | None) -> Axes | None:
     """A Reshape keeps the leading axes that its target repeats, and last channels last."""
     before = graph.shape(node.input[0])
-    if known is None or before is None or not graph.is_known(node.input[1]):
+    target = None if len(node.input) < 2 else _listed(graph, node.input[1])
+    if known is None or before is None or target is None:
         return None
-    target = [int(size) for size in graph.array(node.input[1]).reshape(-1)]
     kept = 0
     for size, old in zip(target, before, strict=False):
         if size != 0 and size != old:
@@ -157,31 +186,26 @@ def _reshaped_axes(graph: Graph, node: onnx.NodeProto, known: Axes | None) -> Ax
     return None if channel is None else Axes(known.batch, channel)
 
 
-def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> None:
+def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> list[str]:
+    """Names of the values whose axes are known now."""
     op = node.op_type
     source = graph.activations(node)[0]
     if op in CHANNEL_SECOND_OPS:
-        if node.input[0] == source:
-            found.setdefault(source, CHANNEL_SECOND)
-        return
+        return _note(found, [source], CHANNEL_SECOND) if node.input[0] == source else []
     if op in RECURRENT_OPS:
         time_first = attributes(node).get("layout", 0) == 0
-        found.setdefault(source, Axes(1, 2) if time_first else Axes(0, 2))
-        return
+        return _note(found, [source], Axes(1, 2) if time_first else Axes(0, 2))
     known = found.get(node.output[0])
     if known is None or op in _DENSE_OPS:
-        return
+        return []
     moved = moved_axes(graph, node)
     if moved is not None:
         back = _apply(_inverse(moved), known)
-        if back is not None:
-            found.setdefault(source, back)
-        return
+        return [] if back is None else _note(found, [source], back)
     if op in _SHAPING_OPS:
-        return
-    for name in graph.activations(node):
-        if _same_rank(graph, name, node.output[0]):
-            found.setdefault(name, known)
+        return []
+    read = graph.activations(node)
+    return _note(found, [n for n in read if _same_rank(graph, n, node.output[0])], known)
 
 
 Move = Callable[[int], int | None]
@@ -208,7 +232,7 @@ def moved_axes(graph: Graph, node: onnx.NodeProto) -> Move | None:
         return None
     if reduces and attributes(node).get("keepdims", 1):
         return None
-    named = _listed_axes(graph, node)
+    named = listed_axes(graph, node)
     if named is None:
         if op != "Squeeze" or shape is None or None in shape:
             return _lost
@@ -216,21 +240,27 @@ def moved_axes(graph: Graph, node: onnx.NodeProto) -> Move | None:
     if min(named, default=0) < 0:
         if shape is None:
             return _lost
-        rank = len(shape) + (len(named) if op == "Unsqueeze" else 0)
+        # Of a single number nothing can be named; ONNX Runtime refuses that.
+        rank = max(1, len(shape) + (len(named) if op == "Unsqueeze" else 0))
         named = [axis % rank for axis in named]
     return _inserting(sorted(named)) if op == "Unsqueeze" else _removing(named)
 
 
-def _listed_axes(graph: Graph, node: onnx.NodeProto) -> Sequence[int] | None:
+def listed_axes(graph: Graph, node: onnx.NodeProto) -> Sequence[int] | None:
     """Axes that an operator names, as an attribute or as a constant input."""
     given = attributes(node)
     if "axes" in given:
         return [int(axis) for axis in given["axes"]]
     if "axis" in given:
         return [int(given["axis"])]
-    if len(node.input) > 1 and graph.is_known(node.input[1]):
-        return [int(axis) for axis in graph.array(node.input[1]).reshape(-1)]
-    return None
+    return _listed(graph, node.input[1]) if len(node.input) > 1 else None
+
+
+def _listed(graph: Graph, name: str) -> list[int] | None:
+    """The numbers of a constant that has one for each axis."""
+    if not graph.is_known(name) or math.prod(graph.constant_shape(name)) > MOST_AXES:
+        return None
+    return [int(number) for number in graph.array(name).reshape(-1)]
 
 
 def _lost(axis: int) -> int | None:

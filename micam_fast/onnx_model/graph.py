@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -14,10 +15,13 @@ from micam_fast.errors import ModelError
 from micam_fast.layers import Shape
 from micam_fast.onnx_model.constants import Constants, captured
 from micam_fast.onnx_model.files import OnnxFile
-from micam_fast.onnx_model.inference import infer_types, shape_of
+from micam_fast.onnx_model.inference import check_sizes, infer_types, shape_of
+from micam_fast.onnx_model.limits import MOST_AXES
 
+# Where operators read a size for each axis.
+_READS_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
 _MEASURES = {"Shape", "Size"}
-_RANDOM = {
+RANDOM_OPS = {
     "RandomNormal",
     "RandomNormalLike",
     "RandomUniform",
@@ -85,7 +89,7 @@ class Graph:
         for name in read:
             self.consumers[name].append(index)
         kinds = {self.kind[name] for name in read}
-        if node.op_type in _RANDOM:
+        if node.op_type in RANDOM_OPS:
             kind = Kind.ACTIVATION
         elif kinds <= {Kind.CONSTANT}:
             kind = Kind.CONSTANT
@@ -100,7 +104,25 @@ class Graph:
 
     @functools.cached_property
     def _types(self) -> dict[str, onnx.TypeProto]:
-        return infer_types(self._model.proto)
+        found = infer_types(self._model.proto)
+        check_sizes(found, self._model.name)
+        self._check_ranks(found)
+        return found
+
+    def _check_ranks(self, types: Mapping[str, onnx.TypeProto]) -> None:
+        """Raise if a list of sizes is for more axes than a value can have."""
+        for node in self.nodes:
+            place = _READS_SIZES.get(node.op_type)
+            name = node.input[place] if place is not None and place < len(node.input) else ""
+            held = self.constants.held.get(name)
+            shape = shape_of(types[name]) if name in types else None
+            shape = shape if held is None else tuple(held.dims)
+            if shape and len(shape) == 1 and (shape[0] or 0) > MOST_AXES:
+                raise ModelError(
+                    f"model {self._model.name!r}: node {node.name or node.output[0]!r} "
+                    f"({node.op_type}) reads {shape[0]:,} sizes, and a value has at most "
+                    f"{MOST_AXES} axes; export the model again"
+                )
 
     @functools.cached_property
     def _shapes(self) -> dict[str, Shape | None]:

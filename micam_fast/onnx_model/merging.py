@@ -26,7 +26,8 @@ from micam_fast.onnx_model.pointwise import count_by_channel, split_operands
 _RANKS = (3, 4, 5)
 # Channels in a block of ONNX Runtime's layout for x86 processors with AVX-512; 8 with AVX.
 _BLOCK = 16
-_IS_BLOCKED = platform.machine().lower() in ("x86_64", "amd64")
+IS_BLOCKED = platform.machine().lower() in ("x86_64", "amd64")
+"""Whether ONNX Runtime computes convolutions of float32 numbers in such blocks."""
 _FIRST_OPSET = 9
 
 
@@ -118,7 +119,7 @@ def _write(
     arrays: dict[str, NDArray[Any]] = {"scale": factor, "shift": summand}
     given: dict[str, Any] = {"epsilon": 0.0}
     op_type = "BatchNormalization"
-    if _IS_BLOCKED and scaling.rank == 4 and len(factor) % _BLOCK == 0:
+    if IS_BLOCKED and scaling.rank == 4 and len(factor) % _BLOCK == 0:
         op_type = "Conv"
         given = {"kernel_shape": (1, 1), "group": len(factor)}
         arrays["scale"] = factor.reshape(-1, 1, 1, 1)

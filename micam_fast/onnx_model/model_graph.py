@@ -16,7 +16,9 @@ from micam_fast.onnx_model.constants import Constants
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
 from micam_fast.onnx_model.inference import infer_sizes, infer_types, shape_of
+from micam_fast.onnx_model.invariance import Invariance
 from micam_fast.onnx_model.kernels import Weights, read_weights
+from micam_fast.onnx_model.limits import LARGEST_BATCH, refuse_more
 from micam_fast.onnx_model.merging import Scaling
 from micam_fast.onnx_model.pointwise import Chain
 
@@ -50,6 +52,8 @@ class Reading:
         By name: layers that follow from another one's activation element by element.
     scalings
         Pairs of operators that can run as one.
+    invariance
+        What the numbers of a sample do not depend on.
     """
 
     layers: tuple[Layer, ...]
@@ -61,6 +65,7 @@ class Reading:
     kernels: dict[str, Weights]
     chains: dict[str, Chain]
     scalings: tuple[Scaling, ...]
+    invariance: Invariance
 
 
 class ModelGraph:
@@ -156,8 +161,23 @@ def read_inputs(
                 f"model {model.name!r}: input {value.name!r} has no rank; give it a shape (sizes "
                 "may stay symbolic) when exporting the model"
             )
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        yield ModelInput(value.name, shape, axes_of(value.name, shape), str(dtype))
+        try:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        except KeyError:
+            raise ModelError(
+                f"model {model.name!r}: input {value.name!r} has no element type that is known "
+                f"({value.type.tensor_type.elem_type}); export the model again"
+            ) from None
+        axes = axes_of(value.name, shape)
+        batch = shape[axes.batch] if axes.batch is not None and axes.batch < len(shape) else None
+        refuse_more(
+            model.name,
+            batch or 1,
+            LARGEST_BATCH,
+            f"samples in the fixed batch of input {value.name!r}",
+            "leave the batch open when exporting it",
+        )
+        yield ModelInput(value.name, shape, axes, str(dtype))
 
 
 def find_prediction(graph: Graph) -> str | None:

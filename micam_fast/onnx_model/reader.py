@@ -15,9 +15,11 @@ from micam_fast.onnx_model.annotated import read_annotated
 from micam_fast.onnx_model.axes import RECURRENT_OPS, infer_axes, only_moves_layout
 from micam_fast.onnx_model.files import OnnxFile
 from micam_fast.onnx_model.graph import Graph, Kind
+from micam_fast.onnx_model.invariance import find_invariance
 from micam_fast.onnx_model.kernels import (
     CONVOLUTIONS,
     Weights,
+    check_groups,
     count_channels,
     find_kernel,
     following_bias,
@@ -25,6 +27,7 @@ from micam_fast.onnx_model.kernels import (
     squeezed_axis,
     with_quantization,
 )
+from micam_fast.onnx_model.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.onnx_model.merging import find_scalings
 from micam_fast.onnx_model.model_graph import (
     SEEN_THROUGH,
@@ -48,11 +51,14 @@ def read_layers(model: OnnxFile) -> ModelGraph:
     ModelError
         If the graph is broken, or holds no layer.
     """
-    name_unused_outputs(model)
-    notes = find_notes(model)
-    if notes is not None:
-        return read_annotated(model, read_notes(notes, model.name))
-    return _Reader(model).read()
+    with reading(model.name):
+        name_unused_outputs(model)
+        notes = find_notes(model)
+        if notes is not None:
+            what = "characters in what the export wrote of its layers"
+            refuse_more(model.name, len(notes), LONGEST_NOTES, what, "export the model again")
+            return read_annotated(model, read_notes(notes, model.name))
+        return _Reader(model).read()
 
 
 def find_notes(model: OnnxFile) -> str | None:
@@ -89,6 +95,9 @@ class _Reader:
         # The layer that stands for a value, and the nodes that its bias Add swallows.
         self.owner: dict[str, str] = {}
         self.swallowed: set[int] = set()
+        # The layers that each value comes from, and the lines of the diagram so far.
+        self.owners: dict[str, tuple[str, ...]] = {}
+        self.edges = 0
 
     def read(self) -> ModelGraph:
         names = self._names()
@@ -126,6 +135,7 @@ class _Reader:
             weights,
             find_chains(self.graph, taps),
             find_scalings(self.graph),
+            find_invariance(self.graph),
         )
         return ModelGraph(self.model, reading, self.graph)
 
@@ -139,6 +149,9 @@ class _Reader:
     def _axes_of(self, name: str) -> Axes:
         shape = self.graph.shape(name)
         found = self.axes.get(name, Axes(0, None))
+        if shape is not None and not found.fit(len(shape)):
+            # An operator that reads another number of axes; ONNX Runtime refuses it.
+            found = Axes(None, None)
         if found.channel is None:
             found = replace(found, channels_last=self.channels_last)
         return found if shape is None else found.completed(len(shape))
@@ -209,6 +222,12 @@ class _Reader:
             return layer, tap, None
         assert layer.kernel_shape is not None
         geometry = read_geometry(node, len(layer.kernel_shape) - 2)
+        try:
+            check_groups(geometry, layer.kernel_shape)
+        except ValueError as error:
+            raise ModelError(
+                f"model {self.model.name!r}: layer {name!r} has {error}; export the model again"
+            ) from None
         source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
         tap = replace(tap, geometry=geometry, source=source, squeezed=squeezed)
         return layer, tap, with_quantization(self.graph, node, Weights(kernel, bias))
@@ -216,18 +235,36 @@ class _Reader:
     def _parents(self, node: onnx.NodeProto) -> tuple[str, ...]:
         """Layers whose activations the node reads, bookkeeping seen through."""
         found: dict[str, None] = {}
-        waiting = self.graph.activations(node)[::-1]
-        seen = set(waiting)
-        while waiting:
-            value = waiting.pop()
-            if value in self.owner:
-                found[self.owner[value]] = None
-                continue
-            maker = self.graph.nodes[self.graph.producer[value]]
-            fresh = [read for read in self.graph.activations(maker)[::-1] if read not in seen]
-            seen.update(fresh)
-            waiting.extend(fresh)
+        for value in self.graph.activations(node):
+            found.update(dict.fromkeys(self._owners(value)))
+        self._count_edges(len(found))
         return tuple(found)
+
+    def _count_edges(self, more: int) -> None:
+        self.edges += more
+        remedy = "cut out a part with onnx.utils.extract_model"
+        refuse_more(self.model.name, self.edges, MOST_EDGES, "edges between layers", remedy)
+
+    def _owners(self, value: str) -> tuple[str, ...]:
+        """Layers that a value comes from; each piece of bookkeeping is seen through but once."""
+        waiting = [value]
+        while waiting:
+            each = waiting[-1]
+            if each in self.owner:
+                self.owners[each] = (self.owner[each],)
+            if each in self.owners:
+                waiting.pop()
+                continue
+            maker = self.graph.nodes[self.graph.producer[each]]
+            read = self.graph.activations(maker)
+            unseen = [name for name in read if name not in self.owners]
+            waiting.extend(unseen)
+            if not unseen:
+                self.owners[each] = tuple(
+                    dict.fromkeys(layer for name in read for layer in self.owners[name])
+                )
+                self._count_edges(len(self.owners[each]) - 1)
+        return self.owners[value]
 
 
 def _with_open_batch(shape: Shape | None, axes: Axes) -> Shape | None:

@@ -16,6 +16,8 @@ from micam_fast.onnx_model.graph import Graph, Kind
 
 # What NumPy can hold, so that one slice can hand it to the next.
 _HANDED_TYPES = {getattr(onnx.TensorProto, name.upper()) for name in NUMERIC_TYPES}
+# The IR version from which on an initializer need not be listed among the inputs.
+_FREE_WEIGHTS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +39,10 @@ class Slice:
     outputs: tuple[str, ...]
 
 
-def cut_model(
-    model: OnnxFile,
-    graph: Graph,
-    wanted: Sequence[str],
-    sizes: Mapping[str, int],
-    budget: int,
-) -> tuple[Slice, ...]:
-    """Cut a model in slices that run one after the other and do its whole work once.
+def find_bounds(
+    graph: Graph, wanted: Sequence[str], sizes: Mapping[str, int], budget: int
+) -> tuple[int, ...]:
+    """Where to cut a model in slices that run one after the other and do its whole work once.
 
     A slice ends where only wanted activations (or shapes) are handed on: ONNX Runtime then fuses
     the same operators as in the whole model, and the numbers stay the same, to the rounding of
@@ -52,8 +50,8 @@ def cut_model(
 
     Parameters
     ----------
-    model, graph
-        The model.
+    graph
+        Of the model.
     wanted
         Values to be given out, each made by a node.
     sizes
@@ -61,6 +59,11 @@ def cut_model(
     budget
         Bytes that the wanted values of one slice may take. A slice can exceed it where there is no
         place to cut.
+
+    Returns
+    -------
+    tuple
+        Indices of nodes: 0, the first node of each further slice, the number of nodes.
     """
     asked = frozenset(wanted)
     bounds = [0]
@@ -81,7 +84,21 @@ def cut_model(
                     if name in asked
                 )
         held += fresh
-    bounds.append(len(graph.nodes))
+    return (*bounds, len(graph.nodes))
+
+
+def cut_model(
+    model: OnnxFile, graph: Graph, wanted: Sequence[str], bounds: Sequence[int]
+) -> tuple[Slice, ...]:
+    """Cut a model in slices.
+
+    Parameters
+    ----------
+    model, graph, wanted
+        As in `find_bounds`.
+    bounds
+        From there.
+    """
     return tuple(
         _slice(model, graph, wanted, begin, end) for begin, end in itertools.pairwise(bounds)
     )
@@ -105,10 +122,15 @@ def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
     used = {name for node in graph.node for name in captured(node)} | set(wanted)
     held = {tensor.name for tensor in graph.initializer}
     held.update(sparse.values.name for sparse in graph.sparse_initializer)
-    # What is not read need not be fed, nor known to ONNX Runtime.
-    _leave_out(graph.input, [value.name for value in graph.input], used)
+    inputs = tuple(sorted(v.name for v in graph.input if v.name in used and v.name not in held))
+    # What is not read need not be fed, nor known to ONNX Runtime. A weight that is listed here,
+    # too, could be fed: ONNX Runtime would neither fold it nor put it into an order of its own.
+    _leave_out(
+        graph.input,
+        [value.name for value in graph.input],
+        used if proto.ir_version < _FREE_WEIGHTS else set(inputs),
+    )
     _leave_out(graph.initializer, [tensor.name for tensor in graph.initializer], used)
-    inputs = tuple(sorted(value.name for value in graph.input if value.name not in held))
     return Slice(proto, inputs, tuple(wanted))
 
 
@@ -205,8 +227,8 @@ def _assemble(
             handed.name = name
             handed.type.tensor_type.elem_type = graph.element_type(name)
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    if proto.ir_version < 4:
-        # Before IR version 4 each initializer must be listed among the inputs, too.
+    if proto.ir_version < _FREE_WEIGHTS:
+        # Before that each initializer must be listed among the inputs, too.
         proto.graph.input.extend(
             declared[t.name] for t in proto.graph.initializer if t.name in declared
         )

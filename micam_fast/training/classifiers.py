@@ -14,14 +14,13 @@ from micam_fast.choices import KERAS_SUFFIXES
 from micam_fast.errors import TrainingError
 from micam_fast.explanation import to_probabilities
 from micam_fast.keras_export import open_keras
+from micam_fast.lanes import Lane
 from micam_fast.layers import ModelInput, show_shape
 from micam_fast.onnx_model import open_model, read_layers
 from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.samples import cast_sample, fit_array, own_layout
-from micam_fast.sessions import Lane, Sessions
+from micam_fast.sessions import Sessions
 from micam_fast.training.networks import import_keras
-
-_UNBOUND = 2**63
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +145,7 @@ def _open_onnx(path: Path) -> Classifier:
     if output is None:
         raise _no_classifier(name, "it gives no tensor made from its input")
     sessions = Sessions(file, graph, [output], providers=DEFAULT_PROVIDERS)
-    lane = Lane(available_threads(), _UNBOUND)
+    lane = Lane(available_threads())
     sessions.check(lane.threads)
 
     def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
