@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
+import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from micam_fast.choices import Look, Projection
-from micam_fast.composition import diagram_size
+import numpy as np
+
 from micam_fast.errors import MicamError, SampleError
-from micam_fast.files import check_folder, file_stem, make_folder
+from micam_fast.files import is_there
+from micam_fast.interrupts import Stop
+from micam_fast.machine import release_memory
+from micam_fast.manifest import Line, Manifest, named_files
 from micam_fast.samples import Sample
-from micam_fast.saving import Style, check_png_size, save, save_tiles
 from micam_fast.stages import Stages
+from micam_fast.stores import Store
+from micam_fast.streaming import Then
+from micam_fast.texts import count_of
+from micam_fast.writing import PlotOptions, Written, check_output, write_sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,24 +31,11 @@ if TYPE_CHECKING:
     from micam_fast.explanation import Explanation
     from micam_fast.model import Model
 
-
-@dataclass(frozen=True)
-class PlotOptions:
-    """What to write for each sample, and how it looks."""
-
-    folder: Path
-    formats: tuple[str, ...] = ("png",)
-    look: Look = "isometric"
-    projection: Projection = "published"
-    rankdir: str = "TB"
-    batch_size: int | None = None
-    scale_tiles: float = 1.0
-    compress_level: int = 1
-
-    @property
-    def style(self) -> Style:
-        """The part that says how a diagram looks."""
-        return Style(self.look, self.rankdir, self.scale_tiles, self.compress_level)
+Given = Mapping[str, "NDArray[Any]"] | SampleError
+_RELEASED = 500
+"""Samples after which free memory is given back."""
+MOST_LISTED = 20
+"""Failed samples that a summary holds; the manifest names all of them."""
 
 
 @dataclass
@@ -48,28 +44,71 @@ class Summary:
 
     Attributes
     ----------
-    written
-        File names by sample index.
+    written, resumed
+        How many samples have their files: from this run, and from the one that it goes on with.
+    files
+        How many files, or folders of tiles, this run wrote.
     failed
-        Index, name and reason of the samples that were skipped.
+        How many samples were skipped.
+    failures
+        Index, name and reason of the first of these.
     stages
         How long things took.
     """
 
-    written: dict[int, list[Path]] = field(default_factory=dict)
-    failed: list[tuple[int, str, SampleError]] = field(default_factory=list)
+    written: int = 0
+    resumed: int = 0
+    files: int = 0
+    failed: int = 0
+    failures: list[tuple[int, str, SampleError]] = field(default_factory=list)
     stages: Stages = field(default_factory=Stages)
+
+    @property
+    def samples(self) -> int:
+        """How many there were."""
+        return self.written + self.resumed + self.failed
+
+    def take(self, index: int, name: str, found: Sequence[str] | SampleError) -> None:
+        """Count a sample: names of its files, or why there are none."""
+        if isinstance(found, SampleError):
+            self.failed += 1
+            if len(self.failures) < MOST_LISTED:
+                self.failures.append((index, name, found))
+        else:
+            self.written += 1
+            self.files += len(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A sample to be written.
+
+    Attributes
+    ----------
+    index
+        Of the sample in its run.
+    name, label
+        As the header has them.
+    given
+        Arrays by input name, or why there are none.
+    """
+
+    index: int
+    name: str
+    label: str | None
+    given: Given
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What became of a sample: its files, or why there are none."""
+class Outcome:
+    """What became of a sample: its files, or why there are none, and the seconds that it took."""
 
-    name: str
-    paths: list[Path]
-    bad_layers: int = 0
-    layers: int = 0
-    error: SampleError | None = None
+    written: Written | SampleError
+    seconds: float
+
+
+Execute = Callable[[Iterable[Job]], Iterator[Outcome]]
+"""Does jobs and tells what became of them, in their order; few are in hand at a time."""
 
 
 def plot_samples(
@@ -79,7 +118,11 @@ def plot_samples(
     *,
     labels: Sequence[str] = (),
     summary: Summary | None = None,
-    done: Callable[[int, str, Sequence[Path] | SampleError], None] = lambda *_: None,
+    manifest: Manifest | None = None,
+    stop: Stop | None = None,
+    max_errors: int | None = None,
+    execute: Execute | None = None,
+    done: Callable[[int, str, Sequence[str] | SampleError], None] = lambda *_: None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Summary:
     """Explain samples and write a set of files for each; a sample is one thread's from end to end.
@@ -96,8 +139,16 @@ def plot_samples(
         Known label of sample i, as far as there are any; without labels each sample's own.
     summary
         To go on with; a new one by default.
+    manifest
+        Takes a line for each sample; those that it proves done are left alone.
+    stop
+        Asked before each sample whether it shall be begun.
+    max_errors
+        Begin no further sample when so many have failed.
+    execute
+        Does the work; by default this process does, see `execute_here`.
     done
-        Is told index, name and files (or the error) of each sample, in order.
+        Is told index, name and names of the files (or the error) of each sample, in order.
     say
         Is told what a user should know of a sample that was written all the same.
 
@@ -107,102 +158,189 @@ def plot_samples(
         If a file cannot be written, or a PNG would be too large for viewers.
     """
     summary = Summary() if summary is None else summary
-    stages = summary.stages
+    stop = Stop() if stop is None else stop
+    stages, store = summary.stages, options.store
     with stages.stage("lay out"):
         check_output(model, options)
-    # Those that were read, and are not written yet.
-    names: dict[int, tuple[str, str | None]] = {}
+    execute = execute_here(model, options, stages) if execute is None else execute
+    # What the manifest says of those that were begun and are not done yet.
+    begun: deque[Line] = deque()
 
-    def feed() -> Iterator[Mapping[str, NDArray[Any]] | SampleError]:
-        reader = iter(samples)
-        for index in itertools.count():
-            with stages.stage("read samples"):
-                sample = next(reader, None)
-            if sample is None:
+    def jobs() -> Iterator[Job]:
+        for index, sample in enumerate(_timed(samples, stages)):
+            label = sample.label
+            if labels:
+                label = (labels[index] if index < len(labels) else "") or None
+            line = _describe(index, sample, label)
+            old = None if manifest is None else manifest.find(index)
+            if old is not None and _same(old, line) and store.has(old):
+                summary.resumed += 1
+            else:
+                begun.append(line)
+                yield Job(index, sample.name, label, sample.given)
+            if stop.reason is not None:
                 return
-            names[index] = sample.name, sample.label
-            yield sample.given
 
-    def write(index: int, found: Explanation | SampleError) -> _Outcome:
-        name, label = names.pop(index)
-        if isinstance(found, SampleError):
-            return _Outcome(name, [], error=found)
-        if labels:
-            label = (labels[index] if index < len(labels) else "") or None
-        named = replace(found, sample=name, label=label)
-        paths = _write(named, index, options, stages)
-        bad = sum(each.bad_values is not None for each in found.maps.values())
-        return _Outcome(name, paths, bad, len(found.maps))
-
-    outcomes = model.stream(
-        feed(), write, batch_size=options.batch_size, projection=options.projection, stages=stages
-    )
-    for index, outcome in enumerate(outcomes):
-        if outcome.error is not None:
-            summary.failed.append((index, outcome.name, outcome.error))
-            done(index, outcome.name, outcome.error)
-            continue
-        summary.written[index] = outcome.paths
-        done(index, outcome.name, outcome.paths)
-        if outcome.bad_layers:
-            say(
-                f"sample {index} ({outcome.name}): {outcome.bad_layers} of {outcome.layers} layers "
-                "are not finite and drawn hatched"
-            )
+    with store.opened():
+        for outcome in execute(jobs()):
+            line, found = begun.popleft(), outcome.written
+            index, name = line["sample"], line["name"]
+            old = None if manifest is None else manifest.find(index)
+            # Of a disk that is away for a while the files of an earlier run are not to blame.
+            gone = old is not None and isinstance(found, SampleError) and _is_gone(line["input"])
+            if manifest is not None and not gone:
+                # In this order: what a killed run has not removed, the next one would not know.
+                _remove_stale(old, found, store)
+                manifest.add(line | _tell(outcome))
+                store.publish(manifest.path)
+            shown = found if isinstance(found, SampleError) else found.shown
+            summary.take(index, name, shown)
+            done(index, name, shown)
+            if summary.samples % _RELEASED == 0:
+                release_memory()
+            if isinstance(found, SampleError):
+                if summary.failed == max_errors and stop.reason is None:
+                    stop.reason = f"stopped, as {count_of(summary.failed, 'sample')} failed"
+            elif found.bad_layers:
+                say(
+                    f"sample {index} ({name}): {found.bad_layers} of {len(found.ranges)} layers "
+                    "are not finite and drawn hatched"
+                )
+    if manifest is not None:
+        manifest.finish()
+        if stop.reason is None and (more := len(manifest) - summary.samples) > 0:
+            say(f"{manifest.path} has {count_of(more, 'sample')} more, of an earlier run; all stay")
     return summary
 
 
-def check_output(model: Model, options: PlotOptions) -> None:
-    """Find out before the first sample what would stop every one; nothing is written.
+def execute_here(model: Model, options: PlotOptions, stages: Stages) -> Execute:
+    """Do the work in this process, on the model's threads."""
 
-    Raises
-    ------
-    LayoutEngineError
-        If a diagram is asked for and Graphviz cannot lay it out.
-    OutputError
-        If the folder cannot be written, or a PNG would be too large for viewers.
+    def run(feed: Iterator[Given], write: Then[Outcome]) -> Iterator[Outcome]:
+        return model.stream(
+            feed,
+            write,
+            batch_size=options.batch_size,
+            projection=options.projection,
+            stages=stages,
+        )
+
+    return lambda jobs: do_jobs(jobs, run, options, stages)
+
+
+def do_jobs(
+    jobs: Iterable[Job],
+    run: Callable[[Iterator[Given], Then[Outcome]], Iterator[Outcome]],
+    options: PlotOptions,
+    stages: Stages,
+) -> Iterator[Outcome]:
+    """Do jobs in this process.
+
+    Parameters
+    ----------
+    jobs
+        In their order.
+    run
+        Explains what it is given, and lets each be written.
+    options
+        What to write.
+    stages
+        Is told how long things take.
     """
-    check_folder(options.folder)
-    if {"png", "svg", "pdf"} & set(options.formats):
-        layout = model.scene.layout(model.mapped, options.rankdir)
-        if "png" in options.formats:
-            size = diagram_size(layout, [model.name], options.scale_tiles)
-            check_png_size(*size, options.scale_tiles)
+    begun: dict[int, tuple[Job, float]] = {}
 
+    def feed() -> Iterator[Given]:
+        for place, job in enumerate(jobs):
+            # The arrays are let go of when they have been run.
+            begun[place] = replace(job, given={}), time.perf_counter()
+            yield job.given
 
-def sample_stem(explanation: Explanation, index: int) -> str:
-    """File name without suffix: model, index, label if known, prediction if there is one."""
-    parts = [file_stem(explanation.scene.model), f"sample-{index}"]
-    if explanation.label is not None:
-        parts.append(f"label-{file_stem(explanation.label)}")
-    if explanation.prediction is not None:
-        found = explanation.prediction
-        parts.append(f"pred-{found.index}-{found.probability:.4f}")
-    return "_".join(parts)
+    def write(place: int, found: Explanation | SampleError) -> Outcome:
+        job, start = begun.pop(place)
+        written: Written | SampleError
+        if isinstance(found, SampleError):
+            written = found
+        else:
+            named = replace(found, sample=job.name, label=job.label)
+            with options.store.writing(stages) as folder:
+                written = write_sample(named, job.index, options, folder, stages)
+        return Outcome(written, time.perf_counter() - start)
 
-
-def _write(
-    explanation: Explanation, index: int, options: PlotOptions, stages: Stages
-) -> list[Path]:
-    make_folder(options.folder)
-    stem = sample_stem(explanation, index)
-    with stages.stage("colours"):
-        explanation.colour()
-    paths = []
-    for name in options.formats:
-        with stages.stage(f"write {name}"):
-            if name == "tiles":
-                folder = options.folder / f"{stem}_tiles"
-                paths.append(save_tiles(explanation, folder, options.style))
-            else:
-                path = options.folder / f"{stem}.{name}"
-                save(explanation, path, options.style)
-                paths.append(path)
-    return paths
+    return run(feed(), write)
 
 
 def exit_code(summary: Summary, error: MicamError | None = None) -> int:
     """0 if all samples were written, 1 if some failed, 2 if none was written."""
-    if not summary.written:
+    if not summary.written + summary.resumed:
         return 2
     return 1 if summary.failed or error is not None else 0
+
+
+def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of a sample: names, element types, shapes and values of its arrays."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _timed(samples: Iterable[Sample], stages: Stages) -> Iterator[Sample]:
+    reader = iter(samples)
+    while True:
+        with stages.stage("read samples"):
+            sample = next(reader, None)
+        if sample is None:
+            return
+        yield sample
+
+
+def _describe(index: int, sample: Sample, label: str | None) -> Line:
+    """What a manifest says of a sample before it is done."""
+    return {
+        "sample": index,
+        "name": sample.name,
+        "input": sample.path,
+        "row": sample.number,
+        "sha256": None if sample.error is not None else content_digest(sample.arrays),
+        "label": label,
+    }
+
+
+def _is_gone(path: str) -> bool:
+    return bool(path) and not is_there(Path(path).exists)
+
+
+def _same(old: Line, line: Line) -> bool:
+    """Whether a line is of the sample that would give these files."""
+    return line["sha256"] is not None and all(
+        old.get(name) == line[name] for name in ("sha256", "name", "label")
+    )
+
+
+def _tell(outcome: Outcome) -> Line:
+    """What a manifest says of a sample when it is done."""
+    found, seconds = outcome.written, round(outcome.seconds, 6)
+    if isinstance(found, SampleError):
+        return {"error": str(found), "seconds": seconds}
+    said = found.prediction
+    return {
+        "prediction": said and {"class": said.index, "probability": said.probability},
+        "files": dict(found.files),
+        "global_range": _finite(found.global_range),
+        "ranges": {name: _finite(each) for name, each in found.ranges.items()},
+        "seconds": seconds,
+    }
+
+
+def _finite(found: tuple[float, float]) -> list[float] | None:
+    """A range as JSON has it; ``None`` for a layer that takes no part."""
+    return list(found) if all(map(math.isfinite, found)) else None
+
+
+def _remove_stale(old: Line | None, found: Written | SampleError, store: Store) -> None:
+    """Remove what an earlier run wrote for a sample that has changed since."""
+    kept = {} if isinstance(found, SampleError) else found.files
+    for name in named_files(old or {}):
+        if name not in kept:
+            store.remove(name)

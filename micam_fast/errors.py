@@ -29,6 +29,10 @@ class OutputError(MicamError):
     """A picture or file that cannot be written."""
 
 
+class ResumeError(OutputError):
+    """A run that cannot be gone on with: of another model or other options, or still running."""
+
+
 class ExportError(MicamError):
     """A Keras model that cannot be read, or whose ONNX does not give the same numbers."""
 
@@ -43,3 +47,7 @@ class TrainingError(MicamError):
 
 class MissingExtraError(MicamError):
     """A library of an extra is not installed."""
+
+
+class ClusterError(MicamError):
+    """A cluster that cannot be reached, has no worker, or whose workers are of other versions."""

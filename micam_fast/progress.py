@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from micam_fast.errors import MicamError
-from micam_fast.texts import count_of, error_line, printable, skipped
+from micam_fast.errors import SampleError
+from micam_fast.texts import aligned, count_of, error_line, printable, skipped
 
 if TYPE_CHECKING:
-    from micam_fast.batch import PlotOptions, Summary
+    from micam_fast.batch import Summary
+    from micam_fast.writing import PlotOptions
 
-Done = Callable[[int, str, Any], None]
+Done = Callable[[int, str, Sequence[str] | SampleError], None]
 _MOST_NAMED = 8
 ONCE = ("load the model", "lay out")
 """Stages that do not depend on the samples."""
@@ -35,48 +36,58 @@ def progress() -> Iterator[Done]:
         task = bar.add_task("plotting", total=None)
         count = 0
 
-        def done(index: int, name: str, result: Any) -> None:
+        def done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
             nonlocal count
             count += 1
             bar.update(task, advance=1, description=count_of(count, "sample"), refresh=True)
-            if not isinstance(result, list):
-                line = _failure_line(index, name, result)
+            if isinstance(found, SampleError):
+                line = error_line(skipped(index, name, found))
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield done
 
 
-def _print_done(index: int, name: str, result: Any) -> None:
-    if isinstance(result, list):
-        shown = ", ".join(path.name for path in result)
-        if len(result) > _MOST_NAMED:
-            shown = count_of(len(result), "file")
-        click.echo(f"sample {index} ({printable(name)}): {shown}")
-    else:
-        click.echo(_failure_line(index, name, result), err=True)
-
-
-def _failure_line(index: int, name: str, error: MicamError) -> str:
-    return error_line(skipped(index, name, error))
+def _print_done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
+    if isinstance(found, SampleError):
+        click.echo(error_line(skipped(index, name, found)), err=True)
+        return
+    shown = ", ".join(found)
+    if len(found) > _MOST_NAMED:
+        shown = count_of(len(found), "file")
+    click.echo(f"sample {index} ({printable(name)}): {shown}")
 
 
 def report(summary: Summary, options: PlotOptions) -> None:
-    """What was written, and how long it took."""
-    if not summary.written:
-        return
-    files = sum(len(paths) for paths in summary.written.values())
-    failed = f"; {count_of(len(summary.failed), 'sample')} skipped" if summary.failed else ""
-    click.echo(
-        f"wrote {count_of(files, 'file')} ({', '.join(options.formats)}) for "
-        f"{count_of(len(summary.written), 'sample')} to {options.folder} "
-        f"in {summary.stages.passed():.2f} s{failed}"
-    )
+    """What was written, how long it took, and a table of what failed beside other samples."""
+    rest = []
+    if summary.resumed:
+        rest.append(f"{count_of(summary.resumed, 'sample')} were there already")
+    if summary.failed:
+        rest.append(f"{count_of(summary.failed, 'sample')} skipped")
+    if summary.written or summary.resumed:
+        click.echo(
+            f"wrote {count_of(summary.files, 'file')} ({', '.join(options.formats)}) for "
+            f"{count_of(summary.written, 'sample')} to {printable(str(options.folder))} "
+            f"in {summary.stages.passed():.2f} s{''.join(f'; {each}' for each in rest)}"
+        )
+    if summary.failed and summary.samples > 1:
+        _report_failures(summary)
+
+
+def _report_failures(summary: Summary) -> None:
+    rows = [("sample", "name", "reason")]
+    rows += [(str(index), name, str(error)) for index, name, error in summary.failures]
+    click.echo(f"{summary.failed} of {count_of(summary.samples, 'sample')} failed:", err=True)
+    for line in aligned(rows, texts=3):
+        click.echo(f"  {line}", err=True)
+    if more := summary.failed - len(summary.failures):
+        click.echo(f"  and {more} more, see the manifest", err=True)
 
 
 def report_profile(summary: Summary, threads: int) -> None:
     """Where the time went: what was done once, then what each sample took."""
     seconds = summary.stages.seconds
-    samples = len(summary.written) + len(summary.failed)
+    samples = summary.written + summary.failed
     forward = seconds.get("forward pass", 0.0)
     click.echo(
         f"time by stage, over {count_of(threads, 'thread')}; "

@@ -18,8 +18,8 @@ from micam_fast.drawing import Drawing, Filling, Mark, move
 from micam_fast.encoders import encode_picture, write_pdf, write_png
 from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
-from micam_fast.files import atomic_file, file_stem, make_folder
-from micam_fast.heading import legend_lines
+from micam_fast.files import archive_name, atomic_file, file_stem, make_folder, unique_stem
+from micam_fast.heading import fit_header, legend_lines
 from micam_fast.labels import label_lines
 from micam_fast.tiles import draw_tile
 
@@ -32,6 +32,14 @@ LARGEST_PNG = 170e6
 class Style:
     """How a diagram looks, and how a PNG is compressed; see `Explanation.save`.
 
+    Attributes
+    ----------
+    look, rankdir, scale, compress_level
+        As in `Explanation.save`.
+    tiles_from
+        The folder from which a DOT file finds its tiles; by default the one that it is in, which
+        must not move then; empty for the one that Graphviz runs in.
+
     Raises
     ------
     ValueError
@@ -42,6 +50,7 @@ class Style:
     rankdir: str = "TB"
     scale: float = 1.0
     compress_level: int = 1
+    tiles_from: str | None = None
 
     def __post_init__(self) -> None:
         if self.look not in LOOKS:
@@ -56,6 +65,16 @@ def save(explanation: Explanation, path: Path, style: Style) -> Path:
     """Write an explanation in the format that the path's suffix names; see `Explanation.save`."""
     choose_writer(_WRITERS, path)(explanation, path, style)
     return path
+
+
+def files_of(explanation: Explanation, path: Path) -> list[Path]:
+    """All files that `save` or `save_tiles` made at a path, its folder of tiles among them."""
+    if path.suffix.lower() == ".dot":
+        folder = _dot_folder(path)
+        return [path, *(folder / name for name in _tile_names(explanation).values())]
+    if path.name.endswith("_tiles"):
+        return [path / name for name in (*_tile_names(explanation).values(), "strip.png")]
+    return [path]
 
 
 def choose_writer(writers: Mapping[str, Writer], path: Path) -> Writer:
@@ -108,7 +127,7 @@ def header_lines(explanation: Explanation) -> list[str]:
         lines.append(f"prediction: {explanation.prediction}")
     low, high = explanation.global_range
     lines.append(f"all layers: min {low:.6g}, max {high:.6g}")
-    return lines
+    return fit_header(lines)
 
 
 def svg_text(explanation: Explanation, style: Style) -> str:
@@ -189,7 +208,8 @@ def _save_npz(explanation: Explanation, path: Path, style: Style) -> None:
         "global_range": np.array(explanation.global_range),
         "prediction": _answer(explanation),
     }
-    for name, each in explanation.maps.items():
+    for layer, each in explanation.maps.items():
+        name = archive_name(layer)
         arrays[f"cam/{name}"] = each.cam
         arrays[f"rgba/{name}"] = each.rgba
         arrays[f"range/{name}"] = np.array(each.range)
@@ -206,7 +226,7 @@ def _answer(explanation: Explanation) -> NDArray[Any]:
 
 def _save_dot(explanation: Explanation, path: Path, style: Style) -> None:
     """Write the tiles into a folder beside the file, then the text that shows them."""
-    folder = make_folder(path.with_name(f"{file_stem(path.stem)}_dot"))
+    folder = make_folder(_dot_folder(path))
     names = _tile_names(explanation)
     layers = explanation.scene.layers
     for index, layer in enumerate(layers):
@@ -229,7 +249,7 @@ def _save_dot(explanation: Explanation, path: Path, style: Style) -> None:
         pictures={name: f"{folder.name}/{file}" for name, file in names.items()},
         header=[*header_lines(explanation), *legend_lines()],
         rankdir=style.rankdir,
-        folder=str(path.resolve().parent),
+        folder=str(path.resolve().parent) if style.tiles_from is None else style.tiles_from,
     )
     with atomic_file(path) as file:
         file.write(text.encode())
@@ -239,6 +259,10 @@ def _save_html(explanation: Explanation, path: Path, style: Style) -> None:
     from micam_fast.viewer import write_page
 
     write_page(path, [explanation], look=style.look, rankdir=style.rankdir)
+
+
+def _dot_folder(path: Path) -> Path:
+    return path.with_name(f"{unique_stem(path.stem, longest=210)}_dot")
 
 
 def _tile_names(explanation: Explanation) -> dict[str, str]:

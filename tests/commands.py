@@ -39,8 +39,8 @@ def usage_error(result: Result) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """Names of what is in a folder."""
-    return sorted(path.name for path in folder.iterdir())
+    """Names of what is in a folder, but for the manifest of a run."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "manifest.jsonl")
 
 
 def only(folder: Path, pattern: str) -> Path:

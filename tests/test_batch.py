@@ -13,13 +13,25 @@ from numpy.typing import NDArray
 
 import micam_fast
 from micam_fast import Explanation, Model, load_model
-from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples, sample_stem
+from micam_fast.batch import Summary, exit_code, plot_samples
 from micam_fast.errors import LayoutEngineError, MicamError, OutputError, SampleError
 from micam_fast.files import file_stem
 from micam_fast.samples import Sample
+from micam_fast.writing import PlotOptions, sample_stem
 from tests import models
 
-Done = tuple[int, str, Sequence[Path] | SampleError]
+Done = tuple[int, str, Sequence[str] | SampleError]
+
+
+def files_of(found: Sequence[str] | SampleError) -> Sequence[str]:
+    """Names of what was written for a sample."""
+    assert not isinstance(found, SampleError)
+    return found
+
+
+def written(told: Sequence[Done]) -> list[int]:
+    """Indices of the samples that have their files."""
+    return [index for index, _, found in told if not isinstance(found, SampleError)]
 
 
 def random_samples(count: int, *, seed: int = 1) -> list[NDArray[np.float32]]:
@@ -65,9 +77,15 @@ class TestNames:
         proto = models.conv_net(logits=logits)
         arrays = random_samples(3)
         options = PlotOptions(tmp_path, ("npz",))
-        summary = plot_samples(load_model(proto), as_samples(arrays), options)
+        shown: list[str] = []
+        plot_samples(
+            load_model(proto),
+            as_samples(arrays),
+            options,
+            done=lambda index, name, found: shown.extend(files_of(found)),
+        )
         names = [expected_name(proto, each, i, logits=logits) for i, each in enumerate(arrays)]
-        assert [path.name for paths in summary.written.values() for path in paths] == names
+        assert shown == names
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
     def test_label_in_the_middle(self, tmp_path: Path) -> None:
@@ -111,12 +129,18 @@ class TestNames:
     def test_every_format_has_its_suffix(self, tmp_path: Path, model: Model) -> None:
         formats = ("png", "svg", "npz", "pdf", "dot", "tiles")
         options = PlotOptions(tmp_path, formats, "flat", scale_tiles=0.25)
-        summary = plot_samples(model, as_samples(random_samples(1)), options)
-        stem = summary.written[0][0].stem
-        assert [path.name for path in summary.written[0]] == [
+        shown: list[str] = []
+        plot_samples(
+            model,
+            as_samples(random_samples(1)),
+            options,
+            done=lambda index, name, found: shown.extend(files_of(found)),
+        )
+        stem = Path(shown[0]).stem
+        assert shown == [
             f"{stem}{ending}" for ending in (".png", ".svg", ".npz", ".pdf", ".dot", "_tiles")
         ]
-        assert all(path.exists() and path.parent == tmp_path for path in summary.written[0])
+        assert all((tmp_path / name).exists() for name in shown)
 
     @pytest.mark.parametrize(
         ("label", "expected"),
@@ -127,7 +151,7 @@ class TestNames:
             ("/abs/olute", "abs_olute"),
             ('a\\b:c*d?e"f<g>h|i', "a_b_c_d_e_f_g_h_i"),
             ("line\nbreak\0nul", "line_break_nul"),
-            ("-rf", "-rf"),
+            ("-rf", "rf"),
             (".hidden", "hidden"),
             ("猫", "unnamed"),
             ("..", "unnamed"),
@@ -182,9 +206,10 @@ class TestBadSamples:
         samples[0] = Sample("s0", {}, SampleError("unreadable"))
         samples[3] = Sample("s3", {"x": np.zeros((1, 9, 9), np.float32)})
         summary, told = self.run(model, samples, tmp_path, batch_size=batch_size)
-        assert sorted(summary.written) == [1, 2, 4]
-        assert sorted((index, name) for index, name, _ in summary.failed) == [(0, "s0"), (3, "s3")]
-        errors = {index: str(error) for index, _, error in summary.failed}
+        assert written(told) == [1, 2, 4]
+        assert (summary.written, summary.failed) == (3, 2)
+        assert [(index, name) for index, name, _ in summary.failures] == [(0, "s0"), (3, "s3")]
+        errors = {index: str(error) for index, _, error in summary.failures}
         assert errors[0] == "unreadable"
         assert "(1, 9, 9)" in errors[3]
         assert "(1, 8, 6)" in errors[3]
@@ -199,9 +224,9 @@ class TestBadSamples:
         open_model = load_model(models.open_net())
         samples = as_samples(random_samples(4))
         samples[2] = Sample("s2", {"x": np.zeros((1, 20, 30), np.float32)})
-        summary, _ = self.run(open_model, samples, tmp_path)
-        assert sorted(summary.written) == [0, 1, 3]
-        ((index, name, error),) = summary.failed
+        summary, told = self.run(open_model, samples, tmp_path)
+        assert written(told) == [0, 1, 3]
+        ((index, name, error),) = summary.failures
         assert (index, name) == (2, "s2")
         assert "onnxruntime cannot run x (1, 1, 20, 30)" in str(error)
 
@@ -209,15 +234,15 @@ class TestBadSamples:
         """An index that is out of bounds fails in the middle of a batch of equal shapes."""
         rows = np.array([[0, 1, 2, 3], [4, 5, 99, 7], [8, 9, 0, 1]])
         samples = [Sample(f"s{index}", {"x": row}) for index, row in enumerate(rows)]
-        summary, _ = self.run(load_model(models.gather_net()), samples, tmp_path)
-        assert sorted(summary.written) == [0, 2]
-        ((index, _, error),) = summary.failed
+        summary, told = self.run(load_model(models.gather_net()), samples, tmp_path)
+        assert written(told) == [0, 2]
+        ((index, _, error),) = summary.failures
         assert index == 1
         assert "onnxruntime cannot run" in str(error)
 
     def test_missing_inputs(self, tmp_path: Path, model: Model) -> None:
         summary, _ = self.run(model, [Sample("s0", {})], tmp_path)
-        assert "inputs are x" in str(summary.failed[0][2])
+        assert "inputs are x" in str(summary.failures[0][2])
 
     def test_nothing_is_made_when_all_fail(self, tmp_path: Path, model: Model) -> None:
         folder = tmp_path / "out"
@@ -230,20 +255,20 @@ class TestBadSamples:
     def test_samples_are_streamed(self, tmp_path: Path, model: Model) -> None:
         """Samples are taken as they are needed: a batch for each thread, and one that waits."""
         taken: list[int] = []
-        written: list[int] = []
+        told: list[int] = []
 
         def stream() -> Iterator[Sample]:
             for sample in as_samples(random_samples(20)):
-                taken.append(len(written))
+                taken.append(len(told))
                 yield sample
 
         plot_samples(
             model,
             stream(),
             PlotOptions(tmp_path, ("npz",), batch_size=2),
-            done=lambda index, name, result: written.append(index),
+            done=lambda index, name, result: told.append(index),
         )
-        assert written == list(range(20))
+        assert told == list(range(20))
         # And at most one sample more, to see whether its shape goes on.
         most = 2 * (model.threads + 1) + 1
         assert all(index - done <= most for index, done in enumerate(taken))
@@ -297,17 +322,16 @@ class TestSummary:
     """Exit codes and times."""
 
     def test_exit_codes(self) -> None:
-        assert exit_code(Summary(written={0: [Path("a.png")]})) == 0
-        assert (
-            exit_code(Summary(written={0: [Path("a.png")]}, failed=[(1, "b", SampleError("bad"))]))
-            == 1
-        )
-        assert exit_code(Summary(failed=[(1, "b", SampleError("bad"))])) == 2
+        assert exit_code(Summary(written=1)) == 0
+        assert exit_code(Summary(resumed=1)) == 0
+        assert exit_code(Summary(written=1, failed=1)) == 1
+        assert exit_code(Summary(resumed=1, failed=1)) == 1
+        assert exit_code(Summary(failed=1)) == 2
         assert exit_code(Summary()) == 2
 
     @pytest.mark.parametrize("kind", [OutputError, LayoutEngineError, MicamError])
     def test_an_error_after_something_was_written(self, kind: type[MicamError]) -> None:
-        assert exit_code(Summary(written={0: [Path("a.png")]}), kind("stopped")) == 1
+        assert exit_code(Summary(written=1), kind("stopped")) == 1
         assert exit_code(Summary(), kind("stopped")) == 2
 
     def test_times_of_the_stages(self, tmp_path: Path, model: Model) -> None:

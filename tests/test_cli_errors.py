@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -106,8 +107,11 @@ class TestBadInput:
         samples = ("wrong.npy", "one.npy", "missing.npy", "truncated.png", "batch.npy")
         result = run_cli("plot", "net.onnx", *samples, "--format", "npz", "--layout", "nchw")
         assert result.exit_code == 1
-        lines = result.stderr.splitlines()
-        assert len(lines) == 3
+        lines, table = result.stderr.splitlines()[:3], result.stderr.splitlines()[3:]
+        assert table[0] == "3 of 7 samples failed:"
+        assert [line.split()[:2] for line in table[1:]] == [
+            ["sample", "name"], ["0", samples[0]], ["2", samples[2]], ["3", samples[3]]
+        ]  # fmt: skip
         for line, index, name in zip(lines, (0, 2, 3), (samples[0], *samples[2:4]), strict=True):
             assert line.startswith("micam-fast: ")
             assert f"sample {index} ({name}) skipped: " in line
@@ -124,8 +128,11 @@ class TestBadInput:
         assert result.exit_code == 2
         assert "sample 0 (wrong.npy)" in result.stderr
         assert "sample 1 (missing.npy)" in result.stderr
-        assert len(result.stderr.splitlines()) <= 3
-        assert not cli_out.exists()
+        assert "2 of 2 samples failed:" in result.stderr
+        assert result.stdout == ""
+        assert names(cli_out) == []
+        told = (cli_out / "manifest.jsonl").read_text().splitlines()
+        assert [json.loads(line)["name"] for line in told[1:]] == ["wrong.npy", "missing.npy"]
 
     def test_a_file_name_with_a_line_break_stays_on_one_line(
         self, run_cli: Callable[..., Result], tmp_path: Path
@@ -136,7 +143,9 @@ class TestBadInput:
             "plot", "net.onnx", str(path), "one.npy", "--layout", "nchw", "--format", "npz"
         )
         assert result.exit_code == 1
-        assert len(result.stderr.splitlines()) == 1
+        line, *table = result.stderr.splitlines()
+        assert "sample 0 (a" in line
+        assert len(table) == 3
 
     def test_unknown_commands_and_options(self, run_cli: Callable[..., Result]) -> None:
         assert "No such command 'plto'" in usage_error(run_cli("plto", out=False))

@@ -17,9 +17,8 @@ from numba import njit
 
 from micam_fast._loops.compiling import when_compiling
 from micam_fast.batch import Summary
-from micam_fast.errors import SampleError
 from micam_fast.progress import report_profile
-from tests.commands import COMMAND, succeeded
+from tests.commands import COMMAND, only, succeeded
 
 
 def on_terminal(
@@ -104,12 +103,16 @@ class TestTerminal:
     def test_the_cursor_is_shown_again_after_an_error(
         self, cli_files: Path, tmp_path: Path
     ) -> None:
-        (tmp_path / "file").touch()
-        words = ("plot", "net.onnx", "one.npy", "--output-dir", tmp_path / "file")
+        words = ("plot", "net.onnx", "one.npy", "--format", "npz", "--output-dir", tmp_path)
+        assert on_terminal(words, cli_files)[0] == 0
+        # Now a folder is in the way of the file.
+        path = only(tmp_path, "*.npz")
+        path.unlink()
+        path.mkdir()
         code, shown = on_terminal(words, cli_files)
         assert code == 2
-        assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")
-        assert "micam-fast: error: cannot write to folder" in shown
+        assert -1 < shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h")
+        assert f"micam-fast: error: cannot write {path}" in shown.replace("\r\n", "")
 
 
 class TestProfile:
@@ -118,9 +121,7 @@ class TestProfile:
     @staticmethod
     def said(seconds: dict[str, float], capsys: pytest.CaptureFixture[str], **counts: int) -> str:
         summary = Summary()
-        summary.written = {index: [] for index in range(counts.get("written", 0))}
-        failed = range(counts.get("failed", 0))
-        summary.failed = [(index, "name", SampleError("no")) for index in failed]
+        summary.written, summary.failed = counts.get("written", 0), counts.get("failed", 0)
         summary.stages.seconds = seconds
         report_profile(summary, counts.get("threads", 2))
         return capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from micam_fast import cli
-from micam_fast.batch import PlotOptions, Summary
+from micam_fast.batch import Summary
 from micam_fast.commands.evaluate import evaluate
 from micam_fast.commands.train import train
 from micam_fast.errors import SampleError, TrainingError
@@ -23,6 +23,7 @@ from micam_fast.training.metrics import Evaluation
 from micam_fast.training.networks import list_networks
 from micam_fast.training.settings import TrainSettings
 from micam_fast.training.training import Trained
+from micam_fast.writing import PlotOptions
 from tests.commands import failure_line, succeeded, usage_error
 from tests.training_cases import make_samples, small_network, tf
 from tests.training_cases import pytestmark as pytestmark
@@ -137,9 +138,10 @@ class TestEnd:
     def test_report_of_the_diagrams(
         self, failed: bool, code: int, given: Given, tmp_path: Path
     ) -> None:
-        summary = Summary(written={0: [tmp_path / "a.png"]})
+        summary = Summary()
+        summary.take(0, "a", ["a.png"])
         if failed:
-            summary.failed.append((1, "b", SampleError("bad")))
+            summary.take(1, "b", SampleError("bad"))
         given["result"] = Trained(EVALUATION, {}, PlotOptions(tmp_path), summary)
         result = run("train", "--data-dir", "a")
         assert result.exit_code == code

@@ -65,7 +65,7 @@ class TestPlots:
     def test_files_bear_the_label(self, digits: Split, tmp_path: Path) -> None:
         options, summary = plot_test_samples(demo.MODEL, digits, tmp_path, 2)
         assert options.formats == ("png",)
-        assert sorted(summary.written) == [0, 1]
+        assert summary.written == 2
         assert names(tmp_path) == [
             "lenet_mnist_sample-0_label-8", "lenet_mnist_sample-1_label-9"
         ]  # fmt: skip

@@ -17,8 +17,9 @@ def run_demo(output_dir: Path) -> None:
     """Plot ten real MNIST digits with a small CNN that comes with the package."""
     from micam_fast import demo
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
+    from micam_fast.batch import Summary, exit_code, plot_samples
     from micam_fast.samples import read_samples
+    from micam_fast.writing import PlotOptions
 
     summary = Summary()
     with summary.stages.stage("load the model"):

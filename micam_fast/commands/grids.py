@@ -69,8 +69,9 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
     """
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.batch import PlotOptions, Summary, exit_code
+    from micam_fast.batch import Summary, exit_code
     from micam_fast.grid_files import save_grids
+    from micam_fast.writing import PlotOptions
 
     check_samples(sample_paths, given)
     summary = Summary()
@@ -95,12 +96,13 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
                 projection=given["projection"],
             )
             for index, (name, each) in enumerate(found):
+                shown = (
+                    each if isinstance(each, SampleError) else [path.name for path in each.paths]
+                )
+                summary.take(index, name, shown)
+                done(index, name, shown)
                 if isinstance(each, SampleError):
-                    summary.failed.append((index, name, each))
-                    done(index, name, each)
                     continue
-                summary.written[index] = list(each.paths)
-                done(index, name, list(each.paths))
                 if each.bad:
                     note(
                         f"sample {index} ({name}): channels that are not finite, drawn hatched, in "
@@ -115,6 +117,6 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     report(summary, options)
     if error is not None:
         Failure(str(error)).show()
-    elif not summary.written and not summary.failed:
+    elif not summary.samples:
         Failure(f"no sample in {', '.join(sample_paths)}").show()
     sys.exit(exit_code(summary, error))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,10 +23,13 @@ from micam_fast.commands.common import (
     diagram_options,
     note,
     note_compiling,
+    opened_cluster,
     output_dir_option,
+    scheduler_option,
 )
 from micam_fast.commands.opening import (
     SAMPLES,
+    Given,
     check_samples,
     engine_option,
     labels_option,
@@ -36,16 +41,27 @@ from micam_fast.commands.opening import (
     running_options,
     sample_options,
 )
-from micam_fast.errors import MicamError
+from micam_fast.errors import MicamError, SampleError
+from micam_fast.interrupts import stop_on_signals
 from micam_fast.options import FORMATS, choose_formats
 from micam_fast.progress import progress, report, report_profile
 from micam_fast.texts import count_of
+
+if TYPE_CHECKING:
+    from micam_fast.batch import Summary
+    from micam_fast.run_log import RunLog
+
+_RUNNING = ("threads", "batch_size", "max_errors", "fail_fast", "scheduler")
+"""Options that change no byte of what is written."""
+_OF_THE_RUN = ("output_dir", "resume", "log_json", "profile")
+"""Options that no manifest tells."""
+_GO_ON = "--resume goes on with the run"
 
 
 @click.command()
 @MODEL
 @SAMPLES
-@output_dir_option("micam-output")
+@output_dir_option("micam-output", urls=True)
 @click.option(
     "--format",
     "formats",
@@ -76,6 +92,7 @@ from micam_fast.texts import count_of
     help="Samples in one forward pass.  [default: what suits the model, 1 to 32]",
 )
 @running_options
+@scheduler_option
 @engine_option
 @click.option(
     "--compress-level",
@@ -83,6 +100,22 @@ from micam_fast.texts import count_of
     default=1,
     show_default=True,
     help="PNG: 1 is fastest, 9 smallest, 0 not compressed.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in the folder; skip what it has done."
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first sample that fails.")
+@click.option(
+    "--max-errors",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop when so many samples have failed.  [default: go on]",
+)
+@click.option(
+    "--log-json",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Append what happens to a file, a line of JSON for each event.",
 )
 @click.option("--profile", is_flag=True, help="Tell where the time went.")
 def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
@@ -92,16 +125,42 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     TFRecord files, pictures, folders of these, or '-' for a list of paths on standard input.
     FILE:N is sample N of a file, from 0.
 
-    Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
+    The folder gets a manifest.jsonl with a line for each sample. Ctrl-C finishes the samples in
+    hand; --resume goes on.
+
+    Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written, 130 if the
+    run was interrupted.
     """
-    from micam_fast._loops.compiling import when_compiling
-    from micam_fast.batch import PlotOptions, Summary, exit_code, plot_samples
+    from micam_fast.run_log import RunLog
 
     check_samples(sample_paths, given)
-    labels = read_labels(given["labels"])
-    summary = Summary()
-    with summary.stages.stage("load the model"):
-        model = open_model(model_path, given)
+    if given["fail_fast"] and given["max_errors"] is not None:
+        raise click.UsageError("choose one of --fail-fast and --max-errors")
+    with RunLog(given["log_json"]) as log:
+        try:
+            code = _plot(model_path, sample_paths, given, log)
+        except MicamError as error:
+            log.write("end", exit_code=2, error=str(error))
+            raise
+        except KeyboardInterrupt:
+            # Before the first sample was begun, or for the second time.
+            code = 128 + signal.SIGINT
+            Failure(f"interrupted; {_GO_ON}").show()
+        log.write("end", exit_code=code)
+    sys.exit(code)
+
+
+def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: RunLog) -> int:
+    """Do the run and tell of it; the exit code."""
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.batch import Summary, execute_here, exit_code, plot_samples
+    from micam_fast.run_folder import describe_run, open_run
+    from micam_fast.writing import PlotOptions, check_output
+
+    def say(text: str) -> None:
+        note(text)
+        log.write("note", text=text)
+
     options = PlotOptions(
         folder=given["output_dir"],
         formats=given["formats"],
@@ -112,24 +171,82 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         scale_tiles=given["scale_tiles"],
         compress_level=given["compress_level"],
     )
+    labels = read_labels(given["labels"])
+    summary = Summary()
+    with summary.stages.stage("load the model"):
+        model = open_model(model_path, given)
     names = read_axis_names(given, model, sample_paths)
     samples = open_samples(model, sample_paths, given, read_permutation(given, model, names))
+    with summary.stages.stage("lay out"):
+        check_output(model, options)
+    header = describe_run(model, model_path, options, *_told(given))
     error: MicamError | None = None
-    try:
-        with progress() as done, when_compiling(note_compiling):
-            plot_samples(
-                model, samples, options, labels=labels, summary=summary, done=done, say=note
-            )
-    except MicamError as raised:
-        error = raised
+    execute = execute_here(model, options, summary.stages)
+    with (
+        opened_cluster(given, say) as cluster,
+        open_run(options.store, header, resume=given["resume"], say=say) as manifest,
+        stop_on_signals(say) as stop,
+    ):
+        if cluster is not None:
+            from micam_fast.remote import execute_on
+
+            execute = execute_on(cluster, model, options, summary.stages)
+        log.write("start", samples=sample_paths, folder=str(options.folder), **header)
+        try:
+            with progress() as shown, when_compiling(note_compiling):
+
+                def done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
+                    shown(index, name, found)
+                    facts = {"error": str(found)} if isinstance(found, SampleError) else {}
+                    log.write("sample", sample=index, name=name, **facts)
+
+                plot_samples(
+                    model,
+                    samples,
+                    options,
+                    labels=labels,
+                    summary=summary,
+                    manifest=manifest,
+                    stop=stop,
+                    max_errors=1 if given["fail_fast"] else given["max_errors"],
+                    execute=execute,
+                    done=done,
+                    say=say,
+                )
+        except MicamError as raised:
+            error = raised
+        if summary.samples == summary.failed <= 1 and not given["resume"]:
+            manifest.discard()
     report(summary, options)
     if given["profile"]:
         report_profile(summary, model.threads)
-    count = len(summary.written) + len(summary.failed)
-    if given["labels"] and error is None and len(labels) != count:
-        note(f"{count_of(len(labels), 'label')} for {count_of(count, 'sample')}")
+    log.write("summary", written=summary.written, resumed=summary.resumed, failed=summary.failed)
+    if error is None and stop.reason is None:
+        _check_counts(summary, labels, given, sample_paths)
     if error is not None:
-        Failure(str(error)).show()
-    elif not summary.written and not summary.failed:
+        Failure(f"{error}; {_GO_ON}" if summary.written else str(error)).show()
+    elif stop.reason is not None:
+        Failure(f"{stop.reason}; {_GO_ON}").show()
+    return exit_code(summary, error) if stop.signal is None else 128 + stop.signal
+
+
+def _check_counts(
+    summary: Summary, labels: Sequence[str], given: Given, sample_paths: Sequence[str]
+) -> None:
+    if not summary.samples:
         Failure(f"no sample in {', '.join(sample_paths)}").show()
-    sys.exit(exit_code(summary, error))
+    if given["labels"] and len(labels) != summary.samples:
+        note(f"{count_of(len(labels), 'label')} for {count_of(summary.samples, 'sample')}")
+
+
+def _told(given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options as a manifest has them: those that decide over the bytes, and the others."""
+    told: dict[str, Any] = {}
+    running: dict[str, Any] = {}
+    for param in click.get_current_context().command.params:
+        name = param.name or ""
+        if isinstance(param, click.Option) and name in given and name not in _OF_THE_RUN:
+            value = given[name]
+            known = running if name in _RUNNING else told
+            known[param.opts[0]] = str(value) if isinstance(value, Path) else value
+    return told, running

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.batch import PlotOptions, Summary, check_output, plot_samples
+from micam_fast.batch import Summary, plot_samples
 from micam_fast.errors import OutputError
 from micam_fast.files import file_stem
 from micam_fast.loading import load_model
 from micam_fast.samples import Sample
 from micam_fast.tfrecords import Split
+from micam_fast.writing import PlotOptions, check_output
 
 _MIDDLE = 20
 

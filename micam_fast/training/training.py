@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from micam_fast.batch import PlotOptions, Summary
+from micam_fast.batch import Summary
 from micam_fast.errors import OutputError, TrainingError
 from micam_fast.exporting import export
 from micam_fast.extras import import_extra
@@ -27,6 +27,7 @@ from micam_fast.training.fitting import fit
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 from micam_fast.training.networks import LENETS, build_network, import_keras
 from micam_fast.training.settings import TrainSettings
+from micam_fast.writing import PlotOptions
 
 Say = Callable[[str], None]
 Done = Callable[[int, str, Any], None]

@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM: what is in hand is finished, a second time ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+
+class Stop:
+    """Whether to begin no further sample, and why.
+
+    Attributes
+    ----------
+    signal
+        Number of the signal that asked for it.
+    reason
+        In words, ``None`` as long as the run goes on.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.reason: str | None = None
+
+
+@contextmanager
+def stop_on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
+    """Let the first SIGINT or SIGTERM ask to stop; a second one raises ``KeyboardInterrupt``.
+
+    Parameters
+    ----------
+    say
+        Is told when the first one comes.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        # Signals come to the main thread, and only it may say what they do.
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal, stop.reason = number, "interrupted"
+        # The signal may have come in the middle of another line, or the reader may have gone.
+        with suppress(RuntimeError, OSError):
+            say("interrupted; finishing the samples in hand (once more ends at once)")
+
+    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
