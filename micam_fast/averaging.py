@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.sample_maps import Frame, SampleMaps
+from micam_fast.scene import Scene
 
 
 class Average:
@@ -66,6 +67,11 @@ class Average:
         self._merge(other.count, other._counts, other._means, other._squares)
         self._count_bad(other._bad_values)
 
+    def show_in(self, scene: Scene) -> None:
+        """Let its diagrams be those of another scene of the same model."""
+        if self._first is not None:
+            self._first = replace(self._first, scene=scene)
+
     def mean(self, *, sample: str = "", label: str | None = None) -> Explanation:
         """The mean maps as an explanation, without a prediction.
 
@@ -98,7 +104,7 @@ class Average:
             self._means, self._squares = np.zeros(total), np.zeros(total)
             return
         known = _maps(self._first).frame
-        if known is not frame and not _alike(known, frame):
+        if known != frame and not _alike(known, frame):
             raise SampleError(
                 f"{explanation.sample or 'a sample'} has maps of other sizes than "
                 f"{self._first.sample or 'the first one'}; only samples of one shape have a mean"

@@ -20,3 +20,17 @@ CHANNEL_ORDERS = ("rgb", "bgr")
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 MODEL_SUFFIXES = (".onnx", *KERAS_SUFFIXES)
+
+
+def check_projection(projection: Projection) -> None:
+    """Refuse what is no projection.
+
+    Raises
+    ------
+    ValueError
+        With those that there are.
+    """
+    if projection not in PROJECTIONS:
+        raise ValueError(
+            f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
+        )

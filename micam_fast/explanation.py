@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.choices import Look
+from micam_fast.errors import SampleError
 from micam_fast.notebooks import diagram_bundle
 from micam_fast.results import LayerMap
 from micam_fast.sample_maps import EachLayer, SampleMaps
@@ -202,3 +203,16 @@ class Explanation:
             said = f", prediction {self.prediction.index} ({self.prediction.probability:.4f})"
         sample = f" of {self.sample}" if self.sample else ""
         return f"<Explanation{sample} by {self.scene.model}: {len(self.maps)} maps{said}>"
+
+
+def raise_errors(found: Iterator[Explanation | SampleError]) -> Iterator[Explanation]:
+    """Explanations as they come; an error in the place of one is raised, and ends the stream."""
+    try:
+        for each in found:
+            if isinstance(each, SampleError):
+                raise each
+            yield each
+    finally:
+        # A traceback may hold the stream for long.
+        if isinstance(found, Generator):
+            found.close()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from micam_fast.activations import ActivationStream, LayerActivation, Take
-from micam_fast.choices import PROJECTIONS, Projection
+from micam_fast.choices import Projection, check_projection
 from micam_fast.contributions import Contributions
 from micam_fast.errors import SampleError
-from micam_fast.explanation import Explanation
+from micam_fast.explanation import Explanation, raise_errors
 from micam_fast.layers import Geometry, Layer, LayerChoice, ModelInput, choose_layers
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.pipeline import Pipeline
@@ -93,7 +93,7 @@ class Model:
         self._activations: Recent[tuple[frozenset[str], bool], ActivationStream] = Recent(1)
         self._activations_lock = threading.Lock()
         # Opening the session here tells about a model that ONNX Runtime refuses.
-        self._pipeline("published")
+        self.pipeline("published")
 
     def __repr__(self) -> str:
         """Name, inputs and number of layers."""
@@ -132,6 +132,7 @@ class Model:
         *,
         batch_size: int | None = None,
         projection: Projection = "published",
+        client: Any = None,
     ) -> Iterator[Explanation]:
         """Explain samples one batch after the other; nothing is held but the batch in hand.
 
@@ -144,6 +145,8 @@ class Model:
             bound. A model whose batch is fixed is run with that.
         projection
             As in `explain`.
+        client
+            Of ``dask.distributed``, whose workers then do the work; see `micam_fast.distributed`.
 
         Yields
         ------
@@ -154,11 +157,13 @@ class Model:
         ------
         SampleError
             If a sample does not fit the model.
+        ClusterError, MissingExtraError
+            If a cluster cannot do it.
         ValueError
             If the projection is unknown or the batch size less than 1.
         """
-        found = self.explain_each(samples, batch_size=batch_size, projection=projection)
-        return (_raised(each) for each in found)
+        how: dict[str, Any] = {"projection": projection, "client": client}
+        return raise_errors(self.explain_each(samples, batch_size=batch_size, **how))
 
     def explain_each(
         self,
@@ -166,12 +171,13 @@ class Model:
         *,
         batch_size: int | None = None,
         projection: Projection = "published",
+        client: Any = None,
     ) -> Iterator[Explanation | SampleError]:
         """Like `explain_many`, but a sample that fails gives its error and the others go on.
 
         Parameters
         ----------
-        samples, batch_size, projection
+        samples, batch_size, projection, client
             As in `explain_many`.
 
         Yields
@@ -184,11 +190,15 @@ class Model:
         ValueError
             If the projection is unknown or the batch size less than 1.
         """
-        _check_projection(projection)
+        check_projection(projection)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(samples, Mapping):
             raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
+        if client is not None:
+            from micam_fast.distributed import explain_each
+
+            return explain_each(self, samples, client, batch_size, projection)
         return self.stream(
             samples, lambda _, found: found, batch_size=batch_size, projection=projection
         )
@@ -219,7 +229,7 @@ class Model:
             What `then` gave, in the order of the samples.
         """
         fitted = map(self.fit, samples)
-        return self.run(self._pipeline(projection), fitted, then, batch_size, stages)
+        return self.run(self.pipeline(projection), fitted, then, batch_size, stages)
 
     def run(
         self,
@@ -263,7 +273,7 @@ class Model:
         LayerSelectionError
             If a pattern matches no layer.
         """
-        source = self._activation_stream(layers, sources=False)
+        source = self.activation_stream(layers)
         return source.stream(map(self.fit, samples), then)
 
     def contributions(
@@ -299,14 +309,14 @@ class Model:
         ValueError
             If the projection is unknown.
         """
-        _check_projection(projection)
+        check_projection(projection)
         parts = Contributions(self.graph, projection)
 
         def split(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Result:
             given = found if isinstance(found, SampleError) else map(parts.split, found)
             return then(index, slot, given)
 
-        source = self._activation_stream(layers, sources=projection == "transposed")
+        source = self.activation_stream(layers, sources=projection == "transposed")
         return source.stream(map(self.fit, samples), split)
 
     def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
@@ -342,7 +352,8 @@ class Model:
         except SampleError as error:
             return error
 
-    def _activation_stream(self, layers: LayerChoice, *, sources: bool) -> ActivationStream:
+    def activation_stream(self, layers: LayerChoice, *, sources: bool = False) -> ActivationStream:
+        """Runs the model for the activations of some layers."""
         names = self.mapped if layers is None else choose_layers(self.layers, layers)
         with self._activations_lock:
             return self._activations.get_or_make(
@@ -380,20 +391,8 @@ class Model:
             scene=self.scene,
         )
 
-    def _pipeline(self, projection: Projection) -> Pipeline:
+    def pipeline(self, projection: Projection) -> Pipeline:
+        """The model's own pipeline."""
         if projection not in self._pipelines:
             self._pipelines[projection] = self.open_pipeline(projection)
         return self._pipelines[projection]
-
-
-def _check_projection(projection: Projection) -> None:
-    if projection not in PROJECTIONS:
-        raise ValueError(
-            f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
-        )
-
-
-def _raised(found: Explanation | SampleError) -> Explanation:
-    if isinstance(found, SampleError):
-        raise found
-    return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Value = TypeVar("Value", covariant=True)
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What the maps of all samples of the same shapes share.
+    """What the maps of all samples of the same shapes share; equal by value.
 
     Attributes
     ----------
@@ -40,6 +40,31 @@ class Frame:
     input_shapes: tuple[tuple[Shape | None, ...], ...]
     flat: tuple[bool, ...]
     even_weights: tuple[bool, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Frame) and self._value == other._value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _value(self) -> tuple[Hashable, ...]:
+        return (
+            self.names,
+            self.slots.tobytes(),
+            self.sizes,
+            self.shapes,
+            self.input_shapes,
+            self.flat,
+            self.even_weights,
+        )
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame, tuple(getattr(self, each.name) for each in fields(self))
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
@@ -89,6 +114,10 @@ class SampleMaps(Mapping[str, LayerMap]):
         )
         cells.flags.writeable = False
         self._made: dict[str, LayerMap] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickling: what is computed from the rest stays behind."""
+        return SampleMaps, (self.frame, self.cells, self.ranges, dict(self.bad_values))
 
     @functools.cached_property
     def lifted(self) -> NDArray[np.float64]:

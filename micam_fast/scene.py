@@ -46,6 +46,16 @@ class Scene:
     _sheets: Recent[tuple[Any, ...], Sheet] = field(default_factory=lambda: Recent(_KEPT_SHEETS))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickling: the places of the nodes are kept, as finding them takes longest."""
+        with self._lock:
+            return Scene, (self.model, self.layers, self.engine, lay_out, dict(self._layouts))
+
+    def adopt(self, other: Scene) -> None:
+        """Take over the places of the nodes that another scene of the same model knows."""
+        with self._lock:
+            self._layouts.update(other._layouts)
+
     def layout(
         self,
         mapped: frozenset[str],

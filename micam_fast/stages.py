@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -39,6 +39,12 @@ class Stages:
             with self._lock:
                 self.seconds[name] += passed - self._inner.seconds
             self._inner.seconds = outer + passed
+
+    def include(self, seconds: Mapping[str, float]) -> None:
+        """Add what was measured elsewhere."""
+        with self._lock:
+            for name, spent in seconds.items():
+                self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
     def passed(self) -> float:
         """Seconds since this object was made."""

@@ -17,26 +17,27 @@ ROOT = Path(micam_fast.__file__).parent
 # floor unless that is floor 2, whose rooms do not know each other.
 FLOORS = {
     "errors": 0, "choices": 0, "layers": 0, "drawing": 0, "diagrams": 0, "results": 0, "recent": 0,
-    "extras": 0, "annotations": 0, "files": 0, "csv_files": 0, "csv_reading": 0, "axis_names": 0,
-    "stages": 0, "texts": 0, "records": 0, "palettes": 0, "notebooks": 0,
+    "extras": 0, "annotations": 0, "files": 0, "input_files": 0, "csv_files": 0, "csv_reading": 0,
+    "axis_names": 0, "stages": 0, "texts": 0, "machine": 0, "records": 0, "palettes": 0,
+    "notebooks": 0, "manifest": 0, "interrupts": 0, "run_log": 0,
     "_loops": 1,
     "onnx_model": 2, "runtime": 2, "dot": 2, "encoders": 2, "samples": 2, "tfrecords": 2,
     "keras_export": 2,
     "projections": 3, "views": 3, "maps": 3, "permutations": 3, "tiles": 3, "labels": 3,
-    "layout": 3, "composition": 3, "arranging": 3, "sessions": 3, "tables": 3, "heading": 3,
-    "sample_maps": 3, "moments": 3,
+    "layout": 3, "composition": 3, "arranging": 3, "sessions": 3, "lanes": 3, "tables": 3,
+    "heading": 3, "sample_maps": 3, "moments": 3,
     "scene": 4, "explanation": 4, "saving": 4, "viewer": 4, "assembly": 4, "features": 4,
     "receptive_fields": 4, "pipeline": 4, "running": 4, "streaming": 4, "model": 4,
     "activations": 4, "averaging": 4, "feeding": 4, "loading": 4, "exporting": 4, "differences": 4,
     "keras_files": 4, "plan_files": 4, "plans": 4, "contributions": 4, "grids": 4, "grid_files": 4,
-    "checking": 4, "statistics": 4,
-    "demo": 5, "batch": 5, "training": 5, "commands": 5, "options": 5, "progress": 5, "cli": 5,
-    "__init__": 5, "__main__": 5,
+    "checking": 4, "statistics": 4, "stores": 4, "distributed": 4, "writing": 4,
+    "demo": 5, "batch": 5, "remote": 5, "run_folder": 5, "training": 5, "commands": 5, "options": 5,
+    "progress": 5, "cli": 5, "__init__": 5, "__main__": 5,
 }  # fmt: skip
 OUTSIDE_LOW_FLOORS = {0: {"numpy"}, 1: {"numpy", "numba"}}
 HEAVY = {
     "numpy", "numba", "onnx", "onnxruntime", "PIL", "reportlab", "rich", "graphviz", "bokeh",
-    "pyarrow",
+    "pyarrow", "distributed", "dask", "fsspec",
 }  # fmt: skip
 
 
@@ -109,6 +110,11 @@ def test_plotting_never_needs_tensorflow() -> None:
         "micam_fast.explain(MODEL, np.load(DIGITS)[0])"
     )
     assert "tf2onnx" not in loaded_after(code)
+
+
+def test_clusters_and_urls_are_loaded_when_asked_for() -> None:
+    code = "import micam_fast.distributed, micam_fast.remote, micam_fast.cli"
+    assert not loaded_after(code) & {"distributed", "dask", "fsspec", "tornado"}
 
 
 def test_public_names() -> None:

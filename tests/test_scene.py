@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def test_each_layout_is_made_once() -> None:
     assert made == ["TB", "LR", "TB"]
     assert across.nodes["b"].x > first.nodes["b"].x
     assert fewer.nodes["b"].width < first.nodes["b"].width
+
+
+def test_places_travel(tmp_path: Path) -> None:
+    known = Scene("net", LAYERS, tmp_path / "missing here")
+    model = Scene("net", LAYERS)
+    model.layout(BOTH, "TB")
+    known.adopt(pickle.loads(pickle.dumps(model)))
+    assert known.layout(BOTH, "TB") == model.layout(BOTH, "TB")
+    with pytest.raises(LayoutEngineError, match="no Graphviz program"):
+        known.layout(BOTH, "LR")
 
 
 def test_tiles_of_another_size_are_another_layout() -> None:

@@ -57,3 +57,12 @@ def test_threads_do_not_disturb_each_other() -> None:
     thread.join()
     assert stages.seconds["mine"] == mine > 0
     assert stages.seconds["other"] > 0
+
+
+def test_seconds_from_elsewhere(clock: list[float]) -> None:
+    clock += [0.0, 0.0, 2.0]
+    stages = Stages()
+    with stages.stage("work"):
+        pass
+    stages.include({"work": 3.0, "more": 1.0})
+    assert stages.seconds == {"work": 5.0, "more": 1.0}

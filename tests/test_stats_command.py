@@ -110,6 +110,15 @@ def test_diagrams_of_classes(run: Run, cli_out: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_classes_whose_files_some_systems_take_as_one(
+    run: Run, cli_out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text("x_deviation\nX\nx\n")
+    given = ("--by", str(tmp_path / "labels.txt"), "--diagram", str(cli_out / "mean.npz"))
+    succeeded(run("net.onnx", "batch.npy", *given))
+    assert len({name.lower() for name in names(cli_out)}) == 7
+
+
 def test_a_sample_that_fails(run: Run, cli_out: Path) -> None:
     result = run("net.onnx", "wrong.npy", "one.npy")
     assert result.exit_code == 1, result.output

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.commands.common import MODEL, Failure, note, note_compiling
+from micam_fast.commands.common import (
+    MODEL,
+    Failure,
+    note,
+    note_compiling,
+    opened_cluster,
+    scheduler_option,
+)
 from micam_fast.commands.opening import (
     SAMPLES,
     check_samples,
@@ -25,7 +32,7 @@ from micam_fast.commands.opening import (
 from micam_fast.extras import import_extra
 from micam_fast.files import file_stem, make_folder
 from micam_fast.options import FORMATS, parse_number
-from micam_fast.texts import count_of, first_of, skipped
+from micam_fast.texts import count_of, first_of, one_line, skipped
 
 if TYPE_CHECKING:
     from micam_fast.errors import SampleError
@@ -79,6 +86,7 @@ _DIAGRAMS = tuple(f".{name}" for name in FORMATS if name != "tiles")
 @layer_options
 @sample_options
 @running_options
+@scheduler_option
 @engine_option
 def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Measure every layer over a data set, in one pass.
@@ -123,7 +131,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
         if error is not None:
             failed[index] = skipped(index, name, error)
 
-    with when_compiling(note_compiling):
+    with opened_cluster(given, note) as cluster, when_compiling(note_compiling):
         found = measure(
             model,
             read(),
@@ -132,6 +140,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             positions=given["rank_positions"],
             diagrams=diagram is not None,
             memory=given["memory"],
+            client=None if cluster is None else cluster.client,
             done=done,
         )
     for text in failed.values():
@@ -147,9 +156,8 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
         click.echo(line)
     make_folder(output.parent)
     written = [found.save(output), *([] if diagram is None else _save_diagrams(found, diagram))]
-    click.echo(
-        f"wrote {', '.join(map(str, written))} for {count_of(count - len(failed), 'sample')}"
-    )
+    shown = one_line(", ".join(map(str, written)))
+    click.echo(f"wrote {shown} for {count_of(count - len(failed), 'sample')}")
     sys.exit(1 if failed else 0)
 
 
@@ -191,13 +199,17 @@ def _notes(found: Statistics) -> Iterator[str]:
 def _save_diagrams(found: Statistics, path: Path) -> list[Path]:
     """A mean and a deviation of each class; of all samples where there is no class."""
     written: list[Path] = []
+    taken: set[str] = set()
     make_folder(path.parent)
     for label in found.labels or (None,):
         stem = path.stem if label is None else f"{path.stem}_class-{file_stem(label)}"
-        places = [path.with_name(f"{stem}{end}{path.suffix}") for end in ("", "_deviation")]
-        if places[0] in written:
-            # Two classes whose names differ only in what no file name takes.
-            places = [each.with_stem(f"{each.stem}-{len(written) // 2}") for each in places]
+        plain = [path.with_name(f"{stem}{end}{path.suffix}") for end in ("", "_deviation")]
+        places, number = plain, len(written) // 2
+        # Two classes may differ only in what no file name takes, or what some systems do not tell.
+        while (names := {each.name.lower() for each in places}) & taken:
+            places = [each.with_stem(f"{each.stem}-{number}") for each in plain]
+            number += 1
+        taken |= names
         written.append(found.mean_diagram(label).save(places[0]))
         written.append(found.deviation_diagram(label).save(places[1]))
     return written

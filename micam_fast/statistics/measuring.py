@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,22 @@ import onnx
 import threadpoolctl
 from numpy.typing import NDArray
 
-from micam_fast.activations import LayerActivation
+from micam_fast.activations import ActivationStream, LayerActivation
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import LayerChoice, choose_layers
 from micam_fast.loading import load_model
 from micam_fast.model import Model, SampleLike
 from micam_fast.moments import ChannelMoments, Covariance, Scratch
+from micam_fast.onnx_model import ModelGraph
 from micam_fast.onnx_model.costs import count_multiply_adds, count_parameters
 from micam_fast.onnx_model.linear import find_linear
 from micam_fast.samples import fit_sample
-from micam_fast.statistics.results import Group, Shapes, Statistics
+from micam_fast.statistics.results import NO_ROOM, Group, Shapes, Statistics
 
 _Fitted = dict[str, NDArray[Any]]
+Done = Callable[[int, SampleError | None], None]
+Explain = Callable[[Iterator[_Fitted | SampleError]], Iterator[Explanation | SampleError]]
 
 
 def stats(
@@ -39,12 +43,14 @@ def stats(
     positions: int | None = None,
     diagrams: bool = False,
     memory: int | None = None,
-    done: Callable[[int, SampleError | None], None] = lambda index, error: None,
+    client: Any = None,
+    done: Done = lambda index, error: None,
 ) -> Statistics:
     """Statistics of every layer over a data set, in one pass and bounded memory.
 
     Sums are float64, by the methods of Welford and of Chan, Golub and LeVeque. Each run with as
-    many threads gives the same bits; with another number the last digits differ.
+    many threads gives the same bits; with another number the last digits differ. On a cluster the
+    bits are the same whatever its size.
 
     Parameters
     ----------
@@ -70,6 +76,8 @@ def stats(
         and each thread; nothing for a layer that follows linearly from another one. The largest
         ones that do not fit are left out. Eigenvalues take up to 16 C^2 more, of a layer at a time
         for each thread. By default as much as activations may take.
+    client
+        Of ``dask.distributed``, whose workers then do the work; see `micam_fast.distributed`.
     done
         Is told the index of each sample that was measured, or left out and why, in their order.
 
@@ -81,6 +89,8 @@ def stats(
     ------
     SampleError
         If no sample could be run, or `diagrams` are asked for and maps differ in size.
+    ClusterError, MissingExtraError
+        If a cluster cannot do it.
     ValueError
         If `positions` is negative or the threshold is NaN.
     """
@@ -89,52 +99,126 @@ def stats(
     if positions is not None and positions < 0:
         raise ValueError(f"positions must be at least 0, not {positions}")
     opened = model if isinstance(model, Model) else load_model(model)
-    bound = opened.memory if memory is None else memory
-    run = _Run(opened, itertools.chain(labels or (), itertools.repeat(None)), dead_threshold)
     names = opened.mapped if layers is None else choose_layers(opened.layers, layers)
-    if positions != 0:
-        run.statistics.linear = find_linear(opened.graph, names)
-    slots = [
-        _Slot(positions, bound // opened.threads, run.statistics.linear)
-        for _ in range(opened.threads)
-    ]
+    measuring = Measuring(names, dead_threshold, positions, diagrams)
+    given = itertools.chain(labels or (), itertools.repeat(None))
+    if client is None:
+        found = measuring.measure(
+            opened,
+            samples,
+            given,
+            activations=opened.activation_stream(names),
+            explain=lambda fitted: opened.stream(fitted, lambda _, each: each),
+            memory=opened.memory if memory is None else memory,
+            done=done,
+        )
+    else:
+        from micam_fast.distributed.measuring import measure_on
 
-    def measure(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> int:
-        if isinstance(found, SampleError):
-            raise found
-        slots[slot].add(run.labels[index], found)
-        return index
+        found = measure_on(client, opened, samples, given, measuring, memory, done)
+    if not found.groups:
+        if not found.failed:
+            raise SampleError("there is no sample to measure")
+        index, error = found.failed[0]
+        raise SampleError(f"no sample could be measured; sample {index}: {error}")
+    return found
 
-    # Two threads that multiply matrices at a time need no further ones of BLAS.
-    with threadpoolctl.threadpool_limits(1, "blas"):
-        fitted = run.fit(samples)
-        explained: Iterator[Explanation | SampleError | None] = itertools.repeat(None)
-        if diagrams:
-            fitted, again = itertools.tee(fitted)
-            explained = opened.stream(again, lambda _, found: found)
-        for index, result in enumerate(opened.activations(fitted, measure, layers=names)):
-            run.finish(index, result, next(explained))
-            done(index, result if isinstance(result, SampleError) else None)
-        with ThreadPoolExecutor(len(slots)) as pool:
-            list(pool.map(_Slot.settle, slots))
-    return run.collect(slots)
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured; see `stats`. It can be sent to another process.
+
+    Attributes
+    ----------
+    names
+        The layers.
+    dead_threshold, positions, diagrams
+        As `stats` takes them.
+    """
+
+    names: frozenset[str]
+    dead_threshold: float
+    positions: int | None
+    diagrams: bool
+
+    def begin(self, model: Model) -> Statistics:
+        """Statistics of no sample yet."""
+        parameters = count_parameters(model.graph)
+        found = Statistics(model.name, model.layers, parameters, self.dead_threshold)
+        if self.positions != 0:
+            found.linear = find_linear(model.graph, self.names)
+        return found
+
+    def measure(
+        self,
+        model: Model,
+        samples: Iterable[SampleLike | SampleError],
+        labels: Iterator[str | None],
+        *,
+        activations: ActivationStream,
+        explain: Explain,
+        memory: int,
+        first: int = 0,
+        done: Done = lambda index, error: None,
+    ) -> Statistics:
+        """Measure samples, all or a part of them.
+
+        Parameters
+        ----------
+        model
+            The model.
+        samples, labels
+            As `stats` takes them; labels do not end.
+        activations, explain
+            Run the model: for the layers' activations, and for maps.
+        memory
+            Bytes that covariances may take.
+        first
+            Index of the first sample.
+        done
+            As `stats` takes it.
+        """
+        run = _Run(model, labels, self.begin(model), first)
+        slots = [
+            _Slot(self.positions, memory // activations.threads, run.statistics.linear)
+            for _ in range(activations.threads)
+        ]
+
+        def take(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> int:
+            if isinstance(found, SampleError):
+                raise found
+            slots[slot].add(run.labels[first + index], found)
+            return index
+
+        # Two threads that multiply matrices at a time need no further ones of BLAS.
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            fitted = run.fit(samples)
+            explained: Iterator[Explanation | SampleError | None] = itertools.repeat(None)
+            if self.diagrams:
+                fitted, again = itertools.tee(fitted)
+                explained = explain(again)
+            for index, result in enumerate(activations.stream(fitted, take), first):
+                run.finish(index, result, next(explained))
+                done(index, result if isinstance(result, SampleError) else None)
+            with ThreadPoolExecutor(len(slots)) as pool:
+                list(pool.map(_Slot.settle, slots))
+        return run.collect(slots)
 
 
 class _Run:
     """The order of the samples: their labels and shapes, until each is done."""
 
-    def __init__(self, model: Model, labels: Iterator[str | None], dead_threshold: float) -> None:
-        self._model, self._given = model, labels
+    def __init__(
+        self, model: Model, labels: Iterator[str | None], statistics: Statistics, first: int
+    ) -> None:
+        self._model, self._given, self._first = model, labels, first
         self.labels: dict[int, str | None] = {}
         self._shapes: dict[int, Shapes] = {}
-        graph = model.graph
-        self.statistics = Statistics(
-            model.name, model.layers, count_parameters(graph), dead_threshold
-        )
+        self.statistics = statistics
 
     def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[_Fitted | SampleError]:
         """Samples in the model's layout; their labels and shapes are noted."""
-        for index, sample in enumerate(samples):
+        for index, sample in enumerate(samples, self._first):
             self.labels[index] = next(self._given) or None
             if isinstance(sample, SampleError):
                 yield sample
@@ -165,11 +249,6 @@ class _Run:
     def collect(self, slots: list[_Slot]) -> Statistics:
         """What all slots have found."""
         found = self.statistics
-        if not found.groups:
-            if not found.failed:
-                raise SampleError("there is no sample to measure")
-            index, error = found.failed[0]
-            raise SampleError(f"no sample could be measured; sample {index}: {error}")
         for slot in slots:
             for label, group in found.groups.items():
                 for name, moments in slot.groups.get(label, {}).items():
@@ -180,20 +259,32 @@ class _Run:
             found.unranked |= slot.unranked
         found.drop_unranked()
         for shapes in {each for group in found.groups.values() for each in group.fed}:
-            found.multiply_adds[shapes] = self._multiply_adds(dict(shapes))
+            found.multiply_adds[shapes] = multiply_adds(self._model.graph, dict(shapes))
         return found
 
-    def _multiply_adds(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, int | None]:
-        graph, batch = self._model.graph, 1
-        fed = {}
-        for spec in graph.inputs:
-            axis, shape = spec.axes.batch, shapes[spec.name]
-            if axis is not None:
-                batch = spec.shape[axis] or 1
-                shape = (*shape[:axis], batch, *shape[axis:])
-            fed[spec.name] = shape
-        counts = count_multiply_adds(graph, fed)
-        return {name: None if n is None else n // batch for name, n in counts.items()}
+
+def multiply_adds(
+    graph: ModelGraph, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, int | None]:
+    """Multiply-adds of each layer for a sample.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    shapes
+        Of the sample, by input name.
+    """
+    batch = 1
+    fed = {}
+    for spec in graph.inputs:
+        axis, shape = spec.axes.batch, shapes[spec.name]
+        if axis is not None:
+            batch = spec.shape[axis] or 1
+            shape = (*shape[:axis], batch, *shape[axis:])
+        fed[spec.name] = shape
+    counts = count_multiply_adds(graph, fed)
+    return {name: None if n is None else n // batch for name, n in counts.items()}
 
 
 class _Slot:
@@ -253,7 +344,7 @@ class _Slot:
             largest = max(self._held, key=lambda name: self._held[name], default=layer)
             if self._held.get(largest, 0) <= self._held.get(layer, 0) + size:
                 largest = layer
-            self.unranked[largest] = "the covariance does not fit the memory bound"
+            self.unranked[largest] = NO_ROOM
             self._held.pop(largest, None)
             for layers in self.groups.values():
                 if largest in layers:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import threadpoolctl
@@ -18,13 +17,14 @@ from micam_fast.averaging import Average
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation
 from micam_fast.layers import Layer
-from micam_fast.moments import ChannelMoments
+from micam_fast.moments import ChannelMoments, Covariance
 from micam_fast.runtime import available_threads
 from micam_fast.statistics.rows import LayerStatistics, check_format, write_rows
 from micam_fast.texts import count_of
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """What a sample is fed as: names and shapes."""
+NO_ROOM = "the covariance does not fit the memory bound"
 
 
 @dataclass(eq=False)
@@ -45,10 +45,6 @@ class Group:
     fed: Counter[Shapes] = field(default_factory=Counter)
     average: Average = field(default_factory=Average)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the diagrams, which hold the model's layout."""
-        return {"layers": self.layers, "fed": self.fed, "average": Average()}
-
     def merge(self, other: Group) -> None:
         """Count in the samples of another part."""
         for name, moments in other.layers.items():
@@ -63,7 +59,7 @@ class Group:
 class Statistics:
     """Statistics of a data set; made by `micam_fast.stats`.
 
-    Those of parts of a data set can be merged, and pickled for that; diagrams are left behind then.
+    Those of parts of a data set can be merged, and pickled for that.
 
     Parameters
     ----------
@@ -168,6 +164,25 @@ class Statistics:
         self.failed += other.failed
         self.drop_unranked()
         self._rows = None
+
+    def limit(self, memory: int) -> None:
+        """Leave out the effective ranks of the largest layers, until all covariances fit.
+
+        Parameters
+        ----------
+        memory
+            Bytes that they may take.
+        """
+        sizes: Counter[str] = Counter()
+        for group in self.groups.values():
+            for name, moments in group.layers.items():
+                if moments.covariance is not None:
+                    sizes[name] += Covariance.size(len(moments.counts))
+        while sizes.total() > memory:
+            ((largest, _),) = sizes.most_common(1)
+            self.unranked[largest] = NO_ROOM
+            del sizes[largest]
+        self.drop_unranked()
 
     def drop_unranked(self) -> None:
         """Let no class have an effective rank where another one cannot."""
