@@ -197,17 +197,18 @@ def _decide(
 ) -> Verdict:
     at_least = ratio.sense == AT_LEAST
     quotient = other_value / value if at_least else value / other_value
+    kind = "" if ratio.measure == "seconds" else f"{ratio.measure.replace('_', ' ')}: "
     if not other:
-        text, unit = show_seconds(value), " s"
+        text, unit = (f"{kind}{_show(value)}", "") if kind else (show_seconds(value), " s")
     else:
         times = "times faster than" if at_least else "times"
-        kind = "" if ratio.measure == "seconds" else f"{ratio.measure.replace('_', ' ')}: "
         reference = ratio.over_model if ratio.over == ratio.what else other
         text, unit = f"{kind}{_show(quotient)} {times} {reference}", ""
     if limit is None:
         return Verdict(text)
     met = quotient >= limit if at_least else quotient <= limit
-    return Verdict(text, f"{ratio.goal}: {ratio.sense} {limit:,g}{unit}", met)
+    number = f"{ratio.goal}: " if ratio.goal else ""
+    return Verdict(text, f"{number}{ratio.sense} {limit:,g}{unit}", met)
 
 
 def _read(benchmark: Mapping[str, Any]) -> Row:

@@ -45,7 +45,7 @@ class Ratio:
         The benchmark, by how it describes itself.
     over
         What it is compared with, of the same model: ``what``, or a pattern (``"forward pass, *"``),
-        of which the fastest is taken. Empty for a goal in seconds.
+        of which the fastest is taken. Empty for a goal of the thing itself.
     over_table, over_model
         Of that; by default the same ones.
     sense
@@ -53,7 +53,7 @@ class Ratio:
     goals
         Limit by model, `ANY_MODEL` for all others; of a model without one there is no goal.
     goal
-        Number of the goal in issue 4, 0 for none.
+        Number of the goal in issue 4, 0 for none and for those of other issues.
     measure
         ``"seconds"`` of one unit, or a number in ``extra_info``.
     """
@@ -77,6 +77,7 @@ TABLES = (
     Table("looking", "Looking closer: a batch of 16, and single diagrams", "sample"),
     Table("samples", "From 10 to 10,000 samples", "sample"),
     Table("layers", "From 11 to 400 layers", "layer"),
+    Table("soak", "A long run in which two of a hundred samples are broken", "sample"),
     Table("start", "Start", "run"),
     Table("peers", "Other ways to see every layer", "sample"),
     Table("export", "Keras to ONNX", "model"),
@@ -86,6 +87,7 @@ FORWARD = "forward pass, *"
 PNG, PNG_FLAT, SVG = "PNG, isometric", "PNG, flat", "SVG, flat"
 PUBLISHED = "published method"
 PRODUCTS = "NumPy products and np.roll"
+LONG = "plot of 10000 samples"
 # What "flat" allows for: a straight line through zero would give 1.
 FLAT = 1.25
 
@@ -125,6 +127,8 @@ RATIOS = (
       for count in (100, 1000, 10000)),
     *(Ratio("layers", way, way, goals={ANY_MODEL: FLAT}, goal=5, over_model="chain of 11 layers")
       for way in ("maps", SVG)),
+    Ratio("soak", LONG, "plot of 200 samples", goals={ANY_MODEL: 1.1}, measure="peak_megabytes"),
+    Ratio("soak", LONG, "", goals={ANY_MODEL: 1.05}, measure="last_thousand_over_first"),
     Ratio("start", "import micam_fast", "", goals={ANY_MODEL: 0.15}, goal=6),
     Ratio("start", "micam-fast --help", "", goals={ANY_MODEL: 0.4}, goal=6),
     Ratio("start", "plot of the demo, second run", "", goals={ANY_MODEL: 1.5}, goal=6),
