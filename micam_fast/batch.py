@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micam_fast.errors import MicamError, SampleError
+from micam_fast.errors import MicamError, ResumeError, SampleError
 from micam_fast.files import is_there
 from micam_fast.interrupts import Stop
 from micam_fast.machine import release_memory
@@ -21,7 +22,7 @@ from micam_fast.manifest import Line, Manifest, named_files
 from micam_fast.samples import Sample
 from micam_fast.stages import Stages
 from micam_fast.stores import Store
-from micam_fast.streaming import Then
+from micam_fast.streaming import Then, explained_in
 from micam_fast.texts import count_of
 from micam_fast.writing import PlotOptions, Written, check_output, write_sample
 
@@ -91,12 +92,15 @@ class Job:
         As the header has them.
     given
         Arrays by input name, or why there are none.
+    seconds
+        That reading it took.
     """
 
     index: int
     name: str
     label: str | None
     given: Given
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ def plot_samples(
     max_errors: int | None = None,
     execute: Execute | None = None,
     done: Callable[[int, str, Sequence[str] | SampleError], None] = lambda *_: None,
+    record: Callable[[Line], None] = lambda line: None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Summary:
     """Explain samples and write a set of files for each; a sample is one thread's from end to end.
@@ -149,6 +154,8 @@ def plot_samples(
         Does the work; by default this process does, see `execute_here`.
     done
         Is told index, name and names of the files (or the error) of each sample, in order.
+    record
+        Is told what the manifest would say of each sample.
     say
         Is told what a user should know of a sample that was written all the same.
 
@@ -165,9 +172,10 @@ def plot_samples(
     execute = execute_here(model, options, stages) if execute is None else execute
     # What the manifest says of those that were begun and are not done yet.
     begun: deque[Line] = deque()
+    errors = 0
 
     def jobs() -> Iterator[Job]:
-        for index, sample in enumerate(_timed(samples, stages)):
+        for index, (sample, seconds) in enumerate(_timed(samples, stages)):
             label = sample.label
             if labels:
                 label = (labels[index] if index < len(labels) else "") or None
@@ -176,8 +184,15 @@ def plot_samples(
             if old is not None and _same(old, line) and store.has(old):
                 summary.resumed += 1
             else:
+                if old is not None and sample.error is None and old.get("name") != sample.name:
+                    raise ResumeError(
+                        f"cannot go on with the run in {store}: its sample {index} is "
+                        f"{old.get('name')!r}, now it is {sample.name!r}; give the same samples in "
+                        "the same order, choose another --output-dir, or leave out --resume to "
+                        "start anew"
+                    )
                 begun.append(line)
-                yield Job(index, sample.name, label, sample.given)
+                yield Job(index, sample.name, label, sample.given, seconds)
             if stop.reason is not None:
                 return
 
@@ -188,10 +203,12 @@ def plot_samples(
             old = None if manifest is None else manifest.find(index)
             # Of a disk that is away for a while the files of an earlier run are not to blame.
             gone = old is not None and isinstance(found, SampleError) and _is_gone(line["input"])
+            told = line | _tell(outcome)
+            record(told)
             if manifest is not None and not gone:
                 # In this order: what a killed run has not removed, the next one would not know.
-                _remove_stale(old, found, store)
-                manifest.add(line | _tell(outcome))
+                _remove_stale(index, old, found, store)
+                manifest.add(told)
                 store.publish(manifest.path)
             shown = found if isinstance(found, SampleError) else found.shown
             summary.take(index, name, shown)
@@ -199,8 +216,10 @@ def plot_samples(
             if summary.samples % _RELEASED == 0:
                 release_memory()
             if isinstance(found, SampleError):
-                if summary.failed == max_errors and stop.reason is None:
-                    stop.reason = f"stopped, as {count_of(summary.failed, 'sample')} failed"
+                # Those that had failed before are known.
+                errors += old is None or "error" not in old
+                if errors == max_errors and stop.reason is None:
+                    stop.reason = f"stopped, as {count_of(errors, 'sample')} failed"
             elif found.bad_layers:
                 say(
                     f"sample {index} ({name}): {found.bad_layers} of {len(found.ranges)} layers "
@@ -247,16 +266,16 @@ def do_jobs(
     stages
         Is told how long things take.
     """
-    begun: dict[int, tuple[Job, float]] = {}
+    begun: dict[int, Job] = {}
 
     def feed() -> Iterator[Given]:
         for place, job in enumerate(jobs):
             # The arrays are let go of when they have been run.
-            begun[place] = replace(job, given={}), time.perf_counter()
+            begun[place] = replace(job, given={})
             yield job.given
 
     def write(place: int, found: Explanation | SampleError) -> Outcome:
-        job, start = begun.pop(place)
+        job, start = begun.pop(place), time.perf_counter()
         written: Written | SampleError
         if isinstance(found, SampleError):
             written = found
@@ -264,7 +283,7 @@ def do_jobs(
             named = replace(found, sample=job.name, label=job.label)
             with options.store.writing(stages) as folder:
                 written = write_sample(named, job.index, options, folder, stages)
-        return Outcome(written, time.perf_counter() - start)
+        return Outcome(written, job.seconds + explained_in() + time.perf_counter() - start)
 
     return run(feed(), write)
 
@@ -285,14 +304,16 @@ def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _timed(samples: Iterable[Sample], stages: Stages) -> Iterator[Sample]:
+def _timed(samples: Iterable[Sample], stages: Stages) -> Iterator[tuple[Sample, float]]:
+    """The samples, each with the seconds that reading it took."""
     reader = iter(samples)
     while True:
+        start = time.perf_counter()
         with stages.stage("read samples"):
             sample = next(reader, None)
         if sample is None:
             return
-        yield sample
+        yield sample, time.perf_counter() - start
 
 
 def _describe(index: int, sample: Sample, label: str | None) -> Line:
@@ -338,9 +359,13 @@ def _finite(found: tuple[float, float]) -> list[float] | None:
     return list(found) if all(map(math.isfinite, found)) else None
 
 
-def _remove_stale(old: Line | None, found: Written | SampleError, store: Store) -> None:
-    """Remove what an earlier run wrote for a sample that has changed since."""
+def _remove_stale(index: int, old: Line | None, found: Written | SampleError, store: Store) -> None:
+    """Remove what an earlier run wrote for a sample that has changed since.
+
+    Whatever the manifest says, it is no file but one that is named as a sample's.
+    """
     kept = {} if isinstance(found, SampleError) else found.files
+    ours = re.compile(rf"[^/]*_sample-{index}[_.][^/]*(?:/[^/]+)?")
     for name in named_files(old or {}):
-        if name not in kept:
+        if name not in kept and ours.fullmatch(name):
             store.remove(name)

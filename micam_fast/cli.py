@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +31,7 @@ class _Group(click.Group):
     """Turns our errors into one line and exit code 2; lists commands in the order of a tour."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             # Names hold any character, also where the terminal's encoding has few.
             if isinstance(stream, io.TextIOWrapper):
@@ -37,9 +40,25 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except MicamError as error:
             raise Failure(str(error)) from None
+        except BrokenPipeError:
+            # Whoever read our output has left.
+            raise
+        except OSError as error:
+            raise Failure(error.strerror or str(error)) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+def _open_closed_streams() -> None:
+    """Have all three standard streams.
+
+    Else a file of ours gets the number of one, and with it what libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -115,6 +115,19 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def make_own_folder(path: Path) -> Path:
+    """Like `make_folder`, for a folder whose name is ours and not the user's.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created, or is a link: who has put that there may lead us anywhere.
+    """
+    if path.is_symlink():
+        raise OutputError(f"cannot write to folder {path}: it is a link; remove it")
+    return make_folder(path)
+
+
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
     """A folder that is created where it is not there, and goes again if nothing came of it.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what is in hand is finished, a second time ends at once."""
+"""Ctrl-C, SIGTERM and a lost terminal: what is in hand is finished, a second time ends at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Stop:
@@ -27,7 +31,10 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
-    """Let the first SIGINT or SIGTERM ask to stop; a second one raises ``KeyboardInterrupt``.
+    """Let the first SIGINT, SIGTERM or SIGHUP ask to stop.
+
+    A second one raises ``KeyboardInterrupt``, with its number. A signal that is ignored, as by
+    ``nohup``, stays so.
 
     Parameters
     ----------
@@ -42,13 +49,17 @@ def stop_on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         stop.signal, stop.reason = number, "interrupted"
         # The signal may have come in the middle of another line, or the reader may have gone.
         with suppress(RuntimeError, OSError):
             say("interrupted; finishing the samples in hand (once more ends at once)")
 
-    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        each: signal.signal(each, ask)
+        for each in _SIGNALS
+        if signal.getsignal(each) is not signal.SIG_IGN
+    }
     try:
         yield stop
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from micam_fast.errors import OutputError
-from micam_fast.files import atomic_file, make_folder
+from micam_fast.files import atomic_file, is_there, make_folder
 
 LARGEST_NUMBER = 256
 """Files that are kept; of more, those go that were not used for longest."""
@@ -38,6 +38,8 @@ class PlanFiles:
     def load(self, key: str) -> Any:
         """What was kept under a key from `plan_key`; ``None`` if there is nothing of use."""
         path = self._place(key)
+        if not is_there(path.is_file):
+            return None
         try:
             digest, _, content = path.read_bytes().partition(b"\n")
             if digest != _digest(content):

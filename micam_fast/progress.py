@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,16 +11,29 @@ from typing import TYPE_CHECKING
 import click
 
 from micam_fast.errors import SampleError
-from micam_fast.texts import aligned, count_of, error_line, printable, skipped
+from micam_fast.texts import aligned, count_of, error_line, printable, shortened, skipped
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from micam_fast.batch import Summary
     from micam_fast.writing import PlotOptions
 
 Done = Callable[[int, str, Sequence[str] | SampleError], None]
 _MOST_NAMED = 8
+_LONGEST_REASON = 160
 ONCE = ("load the model", "lay out")
 """Stages that do not depend on the samples."""
+_consoles: list[Console] = []
+"""Of the bar that is shown, if there is one."""
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error, above the bar where there is one."""
+    if _consoles:
+        _consoles[-1].print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        click.echo(line, err=True)
 
 
 @contextmanager
@@ -41,10 +55,13 @@ def progress() -> Iterator[Done]:
             count += 1
             bar.update(task, advance=1, description=count_of(count, "sample"), refresh=True)
             if isinstance(found, SampleError):
-                line = error_line(skipped(index, name, found))
-                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                tell(error_line(skipped(index, name, found)))
 
-        yield done
+        _consoles.append(bar.console)
+        try:
+            yield done
+        finally:
+            _consoles.pop()
 
 
 def _print_done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
@@ -57,13 +74,22 @@ def _print_done(index: int, name: str, found: Sequence[str] | SampleError) -> No
     click.echo(f"sample {index} ({printable(name)}): {shown}")
 
 
-def report(summary: Summary, options: PlotOptions) -> None:
-    """What was written, how long it took, and a table of what failed beside other samples."""
+def report(summary: Summary, options: PlotOptions, manifest: str = "") -> None:
+    """What was written, how long it took, and a table of what failed beside other samples.
+
+    Parameters
+    ----------
+    summary, options
+        Of the run.
+    manifest
+        The file that names all that failed, if there is one.
+    """
     rest = []
     if summary.resumed:
-        rest.append(f"{count_of(summary.resumed, 'sample')} were there already")
+        were = "was" if summary.resumed == 1 else "were"
+        rest.append(f"{count_of(summary.resumed, 'sample')} {were} there already")
     if summary.failed:
-        rest.append(f"{count_of(summary.failed, 'sample')} skipped")
+        rest.append(f"{count_of(summary.failed, 'sample')} failed")
     if summary.written or summary.resumed:
         click.echo(
             f"wrote {count_of(summary.files, 'file')} ({', '.join(options.formats)}) for "
@@ -71,17 +97,25 @@ def report(summary: Summary, options: PlotOptions) -> None:
             f"in {summary.stages.passed():.2f} s{''.join(f'; {each}' for each in rest)}"
         )
     if summary.failed and summary.samples > 1:
-        _report_failures(summary)
+        _report_failures(summary, manifest)
 
 
-def _report_failures(summary: Summary) -> None:
+def _report_failures(summary: Summary, manifest: str) -> None:
     rows = [("sample", "name", "reason")]
-    rows += [(str(index), name, str(error)) for index, name, error in summary.failures]
+    rows += [(str(index), name, _reason(name, error)) for index, name, error in summary.failures]
     click.echo(f"{summary.failed} of {count_of(summary.samples, 'sample')} failed:", err=True)
     for line in aligned(rows, texts=3):
         click.echo(f"  {line}", err=True)
     if more := summary.failed - len(summary.failures):
-        click.echo(f"  and {more} more, see the manifest", err=True)
+        see = f", see {printable(manifest)}" if manifest else ""
+        click.echo(f"  and {more} more{see}", err=True)
+
+
+def _reason(name: str, error: SampleError) -> str:
+    """What is wrong, without the folders of the file that is named beside it."""
+    file = re.escape(name.partition("[")[0])
+    said = re.sub(rf"\S*/{file}", lambda found: found[0].rpartition("/")[2], str(error))
+    return shortened(said, _LONGEST_REASON)
 
 
 def report_profile(summary: Summary, threads: int) -> None:

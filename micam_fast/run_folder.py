@@ -18,7 +18,6 @@ from micam_fast.manifest import (
     NAME,
     RUNNING,
     Manifest,
-    differences,
     read_header,
     resume_manifest,
     start_manifest,
@@ -26,6 +25,7 @@ from micam_fast.manifest import (
 )
 from micam_fast.onnx_model.files import external_files
 from micam_fast.stores import Store, UrlStore
+from micam_fast.texts import count_of
 from micam_fast.writing import PlotOptions
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def open_run(
             take_further(path, store.fetch(NAME))
             manifest = resume_manifest(path, header, str(store))
         else:
-            _tell_of_run(path, header, say)
+            _tell_of_run(path, str(store), say)
             manifest = start_manifest(path, header)
         with manifest, _published(store, path):
             yield manifest
@@ -133,8 +133,8 @@ def describe_run(
         "model": {"name": model.name, "sha256": _digest(source), "weights": weights},
         "versions": {name: version(name) for name in _LIBRARIES},
         "machine": platform.machine(),
-        "layout": _layout_digest(model, options),
         "options": dict(given),
+        "layout_sha256": _layout_digest(model, options),
         RUNNING: dict(running),
     }
 
@@ -195,12 +195,19 @@ def remove_leftovers(folder: Path) -> None:
         raise OutputError(f"cannot tidy up folder {folder}: {error.strerror or error}") from None
 
 
-def _tell_of_run(path: Path, header: Mapping[str, Any], say: Callable[[str], None]) -> None:
+def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
     """A run that is begun anew may be one that should have been gone on with."""
     with suppress(OutputError):
-        before = read_header(path)
-        if before and not differences(before, header):
-            say(f"{path.parent} holds this very run; it begins anew (--resume goes on with it)")
+        if not read_header(path):
+            return
+        with Manifest(path) as manifest:
+            count = len(manifest)
+        if count:
+            say(
+                f"{place} holds {count_of(count, 'sample')} of an earlier run; this one begins "
+                "anew: files of the same names are replaced, others stay, and the manifest tells "
+                "of this run alone (--resume goes on with a run)"
+            )
 
 
 def _digest(path: Path) -> str:

@@ -26,6 +26,9 @@ _LONGEST_MESSAGE = 300
 # Bytes, and float32 values in them.
 _ALIGNMENT, _ALIGNED_VALUES = 64, 16
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
+# Else it notes machine and process in the user's cache folder from the moment it is imported, to
+# send them to its makers.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,14 @@ from micam_fast.drawing import Drawing, Filling, Mark, move
 from micam_fast.encoders import encode_picture, write_pdf, write_png
 from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation
-from micam_fast.files import archive_name, atomic_file, file_stem, make_folder, unique_stem
+from micam_fast.files import (
+    archive_name,
+    atomic_file,
+    file_stem,
+    make_folder,
+    make_own_folder,
+    unique_stem,
+)
 from micam_fast.heading import fit_header, legend_lines
 from micam_fast.labels import label_lines
 from micam_fast.tiles import draw_tile
@@ -226,7 +233,7 @@ def _answer(explanation: Explanation) -> NDArray[Any]:
 
 def _save_dot(explanation: Explanation, path: Path, style: Style) -> None:
     """Write the tiles into a folder beside the file, then the text that shows them."""
-    folder = make_folder(_dot_folder(path))
+    folder = make_own_folder(_dot_folder(path))
     names = _tile_names(explanation)
     layers = explanation.scene.layers
     for index, layer in enumerate(layers):

@@ -173,6 +173,9 @@ class FolderStore:
     def remove(self, name: str) -> None:
         """See `Store`."""
         path = self.folder / name
+        if path.parent != self.folder and path.parent.is_symlink():
+            # A folder of ours is none; who has put it there may mean files that are not ours.
+            return
         remove_file(path)
         if path.parent != self.folder:
             # A folder of tiles goes with the last of them.

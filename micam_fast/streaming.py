@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,21 +60,27 @@ def stream(
 
     def explain(
         batch: Batch, way: Callable[[list[Feed]], AbstractContextManager[Worker]]
-    ) -> list[tuple[int, Found]]:
+    ) -> list[tuple[int, Found, float]]:
+        start = time.perf_counter()
         feeds = [each for _, each in batch if not isinstance(each, SampleError)]
         found: list[Found] = [each for _, each in batch if isinstance(each, SampleError)]
         if feeds:
             with way(feeds) as worker:
                 found = pipeline.explain(feeds, worker, stages)
-        return [(index, each) for (index, _), each in zip(batch, found, strict=True)]
+        share = (time.perf_counter() - start) / len(batch)
+        return [(index, each, share) for (index, _), each in zip(batch, found, strict=True)]
+
+    def tell(index: int, found: Found, share: float) -> Result:
+        _thread.share = share
+        return then(index, found)
 
     def run(batch: Batch) -> list[Result]:
         with working():
-            return list(itertools.starmap(then, explain(batch, pipeline.narrow)))
+            return list(itertools.starmap(tell, explain(batch, pipeline.narrow)))
 
-    def go_on(index: int, found: Found) -> Result:
+    def go_on(index: int, found: Found, share: float) -> Result:
         with working():
-            return then(index, found)
+            return tell(index, found, share)
 
     batches = _batches(pipeline, samples, batch_size)
     if pool is None:
@@ -88,7 +95,7 @@ def stream(
         return
     if alone:
         for batch in itertools.chain([first], batches):
-            yield from itertools.starmap(then, explain(batch, pipeline.wide))
+            yield from itertools.starmap(tell, explain(batch, pipeline.wide))
         return
     rest = [] if second is None else [second]
     parts = pipeline.parts(len(first)) if second is None else 1
@@ -122,6 +129,15 @@ def working() -> Iterator[None]:
         yield
     finally:
         _thread.works = False
+
+
+def explained_in() -> float:
+    """Seconds that it took to explain the sample that this thread goes on with.
+
+    Its share of its batch, waiting for a worker and for memory included.
+    """
+    found: float = getattr(_thread, "share", 0.0)
+    return found
 
 
 def _batches(

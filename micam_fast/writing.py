@@ -11,7 +11,7 @@ from micam_fast.choices import Look, Projection
 from micam_fast.composition import diagram_size
 from micam_fast.errors import OutputError
 from micam_fast.explanation import Explanation, Prediction
-from micam_fast.files import file_stem
+from micam_fast.files import file_stem, make_own_folder
 from micam_fast.model import Model
 from micam_fast.saving import Style, check_png_size, files_of, save, save_tiles
 from micam_fast.stages import Stages
@@ -127,7 +127,7 @@ def write_sample(
     for name in options.formats:
         with stages.stage(f"write {name}"):
             if name == "tiles":
-                path = folder / f"{stem}_tiles"
+                path = make_own_folder(folder / f"{stem}_tiles")
                 save_tiles(explanation, path, options.style)
             else:
                 path = folder / f"{stem}.{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from micam_fast import Explanation, Model, load_model
 from micam_fast.batch import Summary, exit_code, plot_samples
 from micam_fast.errors import LayoutEngineError, MicamError, OutputError, SampleError
 from micam_fast.files import file_stem
+from micam_fast.manifest import Line
 from micam_fast.samples import Sample
 from micam_fast.writing import PlotOptions, sample_stem
 from tests import models
@@ -359,3 +361,18 @@ def test_a_sample_that_is_not_finite_is_written_and_told(tmp_path: Path) -> None
     plot_samples(model, [sample], PlotOptions(tmp_path, ("npz",)), say=said.append)
     assert said == ["sample 0 (bad.npy): 7 of 7 layers are not finite and drawn hatched"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_reading_counts_to_a_sample_s_seconds(tmp_path: Path, model: Model) -> None:
+    """So that the slow ones are found."""
+    told: list[Line] = []
+
+    def slowly() -> Iterator[Sample]:
+        for index, sample in enumerate(as_samples(random_samples(4))):
+            time.sleep(0.2 if index == 2 else 0)
+            yield sample
+
+    plot_samples(model, slowly(), PlotOptions(tmp_path, ("npz",)), record=told.append)
+    seconds = [line["seconds"] for line in told]
+    assert seconds[2] >= 0.2
+    assert max(each for index, each in enumerate(seconds) if index != 2) < seconds[2]

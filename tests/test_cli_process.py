@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -119,6 +120,56 @@ class TestProcess:
         words = [sys.executable, "-m", "micam_fast", "--version"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
         assert re.fullmatch(r"micam-fast, version \d+\.\d+\.\d+\S*\n", done.stdout)
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_streams_that_are_closed(self, closed: str, cli_files: Path, tmp_path: Path) -> None:
+        """As some services start their programs."""
+        words = f"{COMMAND} plot net.onnx one.npy --format npz --output-dir {tmp_path} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", words], cwd=cli_files, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+        assert len(names(tmp_path)) == 1
+
+    def test_a_list_on_a_closed_stream(self, cli_files: Path, tmp_path: Path) -> None:
+        words = f"{COMMAND} plot net.onnx - --output-dir {tmp_path} <&-"
+        done = subprocess.run(
+            ["sh", "-c", words], cwd=cli_files, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert re.fullmatch(r"micam-fast: error: no sample in - .*\n", done.stderr)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="caches are elsewhere")
+    def test_onnx_runtime_tells_nobody_of_a_run(self, cli_files: Path, tmp_path: Path) -> None:
+        """It would note machine and process in the user's cache folder, and send that home."""
+        done = subprocess.run(
+            [COMMAND, "plot", "net.onnx", "one.npy", "--format", "npz", "--output-dir", tmp_path],
+            cwd=cli_files,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0
+        assert names(tmp_path / "cache") == ["micam-fast"]
+
+    def test_an_output_that_takes_nothing(self, cli_files: Path, tmp_path: Path) -> None:
+        if not Path("/dev/full").exists():
+            pytest.skip("no full device on this system")
+        words = ["plot", "net.onnx", "one.npy", "--format", "npz", "--output-dir", str(tmp_path)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [COMMAND, *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=cli_files,
+                check=False,
+            )
+        assert done.returncode != 0
+        assert "micam-fast: error: No space left on device\n" in done.stderr
+        assert "Traceback" not in done.stderr
 
     def test_a_reader_that_leaves_early(self, cli_files: Path) -> None:
         """As ``micam-fast layers net.onnx | head -1`` does."""

@@ -17,6 +17,7 @@ from micam_fast.files import (
     file_stem,
     is_there,
     make_folder,
+    make_own_folder,
     unique_stem,
 )
 
@@ -112,6 +113,15 @@ def test_a_folder_is_made_with_those_around_it(tmp_path: Path) -> None:
     assert make_folder(path) == path
     assert path.is_dir()
     assert not list(path.iterdir())
+
+
+def test_a_folder_of_ours_is_no_link(tmp_path: Path) -> None:
+    assert make_own_folder(tmp_path / "a") == tmp_path / "a"
+    assert make_own_folder(tmp_path / "a").is_dir()
+    link = tmp_path / "link"
+    link.symlink_to("a")
+    with pytest.raises(OutputError, match=rf"^cannot write to folder {link}: it is a link"):
+        make_own_folder(link)
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])

@@ -122,7 +122,7 @@ def test_samples_that_fail_are_named_and_the_others_written(
     assert "error: sample 0 (wrong.npy) skipped: " in result.stderr
     assert "error: sample 2 (none.npy) skipped: " in result.stderr
     assert "for 1 sample to" in result.stdout
-    assert "; 2 samples skipped" in result.stdout
+    assert "; 2 samples failed" in result.stdout
 
 
 def test_no_sample_at_all(run_grids: RunGrids) -> None:

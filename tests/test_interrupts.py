@@ -10,18 +10,19 @@ import pytest
 
 from micam_fast.interrupts import Stop, stop_on_signals
 
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EACH = pytest.mark.parametrize("number", SIGNALS)
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Those of before are there again after each test."""
-    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(each) for each in SIGNALS]
     yield
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
-@BOTH
+@EACH
 def test_the_first_signal_asks_to_stop(number: signal.Signals) -> None:
     said: list[str] = []
     with stop_on_signals(said.append) as stop:
@@ -31,12 +32,12 @@ def test_the_first_signal_asks_to_stop(number: signal.Signals) -> None:
     assert said == ["interrupted; finishing the samples in hand (once more ends at once)"]
 
 
-@BOTH
+@EACH
 def test_the_second_ends_at_once(number: signal.Signals) -> None:
     said: list[str] = []
     with stop_on_signals(said.append) as stop:
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        with pytest.raises(KeyboardInterrupt, match=rf"^{number.value}$"):
             signal.raise_signal(number)
     # The first one tells why.
     assert stop.signal == signal.SIGINT
@@ -83,3 +84,15 @@ def test_another_thread_gets_no_signals() -> None:
     thread.join()
     (stop,) = found
     assert stop.reason is None
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As ``nohup`` has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals(print) as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.reason is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

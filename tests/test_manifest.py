@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -274,12 +275,14 @@ class TestHostile:
         "name",
         [
             "../a.png", "/a.png", "x/../../a.png", "..", ".", "", "//a.png", "a\0.png",
-            "\ud800.png", "x" * 5000, "a.png/..", "./../a.png",
+            "\ud800.png", "x" * 5000, "a.png/..", "./../a.png", "{}/a.png", "/{}/a.png",
+            "//{}/a.png", "..\\a.png", "C:a.png",
         ],
-        ids=range(12),
+        ids=range(17),
     )  # fmt: skip
     def test_no_name_leads_out_of_the_folder(self, name: str, path: Path) -> None:
         (path.parent.parent / "a.png").write_bytes(b"abc")
+        name = name.replace("{}", str(path.parent.parent))
         (path.parent / "b.png").write_bytes(b"abc")
         bad = line(0) | {"files": {"b.png": 3, name: 3}}
         assert not files_there(bad, path.parent)
@@ -287,6 +290,14 @@ class TestHostile:
             with suppress(OutputError):
                 remove_file(path.parent / each)
         assert (path.parent.parent / "a.png").exists()
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such pipes on this system")
+    def test_a_pipe_is_not_waited_for(self, path: Path) -> None:
+        os.mkfifo(path)
+        with pytest.raises(OutputError, match="it is a pipe, and no regular file"):
+            resume_manifest(path, HEADER)
+        with write(path, [line(0)]).open("rb") as file:
+            assert len(file.readlines()) == 2
 
     @pytest.mark.parametrize(
         "files", [None, 3, "a.png", [], ["a.png"], {}, {"a.png": "3"}, {"a.png": [3]}]

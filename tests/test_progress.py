@@ -70,6 +70,12 @@ class TestTerminal:
         assert "wrote 3 files (npz) for 3 samples to " in shown
         assert "sample 0 (batch.npy[0]):" not in shown
 
+    def test_a_note_stands_above_the_bar(self, cli_files: Path, tmp_path: Path) -> None:
+        words = ("plot", "net.onnx", "batch.npy", "--format", "npz", "--output-dir", tmp_path)
+        _, shown = on_terminal(words, cli_files)
+        # The line of the bar is cleared before the note is written over it.
+        assert re.search(r"\x1b\[2K\r?micam-fast: note: input 'x': taken as nchw", shown)
+
     def test_the_count_never_goes_back(self, cli_files: Path, tmp_path: Path) -> None:
         words = ("plot", "net.onnx", "one.npy", "wrong.npy", "batch.npy", "--format", "npz")
         code, shown = on_terminal((*words, "--output-dir", tmp_path), cli_files)

@@ -80,8 +80,8 @@ class TestOpening:
 
     def test_beginning_anew_is_said(self, tmp_path: Path) -> None:
         said: list[str] = []
-        with opened(tmp_path, said=said):
-            pass
+        with opened(tmp_path, said=said) as manifest:
+            manifest.add(LINE)
         assert said == []
         with opened(tmp_path, resume=True, said=said):
             pass
@@ -89,7 +89,7 @@ class TestOpening:
         with opened(tmp_path, said=said):
             pass
         (line,) = said
-        assert "begins anew (--resume goes on with it)" in line
+        assert "holds 1 sample of an earlier run; this one begins anew" in line
         with open_run(
             open_store(tmp_path), {"options": {"--format": ["svg"]}}, resume=False, say=said.append
         ):
@@ -309,9 +309,10 @@ class TestDescribing:
         assert self.described(model, tmp_path) == found
 
     def test_the_layout_counts_where_there_is_one(self, model: Model, tmp_path: Path) -> None:
-        assert self.described(model, tmp_path, formats=("npz", "tiles"))["layout"] is None
-        top = self.described(model, tmp_path, formats=("svg",))["layout"]
-        assert top != self.described(model, tmp_path, formats=("svg",), rankdir="LR")["layout"]
+        assert self.described(model, tmp_path, formats=("npz", "tiles"))["layout_sha256"] is None
+        top = self.described(model, tmp_path, formats=("svg",))["layout_sha256"]
+        wide = self.described(model, tmp_path, formats=("svg",), rankdir="LR")
+        assert top != wide["layout_sha256"]
 
     def test_weights_beside_the_model_count(self, tmp_path: Path) -> None:
         onnx.save(

@@ -157,12 +157,16 @@ class TestResuming:
         assert len(list(runs.out.glob("*_sample-2_label-x_*"))) == 2
         assert [each["label"] for each in manifest_lines(runs.out)] == ["a", "b", "x", "d", "e"]
 
-    def test_another_name_counts(self, runs: Runs) -> None:
-        """It stands in the header of the diagram."""
+    def test_other_samples_are_refused(self, runs: Runs) -> None:
+        """Another folder, or another order, would replace what is done."""
         succeeded(runs.run())
-        runs.path(4).rename(runs.samples / "5.npy")
-        assert "for 1 sample " in succeeded(runs.resume()).stdout
-        assert manifest_lines(runs.out)[4]["name"] == "5.npy"
+        before = snapshot(runs.out)
+        runs.path(2).rename(runs.samples / "5.npy")
+        refused = runs.resume()
+        assert refused.exit_code == 1
+        (line,) = error_lines(refused)
+        assert "its sample 2 is '2.npy', now it is '3.npy'; give the same samples" in line
+        assert snapshot(runs.out) == before
 
     def test_a_failed_sample_is_tried_again(self, runs: Runs) -> None:
         runs.path(1).write_bytes(b"no array")
@@ -182,6 +186,25 @@ class TestResuming:
         assert runs.resume().exit_code == 1
         assert not list(runs.out.glob("*_sample-1_*"))
         assert "error" in manifest_lines(runs.out)[1]
+
+    def test_a_manifest_removes_no_file_that_is_none_of_its_own(
+        self, runs: Runs, tmp_path: Path
+    ) -> None:
+        """Someone else may have written it, and put links beside it."""
+        succeeded(runs.run(formats="npz"))
+        away = tmp_path / "away"
+        away.mkdir()
+        (away / "0.png").write_text("mine")
+        (runs.out / "net_sample-1_tiles").symlink_to(away)
+        (runs.out / "mine.txt").write_text("mine")
+        lines = manifest_lines(runs.out)
+        lines[1] |= {"sha256": "0", "files": {"mine.txt": 4, "net_sample-1_tiles/0.png": 4}}
+        header = (runs.out / NAME).read_text().splitlines()[0]
+        told = [header, *(json.dumps(each | {"seconds": 0}) for each in lines)]
+        (runs.out / NAME).write_text("\n".join(told) + "\n")
+        succeeded(runs.resume(formats="npz"))
+        assert (runs.out / "mine.txt").read_text() == "mine"
+        assert (away / "0.png").read_text() == "mine"
 
     def test_samples_whose_disk_is_away_lose_nothing(self, runs: Runs) -> None:
         listed = "".join(f"{runs.path(index)}\n" for index in range(COUNT))
@@ -273,7 +296,7 @@ class TestFailures:
         found = runs.run()
         assert found.exit_code == 1
         assert "for 3 samples" in found.stdout
-        assert found.stdout.rstrip().endswith("; 2 samples skipped")
+        assert found.stdout.rstrip().endswith("; 2 samples failed")
         table = found.stderr[found.stderr.index("2 of 5 samples failed:") :].splitlines()
         assert re.split(r"\s{2,}", table[1].strip()) == ["sample", "name", "reason"]
         assert [re.split(r"\s{2,}", each.strip())[:2] for each in table[2:]] == [
@@ -317,9 +340,12 @@ class TestFailures:
         assert found.exit_code == 1
         assert "stopped" not in found.stderr
         found = runs.resume("--max-errors", "2")
+        # Those that are known do not count; else each resumption would end where the first did.
+        assert "stopped" not in found.stderr
+        for index in (3, 4):
+            runs.path(index).write_bytes(b"no array")
+        found = runs.resume("--max-errors", "2")
         assert "stopped, as 2 samples failed; --resume goes on" in found.stderr
-        # Failures of this run count, not of the one before.
-        assert runs.resume("--max-errors", "4").exit_code == 1
 
     def test_one_of_the_two(self, runs: Runs) -> None:
         found = runs.run("--fail-fast", "--max-errors", "2")
@@ -384,6 +410,9 @@ class TestLog:
         assert [each["sample"] for each in samples] == list(range(COUNT))
         assert [each["name"] for each in samples] == [f"{each}.npy" for each in range(COUNT)]
         assert [each for each in samples if "error" in each] == [samples[1]]
+        assert [each["input"] for each in samples] == [str(runs.path(at)) for at in range(COUNT)]
+        assert all(each["seconds"] > 0 for each in samples)
+        assert next(iter(samples[0]["files"])).endswith(".npz")
         assert [summary[each] for each in ("written", "resumed", "failed")] == [4, 0, 1]
         assert end["exit_code"] == 1
         assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT.*\+00:00", each["time"]) for each in found)
@@ -400,7 +429,7 @@ class TestLog:
         succeeded(runs.run())
         succeeded(runs.run("--log-json", str(log)))
         notes = [each["text"] for each in events(log) if each["event"] == "note"]
-        assert any("--resume goes on with it" in each for each in notes)
+        assert any("holds 5 samples of an earlier run; this one begins" in each for each in notes)
         assert any("not finite" in each for each in notes)
 
     @pytest.mark.parametrize("log", ["/dev/full", "missing/folder/log", "."])

@@ -238,9 +238,10 @@ class TestArrayFiles:
         for sample, row in zip(samples, batch, strict=True):
             np.testing.assert_array_equal(sample.arrays["x"], row)
 
-    def test_an_empty_batch_gives_no_sample(self, tmp_path: Path) -> None:
+    def test_an_empty_batch_is_told(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", numbered(0, 1, 8, 6))
-        assert read_all(tmp_path / "a.npy") == []
+        (sample,) = read_all(tmp_path / "a.npy")
+        assert str(sample.error) == f"{tmp_path / 'a.npy'} holds no sample"
 
     def test_a_batch_is_memory_mapped(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", numbered(3, 1, 8, 6))

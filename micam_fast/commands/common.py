@@ -11,6 +11,7 @@ import click
 
 from micam_fast.choices import RANKDIRS
 from micam_fast.options import parse_scale
+from micam_fast.progress import tell
 from micam_fast.stores import is_url
 from micam_fast.texts import error_line, one_line
 
@@ -102,7 +103,7 @@ class Failure(click.ClickException):
 
 def note(text: str) -> None:
     """Tell the user something on standard error."""
-    click.echo(f"micam-fast: note: {one_line(text)}", err=True)
+    tell(f"micam-fast: note: {one_line(text)}")
 
 
 def note_compiling() -> None:

@@ -199,6 +199,8 @@ def open_samples(
     paths: Sequence[str],
     given: Given,
     permutation: Permutation | None = None,
+    *,
+    say: Callable[[str], None] = note,
 ) -> Iterator[Sample]:
     """Samples of files, one by one; what cannot be read comes as a sample with an error.
 
@@ -212,6 +214,8 @@ def open_samples(
         Values of `sample_options`.
     permutation
         Another order of their rows and columns, see `axes.read_permutation`.
+    say
+        Is told how the files are taken.
 
     Raises
     ------
@@ -234,7 +238,7 @@ def open_samples(
         rules=rules,
         extra=extra,
         memory=_sample_memory(model),
-        say=note,
+        say=say,
     )
     if permutation is None:
         return samples

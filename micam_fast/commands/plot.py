@@ -41,8 +41,9 @@ from micam_fast.commands.opening import (
     running_options,
     sample_options,
 )
-from micam_fast.errors import MicamError, SampleError
+from micam_fast.errors import MicamError
 from micam_fast.interrupts import stop_on_signals
+from micam_fast.manifest import NAME, Line
 from micam_fast.options import FORMATS, choose_formats
 from micam_fast.progress import progress, report, report_profile
 from micam_fast.texts import count_of
@@ -142,11 +143,11 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
         except MicamError as error:
             log.write("end", exit_code=2, error=str(error))
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             # Before the first sample was begun, or for the second time.
-            code = 128 + signal.SIGINT
+            code = 128 + (interrupt.args or (signal.SIGINT,))[0]
             Failure(f"interrupted; {_GO_ON}").show()
-        log.write("end", exit_code=code)
+            log.write("end", exit_code=code, error="interrupted")
     sys.exit(code)
 
 
@@ -176,7 +177,8 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
     with summary.stages.stage("load the model"):
         model = open_model(model_path, given)
     names = read_axis_names(given, model, sample_paths)
-    samples = open_samples(model, sample_paths, given, read_permutation(given, model, names))
+    order = read_permutation(given, model, names)
+    samples = open_samples(model, sample_paths, given, order, say=say)
     with summary.stages.stage("lay out"):
         check_output(model, options)
     header = describe_run(model, model_path, options, *_told(given))
@@ -193,13 +195,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
             execute = execute_on(cluster, model, options, summary.stages)
         log.write("start", samples=sample_paths, folder=str(options.folder), **header)
         try:
-            with progress() as shown, when_compiling(note_compiling):
-
-                def done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
-                    shown(index, name, found)
-                    facts = {"error": str(found)} if isinstance(found, SampleError) else {}
-                    log.write("sample", sample=index, name=name, **facts)
-
+            with progress() as done, when_compiling(note_compiling):
                 plot_samples(
                     model,
                     samples,
@@ -211,30 +207,40 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
                     max_errors=1 if given["fail_fast"] else given["max_errors"],
                     execute=execute,
                     done=done,
+                    record=lambda line: log.write("sample", **_in_short(line)),
                     say=say,
                 )
         except MicamError as raised:
             error = raised
         if summary.samples == summary.failed <= 1 and not given["resume"]:
             manifest.discard()
-    report(summary, options)
+    report(summary, options, f"{options.folder}/{NAME}")
     if given["profile"]:
         report_profile(summary, model.threads)
     log.write("summary", written=summary.written, resumed=summary.resumed, failed=summary.failed)
-    if error is None and stop.reason is None:
+    ended = stop.reason if error is None else str(error)
+    if ended is not None:
+        Failure(f"{ended}; {_GO_ON}" if summary.samples else ended).show()
+    else:
         _check_counts(summary, labels, given, sample_paths)
-    if error is not None:
-        Failure(f"{error}; {_GO_ON}" if summary.written else str(error)).show()
-    elif stop.reason is not None:
-        Failure(f"{stop.reason}; {_GO_ON}").show()
-    return exit_code(summary, error) if stop.signal is None else 128 + stop.signal
+    code = exit_code(summary, error) if stop.signal is None else 128 + stop.signal
+    log.write("end", exit_code=code, **({} if ended is None else {"error": ended}))
+    return code
+
+
+def _in_short(line: Line) -> Line:
+    """What a log says of a sample; the ranges of all its layers are in the manifest."""
+    return {name: value for name, value in line.items() if name != "ranges"}
 
 
 def _check_counts(
     summary: Summary, labels: Sequence[str], given: Given, sample_paths: Sequence[str]
 ) -> None:
     if not summary.samples:
-        Failure(f"no sample in {', '.join(sample_paths)}").show()
+        Failure(
+            f"no sample in {', '.join(sample_paths)} (folders below a folder are left out; "
+            "'FOLDER/**/*.npy' takes them)"
+        ).show()
     if given["labels"] and len(labels) != summary.samples:
         note(f"{count_of(len(labels), 'label')} for {count_of(summary.samples, 'sample')}")
 

@@ -30,7 +30,7 @@ from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
 from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
 from micam_fast.samples.sources import expand_paths, match_paths, split_selector
-from micam_fast.texts import shortened
+from micam_fast.texts import count_of, shortened
 
 _LONGEST_MESSAGE = 600
 
@@ -224,8 +224,11 @@ class _Reader:
             batches = self._load(path)
             self._check_fed(batches)
             count = _common_length(batches)
-            if 0 < start >= count:
-                raise SampleError(f"{path} holds {count} samples; there is no number {start}")
+            if count == 0:
+                raise SampleError(f"{path} holds no sample")
+            if start >= count:
+                held = count_of(count, "sample")
+                raise SampleError(f"{path} holds {held}; there is no number {start}")
             for row in range(start, count):
                 yield _Found(
                     {key: rows[row if len(rows) > 1 else 0] for key, rows in batches.items()}
