@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -148,6 +149,10 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
             code = 128 + (interrupt.args or (signal.SIGINT,))[0]
             Failure(f"interrupted; {_GO_ON}").show()
             log.write("end", exit_code=code, error="interrupted")
+            if interrupt.args:
+                # The threads may be at work for long, and nobody wants what they make.
+                sys.stdout.flush()
+                os._exit(code)
     sys.exit(code)
 
 
