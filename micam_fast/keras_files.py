@@ -83,8 +83,7 @@ def _place(path: Path, trust: bool) -> Path:
     digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} {trust} ".encode())
     try:
         with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     except OSError as error:
         raise ExportError(f"cannot read Keras model {path}: {error.strerror or error}") from None
     return user_cache_path("micam-fast") / "keras" / f"{digest.hexdigest()[:32]}.onnx"

@@ -211,14 +211,11 @@ def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
-    return digest.hexdigest()
 
 
 def _layout_digest(model: Model, options: PlotOptions) -> str | None:
