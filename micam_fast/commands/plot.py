@@ -124,14 +124,14 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a MiCAM diagram for each sample.
 
     SAMPLES are .npy files (one sample, or a batch with a leading axis), .npz files, CSV files,
-    TFRecord files, pictures, folders of these, or '-' for a list of paths on standard input.
-    FILE:N is sample N of a file, from 0.
+    TFRecord files, pictures, folders of these, patterns like 'data/**/*.npy', or '-' for a list of
+    paths on standard input. FILE:N is sample N of a file, from 0.
 
     The folder gets a manifest.jsonl with a line for each sample. Ctrl-C finishes the samples in
     hand; --resume goes on.
 
-    Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written, 130 if the
-    run was interrupted.
+    Exit code: 0 if all samples were written, 1 if some failed or the run ended early, 2 if none was
+    written, 130 if it was interrupted.
     """
     from micam_fast.run_log import RunLog
 
