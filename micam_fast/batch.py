@@ -365,7 +365,7 @@ def _remove_stale(index: int, old: Line | None, found: Written | SampleError, st
     Whatever the manifest says, it is no file but one that is named as a sample's.
     """
     kept = {} if isinstance(found, SampleError) else found.files
-    ours = re.compile(rf"[^/]*_sample-{index}[_.][^/]*(?:/[^/]+)?")
-    for name in named_files(old or {}):
-        if name not in kept and ours.fullmatch(name):
+    stale = [name for name in named_files(old or {}) if name not in kept]
+    for name in stale:
+        if re.fullmatch(rf"[^/]*_sample-{index}[_.][^/]*(?:/[^/]+)?", name):
             store.remove(name)
