@@ -170,8 +170,8 @@ def plot_samples(
     with stages.stage("lay out"):
         check_output(model, options)
     execute = execute_here(model, options, stages) if execute is None else execute
-    # What the manifest says of those that were begun and are not done yet.
-    begun: deque[Line] = deque()
+    # What the manifest will say of those that are not done yet, and what it says now.
+    begun: deque[tuple[Line, Line | None]] = deque()
     errors = 0
 
     def jobs() -> Iterator[Job]:
@@ -191,16 +191,15 @@ def plot_samples(
                         "the same order, choose another --output-dir, or leave out --resume to "
                         "start anew"
                     )
-                begun.append(line)
+                begun.append((line, old))
                 yield Job(index, sample.name, label, sample.given, seconds)
             if stop.reason is not None:
                 return
 
     with store.opened():
         for outcome in execute(jobs()):
-            line, found = begun.popleft(), outcome.written
+            (line, old), found = begun.popleft(), outcome.written
             index, name = line["sample"], line["name"]
-            old = None if manifest is None else manifest.find(index)
             # Of a disk that is away for a while the files of an earlier run are not to blame.
             gone = old is not None and isinstance(found, SampleError) and _is_gone(line["input"])
             told = line | _tell(outcome)

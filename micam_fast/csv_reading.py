@@ -120,12 +120,6 @@ def parse_field(text: str) -> float | None:
         return None
 
 
-def list_some(names: Sequence[str], most: int = 20) -> str:
-    """Names for a message, the first ones of many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def _no_text(lines: list[str]) -> str | None:
     """What is wrong with a row of a file that is no text, or one in another encoding."""
     if "\0" not in "".join(lines):

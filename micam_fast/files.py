@@ -8,18 +8,19 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
 
 from micam_fast.errors import OutputError
 
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 _LONGEST_PATH, _LONGEST_PART = 1000, 240
 # Some systems drop blanks and dots at the end of a name.
 _LEADS_OUT = re.compile(r"(^|[/\\])[. ]*\.\.[. ]*($|[/\\])")
 _HASHED = re.compile(r"~[0-9a-f]{32}$")
 
 
-def partial_path(path: Path) -> Path:
+def partial_path(path: AnyPath) -> AnyPath:
     """A hidden name beside a file, to write it under until it is complete.
 
     Threads, and processes of several machines, may write the same file at a time.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from micam_fast.recent import Recent
 from micam_fast.runtime import Extractor
 
-_KEPT_SETS = 3
+KEPT_SETS = 3
 
 
 class Lane:
@@ -33,7 +33,7 @@ class Lane:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.extractors: Recent[tuple[int, ...], list[Extractor]] = Recent(_KEPT_SETS)
+        self.extractors: Recent[tuple[int, ...], list[Extractor]] = Recent(KEPT_SETS)
         self._staging = np.empty(0, np.float32)
         self.lock = threading.RLock()
 

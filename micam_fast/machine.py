@@ -17,6 +17,11 @@ def machine_memory() -> int:
         return _UNKNOWN
 
 
+def quarter_of_memory() -> int:
+    """A quarter of the machine's memory, in bytes: what one kind of thing may take by default."""
+    return machine_memory() // 4
+
+
 def release_memory() -> None:
     """Give free memory back to the system, where the C library holds on to it.
 

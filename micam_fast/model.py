@@ -16,12 +16,13 @@ from micam_fast.contributions import Contributions
 from micam_fast.errors import SampleError
 from micam_fast.explanation import Explanation, raise_errors
 from micam_fast.layers import Geometry, Layer, LayerChoice, ModelInput, choose_layers
+from micam_fast.machine import quarter_of_memory
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.pipeline import Pipeline
 from micam_fast.plan_files import user_plan_files
 from micam_fast.plans import find_layers, layouts_by
 from micam_fast.recent import Recent
-from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads, quarter_of_memory
+from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.samples import fit_sample
 from micam_fast.scene import Scene
 from micam_fast.stages import Stages

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.axis_names import Axis, AxisNames, read_lines
-from micam_fast.csv_reading import list_some
 from micam_fast.errors import AxisError, SampleError
 from micam_fast.files import is_there
 from micam_fast.layers import Layer, ModelInput
 from micam_fast.results import LayerMap
+from micam_fast.texts import first_of
 from micam_fast.views import view_activation
 
 _SINGULAR = {"rows": "row", "columns": "column"}
@@ -251,7 +251,7 @@ def _check(
     missing = [shown(index) for index in range(size) if index not in lines]
     if missing:
         raise AxisError(
-            f"{given} orders {len(indices)} of the {size} {axis}; missing: {list_some(missing, 5)}"
+            f"{given} orders {len(indices)} of the {size} {axis}; missing: {first_of(missing, 5)}"
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from micam_fast.errors import ModelError, OutputError, ResumeError
 from micam_fast.files import output_folder
 from micam_fast.manifest import (
+    LIBRARIES,
     NAME,
     RUNNING,
     Manifest,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 LOCK = ".micam-fast.lock"
 _LEFT = re.compile(r"\..*(?:_sample-\d+.*|manifest\.jsonl)\.[0-9a-f]{16}\.part", re.DOTALL)
 _LEFT_TILE = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
-_LIBRARIES = ("micam-fast", "numpy", "numba", "onnx", "onnxruntime", "pillow", "isal")
-"""Those that have a say in the bytes of what is written."""
 
 
 @contextmanager
@@ -131,7 +130,7 @@ def describe_run(
     weights = {path.name: _digest(path) for path in external_files(model.file)}
     return {
         "model": {"name": model.name, "sha256": _digest(source), "weights": weights},
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": {name: version(name) for name in LIBRARIES},
         "machine": platform.machine(),
         "options": dict(given),
         "layout_sha256": _layout_digest(model, options),

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from micam_fast.errors import ModelError, SampleError
 from micam_fast.layers import NUMERIC_TYPES
-from micam_fast.machine import machine_memory
+from micam_fast.texts import first_line_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -53,11 +53,6 @@ class Activations:
 def available_threads() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def quarter_of_memory() -> int:
-    """A quarter of the machine's memory in bytes."""
-    return machine_memory() // 4
 
 
 def open_session(
@@ -317,7 +312,7 @@ def _arrange(names: Sequence[str], outputs: Outputs) -> Activations:
 
 def _first_line(error: Exception) -> str:
     """ONNX Runtime's message, without its code and its paths of source files."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = first_line_of(error)
     if isinstance(error, UnicodeDecodeError):
         text = "a text in it is no UTF-8"
     if text.startswith("[ONNXRuntimeError]"):

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from micam_fast.lanes import Lane
+from micam_fast.lanes import KEPT_SETS, Lane
 from micam_fast.onnx_model import ModelGraph, OnnxFile
 from micam_fast.onnx_model.merging import merge_scalings
 from micam_fast.onnx_model.slices import (
@@ -35,7 +35,6 @@ from micam_fast.runtime import (
 LARGEST_MESSAGE = 2**31 - 2**20
 LARGE_WEIGHT = 2**20
 _KEPT_SIZES = 64
-_KEPT_SETS = 3
 _WHOLE: tuple[int, ...] = ()
 
 
@@ -77,7 +76,7 @@ class Sessions:
         self._wanted = [name for name in dict.fromkeys(wanted) if name not in fed]
         self._providers, self._memory = providers, memory
         self.weights_size: int = file.proto.ByteSize()
-        self._opened: Recent[tuple[tuple[int, ...], int], list[_Opened]] = Recent(_KEPT_SETS)
+        self._opened: Recent[tuple[tuple[int, ...], int], list[_Opened]] = Recent(KEPT_SETS)
         self._bounds: Recent[tuple[Any, ...], tuple[int, ...]] = Recent(_KEPT_SIZES)
         self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
         # What shape inference cannot tell is learned from runs of one sample. It says how many may

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import logging
 import re
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ from urllib.parse import unquote, urlsplit
 
 from micam_fast.errors import MissingExtraError, OutputError
 from micam_fast.extras import import_extra
-from micam_fast.files import check_folder, is_there, output_folder, remove_file
+from micam_fast.files import check_folder, is_there, output_folder, partial_path, remove_file
 from micam_fast.manifest import Line, files_there, named_files
 from micam_fast.stages import Stages
+from micam_fast.texts import first_line_of
 
 Result = TypeVar("Result")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+", re.DOTALL)
@@ -301,7 +301,7 @@ class UrlStore:
             if _protocols(system) & _ATOMIC:
                 system.put_file(str(path), str(target))
                 return
-            partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.part")
+            partial = partial_path(target)
             system.makedirs(str(target.parent), exist_ok=True)
             try:
                 system.put_file(str(path), str(partial))
@@ -379,8 +379,7 @@ def _protocols(system: Any) -> set[str]:
 def _reason(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "no permission"
-    lines = str(error).strip().splitlines()
-    return lines[0][:_LONGEST_REASON] if lines else type(error).__name__
+    return first_line_of(error)[:_LONGEST_REASON]
 
 
 def _digest(text: str) -> str:

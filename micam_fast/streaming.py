@@ -98,13 +98,13 @@ def stream(
             yield from itertools.starmap(tell, explain(batch, pipeline.wide))
         return
     rest = [] if second is None else [second]
-    parts = pipeline.parts(len(first)) if second is None else 1
-    if second is None and parts > 1:
+    if second is None:
+        parts = pipeline.parts(len(first))
+        if parts == 1:
+            yield from pool.map(go_on, *zip(*explain(first, pipeline.wide), strict=True))
+            return
         size = math.ceil(len(first) / parts)
         first, *rest = (first[begin : begin + size] for begin in range(0, len(first), size))
-    elif second is None:
-        yield from pool.map(go_on, *zip(*explain(first, pipeline.wide), strict=True))
-        return
     pending: deque[Future[list[Result]]] = deque()
     try:
         for batch in itertools.chain([first], rest, batches):

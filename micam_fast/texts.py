@@ -71,6 +71,12 @@ def one_line(text: str, most: int = LONGEST_LINE) -> str:
     return shortened(printable(shortened(text, most)), most)
 
 
+def first_line_of(error: Exception) -> str:
+    """The first line of what an error says; its kind, where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def error_line(message: str) -> str:
     """How a command says what went wrong: one line, whatever the message holds."""
     return f"micam-fast: error: {one_line(' '.join(message.split()))}"

@@ -159,7 +159,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: RunLog) -> int:
     """Do the run and tell of it; the exit code."""
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.batch import Summary, execute_here, exit_code, plot_samples
+    from micam_fast.batch import Execute, Summary, exit_code, plot_samples
     from micam_fast.run_folder import describe_run, open_run
     from micam_fast.writing import PlotOptions, check_output
 
@@ -188,7 +188,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
         check_output(model, options)
     header = describe_run(model, model_path, options, *_told(given))
     error: MicamError | None = None
-    execute = execute_here(model, options, summary.stages)
+    execute: Execute | None = None
     with (
         opened_cluster(given, say) as cluster,
         open_run(options.store, header, resume=given["resume"], say=say) as manifest,

@@ -16,15 +16,14 @@ from typing import Any
 
 from micam_fast.errors import ClusterError
 from micam_fast.extras import import_extra
+from micam_fast.manifest import LIBRARIES
 from micam_fast.runtime import available_threads
-from micam_fast.texts import count_of
+from micam_fast.texts import count_of, first_line_of
 
 WAIT = 30.0
 """Seconds to wait for a scheduler, or for a worker."""
 _TELL = 2.0
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
-# What decides over the bytes of a result.
-_DECISIVE = ("micam-fast", "numpy", "numba", "onnx", "onnxruntime", "isal", "pillow", "reportlab")
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
 _LOGGERS = ("distributed", "tornado", "asyncio")
 
@@ -179,7 +178,7 @@ def _client(distributed: Any, target: Any, address: str, say: Say) -> Iterator[A
         try:
             client = distributed.Client(target, timeout=WAIT, set_as_default=False)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = _first_line(error)
+            reason = first_line_of(error)
             said = "no answer" if reason.startswith("Timed out") else reason
             raise ClusterError(
                 f"cannot reach a scheduler at {address}: {said}; start one with 'dask scheduler'"
@@ -222,7 +221,7 @@ def _wait_for_workers(cluster: Cluster, say: Say) -> None:
 
 def _check_versions(cluster: Cluster, say: Say) -> None:
     """Refuse workers that would give other bytes."""
-    ask, mine = _facts(_DECISIVE), tell_facts()
+    ask, mine = _facts(LIBRARIES), tell_facts()
     try:
         found = cluster.client.run(ask, on_error="return")
     except cluster.errors as error:
@@ -247,7 +246,7 @@ def check_facts(worker: str, theirs: Facts, mine: Facts) -> None:
     ClusterError
         If versions differ.
     """
-    for name in ("python", *_DECISIVE):
+    for name in ("python", *LIBRARIES):
         if theirs[name] != mine[name]:
             there, here = theirs[name] or "not there", mine[name] or "not here"
             raise ClusterError(
@@ -258,7 +257,7 @@ def check_facts(worker: str, theirs: Facts, mine: Facts) -> None:
 
 def tell_facts() -> Facts:
     """Versions that decide over results, and the processor, of this process."""
-    return _facts(_DECISIVE)()
+    return _facts(LIBRARIES)()
 
 
 def _facts(names: tuple[str, ...]) -> Callable[[], dict[str, Any]]:
@@ -283,8 +282,3 @@ def _facts(names: tuple[str, ...]) -> Callable[[], dict[str, Any]]:
         return found
 
     return facts
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
-
-from numpy.typing import NDArray
 
 from micam_fast.choices import Projection
 from micam_fast.distributed.chunks import Pace, cut, weigh
@@ -17,9 +15,7 @@ from micam_fast.explanation import Explanation
 from micam_fast.model import Model, SampleLike
 from micam_fast.scene import Scene
 from micam_fast.stages import Stages
-from micam_fast.streaming import stream
-
-Feed = Mapping[str, NDArray[Any]]
+from micam_fast.streaming import Feed, stream
 
 
 @dataclass(frozen=True)
@@ -30,8 +26,8 @@ class _Explain:
     batch_size: int | None
 
     def __call__(self, model: Model, chunk: list[Feed | SampleError]) -> list[Any]:
-        pipeline, fitted = model.pipeline(self.projection), map(model.fit, chunk)
-        found = stream(pipeline, fitted, self.batch_size, lambda _, each: each, None, Stages())
+        pipeline = model.pipeline(self.projection)
+        found = stream(pipeline, chunk, self.batch_size, lambda _, each: each, None, Stages())
         return list(map(strip, found))
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import onnx
 
 from micam_fast.errors import ClusterError
+from micam_fast.machine import quarter_of_memory
 from micam_fast.model import Model
 from micam_fast.onnx_model import OnnxFile
 from micam_fast.onnx_model.files import tensors, whole_tensor
-from micam_fast.runtime import DEFAULT_PROVIDERS, quarter_of_memory
+from micam_fast.runtime import DEFAULT_PROVIDERS
 from micam_fast.scene import Scene
 from micam_fast.sessions import LARGEST_MESSAGE
 

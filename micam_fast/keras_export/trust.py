@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -86,7 +87,7 @@ def _functions(config: Any) -> Iterator[tuple[str, str]]:
 
 def _archive_config(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
-        names = [info.filename for info in archive.infolist()]
+        names = archive.namelist()
         total = sum(info.file_size for info in archive.infolist())
         size = path.stat().st_size
         if total > machine_memory() // 2 or _expands(total, size):
@@ -106,8 +107,7 @@ def _archive_config(path: Path) -> Any:
         config = json.loads(archive.read("config.json"))
         if _WEIGHTS in names:
             with archive.open(_WEIGHTS) as packed, tempfile.TemporaryFile() as weights:
-                while block := packed.read(2**20):
-                    weights.write(block)
+                shutil.copyfileobj(packed, weights, 2**20)
                 _check_hdf5(path, weights)
         return config
 

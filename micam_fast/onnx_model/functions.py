@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
+from graphlib import CycleError, TopologicalSorter
 
 import onnx
 
@@ -49,7 +51,15 @@ def _check_expansion(model: OnnxFile) -> None:
     nodes = {key: len(f.node) for key, f in functions.items()}
     size = {key: f.ByteSize() for key, f in functions.items()}
     depth = dict.fromkeys(functions, 1)
-    for key in _innermost_first(model, calls):
+    try:
+        # Each after those that it calls.
+        order = list(TopologicalSorter(calls).static_order())
+    except CycleError as error:
+        raise ModelError(
+            f"model {model.name!r}: function {shown(error.args[1][0][1])!r} calls itself, so it "
+            "has no end; export the model without functions"
+        ) from None
+    for key in order:
         for called, count in calls[key].items():
             nodes[key] += nodes[called] * count
             size[key] += size[called] * count
@@ -67,13 +77,13 @@ def _check_expansion(model: OnnxFile) -> None:
     )
 
 
-def _calls(nodes: list[onnx.NodeProto], known: object) -> Counter[_Key]:
+def _calls(nodes: list[onnx.NodeProto], known: Container[_Key]) -> Counter[_Key]:
     """Which functions some nodes call, those in subgraphs included, and how often."""
     found: Counter[_Key] = Counter()
     while nodes:
         node = nodes.pop()
         key = (_domain(node.domain), node.op_type, node.overload)
-        if key in known:  # type: ignore[operator]
+        if key in known:
             found[key] += 1
         for attribute in node.attribute:
             for subgraph in subgraphs(attribute):
@@ -83,25 +93,3 @@ def _calls(nodes: list[onnx.NodeProto], known: object) -> Counter[_Key]:
 
 def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
-
-
-def _innermost_first(model: OnnxFile, calls: dict[_Key, Counter[_Key]]) -> list[_Key]:
-    """Functions in such an order that each comes after those that it calls."""
-    order: dict[_Key, None] = {}
-    for start in calls:
-        path: dict[_Key, list[_Key]] = {} if start in order else {start: list(calls[start])}
-        while path:
-            key, waiting = next(reversed(path.items()))
-            if not waiting:
-                order[key] = None
-                del path[key]
-                continue
-            called = waiting.pop()
-            if called in path:
-                raise ModelError(
-                    f"model {model.name!r}: function {shown(called[1])!r} calls itself, so it has "
-                    "no end; export the model without functions"
-                )
-            if called not in order:
-                path[called] = list(calls[called])
-    return list(order)

@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from micam_fast.errors import SampleError
-from micam_fast.machine import machine_memory
 from micam_fast.texts import first_of
 
 _LONGEST_NAME = 30
-
-
-def default_memory() -> int:
-    """A quarter of the machine's memory, in bytes."""
-    return machine_memory() // 4
 
 
 def check_memory(path: Path, what: str, needed: int, memory: int) -> None:

@@ -18,7 +18,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from micam_fast.errors import SampleError
 from micam_fast.input_files import open_input
-from micam_fast.samples.bounds import BoundedFile, check_memory, default_memory
+from micam_fast.machine import quarter_of_memory
+from micam_fast.samples.bounds import BoundedFile, check_memory
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -86,7 +87,7 @@ def read_picture(
         another number of channels than 1, 3 or 4.
     """
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
-    memory = memory or default_memory()
+    memory = memory or quarter_of_memory()
     _silence()
     if channels not in modes:
         raise SampleError(f"a picture has 1, 3 or 4 channels, the model's input {channels}")

@@ -16,6 +16,7 @@ from micam_fast.choices import ArrayLayout
 from micam_fast.errors import SampleError
 from micam_fast.files import is_there
 from micam_fast.layers import ModelInput, show_shape
+from micam_fast.machine import quarter_of_memory
 from micam_fast.samples.array_files import Rows, open_rows, read_archive
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
@@ -25,7 +26,6 @@ from micam_fast.samples.arrays import (
     fit_array,
     sample_shape,
 )
-from micam_fast.samples.bounds import default_memory
 from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
 from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
@@ -102,7 +102,7 @@ def read_samples(
         have different names.
     """
     reader = _Reader(
-        inputs, layout, rules or PixelRules(), dict(extra or {}), memory or default_memory(), say
+        inputs, layout, rules or PixelRules(), dict(extra or {}), memory or quarter_of_memory(), say
     )
     if not reader.fed:
         yield from reader.read_extra()

@@ -71,17 +71,13 @@ def match_paths(text: str) -> Iterator[Source]:
 def split_selector(text: str) -> tuple[str, int | None]:
     """``FILE:N`` as a file and the number of a sample in it; a file of that very name wins."""
     found = _SELECTOR.fullmatch(text)
-    if found is None or _exists(text):
+    if found is None or os.path.lexists(text):
         return text, None
     return found[1], int(found[2])
 
 
-def _exists(text: str) -> bool:
-    return is_there(lambda: os.path.lexists(text))
-
-
 def _is_pattern(text: str) -> bool:
-    return _WILD.search(text) is not None and not _exists(text)
+    return _WILD.search(text) is not None and not os.path.lexists(text)
 
 
 def _matched_below(text: str) -> str | None:
@@ -126,7 +122,7 @@ def _matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Source]:
         for each in _folders_below(folder):
             yield from [each] if isinstance(each, SampleError) else _matches(each, rest)
     elif _WILD.search(first) is None:
-        if _exists(str(folder / first)):
+        if os.path.lexists(folder / first):
             yield from _matches(folder / first, rest)
     else:
         try:

@@ -108,7 +108,9 @@ def stats(
             samples,
             given,
             activations=opened.activation_stream(names),
-            explain=lambda fitted: opened.stream(fitted, lambda _, each: each),
+            explain=lambda fitted: opened.run(
+                opened.pipeline("published"), fitted, lambda _, each: each
+            ),
             memory=opened.memory if memory is None else memory,
             done=done,
         )

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from micam_fast.csv_reading import (
-    list_some,
     number_repeats,
     parse_field,
     read_csv_header,
     read_csv_rows,
 )
 from micam_fast.errors import DataError
+from micam_fast.texts import first_of
 
+_MOST_NAMED = 20
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -49,7 +50,9 @@ def read_header(path: Path, label: str) -> Header:
     if label not in names:
         near = difflib.get_close_matches(label, names)
         meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise DataError(f"{path} has no column {label!r}{meant} (columns: {list_some(names)})")
+        raise DataError(
+            f"{path} has no column {label!r}{meant} (columns: {first_of(names, _MOST_NAMED)})"
+        )
     if names.count(label) > 1:
         raise DataError(f"{path} has {names.count(label)} columns {label!r}, expected is one")
     if len(names) == 1:
