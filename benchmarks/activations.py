@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import THREADS
 from benchmarks.models import tapped
-from micam_fast.layers import Tap
-from micam_fast.onnx_model import ModelGraph, open_model, read_layers
-from tests import reference
+from micam_fast.core.layers import Tap
+from micam_fast.models.onnx import ModelGraph, open_model, read_layers
+from tests.helpers import reference
 
 Array = NDArray[np.float32]
 CLOSE = 1e-4

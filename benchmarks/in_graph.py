@@ -20,9 +20,9 @@ from onnx import helper, numpy_helper
 
 from benchmarks.activations import Array, is_flat
 from benchmarks.models import tapped
-from micam_fast.onnx_model import open_model, read_layers
-from micam_fast.onnx_model.merging import merge_scalings
-from micam_fast.projections import convolution_taps, mean_taps, sum_kernel
+from micam_fast.maps.taps import convolution_taps, mean_taps, sum_kernel
+from micam_fast.models.onnx import open_model, read_layers
+from micam_fast.models.onnx.merging import merge_scalings
 
 
 class InGraph:

@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from micam_fast.core.output_files import atomic_file
 from micam_fast.demo import MODEL as DEMO_FILE
-from micam_fast.files import atomic_file
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "bench-models"

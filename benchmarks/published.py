@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.activations import Activations
-from micam_fast.layers import Layer
-from tests.reference import channel_weights, flat_map, global_range, published_range, rgba
+from micam_fast.core.layers import Layer
+from tests.helpers.reference import channel_weights, flat_map, global_range, published_range, rgba
 
 Array = NDArray[Any]
 DPI = 150

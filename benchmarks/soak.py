@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from micam_fast.demo import DIGITS
-from micam_fast.manifest import NAME
+from micam_fast.runs.manifest import NAME
 
 BROKEN_SHARE = 50
 """Of so many samples one is broken."""

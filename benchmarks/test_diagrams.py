@@ -17,12 +17,12 @@ from benchmarks import published
 from benchmarks.activations import Activations, Array, Tapped, check_cam, check_cams
 from benchmarks.cases import BATCH, DEMO_CASE, THREADS, choose_case, describe, show_model
 from benchmarks.models import make_samples, model_path
-from micam_fast.batch import plot_samples
-from micam_fast.choices import Look
+from micam_fast.core.choices import Look
+from micam_fast.core.timing import Stages
+from micam_fast.runs.plotting import plot_samples
+from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.samples import Sample
-from micam_fast.stages import Stages
-from micam_fast.writing import PlotOptions
-from tests import reference
+from tests.helpers import reference
 
 TABLE = "diagrams"
 PUBLISHED = [

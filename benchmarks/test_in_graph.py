@@ -34,7 +34,7 @@ from benchmarks.cases import (
 )
 from benchmarks.in_graph import InGraph
 from benchmarks.models import ROOT, make_samples, model_path
-from micam_fast.runtime import Extractor
+from micam_fast.engine.onnx_runtime import Extractor
 
 NAMES = ("MobileNet", "ResNet50", "DenseNet121")
 CASES = [DEMO_CASE, *itertools.product(NAMES, (75, 224))]

@@ -14,10 +14,10 @@ import micam_fast
 from benchmarks.activations import Array
 from benchmarks.cases import DEMO_CASE, THREADS, choose_case, describe, show_model
 from benchmarks.models import make_samples, model_path
-from micam_fast.activations import LayerActivation
-from micam_fast.errors import SampleError
-from micam_fast.explanation import Explanation
-from micam_fast.features import FeatureFinder
+from micam_fast.analyses.features.features import FeatureFinder
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.errors import SampleError
+from micam_fast.engine.activations import LayerActivation
 from micam_fast.viewer import write_page
 
 TABLE = "looking"

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from benchmarks.activations import Activations, Tapped, check_cam, is_flat
 from benchmarks.cases import DEMO_CASE, THREADS, choose_case, describe, show_model
 from benchmarks.models import SEED, make_samples, model_path
-from micam_fast.layers import Axes, Geometry, Tap
-from micam_fast.maps import MapPlan, Maps
-from micam_fast.projections import sum_kernel
-from tests import reference
+from micam_fast.core.layers import Axes, Geometry, Tap
+from micam_fast.maps.plan import MapPlan, Maps
+from micam_fast.maps.taps import sum_kernel
+from tests.helpers import reference
 
 TABLE = "loops"
 CASES = [DEMO_CASE, ("ResNet50", 224), ("DenseNet121", 224)]

@@ -20,10 +20,10 @@ import micam_fast
 from benchmarks.activations import Array, Tapped, check_cams
 from benchmarks.cases import BATCH, THREADS, choose_size, describe, peak_megabytes
 from benchmarks.models import ROOT, make_chain, make_samples
-from micam_fast.batch import plot_samples
 from micam_fast.demo import DIGITS, MODEL
+from micam_fast.runs.plotting import plot_samples
+from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.samples import Sample
-from micam_fast.writing import PlotOptions
 
 SMALL_COUNT, COUNTS = 3, (10, 100, 1000, 10000)
 SMALL_LAYERS, LAYERS = 12, (11, 25, 50, 100, 200, 400)

@@ -17,113 +17,98 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from micam_fast.activations import LayerActivation
-    from micam_fast.averaging import Average
-    from micam_fast.axis_names import AxisNames
-    from micam_fast.checking import Check, check
-    from micam_fast.differences import Difference, LayerDifference, diff
-    from micam_fast.errors import (
-        AxisError,
-        DataError,
-        ExportError,
-        LayerSelectionError,
-        LayoutEngineError,
-        MicamError,
-        MissingExtraError,
-        ModelError,
-        OutputError,
-        SampleError,
-        TrainingError,
+    from micam_fast.analyses.checks import (
+        Check as Check,
+        check as check,
     )
-    from micam_fast.explanation import Explanation, Prediction
-    from micam_fast.exporting import ExportReport, export
-    from micam_fast.features import Feature, FeatureFinder, strongest_features
-    from micam_fast.layers import Layer
-    from micam_fast.loading import explain, load_model
-    from micam_fast.model import Model
-    from micam_fast.permutations import Permutation
-    from micam_fast.results import LayerMap
-    from micam_fast.statistics import LayerStatistics, Statistics, stats
-    from micam_fast.viewer import View
+    from micam_fast.analyses.differences import (
+        Difference as Difference,
+        LayerDifference as LayerDifference,
+        diff as diff,
+    )
+    from micam_fast.analyses.features.features import (
+        Feature as Feature,
+        FeatureFinder as FeatureFinder,
+        strongest_features as strongest_features,
+    )
+    from micam_fast.analyses.statistics import (
+        LayerStatistics as LayerStatistics,
+        Statistics as Statistics,
+        stats as stats,
+    )
+    from micam_fast.api.explanation import Explanation as Explanation
+    from micam_fast.api.export import (
+        ExportReport as ExportReport,
+        export as export,
+    )
+    from micam_fast.api.loading import (
+        explain as explain,
+        load_model as load_model,
+    )
+    from micam_fast.core.errors import (
+        AxisError as AxisError,
+        DataError as DataError,
+        ExportError as ExportError,
+        LayerSelectionError as LayerSelectionError,
+        LayoutEngineError as LayoutEngineError,
+        MicamError as MicamError,
+        MissingExtraError as MissingExtraError,
+        ModelError as ModelError,
+        OutputError as OutputError,
+        SampleError as SampleError,
+        TrainingError as TrainingError,
+    )
+    from micam_fast.core.layers import Layer as Layer
+    from micam_fast.core.prediction import Prediction as Prediction
+    from micam_fast.engine.activations import LayerActivation as LayerActivation
+    from micam_fast.engine.loaded_model import Model as Model
+    from micam_fast.maps.averages import Average as Average
+    from micam_fast.maps.layer_map import LayerMap as LayerMap
+    from micam_fast.samples.axis_names import AxisNames as AxisNames
+    from micam_fast.samples.orders import Permutation as Permutation
+    from micam_fast.viewer import View as View
 
 # Where each public name lives: heavy libraries load when a name is first used.
 _HOMES = {
-    "Average": "averaging",
-    "AxisError": "errors",
-    "AxisNames": "axis_names",
-    "Check": "checking",
-    "DataError": "errors",
-    "Difference": "differences",
-    "Explanation": "explanation",
-    "ExportError": "errors",
-    "ExportReport": "exporting",
-    "Feature": "features",
-    "FeatureFinder": "features",
-    "Layer": "layers",
-    "LayerActivation": "activations",
-    "LayerDifference": "differences",
-    "LayerMap": "results",
-    "LayerSelectionError": "errors",
-    "LayerStatistics": "statistics",
-    "LayoutEngineError": "errors",
-    "MicamError": "errors",
-    "MissingExtraError": "errors",
-    "Model": "model",
-    "ModelError": "errors",
-    "OutputError": "errors",
-    "Permutation": "permutations",
-    "Prediction": "explanation",
-    "SampleError": "errors",
-    "Statistics": "statistics",
-    "TrainingError": "errors",
+    "Average": "maps.averages",
+    "AxisError": "core.errors",
+    "AxisNames": "samples.axis_names",
+    "Check": "analyses.checks",
+    "DataError": "core.errors",
+    "Difference": "analyses.differences",
+    "Explanation": "api.explanation",
+    "ExportError": "core.errors",
+    "ExportReport": "api.export",
+    "Feature": "analyses.features.features",
+    "FeatureFinder": "analyses.features.features",
+    "Layer": "core.layers",
+    "LayerActivation": "engine.activations",
+    "LayerDifference": "analyses.differences",
+    "LayerMap": "maps.layer_map",
+    "LayerSelectionError": "core.errors",
+    "LayerStatistics": "analyses.statistics",
+    "LayoutEngineError": "core.errors",
+    "MicamError": "core.errors",
+    "MissingExtraError": "core.errors",
+    "Model": "engine.loaded_model",
+    "ModelError": "core.errors",
+    "OutputError": "core.errors",
+    "Permutation": "samples.orders",
+    "Prediction": "core.prediction",
+    "SampleError": "core.errors",
+    "Statistics": "analyses.statistics",
+    "TrainingError": "core.errors",
     "View": "viewer",
-    "check": "checking",
-    "diff": "differences",
-    "explain": "loading",
-    "export": "exporting",
-    "load_model": "loading",
-    "stats": "statistics",
-    "strongest_features": "features",
+    "check": "analyses.checks",
+    "diff": "analyses.differences",
+    "explain": "api.loading",
+    "export": "api.export",
+    "load_model": "api.loading",
+    "stats": "analyses.statistics",
+    "strongest_features": "analyses.features.features",
 }
 
-__all__ = [
-    "Average",
-    "AxisError",
-    "AxisNames",
-    "Check",
-    "DataError",
-    "Difference",
-    "Explanation",
-    "ExportError",
-    "ExportReport",
-    "Feature",
-    "FeatureFinder",
-    "Layer",
-    "LayerActivation",
-    "LayerDifference",
-    "LayerMap",
-    "LayerSelectionError",
-    "LayerStatistics",
-    "LayoutEngineError",
-    "MicamError",
-    "MissingExtraError",
-    "Model",
-    "ModelError",
-    "OutputError",
-    "Permutation",
-    "Prediction",
-    "SampleError",
-    "Statistics",
-    "TrainingError",
-    "View",
-    "check",
-    "diff",
-    "explain",
-    "export",
-    "load_model",
-    "stats",
-    "strongest_features",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

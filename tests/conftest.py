@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from micam_fast import Explanation, Model, cli, demo, load_model
-from micam_fast.layout import find_engine
+from micam_fast.diagrams.layout import find_engine
 from micam_fast.viewer import choose_layers, gather, write_page
-from tests import models
-from tests.browser import Driven, chromium, opened
+from tests.helpers import models
+from tests.helpers.browser import Driven, chromium, opened
 
 # The same examples in every run; HYPOTHESIS_PROFILE=default looks for new ones. A map whose values
 # cancel out almost wholly has no 1e-4 of its largest value in float32, and a search finds such.

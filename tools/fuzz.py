@@ -5,9 +5,9 @@
 
 The first word is the kind of file: onnx, npy, png, npz, csv or tfrecord; the others are options of
 libFuzzer. Each file is given to `micam-fast plot` in this process, and judged as in
-tests/test_fuzzing.py. A finding ends the run, and libFuzzer writes the file as `crash-...` (or
-`timeout-...`, `oom-...`) into the folder where it was started; `python tools/fuzz.py png FILE` runs
-it again. Of a crash in a C library libFuzzer's own report stays unseen, as that is caught, too.
+tests/whole/test_fuzzing.py. A finding ends the run, and libFuzzer writes the file as `crash-...`
+(or `timeout-...`, `oom-...`) into the folder where it was started; `python tools/fuzz.py png FILE`
+runs it again. A crash in a C library is caught, too, so that its own report stays unseen.
 What leads somewhere new is kept in .cache/fuzzing, and the next run goes on from there.
 """
 
@@ -49,7 +49,7 @@ def main(kind: str, *options: str) -> None:
     # Numba must see its functions as they are.
     loops = [f"micam_fast._loops.{path.stem}" for path in (ROOT / "micam_fast/_loops").glob("*.py")]
     with atheris.instrument_imports(include=["micam_fast"], exclude=loops):
-        from tests.fuzzing import (
+        from tests.helpers.fuzzing import (
             LONGEST,
             MUTATORS,
             Capture,
@@ -59,7 +59,7 @@ def main(kind: str, *options: str) -> None:
             run_command,
             seeds_of,
         )
-        from tests.mutations import Random
+        from tests.helpers.mutations import Random
 
         capture = Capture()
         model = MODELS.get(kind, "open")

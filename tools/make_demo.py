@@ -9,7 +9,7 @@ of the package. The file's bytes depend on the machine; on one machine they repe
 
     TF_CPP_MIN_LOG_LEVEL=3 python tools/make_demo.py
 
-Writes ``lenet_mnist.onnx`` and ``digits.npy`` to ``micam_fast/demo_data``.
+Writes ``lenet_mnist.onnx`` and ``digits.npy`` to ``micam_fast/demo``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sklearn.model_selection import train_test_split
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-OUTPUT_DIR = Path(__file__).resolve().parent.parent / "micam_fast" / "demo_data"
+OUTPUT_DIR = Path(__file__).resolve().parent.parent / "micam_fast" / "demo"
 SEED = 20230
 HELD_OUT = 1000
 EPOCHS = 40

@@ -1,4 +1,4 @@
-"""Renew the pictures of the demo that the README shows; ``tests/test_golden.py`` guards diagrams.
+"""Renew the pictures of the demo that the README shows; ``tests/whole/test_golden.py`` guards them.
 
 Run it after a wanted change of the look, with the locked versions, and look at what it made. The
 page needs chromium on PATH.

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.choices import ArrayLayout
-from micam_fast.errors import SampleError
-from micam_fast.input_files import open_input
-from micam_fast.layers import ModelInput
+from micam_fast.core.choices import ArrayLayout
+from micam_fast.core.errors import SampleError
+from micam_fast.core.input_files import open_input
+from micam_fast.core.layers import ModelInput
 from micam_fast.samples.arrays import Fit, check_kind, find_fit
 from micam_fast.samples.bounds import BoundedFile, check_memory, list_names
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.choices import ArrayLayout
-from micam_fast.errors import SampleError
-from micam_fast.layers import ModelInput, Shape, fits_shape, show_shape
+from micam_fast.core.choices import ArrayLayout
+from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import ModelInput, Shape, fits_shape, show_shape
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from micam_fast.errors import SampleError
-from micam_fast.texts import first_of
+from micam_fast.core.errors import SampleError
+from micam_fast.core.texts import first_of
 
 _LONGEST_NAME = 30
 

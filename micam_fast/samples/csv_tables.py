@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.csv_reading import CsvRow, number_repeats, parse_field, read_csv_rows
-from micam_fast.errors import DataError, SampleError
-from micam_fast.layers import ModelInput, show_shape
+from micam_fast.core.csv_reading import CsvRow, number_repeats, parse_field, read_csv_rows
+from micam_fast.core.errors import DataError, SampleError
+from micam_fast.core.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import channels_last_shape, fill_sample, sample_shape
 from micam_fast.samples.bounds import check_memory
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from micam_fast.axis_names import read_names
-from micam_fast.errors import AxisError, SampleError
-from micam_fast.layers import ModelInput
+from micam_fast.core.errors import AxisError, SampleError
+from micam_fast.core.layers import ModelInput
 from micam_fast.samples.arrays import channels_last_shape
+from micam_fast.samples.axis_names import read_names
 from micam_fast.samples.csv_tables import CSV_SUFFIX, column_names
 from micam_fast.samples.record_files import find_side_file, is_record_file
 from micam_fast.samples.sources import expand_paths, split_selector

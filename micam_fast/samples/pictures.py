@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from micam_fast.errors import SampleError
-from micam_fast.input_files import open_input
-from micam_fast.machine import quarter_of_memory
+from micam_fast.core.errors import SampleError
+from micam_fast.core.input_files import open_input
+from micam_fast.core.machine import quarter_of_memory
 from micam_fast.samples.bounds import BoundedFile, check_memory
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.choices import ArrayLayout
-from micam_fast.errors import SampleError
-from micam_fast.files import is_there
-from micam_fast.layers import ModelInput, show_shape
-from micam_fast.machine import quarter_of_memory
+from micam_fast.core.choices import ArrayLayout
+from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import ModelInput, show_shape
+from micam_fast.core.machine import quarter_of_memory
+from micam_fast.core.output_files import is_there
+from micam_fast.core.texts import count_of, shortened
 from micam_fast.samples.array_files import Rows, open_rows, read_archive
 from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
@@ -30,7 +31,6 @@ from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
 from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
 from micam_fast.samples.sources import expand_paths, match_paths, split_selector
-from micam_fast.texts import count_of, shortened
 
 _LONGEST_MESSAGE = 600
 

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.errors import SampleError
-from micam_fast.files import is_there
-from micam_fast.input_files import TEXT_LIMIT, open_input, read_input
+from micam_fast.core.errors import SampleError
+from micam_fast.core.input_files import TEXT_LIMIT, open_input, read_input
+from micam_fast.core.output_files import is_there
 from micam_fast.samples.bounds import list_names, show_bytes
 
 _HEAD, _TAIL = 12, 4

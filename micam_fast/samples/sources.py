@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from micam_fast.errors import SampleError
-from micam_fast.files import is_there
+from micam_fast.core.errors import SampleError
+from micam_fast.core.output_files import is_there
 from micam_fast.samples.arrays import ARRAY_SUFFIXES
 from micam_fast.samples.csv_tables import CSV_SUFFIX
 from micam_fast.samples.pictures import IMAGE_SUFFIXES

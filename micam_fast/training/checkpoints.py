@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from micam_fast.errors import TrainingError
-from micam_fast.files import atomic_file
+from micam_fast.core.errors import TrainingError
+from micam_fast.core.output_files import atomic_file
 
 History = dict[str, list[float]]
 """Loss and metrics by name, a value for each epoch."""

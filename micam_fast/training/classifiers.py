@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.choices import KERAS_SUFFIXES
-from micam_fast.errors import TrainingError
-from micam_fast.explanation import to_probabilities
-from micam_fast.keras_export import open_keras
-from micam_fast.lanes import Lane
-from micam_fast.layers import ModelInput, show_shape
-from micam_fast.onnx_model import open_model, read_layers
-from micam_fast.runtime import DEFAULT_PROVIDERS, available_threads
+from micam_fast.core.choices import KERAS_SUFFIXES
+from micam_fast.core.errors import TrainingError
+from micam_fast.core.layers import ModelInput, show_shape
+from micam_fast.core.prediction import to_probabilities
+from micam_fast.engine.lanes import Lane
+from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
+from micam_fast.engine.sessions import Sessions
+from micam_fast.models.keras import open_keras
+from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.samples import cast_sample, fit_array, own_layout
-from micam_fast.sessions import Sessions
 from micam_fast.training.networks import import_keras
 
 

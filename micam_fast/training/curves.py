@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.extras import import_extra
+from micam_fast.core.extras import import_extra
 from micam_fast.training.metrics import Evaluation
 
 PR_THRESHOLDS = 512

@@ -8,11 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from micam_fast.errors import TrainingError
-from micam_fast.extras import import_extra
-from micam_fast.tfrecords import data_errors, find_record_files, first_line, open_all, open_splits
+from micam_fast.core.errors import TrainingError
+from micam_fast.core.extras import import_extra
 from micam_fast.training.classifiers import Classifier, open_classifier
 from micam_fast.training.metrics import Evaluation, evaluate_scores
+from micam_fast.training.records import (
+    data_errors,
+    find_record_files,
+    first_line,
+    open_all,
+    open_splits,
+)
 
 SplitName = Literal["test", "all"]
 

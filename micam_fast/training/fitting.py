@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from micam_fast.errors import TrainingError
-from micam_fast.tfrecords import Splits, first_line
+from micam_fast.core.errors import TrainingError
 from micam_fast.training.checkpoints import Checkpoint, State
 from micam_fast.training.networks import import_keras
+from micam_fast.training.records import Splits, first_line
 from micam_fast.training.settings import TrainSettings
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.errors import TrainingError
-from micam_fast.extras import import_extra
-from micam_fast.texts import aligned
+from micam_fast.core.errors import TrainingError
+from micam_fast.core.extras import import_extra
+from micam_fast.core.texts import aligned
 
 EPSILON = 1e-10
 """What SPEC adds to each denominator, so that a class without a sample has zeros."""

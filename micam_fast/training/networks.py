@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from micam_fast.errors import TrainingError
-from micam_fast.extras import import_extra
+from micam_fast.core.errors import TrainingError
+from micam_fast.core.extras import import_extra
 
 _Tensor = Any
 LENETS = ("lenet3", "lenet5")

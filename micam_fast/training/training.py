@@ -12,22 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from micam_fast.batch import Summary
-from micam_fast.errors import OutputError, TrainingError
-from micam_fast.exporting import export
-from micam_fast.extras import import_extra
-from micam_fast.files import atomic_file, check_folder
-from micam_fast.layout import find_engine
-from micam_fast.tfrecords import Splits, data_errors, find_record_files, first_line, open_splits
+from micam_fast.api.export import export
+from micam_fast.cli.training_diagrams import plot_test_samples
+from micam_fast.core.errors import OutputError, TrainingError
+from micam_fast.core.extras import import_extra
+from micam_fast.core.output_files import atomic_file, check_folder
+from micam_fast.diagrams.layout import find_engine
+from micam_fast.runs.plotting import Summary
+from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.training.checkpoints import Checkpoint, History, State
 from micam_fast.training.classifiers import keras_classifier
 from micam_fast.training.curves import log_evaluation, log_run
-from micam_fast.training.diagrams import plot_test_samples
 from micam_fast.training.fitting import fit
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 from micam_fast.training.networks import LENETS, build_network, import_keras
+from micam_fast.training.records import (
+    Splits,
+    data_errors,
+    find_record_files,
+    first_line,
+    open_splits,
+)
 from micam_fast.training.settings import TrainSettings
-from micam_fast.writing import PlotOptions
 
 Say = Callable[[str], None]
 Done = Callable[[int, str, Any], None]
@@ -84,7 +90,7 @@ def train(
         Is told what a user should know of something that goes on all the same.
     progress
         Makes what surrounds the plotting, and gives the `done` of
-        `micam_fast.batch.plot_samples`: as `micam_fast.progress.progress`.
+        `micam_fast.runs.plotting.plot_samples`: as `micam_fast.cli.progress.progress`.
 
     Raises
     ------

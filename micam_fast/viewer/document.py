@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from micam_fast.choices import LOOKS, Look
+from micam_fast.core.choices import LOOKS, Look
 from micam_fast.viewer.graph import bokeh, graph_figure, ranges, shared_sources, strip_figure
 from micam_fast.viewer.panel import (
     feature_controls,

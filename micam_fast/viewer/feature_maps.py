@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.errors import SampleError
+from micam_fast.core.errors import SampleError
 
 if TYPE_CHECKING:
-    from micam_fast.activations import LayerActivation
-    from micam_fast.explanation import Explanation
-    from micam_fast.model import Model
+    from micam_fast.api.explanation import Explanation
+    from micam_fast.engine.activations import LayerActivation
+    from micam_fast.engine.loaded_model import Model
 
 MOST_BYTES = 12 * 2**20
 """Values up to which all layers' feature maps come with a page that asks for none by name."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from micam_fast.arranging import route_marks
-from micam_fast.diagrams import DiagramLayout, Route
-from micam_fast.drawing import Path
-from micam_fast.extras import import_extra
-from micam_fast.layers import Layer
-from micam_fast.texts import one_line
+from micam_fast.core.extras import import_extra
+from micam_fast.core.layers import Layer
+from micam_fast.core.texts import one_line
+from micam_fast.diagrams.marks import Path
+from micam_fast.diagrams.parts import route_marks
+from micam_fast.diagrams.places import DiagramLayout, Route
 
 PURPOSE = "the interactive page"
 INK, GREY, RULE, ACCENT = "#222222", "#6e6e6e", "#c8c8c8", "#c2185b"

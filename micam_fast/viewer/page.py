@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.choices import LOOKS, Look
-from micam_fast.explanation import Explanation
-from micam_fast.files import atomic_file
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.choices import LOOKS, Look
+from micam_fast.core.output_files import atomic_file
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all
 from micam_fast.viewer.graph import bokeh

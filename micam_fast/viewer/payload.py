@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from micam_fast.diagrams import DiagramLayout
-from micam_fast.drawing import DPI
-from micam_fast.explanation import Explanation
-from micam_fast.labels import label_parts, number_line
-from micam_fast.layers import Layer
-from micam_fast.palettes import diverging
-from micam_fast.permutations import lies_on_input
-from micam_fast.results import LayerMap
-from micam_fast.texts import one_line, shortened
-from micam_fast.tiles import LABEL_X, cell_centres, grid_size, tile_place
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.layers import Layer
+from micam_fast.core.texts import one_line, shortened
+from micam_fast.diagrams.labels import label_parts, number_line
+from micam_fast.diagrams.marks import DPI
+from micam_fast.diagrams.places import DiagramLayout
+from micam_fast.diagrams.tiles import LABEL_X, cell_centres, grid_size, tile_place
+from micam_fast.maps.layer_map import LayerMap, lies_on_input
+from micam_fast.maps.signed_palette import diverging
 from micam_fast.viewer.feature_maps import FeatureMaps
 
 LONGEST_SIDE = 64

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from micam_fast.choices import Projection
-from micam_fast.explanation import Explanation
-from micam_fast.files import atomic_file
-from micam_fast.layers import match_layers
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.choices import Projection
+from micam_fast.core.layer_choice import match_layers
+from micam_fast.core.output_files import atomic_file
 from micam_fast.viewer.feature_maps import choose_layers, gather
 from micam_fast.viewer.page import Features, page_html
 
 if TYPE_CHECKING:
-    from micam_fast.model import Model
+    from micam_fast.engine.loaded_model import Model
 
 _NOTEBOOK_HEIGHT = 820
 

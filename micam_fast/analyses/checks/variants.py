@@ -1,0 +1,92 @@
+"""A model again, with other weights or for the prediction alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from micam_fast.core.choices import Projection
+from micam_fast.core.errors import SampleError
+from micam_fast.engine.batches import Sample
+from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.engine.streaming import Found
+from micam_fast.models.onnx.files import tensors
+from micam_fast.models.onnx.randomizing import LayerWeights, find_weights, randomize_weights
+
+Result = TypeVar("Result")
+Done = Callable[[str, int, int], None]
+"""Is told what is going on, how many parts of it are done, and of how many."""
+
+
+class Variants:
+    """Opens a model anew, and runs it.
+
+    The layers are those that are known of the model: random numbers in the weights leave the graph
+    as it is. Nothing of a variant is kept on disk.
+
+    Parameters
+    ----------
+    model
+        The model.
+
+    Attributes
+    ----------
+    workers
+        How many variants may be open at a time.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        # The changed file, its copy with other outputs, that one as bytes, and what ONNX Runtime
+        # makes of these, half as much again while it does.
+        held = 5 * 4 * sum(math.prod(each.dims) for each in tensors(model.file.proto.graph))
+        self.workers = max(1, min(model.threads, model.memory // max(1, held)))
+
+    def fit(self, sample: SampleLike | SampleError) -> Sample | SampleError:
+        """A sample in the model's layout and element types."""
+        return self._model.fit(sample)
+
+    def find_weights(self) -> dict[str, LayerWeights]:
+        """Weights of each layer, in the diagram's order."""
+        return find_weights(self._model.file, self._model.graph)
+
+    def explain_randomized(
+        self,
+        keys: Collection[str],
+        seeds: Sequence[int],
+        samples: Sequence[Sample],
+        mapped: frozenset[str],
+        projection: Projection,
+    ) -> Iterator[Found]:
+        """Explain samples by the model with random weights, in the calling thread.
+
+        Parameters
+        ----------
+        keys, seeds
+            See `randomize_weights`.
+        samples
+            As `fit` gives them.
+        mapped, projection
+            The maps.
+        """
+        file = randomize_weights(self._model.file, keys, seeds)
+        pipeline = self._model.open_pipeline(projection, file=file, mapped=mapped, threads=1)
+        return self._model.run(pipeline, map(dict, samples), lambda _, found: found)
+
+    def predict(
+        self, samples: Iterable[Sample], then: Callable[[int, Found], Result]
+    ) -> Iterator[Result]:
+        """Run many samples, in batches and on all threads, for the prediction alone.
+
+        Parameters
+        ----------
+        samples
+            As `fit` gives them.
+        then
+            Takes the index of a sample and an explanation with its prediction.
+        """
+        # The map of an input needs no activation.
+        mapped = frozenset({self._model.inputs[0].name})
+        pipeline = self._model.open_pipeline("published", mapped=mapped)
+        return self._model.run(pipeline, map(dict, samples), then)

@@ -1,0 +1,123 @@
+"""Differences to files, one function for each format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from micam_fast.analyses.differences.diagrams import compose_difference
+from micam_fast.analyses.differences.difference import Difference
+from micam_fast.analyses.differences.labels import header_lines
+from micam_fast.analyses.differences.layers import LayerDifference
+from micam_fast.core.csv_writing import write_csv
+from micam_fast.core.output_files import atomic_file
+from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.style import Style, check_png_size, choose_writer
+from micam_fast.maps.layer_map import LayerMap
+
+CSV_HEADER = (
+    "layer", "class", "rows", "columns", "relative_l2", "cosine", "correlation", "scale",
+    "a_min", "a_max", "b_min", "b_max", "difference_min", "difference_max",
+    "largest_row", "largest_column", "note",
+)  # fmt: skip
+"""``rows`` and ``columns`` are the map's size; ``largest_...`` where |B - A| is largest, by the
+names of the input's rows and columns where the map lies on its grid, else by number from 0."""
+
+
+def save(difference: Difference, path: Path, style: Style) -> Path:
+    """Write a difference in the format that the path's suffix names; see `Difference.save`."""
+    choose_writer(_WRITERS, path)(difference, path, style)
+    return path
+
+
+def svg_text(difference: Difference, style: Style) -> str:
+    """The diagram as SVG text."""
+    template, fillings = compose_difference(
+        difference, rankdir=style.rankdir, scale=style.scale, native=True
+    )
+    return SvgPage(template).write(fillings)
+
+
+def _save_png(difference: Difference, path: Path, style: Style) -> None:
+    template, fillings = compose_difference(
+        difference, rankdir=style.rankdir, scale=style.scale, native=False
+    )
+    check_png_size(template.width, template.height, style.scale)
+    with atomic_file(path) as file:
+        PngPage(template).write(fillings, file, style.compress_level)
+
+
+def _save_svg(difference: Difference, path: Path, style: Style) -> None:
+    text = svg_text(difference, style)
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def _save_html(difference: Difference, path: Path, style: Style) -> None:
+    from micam_fast.viewer import write_page
+
+    # The page itself says which is A and which B.
+    order = "" if difference.permutation is None else f", {difference.permutation}"
+    sides = [
+        replace(each, sample=f"{each.sample or each.scene.model}{told}")
+        for each, told in ((difference.a, ""), (difference.b, order))
+    ]
+    write_page(
+        path,
+        sides,
+        row_names=difference.names.rows,
+        column_names=difference.names.columns,
+        compare=True,
+        title=header_lines(difference)[0],
+        rankdir=style.rankdir,
+    )
+
+
+def _save_csv(difference: Difference, path: Path, style: Style) -> None:
+    rows = (_csv_row(difference, each) for each in difference.layers.values())
+    write_csv(path, CSV_HEADER, rows)
+
+
+def _csv_row(difference: Difference, each: LayerDifference) -> list[object]:
+    layer = each.layer
+    cells: list[object] = [layer.name, layer.class_label]
+    if each.difference is None:
+        cells += each.a.cam.shape if each.a is not None and each.sizes_agree else [None, None]
+        cells += [None] * 3
+    else:
+        cells += each.difference.shape
+        cells += map(_known, (each.relative_l2, each.cosine, each.correlation))
+    cells += [each.bound, *_range(each.a), *_range(each.b)]
+    if each.difference is None:
+        cells += [None] * 2
+    else:
+        cells += [float(each.difference.min()), float(each.difference.max())]
+    place = each.largest
+    if place is None:
+        cells += [None] * 2
+    else:
+        names = difference.name_cell(each, *place)
+        cells += [index if name is None else name for index, name in zip(place, names, strict=True)]
+    return [*cells, each.note or None]
+
+
+def _known(value: float) -> float | None:
+    """A number, or an empty cell where it is undefined."""
+    return None if math.isnan(value) else value
+
+
+def _range(found: LayerMap | None) -> Iterator[float | None]:
+    if found is None:
+        return iter((None, None))
+    return map(_known, (found.minimum, found.maximum))
+
+
+_WRITERS: dict[str, Callable[[Difference, Path, Style], None]] = {
+    "png": _save_png,
+    "svg": _save_svg,
+    "html": _save_html,
+    "csv": _save_csv,
+}
+FORMATS = tuple(_WRITERS)

@@ -1,0 +1,112 @@
+"""What the diagram of a difference says: the lines above it, and each layer's label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from micam_fast.analyses.differences.difference import Difference
+from micam_fast.analyses.differences.layers import LayerDifference, is_finite
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.layers import show_shape
+from micam_fast.diagrams.heading import fit_header
+from micam_fast.diagrams.labels import label_parts, trouble_line
+from micam_fast.maps.layer_map import lies_on_input
+
+
+def header_lines(difference: Difference) -> list[str]:
+    """What stands above the diagram: models, samples, predictions, what is not compared."""
+    a, b = difference.a, difference.b
+    models = list(dict.fromkeys(each.scene.model for each in (a, b)))
+    lines = [f"{' and '.join(models)}: difference B - A"]
+    for side, each in (("A", a), ("B", b)):
+        lines.append(f"{side}: {_source(each, named=a.scene is not b.scene)}")
+    if difference.permutation is not None:
+        lines.append(f"order of B's input: {difference.permutation}; {_put_back(b)}")
+    counts = [f"compared: {len(difference.compared)} of {len(difference.layers)} layers"]
+    for what, names in (
+        ("not finite", difference.not_finite),
+        ("of different size", list(difference.mismatched)),
+        ("only in A", difference.only_a),
+        ("only in B", difference.only_b),
+    ):
+        if names:
+            counts.append(
+                f"{len(names)} {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}"
+            )
+    return fit_header([*lines, "; ".join(counts)])
+
+
+def _put_back(b: Explanation) -> str:
+    on_input = sum(
+        lies_on_input(layer, b.maps[layer.name], b.input_size)
+        for layer in b.scene.layers
+        if layer.name in b.maps
+    )
+    return f"its maps on the input's grid ({on_input} of {len(b.maps)}) are put back into A's order"
+
+
+def _source(each: Explanation, *, named: bool) -> str:
+    parts = [each.sample or "a sample"]
+    if named:
+        parts.append(f"by {each.scene.model}")
+    if each.label is not None:
+        parts.append(f"label {each.label}")
+    if each.prediction is not None:
+        parts.append(f"prediction: {each.prediction}")
+    return ", ".join(parts)
+
+
+def label_lines(difference: Difference, each: LayerDifference) -> list[str]:
+    """The lines of a layer's label, its name first."""
+    found = [m for m in (each.a, each.b) if m is not None]
+    lines, _, _ = label_parts(each.layer, replace(found[0], bad_values=None))
+    if found[-1].shape != found[0].shape:
+        lines.append(f"B's O: {show_shape(found[-1].shape)}")
+    sides = [(side, m) for side, m in (("A", each.a), ("B", each.b)) if m is not None]
+    even = [side for side, m in sides if m.even_weights]
+    if even:
+        lines.append(f"{' and '.join(even)}: bias all zero, 1/C used")
+    lines += [f"{side}: {trouble_line(m)}" for side, m in sides if not is_finite(m)]
+    if each.difference is None:
+        return [*lines, each.note, f"scale: ±{each.bound:.6g}"]
+    return [
+        *lines,
+        f"relative L2: {show_number(each.relative_l2)}",
+        f"cosine: {show_number(each.cosine)}",
+        f"correlation: {show_number(each.correlation)}",
+        f"scale: ±{each.bound:.6g}",
+        *_largest(difference, each),
+    ]
+
+
+def _largest(difference: Difference, each: LayerDifference) -> Iterator[str]:
+    """The largest difference, and where it is, by the names of row and column if there are any."""
+    place = each.largest
+    if place is None or each.difference is None:
+        return
+    if each.a is not None and each.a.flat and not each.on_input_grid:
+        words = [f"value {place[0] * each.difference.shape[1] + place[1]}"]
+    else:
+        words = [
+            f"{axis} {index}" if name is None else name
+            for axis, index, name in zip(
+                ("row", "column"), place, difference.name_cell(each, *place), strict=True
+            )
+        ]
+        if len(each.difference) == 1 and difference.name_cell(each, *place)[0] is None:
+            # The one row of a sequence needs no number.
+            del words[0]
+    yield f"largest: {each.difference[place]:+.4g}"
+    yield f"at {', '.join(words)}"
+
+
+def show_number(value: float) -> str:
+    """A measure in a label or table; it may be undefined.
+
+    What is small but not zero does not look like zero.
+    """
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:.4f}" if value == 0 or 5e-5 < abs(value) < 1e4 else f"{value:.4g}"

@@ -1,0 +1,145 @@
+"""What two maps of one layer have in common, in numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.layers import Layer
+from micam_fast.maps.layer_map import LayerMap, lies_on_input
+
+_NAN = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDifference:
+    """How one layer's map changes from A to B.
+
+    Attributes
+    ----------
+    layer
+        The layer, as A's model has it; as B's where A's has none of this name.
+    a, b
+        The maps; ``None`` where there is none.
+    difference
+        ``(h', w')`` float64, B - A; ``None`` where the two cannot be compared, see `note`.
+    bound
+        The scale that A, B and B - A are drawn on: the largest absolute value of all three.
+    relative_l2
+        ``|B - A| / |A|`` with the Euclidean norm over all cells; 0 where both are all zero,
+        infinite where A alone is.
+    cosine
+        ``A . B / (|A| |B|)``; NaN where either is all zero.
+    correlation
+        Pearson's; NaN where either has the same value in all cells.
+    on_input_grid
+        Whether the cells are those of the model's input, so that names of its rows and columns are
+        names of theirs.
+    """
+
+    layer: Layer
+    a: LayerMap | None
+    b: LayerMap | None
+    difference: NDArray[np.float64] | None = None
+    bound: float = 0.0
+    relative_l2: float = _NAN
+    cosine: float = _NAN
+    correlation: float = _NAN
+    on_input_grid: bool = False
+
+    @property
+    def note(self) -> str:
+        """Why there is no difference; empty where there is one."""
+        if self.a is None or self.b is None:
+            return "only in B" if self.a is None else "only in A"
+        if not self.sizes_agree:
+            return f"A is {_size(self.a)}, B is {_size(self.b)}"
+        bad = [side for side, found in (("A", self.a), ("B", self.b)) if not is_finite(found)]
+        return f"{' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} not finite" if bad else ""
+
+    @property
+    def sizes_agree(self) -> bool:
+        """Whether there are two maps, and they have as many rows and columns."""
+        return self.a is not None and self.b is not None and self.a.cam.shape == self.b.cam.shape
+
+    @property
+    def largest(self) -> tuple[int, int] | None:
+        """Row and column of the largest absolute difference, the first of several.
+
+        ``None`` where there is no difference, or none but zero.
+        """
+        if self.difference is None or not self.difference.any():
+            return None
+        row, column = np.unravel_index(np.abs(self.difference).argmax(), self.difference.shape)
+        return int(row), int(column)
+
+
+def compare_layer(
+    layer: Layer, a: LayerMap | None, b: LayerMap | None, input_size: tuple[int, int]
+) -> LayerDifference:
+    """Compare two maps of one layer.
+
+    Parameters
+    ----------
+    layer
+        Which one.
+    a, b
+        Its maps; ``None`` where there is none.
+    input_size
+        ``(Hin, Win)``.
+    """
+    finite = [each.cam for each in (a, b) if each is not None and is_finite(each)]
+    bound = max((float(np.abs(cam).max()) for cam in finite), default=0.0)
+    if len(finite) < 2 or finite[0].shape != finite[1].shape:
+        return LayerDifference(layer, a, b, bound=bound)
+    before, after = (cam.astype(np.float64) for cam in finite)
+    difference = after - before
+    difference.flags.writeable = False
+    return LayerDifference(
+        layer,
+        a,
+        b,
+        difference,
+        max(bound, float(np.abs(difference).max())),
+        _relative(float(np.linalg.norm(difference)), float(np.linalg.norm(before))),
+        _cosine(before, after),
+        _correlation(before, after),
+        a is not None and lies_on_input(layer, a, input_size),
+    )
+
+
+def is_finite(found: LayerMap) -> bool:
+    """Whether a layer's map takes part."""
+    return found.bad_values is None
+
+
+def _relative(changed: float, size: float) -> float:
+    if size == 0:
+        return math.inf if changed else 0.0
+    return changed / size
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Cosine of the angle between two maps; NaN where one is all zero."""
+    # Scaled first, so that the squares of tiny values are not lost.
+    sizes = [float(np.abs(each).max()) for each in (a, b)]
+    if 0.0 in sizes:
+        return _NAN
+    one, other = (each / size for each, size in zip((a, b), sizes, strict=True))
+    # The root of the product, not the product of roots: exactly 1 where both are the same.
+    cosine = np.vdot(one, other) / math.sqrt(np.vdot(one, one) * np.vdot(other, other))
+    return float(np.clip(cosine, -1, 1))
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson's correlation; NaN where one map has one value only."""
+    if any(each.min() == each.max() for each in (a, b)):
+        return _NAN
+    return _cosine(a - a.mean(), b - b.mean())
+
+
+def _size(found: LayerMap) -> str:
+    return " x ".join(map(str, found.cam.shape))

@@ -1,0 +1,1 @@
+"""Which parts of a sample excite a feature map most."""

@@ -1,0 +1,1 @@
+"""All feature maps of a layer in one picture."""

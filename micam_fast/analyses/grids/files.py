@@ -1,0 +1,198 @@
+"""Grids of many samples to files: a picture for each layer that has channels."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.analyses.grids.picture import draw_grid
+from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind, Projection
+from micam_fast.core.errors import LayerSelectionError, SampleError
+from micam_fast.core.layers import Layer
+from micam_fast.core.output_files import atomic_file, check_folder, file_stem, make_folder
+from micam_fast.diagrams.encoders import write_png, write_svg
+from micam_fast.diagrams.marks import Drawing
+from micam_fast.engine.activations import LayerActivation
+from micam_fast.maps.contributions import finite_channels
+from micam_fast.samples import Sample
+
+if TYPE_CHECKING:
+    from micam_fast.engine.loaded_model import Model
+
+Found = Iterator[LayerActivation] | SampleError
+
+
+@dataclass(frozen=True)
+class GridFiles:
+    """What was written for a sample.
+
+    Attributes
+    ----------
+    sample
+        Its name.
+    paths
+        The pictures, in the order of the layers.
+    flat
+        Layers without feature maps: their activation is a list of values.
+    bad
+        Layers with channels that are not finite.
+    """
+
+    sample: str
+    paths: tuple[Path, ...]
+    flat: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+
+
+def save_grids(
+    model: Model,
+    samples: Iterable[Sample],
+    folder: Path,
+    *,
+    of: ChannelKind = "activations",
+    formats: Sequence[str] = ("png",),
+    projection: Projection = "published",
+) -> Iterator[tuple[str, GridFiles | SampleError]]:
+    """Write a picture of each layer that has a map, and channels, for each sample.
+
+    Parameters
+    ----------
+    model
+        Its ``mapped`` layers are drawn.
+    samples
+        One that has an error is given back with it.
+    folder
+        Where to. It is made if it is not there.
+    of
+        ``"activations"``: the feature maps. ``"contributions"``: what each channel adds to the
+        layer's map.
+    formats
+        ``"png"``, ``"svg"`` or both.
+    projection
+        Of contributions, as in `Model.explain`.
+
+    Yields
+    ------
+    name, found
+        Of each sample, in their order: its name, and its files or why there are none.
+
+    Raises
+    ------
+    LayerSelectionError
+        If no layer has channels.
+    OutputError
+        If a file cannot be written.
+    ValueError
+        If `of`, a format or the projection is none that there is.
+    """
+    if of not in CHANNEL_KINDS:
+        raise ValueError(f"unknown kind: {of!r} (must be one of {', '.join(CHANNEL_KINDS)})")
+    for name in formats:
+        if name not in GRID_FORMATS:
+            known = ", ".join(GRID_FORMATS)
+            raise ValueError(f"unknown format: {name!r} (must be one or more of {known})")
+    check_folder(folder)
+    names: dict[int, str] = {}
+    # Few maps wait for their turn: those of a large layer take much memory.
+    room = threading.BoundedSemaphore(model.threads + 1)
+    layers = {layer.name: (index, layer) for index, layer in enumerate(model.layers)}
+
+    def feed() -> Iterator[Mapping[str, NDArray[np.generic]] | SampleError]:
+        for index, sample in enumerate(samples):
+            names[index] = sample.name
+            yield sample.given
+
+    def draw(layer: Layer, maps: NDArray[np.float32], sample: str, stem: Path) -> list[Path]:
+        try:
+            header = [f"{model.name}, sample: {sample}"]
+            if of == "contributions":
+                header.append(f"projection: {projection}")
+            drawing = draw_grid(layer, maps, of=of, header=header)
+            return [_write(drawing, stem, name) for name in formats]
+        finally:
+            room.release()
+
+    def write(index: int, slot: int, found: Found) -> GridFiles:
+        if isinstance(found, SampleError):
+            raise found
+        flat: list[str] = []
+        bad: list[str] = []
+        waiting: list[Future[list[Path]]] = []
+        for each in found:
+            if each.flat:
+                flat.append(each.layer)
+                continue
+            maps = channel_maps(each.array)
+            if not finite_channels(maps).all():
+                bad.append(each.layer)
+            number, layer = layers[each.layer]
+            parts = file_stem(model.name), f"sample-{index}", f"{number:03d}", file_stem(layer.name)
+            if not waiting:
+                make_folder(folder)
+            room.acquire()
+            stem = folder / "_".join([*parts, of])
+            waiting.append(pool.submit(draw, layer, maps, names[index], stem))
+        if not waiting:
+            raise LayerSelectionError(
+                f"none of the chosen layers has feature maps: {', '.join(flat)}"
+            )
+        paths = itertools.chain.from_iterable(job.result() for job in waiting)
+        return GridFiles(names[index], tuple(paths), tuple(flat), tuple(bad))
+
+    with ThreadPoolExecutor(model.threads, thread_name_prefix="micam-grids") as pool:
+        if of == "activations":
+            results = model.activations(feed(), write)
+        else:
+            results = model.contributions(feed(), write, projection=projection)
+        for index, result in enumerate(results):
+            yield names.pop(index), result
+
+
+def channel_maps(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The maps of channels as they are drawn, in memory of their own.
+
+    Parameters
+    ----------
+    array
+        ``(C, *space)`` with 1 to 3 axes of space.
+
+    Returns
+    -------
+    (C, h, w) float32
+        A sequence is a single row; over depth the mean is taken.
+    """
+    if array.ndim == 2:
+        array = array[:, np.newaxis]
+    if array.ndim == 4:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(array.mean(axis=1, dtype=np.float64), np.float32)
+    return array.copy()
+
+
+def _write_png(drawing: Drawing, path: Path) -> None:
+    with atomic_file(path) as file:
+        write_png(drawing, file)
+
+
+def _write_svg(drawing: Drawing, path: Path) -> None:
+    text = write_svg(drawing)
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+_WRITERS: dict[str, Callable[[Drawing, Path], None]] = {"png": _write_png, "svg": _write_svg}
+GRID_FORMATS = tuple(_WRITERS)
+
+
+def _write(drawing: Drawing, stem: Path, name: str) -> Path:
+    path = stem.with_name(f"{stem.name}.{name}")
+    _WRITERS[name](drawing, path)
+    return path

@@ -1,0 +1,357 @@
+"""A data set through a model: its statistics, in one forward pass for each sample."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import threadpoolctl
+from numpy.typing import NDArray
+
+from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance, Scratch
+from micam_fast.analyses.statistics.results import NO_ROOM, Group, Shapes, Statistics
+from micam_fast.api.explanation import Explanation
+from micam_fast.api.loading import load_model
+from micam_fast.core.errors import SampleError
+from micam_fast.core.layer_choice import LayerChoice, choose_layers
+from micam_fast.engine.activations import ActivationStream, LayerActivation
+from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.models.onnx import ModelGraph
+from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
+from micam_fast.models.onnx.linear import find_linear
+from micam_fast.samples import fit_sample
+
+_Fitted = dict[str, NDArray[Any]]
+Done = Callable[[int, SampleError | None], None]
+Explain = Callable[[Iterator[_Fitted | SampleError]], Iterator[Explanation | SampleError]]
+
+
+def stats(
+    model: Model | str | Path | onnx.ModelProto,
+    samples: Iterable[SampleLike | SampleError],
+    *,
+    labels: Iterable[str | None] | None = None,
+    layers: LayerChoice = None,
+    dead_threshold: float = 0.0,
+    positions: int | None = None,
+    diagrams: bool = False,
+    memory: int | None = None,
+    client: Any = None,
+    done: Done = lambda index, error: None,
+) -> Statistics:
+    """Statistics of every layer over a data set, in one pass and bounded memory.
+
+    Sums are float64, by the methods of Welford and of Chan, Golub and LeVeque. Each run with as
+    many threads gives the same bits; with another number the last digits differ. On a cluster the
+    bits are the same whatever its size.
+
+    Parameters
+    ----------
+    model
+        An open model, or what `load_model` takes.
+    samples
+        Any iterable of what `Model.explain` takes, or an array with a leading axis of samples. An
+        error in the place of a sample counts as one that failed.
+    labels
+        The class of each sample, in their order; ``None`` or ``""`` for one without, as those have
+        for which there is none left.
+    layers
+        As in `load_model`; by default the layers that get a map.
+    dead_threshold
+        A channel that is never above it is dead.
+    positions
+        Most positions of each sample, evenly spread, that the effective rank is taken of; by
+        default all, 0 for no effective rank. It takes most of the time in layers of many channels.
+    diagrams
+        Whether to take the mean of the maps, too, which needs a second forward pass.
+    memory
+        Bytes that covariances may take: 4 C^2 + 2048 C for a layer of C channels, for each class
+        and each thread; nothing for a layer that follows linearly from another one. The largest
+        ones that do not fit are left out. Eigenvalues take up to 16 C^2 more, of a layer at a time
+        for each thread. By default as much as activations may take.
+    client
+        Of ``dask.distributed``, whose workers then do the work; see `micam_fast.engine.cluster`.
+    done
+        Is told the index of each sample that was measured, or left out and why, in their order.
+
+    Returns
+    -------
+    Statistics
+
+    Raises
+    ------
+    SampleError
+        If no sample could be run, or `diagrams` are asked for and maps differ in size.
+    ClusterError, MissingExtraError
+        If a cluster cannot do it.
+    ValueError
+        If `positions` is negative or the threshold is NaN.
+    """
+    if math.isnan(dead_threshold):
+        raise ValueError(f"dead_threshold must be a number, not {dead_threshold}")
+    if positions is not None and positions < 0:
+        raise ValueError(f"positions must be at least 0, not {positions}")
+    opened = model if isinstance(model, Model) else load_model(model)
+    names = opened.mapped if layers is None else choose_layers(opened.layers, layers)
+    measuring = Measuring(names, dead_threshold, positions, diagrams)
+    given = itertools.chain(labels or (), itertools.repeat(None))
+    if client is None:
+        found = measuring.measure(
+            opened,
+            samples,
+            given,
+            activations=opened.activation_stream(names),
+            explain=lambda fitted: opened.run(
+                opened.pipeline("published"), fitted, lambda _, each: each
+            ),
+            memory=opened.memory if memory is None else memory,
+            done=done,
+        )
+    else:
+        from micam_fast.analyses.statistics.on_cluster import measure_on
+
+        found = measure_on(client, opened, samples, given, measuring, memory, done)
+    if not found.groups:
+        if not found.failed:
+            raise SampleError("there is no sample to measure")
+        index, error = found.failed[0]
+        raise SampleError(f"no sample could be measured; sample {index}: {error}")
+    return found
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured; see `stats`. It can be sent to another process.
+
+    Attributes
+    ----------
+    names
+        The layers.
+    dead_threshold, positions, diagrams
+        As `stats` takes them.
+    """
+
+    names: frozenset[str]
+    dead_threshold: float
+    positions: int | None
+    diagrams: bool
+
+    def begin(self, model: Model) -> Statistics:
+        """Statistics of no sample yet."""
+        parameters = count_parameters(model.graph)
+        found = Statistics(model.name, model.layers, parameters, self.dead_threshold)
+        if self.positions != 0:
+            found.linear = find_linear(model.graph, self.names)
+        return found
+
+    def measure(
+        self,
+        model: Model,
+        samples: Iterable[SampleLike | SampleError],
+        labels: Iterator[str | None],
+        *,
+        activations: ActivationStream,
+        explain: Explain,
+        memory: int,
+        first: int = 0,
+        done: Done = lambda index, error: None,
+    ) -> Statistics:
+        """Measure samples, all or a part of them.
+
+        Parameters
+        ----------
+        model
+            The model.
+        samples, labels
+            As `stats` takes them; labels do not end.
+        activations, explain
+            Run the model: for the layers' activations, and for maps.
+        memory
+            Bytes that covariances may take.
+        first
+            Index of the first sample.
+        done
+            As `stats` takes it.
+        """
+        run = _Run(model, labels, self.begin(model), first)
+        slots = [
+            _Slot(self.positions, memory // activations.threads, run.statistics.linear)
+            for _ in range(activations.threads)
+        ]
+
+        def take(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> int:
+            if isinstance(found, SampleError):
+                raise found
+            slots[slot].add(run.labels[first + index], found)
+            return index
+
+        # Two threads that multiply matrices at a time need no further ones of BLAS.
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            fitted = run.fit(samples)
+            explained: Iterator[Explanation | SampleError | None] = itertools.repeat(None)
+            if self.diagrams:
+                fitted, again = itertools.tee(fitted)
+                explained = explain(again)
+            for index, result in enumerate(activations.stream(fitted, take), first):
+                run.finish(index, result, next(explained))
+                done(index, result if isinstance(result, SampleError) else None)
+            with ThreadPoolExecutor(len(slots)) as pool:
+                list(pool.map(_Slot.settle, slots))
+        return run.collect(slots)
+
+
+class _Run:
+    """The order of the samples: their labels and shapes, until each is done."""
+
+    def __init__(
+        self, model: Model, labels: Iterator[str | None], statistics: Statistics, first: int
+    ) -> None:
+        self._model, self._given, self._first = model, labels, first
+        self.labels: dict[int, str | None] = {}
+        self._shapes: dict[int, Shapes] = {}
+        self.statistics = statistics
+
+    def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[_Fitted | SampleError]:
+        """Samples in the model's layout; their labels and shapes are noted."""
+        for index, sample in enumerate(samples, self._first):
+            self.labels[index] = next(self._given) or None
+            if isinstance(sample, SampleError):
+                yield sample
+                continue
+            try:
+                fitted = fit_sample(sample, self._model.inputs, remedy="give them one by one")
+            except SampleError as error:
+                yield error
+                continue
+            self._shapes[index] = tuple((name, array.shape) for name, array in fitted.items())
+            yield fitted
+
+    def finish(
+        self, index: int, result: int | SampleError, explained: Explanation | SampleError | None
+    ) -> None:
+        """Take note of a sample that is done."""
+        label, shapes = self.labels.pop(index), self._shapes.pop(index, ())
+        if isinstance(result, SampleError):
+            # The way that an error has come would hold the arrays of its sample.
+            result.__traceback__ = result.__cause__ = result.__context__ = None
+            self.statistics.failed.append((index, result))
+            return
+        group = self.statistics.groups.setdefault(label, Group())
+        group.fed[shapes] += 1
+        if isinstance(explained, Explanation):
+            group.average.add(explained)
+
+    def collect(self, slots: list[_Slot]) -> Statistics:
+        """What all slots have found."""
+        found = self.statistics
+        for slot in slots:
+            for label, group in found.groups.items():
+                for name, moments in slot.groups.get(label, {}).items():
+                    if name in group.layers:
+                        group.layers[name].merge(moments)
+                    else:
+                        group.layers[name] = moments
+            found.unranked |= slot.unranked
+        found.drop_unranked()
+        for shapes in {each for group in found.groups.values() for each in group.fed}:
+            found.multiply_adds[shapes] = multiply_adds(self._model.graph, dict(shapes))
+        return found
+
+
+def multiply_adds(
+    graph: ModelGraph, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, int | None]:
+    """Multiply-adds of each layer for a sample.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    shapes
+        Of the sample, by input name.
+    """
+    batch = 1
+    fed = {}
+    for spec in graph.inputs:
+        axis, shape = spec.axes.batch, shapes[spec.name]
+        if axis is not None:
+            batch = spec.shape[axis] or 1
+            shape = (*shape[:axis], batch, *shape[axis:])
+        fed[spec.name] = shape
+    counts = count_multiply_adds(graph, fed)
+    return {name: None if n is None else n // batch for name, n in counts.items()}
+
+
+class _Slot:
+    """What one thread has found; it shares nothing with the others."""
+
+    def __init__(
+        self,
+        positions: int | None,
+        memory: int,
+        linear: Mapping[str, tuple[str, NDArray[np.float64]]],
+    ) -> None:
+        self._positions, self._memory, self._linear = positions, memory, linear
+        self._scratch = Scratch()
+        self.groups: dict[str | None, dict[str, ChannelMoments]] = {}
+        self.unranked: dict[str, str] = {}
+        # Bytes of the covariances of each layer, over all classes.
+        self._held: dict[str, int] = {}
+
+    def add(self, label: str | None, found: Iterator[LayerActivation]) -> None:
+        """Count in a sample."""
+        layers = self.groups.setdefault(label, {})
+        for each in found:
+            array = each.array
+            values = np.ascontiguousarray(array.reshape(len(array), -1))
+            if each.layer not in layers:
+                wanted = self._positions != 0 and not self._follows(each.layer, values, layers)
+                kept = wanted and self._reserve(each.layer, len(values))
+                layers[each.layer] = ChannelMoments(len(values), covariance=kept)
+            layers[each.layer].add(values, self._scratch, self._positions)
+
+    def settle(self) -> None:
+        """Merge what waits in the covariances."""
+        for layers in self.groups.values():
+            for moments in layers.values():
+                if moments.covariance is not None:
+                    moments.covariance.settle(self._scratch)
+
+    def _follows(
+        self, layer: str, values: NDArray[np.float32], layers: Mapping[str, ChannelMoments]
+    ) -> bool:
+        """Tell whether a layer's covariance is that of another one, worked upon."""
+        if layer not in self._linear:
+            return False
+        source, factor = self._linear[layer]
+        if source not in layers:
+            return False
+        read = len(layers[source].counts)
+        made = len(factor) if factor.ndim == 2 else read
+        return len(values) == made and factor.shape[-1] in (1, read)
+
+    def _reserve(self, layer: str, channels: int) -> bool:
+        """Tell whether a further covariance fits; larger ones make room for it."""
+        if layer in self.unranked:
+            return False
+        size = Covariance.size(channels)
+        while sum(self._held.values()) + size > self._memory:
+            largest = max(self._held, key=lambda name: self._held[name], default=layer)
+            if self._held.get(largest, 0) <= self._held.get(layer, 0) + size:
+                largest = layer
+            self.unranked[largest] = NO_ROOM
+            self._held.pop(largest, None)
+            for layers in self.groups.values():
+                if largest in layers:
+                    layers[largest].covariance = None
+            if largest == layer:
+                return False
+        self._held[layer] = self._held.get(layer, 0) + size
+        return True

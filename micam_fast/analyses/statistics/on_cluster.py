@@ -1,0 +1,189 @@
+"""Statistics of a data set by the workers of a cluster."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from micam_fast.analyses.statistics.measuring import Done, Measuring, multiply_adds
+from micam_fast.analyses.statistics.results import Statistics
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.errors import SampleError
+from micam_fast.core.timing import Stages
+from micam_fast.engine.activations import ActivationStream
+from micam_fast.engine.cluster.chunks import cut, weigh
+from micam_fast.engine.cluster.connecting import use_client
+from micam_fast.engine.cluster.dispatch import open_run
+from micam_fast.engine.cluster.explaining import strip
+from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.engine.streaming import stream
+from micam_fast.samples import fit_sample
+
+_FEWEST, _MOST = 32, 2048
+_BYTES = 64_000_000
+# Of this order on any machine: bytes a second between processes, products a second of a thread.
+_SENT, _MULTIPLIED = 2e8, 1e10
+_LEAST_SECONDS = 1e-3
+_SHARE = 0.1
+
+Feed = Mapping[str, NDArray[Any]]
+Item = tuple[int, Feed | SampleError, str | None]
+
+
+class _Measure:
+    """What a worker does with a chunk of samples and their labels.
+
+    Parameters
+    ----------
+    measuring
+        What is measured.
+    memory
+        Bytes that the covariances of all its threads may take; ``None`` for the model's own.
+    """
+
+    def __init__(self, measuring: Measuring, memory: int | None) -> None:
+        self._measuring, self._memory = measuring, memory
+        self._lock = threading.Lock()
+        self._activations: ActivationStream | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Measure, (self._measuring, self._memory)
+
+    def __call__(self, model: Model, chunk: list[Item]) -> Statistics:
+        def explain(fitted: Iterator[Any]) -> Iterator[Explanation | SampleError]:
+            pipeline = model.pipeline("published")
+            return stream(pipeline, fitted, None, lambda _, each: strip(each), None, Stages())
+
+        memory = model.memory if self._memory is None else self._memory
+        found = self._measuring.measure(
+            model,
+            [sample for _, sample, _ in chunk],
+            iter([label for _, _, label in chunk]),
+            activations=self._open(model),
+            explain=explain,
+            memory=max(1, memory // model.threads),
+            first=chunk[0][0],
+        )
+        # The caller has found these for itself.
+        found.linear = {}
+        return found
+
+    def _open(self, model: Model) -> ActivationStream:
+        """The model for one sample at a time; each thread of the worker has a stream of its own."""
+        with self._lock:
+            if self._activations is None:
+                self._activations = ActivationStream(
+                    model.file,
+                    model.graph,
+                    self._measuring.names,
+                    threads=1,
+                    providers=model.providers,
+                    memory=max(1, model.memory // model.threads),
+                )
+            return self._activations
+
+
+def measure_on(
+    client: Any,
+    model: Model,
+    samples: Iterable[SampleLike | SampleError],
+    labels: Iterator[str | None],
+    measuring: Measuring,
+    memory: int | None,
+    done: Done,
+) -> Statistics:
+    """Do what `Measuring.measure` does, on the workers of a client.
+
+    Parameters
+    ----------
+    client
+        Of ``dask.distributed``.
+    model, samples, labels, measuring, done
+        As there.
+    memory
+        Bytes that covariances may take, on each worker and here; by default as much as activations
+        may take there.
+
+    Raises
+    ------
+    ClusterError
+        If the client is closed, or its workers are lost or of other versions.
+    """
+    cluster = use_client(client)
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def items() -> Iterator[Item]:
+        for index, sample in enumerate(samples):
+            label = next(labels)
+            if not isinstance(sample, SampleError):
+                try:
+                    sample = fit_sample(sample, model.inputs, remedy="give them one by one")
+                    shapes.update((name, array.shape) for name, array in sample.items())
+                except SampleError as error:
+                    sample = error
+            yield index, sample, label
+
+    bound = model.memory if memory is None else memory
+    found = measuring.begin(model)
+    size = 0
+
+    def count() -> int:
+        nonlocal size
+        size = size or chunk_size(model, measuring.names, found.linear, shapes)
+        return size
+
+    with open_run(cluster, model, _Measure(measuring, memory)) as run:
+        chunks = cut(items(), count, lambda item: weigh(item[1]), largest=_BYTES)
+        for each in run.each(chunks):
+            if isinstance(each.result, SampleError):
+                found.failed.append((each.chunk[0][0], each.result))
+            else:
+                found.merge(each.result)
+                found.limit(bound)
+            failed = dict(found.failed[-len(each.chunk) :])
+            for index, _, _ in each.chunk:
+                done(index, failed.get(index))
+    for group in found.groups.values():
+        group.average.show_in(model.scene)
+    return found
+
+
+def chunk_size(
+    model: Model,
+    names: Collection[str],
+    linear: Collection[str],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> int:
+    """Samples in a chunk, so that sending its covariances back takes a tenth of the time.
+
+    It is the same for each run, whatever the cluster, and so are the bits of what is merged.
+
+    Parameters
+    ----------
+    model
+        The model.
+    names
+        The layers that are measured.
+    linear
+        Those among them without a covariance of their own.
+    shapes
+        Of one sample, by input name; empty where none is known.
+    """
+    sent = products = 0.0
+    for layer in model.layers:
+        shape = [size or 1 for size in layer.output_shape or ()]
+        tap = model.graph.taps[layer.name]
+        axis = tap.axes.completed(len(shape)).channel
+        flat = tap.form == "flat" or len(shape) < 3 or axis is None
+        channels = math.prod(shape) if flat else shape[axis or 0]
+        if layer.name in names and layer.name not in linear:
+            sent += 4.0 * channels**2
+            products += channels * math.prod(shape) / 2
+    if shapes:
+        products += sum(each or 0 for each in multiply_adds(model.graph, dict(shapes)).values())
+    seconds = _LEAST_SECONDS + products / _MULTIPLIED
+    return min(max(_FEWEST, math.ceil(sent / _SENT / _SHARE / seconds)), _MOST)

@@ -1,0 +1,329 @@
+"""Statistics of every layer over a data set, by class: rows, diagrams, merging."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import threadpoolctl
+from numpy.typing import NDArray
+
+from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance
+from micam_fast.analyses.statistics.rows import LayerStatistics, check_format, write_rows
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import Layer
+from micam_fast.core.texts import count_of
+from micam_fast.engine.onnx_runtime import available_threads
+from micam_fast.maps.averages import Average
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""What a sample is fed as: names and shapes."""
+NO_ROOM = "the covariance does not fit the memory bound"
+
+
+@dataclass(eq=False)
+class Group:
+    """What is known of the samples of one class.
+
+    Attributes
+    ----------
+    layers
+        Moments by layer name.
+    fed
+        How many samples were fed in which shapes.
+    average
+        Of their maps; empty where diagrams were not asked for.
+    """
+
+    layers: dict[str, ChannelMoments] = field(default_factory=dict)
+    fed: Counter[Shapes] = field(default_factory=Counter)
+    average: Average = field(default_factory=Average)
+
+    def merge(self, other: Group) -> None:
+        """Count in the samples of another part."""
+        for name, moments in other.layers.items():
+            if name in self.layers:
+                self.layers[name].merge(moments)
+            else:
+                self.layers[name] = copy.deepcopy(moments)
+        self.fed += other.fed
+        self.average.merge(other.average)
+
+
+class Statistics:
+    """Statistics of a data set; made by `micam_fast.stats`.
+
+    Those of parts of a data set can be merged, and pickled for that.
+
+    Parameters
+    ----------
+    model
+        Its name.
+    layers
+        All layers, in the diagram's order.
+    parameters
+        By layer name.
+    dead_threshold
+        A channel that is never above it is dead.
+
+    Attributes
+    ----------
+    model, layers, parameters, dead_threshold
+        As given.
+    groups
+        By class; ``None`` for the samples without a label.
+    multiply_adds
+        Of each layer for a sample, by what it is fed as.
+    linear
+        Layers whose covariance follows from another one's, as `find_linear` gives them.
+    unranked
+        Layers without an effective rank, and why.
+    failed
+        Index and error of each sample that was left out; of merged parts each has its own indices.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        layers: tuple[Layer, ...],
+        parameters: Mapping[str, int],
+        dead_threshold: float,
+    ) -> None:
+        self.model, self.layers = model, layers
+        self.parameters, self.dead_threshold = dict(parameters), dead_threshold
+        self.groups: dict[str | None, Group] = {}
+        self.multiply_adds: dict[Shapes, Mapping[str, int | None]] = {}
+        self.linear: dict[str, tuple[str, NDArray[np.float64]]] = {}
+        self.unranked: dict[str, str] = {}
+        self.failed: list[tuple[int, SampleError]] = []
+        self._rows: tuple[LayerStatistics, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Model, samples, classes."""
+        count = sum(group.fed.total() for group in self.groups.values())
+        return f"<Statistics of {self.model}: {count} samples, {len(self.labels)} classes>"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes, in the order of their names."""
+        return tuple(sorted(label for label in self.groups if label is not None))
+
+    @property
+    def rows(self) -> tuple[LayerStatistics, ...]:
+        """All samples together, then each class; in each the layers in the diagram's order."""
+        if self._rows is None:
+            self._rows = tuple(self._find_rows())
+        return self._rows
+
+    def of(self, layer: str, label: str | None = None) -> LayerStatistics:
+        """The row of a layer; of all samples, or of one class.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        found = (row for row in self.rows if row.layer == layer and row.label == label)
+        row = next(found, None)
+        if row is None:
+            raise KeyError(f"no statistics of layer {layer!r} and class {label!r}")
+        return row
+
+    def merge(self, other: Statistics) -> None:
+        """Count in the samples of another part of the data set.
+
+        Parameters
+        ----------
+        other
+            Statistics of the same layers of the same model.
+
+        Raises
+        ------
+        ValueError
+            If they are of other layers, or with another threshold. Nothing is changed.
+        """
+        for what, mine, theirs in (
+            ("layers", [each.name for each in self.layers], [each.name for each in other.layers]),
+            ("thresholds", self.dead_threshold, other.dead_threshold),
+        ):
+            if mine != theirs:
+                raise ValueError(
+                    f"statistics of different {what} cannot be merged: {_short(mine)} and "
+                    f"{_short(theirs)}"
+                )
+        for label, group in other.groups.items():
+            self.groups.setdefault(label, Group()).merge(group)
+        self.multiply_adds |= other.multiply_adds
+        self.unranked |= other.unranked
+        self.failed += other.failed
+        self.drop_unranked()
+        self._rows = None
+
+    def limit(self, memory: int) -> None:
+        """Leave out the effective ranks of the largest layers, until all covariances fit.
+
+        Parameters
+        ----------
+        memory
+            Bytes that they may take.
+        """
+        sizes: Counter[str] = Counter()
+        for group in self.groups.values():
+            for name, moments in group.layers.items():
+                if moments.covariance is not None:
+                    sizes[name] += Covariance.size(len(moments.counts))
+        while sizes.total() > memory:
+            ((largest, _),) = sizes.most_common(1)
+            self.unranked[largest] = NO_ROOM
+            del sizes[largest]
+        self.drop_unranked()
+
+    def drop_unranked(self) -> None:
+        """Let no class have an effective rank where another one cannot."""
+        everything = [each for group in self.groups.values() for each in group.layers.items()]
+        reason = "the number of channels varies"
+        self.unranked |= {name: reason for name, moments in everything if moments.varies}
+        for name, (source, _) in self.linear.items():
+            if source in self.unranked:
+                self.unranked.setdefault(name, self.unranked[source])
+        for name, moments in everything:
+            if name in self.unranked:
+                moments.covariance = None
+
+    def save(self, path: str | Path) -> Path:
+        """Write one row for each class and layer; the suffix says how: ``.csv`` or ``.parquet``.
+
+        Rows of all samples together have no class.
+
+        Raises
+        ------
+        OutputError
+            If the suffix is another one, or the file cannot be written.
+        MissingExtraError
+            If pyarrow is not installed and ``.parquet`` is asked for.
+        """
+        return write_rows(check_format(Path(path)), self.rows)
+
+    def mean_diagram(self, label: str | None = None) -> Explanation:
+        """The mean maps of a class, or of all samples.
+
+        Raises
+        ------
+        ValueError
+            If the statistics were made without diagrams, or there is no such class.
+        """
+        return self._average(label).mean(sample=self._say_mean("mean of", label), label=label)
+
+    def deviation_diagram(self, label: str | None = None) -> Explanation:
+        """The population standard deviation of each cell of each map; see `mean_diagram`."""
+        said = self._say_mean("deviation of", label)
+        return self._average(label).deviation(sample=said, label=label)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        from micam_fast.analyses.statistics.tables import html_table
+
+        return html_table(self)
+
+    def _say_mean(self, what: str, label: str | None) -> str:
+        return f"{what} {count_of(self._average(label).count, 'sample')}"
+
+    def _average(self, label: str | None) -> Average:
+        if label is not None and label not in self.groups:
+            raise ValueError(f"no class {label!r} (must be one of {', '.join(self.labels)})")
+        average = Average()
+        for known, group in self.groups.items():
+            if label in (None, known):
+                average.merge(group.average)
+        if not average.count:
+            raise ValueError("there are no diagrams: make the statistics with diagrams=True")
+        return average
+
+    def _find_rows(self) -> Iterator[LayerStatistics]:
+        labels = [None, *self.labels]
+        wanted = [(label, layer) for label in labels for layer in self.layers]
+        threads = available_threads()
+        # Eigenvalues take most of the time; LAPACK lets other threads run.
+        with threadpoolctl.threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda each: self._find_row(*each), wanted)
+            yield from (row for row in found if row is not None)
+
+    def _find_row(self, label: str | None, layer: Layer) -> LayerStatistics | None:
+        groups = [g for known, g in self.groups.items() if label in (None, known)]
+        moments = _merged(groups, layer.name)
+        if moments is None:
+            return None
+        summary = moments.summary()
+        rank = self._find_rank(layer.name, moments, groups)
+        parameters = self.parameters.get(layer.name, 0)
+        energy = summary.energy
+        return LayerStatistics(
+            label=label,
+            layer=layer.name,
+            kind=layer.class_label,
+            samples=moments.samples,
+            channels=len(moments.counts),
+            values=summary.values,
+            not_finite=summary.strays,
+            mean=summary.mean,
+            deviation=summary.deviation,
+            low=summary.low,
+            high=summary.high,
+            energy=energy,
+            dead_channels=moments.dead_share(self.dead_threshold),
+            sparsity=summary.sparsity,
+            effective_rank=rank,
+            parameters=parameters,
+            multiply_adds=self._mean_multiply_adds(layer.name, groups),
+            energy_per_parameter=energy / parameters if energy is not None and parameters else None,
+        )
+
+    def _find_rank(self, layer: str, moments: ChannelMoments, groups: list[Group]) -> float | None:
+        if moments.covariance is not None:
+            return moments.covariance.effective_rank()
+        if layer not in self.linear or layer in self.unranked:
+            return None
+        source, factor = self.linear[layer]
+        while source in self.linear:
+            source, before = self.linear[source]
+            if before.ndim == 2:
+                factor = factor[:, np.newaxis] * before if factor.ndim == 1 else factor @ before
+            else:
+                factor = factor * before
+        base = _merged(groups, source)
+        if base is None or base.covariance is None:
+            return None
+        return base.covariance.effective_rank(factor)
+
+    def _mean_multiply_adds(self, layer: str, groups: list[Group]) -> float | None:
+        total = samples = 0
+        for group in groups:
+            for shapes, count in group.fed.items():
+                each = self.multiply_adds[shapes].get(layer)
+                if each is None:
+                    return None
+                total += each * count
+                samples += count
+        return total / samples
+
+
+def _merged(groups: list[Group], layer: str) -> ChannelMoments | None:
+    """Moments of a layer over some groups."""
+    parts = [group.layers[layer] for group in groups if layer in group.layers]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    moments = copy.deepcopy(parts[0])
+    for part in parts[1:]:
+        moments.merge(part)
+    return moments
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

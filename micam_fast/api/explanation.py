@@ -1,0 +1,149 @@
+"""The result for one sample: maps, colours, ranges, prediction, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.choices import Look
+from micam_fast.core.errors import SampleError
+from micam_fast.core.notebooks import diagram_bundle
+from micam_fast.core.prediction import Prediction
+from micam_fast.diagrams.scene import Scene
+from micam_fast.maps.layer_map import LayerMap
+from micam_fast.maps.sample_maps import EachLayer, SampleMaps
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One sample's maps in every layer.
+
+    Attributes
+    ----------
+    maps
+        By layer name, in the diagram's order; layers that were left out are missing.
+    global_range
+        ``(gmin, gmax)`` of SPEC section 3.
+    prediction
+        ``None`` where the model's first output is no class vector.
+    output
+        The model's first output for this sample; ``None`` if that is no tensor.
+    input_size
+        ``(Hin, Win)``.
+    scene
+        The model's diagram.
+    sample, label
+        What the header calls the sample, and its known label.
+    """
+
+    maps: Mapping[str, LayerMap]
+    global_range: tuple[float, float]
+    prediction: Prediction | None
+    output: NDArray[Any] | None
+    input_size: tuple[int, int]
+    scene: Scene
+    sample: str = ""
+    label: str | None = None
+
+    @property
+    def cams(self) -> Mapping[str, NDArray[np.float32]]:
+        """Maps ``(h', w')`` float32 by layer name."""
+        maps = self.maps
+        if isinstance(maps, SampleMaps):
+            return EachLayer(maps.frame.index, maps.cam)
+        return EachLayer(maps, lambda name: maps[name].cam)
+
+    @property
+    def rgba(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Tiles ``(h', w', 4)`` uint8, straight alpha, at native resolution, by layer name."""
+        return EachLayer(self.maps, lambda name: self.maps[name].rgba)
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """``(m, M)`` of SPEC section 3 by layer name; NaN where a layer takes no part."""
+        return EachLayer(self.maps, lambda name: self.maps[name].range)
+
+    def colour(self) -> None:
+        """Compute the colours of all maps now, and not when they are first asked for."""
+        if isinstance(self.maps, SampleMaps):
+            _ = self.maps.colours
+
+    def save(
+        self,
+        path: str | Path,
+        look: Look = "isometric",
+        *,
+        rankdir: str = "TB",
+        scale_tiles: float = 1.0,
+        compress_level: int = 1,
+    ) -> Path:
+        """Write the diagram, or the numbers.
+
+        Parameters
+        ----------
+        path
+            The suffix says what is written: ``.png``, ``.svg``, ``.pdf``, ``.dot`` (with its tiles
+            in a folder beside it), ``.html`` (the interactive page, see `Model.view`) or ``.npz``
+            (``cam/NAME``, ``rgba/NAME``, ``range/NAME``, ``global_range``, ``prediction``).
+        look
+            ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
+        rankdir
+            ``"TB"`` for top to bottom, ``"LR"`` for left to right.
+        scale_tiles
+            Size of everything relative to the published tile of 635 x 205 pixels.
+        compress_level
+            Of a PNG: 1 is fastest, 9 smallest, 0 not compressed.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        OutputError
+            If the format is unknown, the picture too large, or the file cannot be written.
+        LayoutEngineError
+            If Graphviz is missing or fails.
+        ValueError
+            If look, rankdir, scale_tiles or compress_level is none that there is.
+        """
+        from micam_fast.api.saving import save
+        from micam_fast.diagrams.style import Style
+
+        return save(self, Path(path), Style(look, rankdir, scale_tiles, compress_level))
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, str]:
+        """The diagram for notebooks, from above, and a line of text."""
+        from micam_fast.api.saving import svg_text
+        from micam_fast.diagrams.style import Style
+
+        return diagram_bundle(self, lambda: svg_text(self, Style("flat")), include, exclude)
+
+    def __repr__(self) -> str:
+        """Model, sample, number of maps, prediction."""
+        said = ""
+        if self.prediction is not None:
+            said = f", prediction {self.prediction.index} ({self.prediction.probability:.4f})"
+        sample = f" of {self.sample}" if self.sample else ""
+        return f"<Explanation{sample} by {self.scene.model}: {len(self.maps)} maps{said}>"
+
+
+def raise_errors(found: Iterator[Explanation | SampleError]) -> Iterator[Explanation]:
+    """Explanations as they come; an error in the place of one is raised, and ends the stream."""
+    try:
+        for each in found:
+            if isinstance(each, SampleError):
+                raise each
+            yield each
+    finally:
+        # A traceback may hold the stream for long.
+        if isinstance(found, Generator):
+            found.close()

@@ -1,0 +1,256 @@
+"""A Keras model to an ONNX file that was proved to give the same numbers in every layer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ExportError, ModelError, SampleError
+from micam_fast.core.output_files import atomic_file, check_folder, make_folder
+from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
+from micam_fast.models.keras import KerasExport, export_model, open_keras
+from micam_fast.samples import fit_sample
+
+_TOLERANCE = 1e-3
+# Layers that compute in float16 differ by its own rounding, a thousandth in each.
+_HALF = onnx.TensorProto.FLOAT16
+_HALF_TOLERANCE = 2e-2
+# The tail of a sigmoid is computed with an error of about float32's 1e-7, however small it is.
+_SMALLEST_SCALE = 1e-4
+# Tried one after the other for sizes that the model leaves open.
+_OPEN_SIZES = (64, 128, 256)
+_LARGEST = 2**31 - 2**20
+_Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far ONNX Runtime is from Keras on one sample.
+
+    Attributes
+    ----------
+    sample
+        ``"random"`` or ``"given"``.
+    layer
+        The layer that differs most.
+    relative
+        Largest absolute difference of its activation by the largest absolute value, or by 1e-4
+        where that is larger.
+    """
+
+    sample: str
+    layer: str
+    relative: float
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did.
+
+    Attributes
+    ----------
+    path
+        The ONNX file.
+    layers
+        Number of layers in the diagram.
+    size
+        Of the file, bytes.
+    differences
+        One for each sample that it was checked with.
+    seconds
+        For conversion and checks; loading TensorFlow and the model is not in it.
+    """
+
+    path: Path
+    layers: int
+    size: int
+    differences: tuple[Difference, ...]
+    seconds: float
+
+    @property
+    def worst(self) -> Difference:
+        """The largest of the differences."""
+        return max(self.differences, key=lambda each: each.relative)
+
+
+def export(
+    model: Any,
+    path: str | Path,
+    *,
+    sample: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> ExportReport:
+    """Write a Keras model as ONNX, with each layer's activation as an output.
+
+    The file runs in ONNX Runtime alone. Its metadata hold the layers' names, classes, shapes,
+    activation functions, edges, nesting and weights, for the diagram. Before it is written, a
+    random sample and the given one run through Keras and through ONNX Runtime, and every layer is
+    compared.
+
+    Parameters
+    ----------
+    model
+        A live ``keras.Model``, or the path of a ``.keras``, ``.h5`` or ``.hdf5`` file.
+    path
+        The ONNX file.
+    sample
+        An array in the layout of the model's input, without the batch axis (or with one of 1); a
+        mapping by input name for several inputs.
+    custom_objects
+        Classes and functions that a file names and Keras does not know.
+    trust
+        Whether Python code in a file, of Lambda layers, may run: only for one from whom you trust.
+
+    Returns
+    -------
+    ExportReport
+
+    Raises
+    ------
+    ExportError
+        If the model cannot be opened or converted, or a layer differs by more than 1e-3 of its
+        largest value (2e-2 in a model that computes in float16).
+    MissingExtraError
+        If TensorFlow or tf2onnx is not installed.
+    SampleError
+        If the sample does not fit the model.
+    OutputError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import keras, micam_fast  # doctest: +SKIP
+    >>> model = keras.models.load_model("model.keras")  # doctest: +SKIP
+    >>> micam_fast.export(model, "model.onnx").layers  # doctest: +SKIP
+    42
+    """
+    path = Path(path)
+    check_folder(path.parent)
+    if isinstance(model, (str, Path)):
+        model = open_keras(Path(model), custom_objects, trust=trust)
+    start = time.perf_counter()
+    exported = export_model(model)
+    size = exported.proto.ByteSize()
+    if size > _LARGEST:
+        raise ExportError(f"the ONNX model would have {size / 2**30:.1f} GiB; a file ends at 2 GiB")
+    differences = tuple(_check(exported, sample))
+    make_folder(path.parent)
+    with atomic_file(path) as file:
+        file.write(exported.proto.SerializeToString())
+    seconds = time.perf_counter() - start
+    return ExportReport(path, len(exported.notes), size, differences, seconds)
+
+
+def _check(
+    exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]] | None
+) -> list[Difference]:
+    """Compare every layer of both; the session is the one that plots would open."""
+    try:
+        session = open_session(
+            exported.proto, name="export", folder=None, threads=available_threads()
+        )
+    except ModelError as error:
+        raise ExportError(f"the converted model does not run: {error}") from error
+    tolerance = _TOLERANCE
+    if any(value.type.tensor_type.elem_type == _HALF for value in exported.proto.graph.output):
+        tolerance = _HALF_TOLERANCE
+    names = [note.tap.value for note in exported.notes if note.layer.inputs]
+    extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
+    given = None if sample is None else _given_feeds(exported, sample)
+    # The extractor's memory is used again by each run, so one is compared before the next.
+    noise = _run_noise(exported, extractor, given)
+    found = [_compare(exported, "random", *noise, tolerance)]
+    if given is not None:
+        found.append(_compare(exported, "given", *_run(exported, extractor, given), tolerance))
+    return found
+
+
+def _run(exported: KerasExport, extractor: Extractor, feeds: Sequence[NDArray[Any]]) -> _Ran:
+    """Activations by Keras, by layer, and by ONNX Runtime, by value."""
+    by_keras = exported.run_keras(feeds)
+    try:
+        found = extractor.run(dict(zip(extractor.inputs, feeds, strict=True)))
+    except SampleError as error:
+        raise ExportError(f"the converted model does not run: {error}") from error
+    return by_keras, found.arrays
+
+
+def _run_noise(
+    exported: KerasExport, extractor: Extractor, given: Sequence[NDArray[Any]] | None
+) -> _Ran:
+    """Run random values, of the given sample's sizes or of those that are tried."""
+    if given is not None:
+        return _run(exported, extractor, [_noise(feed.shape, feed.dtype) for feed in given])
+    is_open = any(None in spec.shape[1:] for spec in exported.inputs)
+    for size in _OPEN_SIZES:
+        feeds = [
+            _noise([1, *(each or size for each in spec.shape[1:])], np.dtype(spec.dtype))
+            for spec in exported.inputs
+        ]
+        try:
+            return _run(exported, extractor, feeds)
+        except ExportError:
+            if not is_open:
+                raise
+    raise ExportError(
+        f"the model cannot be run with any of {', '.join(map(str, _OPEN_SIZES))} for the sizes "
+        "that it leaves open; give a sample to check the export with"
+    )
+
+
+def _compare(
+    exported: KerasExport,
+    kind: str,
+    by_keras: Mapping[str, NDArray[Any]],
+    by_onnx: Mapping[str, NDArray[Any]],
+    tolerance: float,
+) -> Difference:
+    """The layer that differs most; the first that differs too much is named."""
+    found = [
+        Difference(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
+        for note in exported.notes
+        if (value := note.tap.value) in by_onnx
+    ]
+    for each in found:
+        if not each.relative <= tolerance:
+            raise ExportError(
+                f"layer {each.layer!r} differs between Keras and ONNX Runtime by "
+                f"{each.relative:.2g} of its largest value on the {kind} sample (at most "
+                f"{tolerance:g}); nothing was written"
+            )
+    return max(found, key=lambda each: each.relative)
+
+
+def _relative(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """Largest difference by the largest value; infinite where shapes or finite values differ."""
+    if expected.shape != found.shape:
+        return np.inf
+    wanted, given = expected.astype(np.float64), found.astype(np.float64)
+    finite = np.isfinite(wanted)
+    if not np.array_equal(finite, np.isfinite(given)):
+        return np.inf
+    scale = np.abs(wanted[finite]).max(initial=_SMALLEST_SCALE)
+    return float(np.abs(wanted[finite] - given[finite]).max(initial=0.0) / scale)
+
+
+def _noise(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values of mean 0 and deviation 1; zeros and ones for whole numbers, which may be indices."""
+    rng = np.random.default_rng(0)
+    if dtype.kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    return rng.integers(0, 2, shape).astype(dtype)
+
+
+def _given_feeds(
+    exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
+    fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
+    return [fitted[spec.name][np.newaxis] for spec in exported.inputs]

@@ -1,0 +1,89 @@
+"""Keras files as models to plot: exported once, into the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from micam_fast.core.choices import KERAS_SUFFIXES
+from micam_fast.core.errors import ExportError, ModelError
+from micam_fast.core.output_files import check_folder
+from micam_fast.models.onnx import OnnxFile, open_model
+from micam_fast.models.onnx.annotations import FORMAT
+
+
+def is_keras_file(path: Path) -> bool:
+    """Tell by its name whether a file, or a SavedModel folder, is for Keras to open."""
+    return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").exists()
+
+
+def exported_file(path: Path, say: Callable[[str], None], *, trust: bool = False) -> Path:
+    """The ONNX file of a Keras file, made now if the cache does not hold it.
+
+    The cache is keyed by the file's content, and by `trust`: no code is left in an export, but
+    whether a file is taken must not depend on who opened it before. TensorFlow is needed once.
+
+    Parameters
+    ----------
+    path
+        The Keras file.
+    say
+        Is told what is made and where it is kept.
+    trust
+        Whether Python code in the file, of Lambda layers, may run.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be read or converted, or holds code that must not run.
+    MissingExtraError
+        If it is not in the cache, and TensorFlow is not installed.
+    OutputError
+        If the cache folder cannot be written.
+    """
+    from micam_fast.models.keras import check_keras_file
+
+    check_keras_file(path)
+    kept = _place(path, trust)
+    if kept.is_file():
+        return kept
+    from micam_fast.api.export import export
+
+    check_folder(kept.parent)
+    say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
+    found = export(path, kept, trust=trust)
+    say(
+        f"exported {found.layers} layers in {found.seconds:.1f} s; largest relative difference to "
+        f"Keras {found.worst.relative:.1e} (layer {found.worst.layer})"
+    )
+    return kept
+
+
+def open_keras_file(path: Path, say: Callable[[str], None], *, trust: bool = False) -> OnnxFile:
+    """The export of a Keras file, opened, under that file's name.
+
+    Parameters and errors are those of `exported_file`.
+    """
+    try:
+        file = open_model(exported_file(path, say, trust=trust))
+    except ModelError:
+        # A full disk or a copy has cut the file of the cache.
+        _place(path, trust).unlink(missing_ok=True)
+        file = open_model(exported_file(path, say, trust=trust))
+    return replace(file, name=path.stem)
+
+
+def _place(path: Path, trust: bool) -> Path:
+    from importlib.metadata import version
+
+    from platformdirs import user_cache_path
+
+    digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} {trust} ".encode())
+    try:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    except OSError as error:
+        raise ExportError(f"cannot read Keras model {path}: {error.strerror or error}") from None
+    return user_cache_path("micam-fast") / "keras" / f"{digest.hexdigest()[:32]}.onnx"

@@ -1,0 +1,140 @@
+"""Opening a model, and explaining a sample in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from micam_fast.api.explanation import Explanation
+from micam_fast.api.keras_files import is_keras_file, open_keras_file
+from micam_fast.core.choices import Projection
+from micam_fast.core.layer_choice import LayerChoice
+from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.models.onnx import OnnxFile, open_model
+
+
+def load_model(
+    source: str | Path | onnx.ModelProto,
+    *,
+    layers: LayerChoice = None,
+    threads: int | None = None,
+    providers: Sequence[Any] | None = None,
+    memory: int | None = None,
+    engine: str | Path | None = None,
+    trust: bool = False,
+    say: Callable[[str], None] = lambda note: None,
+) -> Model:
+    """Open a trained model.
+
+    Parameters
+    ----------
+    source
+        An ONNX file, or an ONNX model in memory; or a Keras file (``.keras``, ``.h5``, ``.hdf5``),
+        which is exported once into the user's cache folder.
+    layers
+        Names or shell patterns (a list, or comma-separated) of the layers to map, or a function
+        that takes all layers and gives the names of those to map; by default all. The others stay
+        in the diagram as labels.
+    threads
+        Threads of ONNX Runtime and of the loops; by default all cores that this process may use.
+    providers
+        Execution providers of ONNX Runtime, in its own form; by default the CPU.
+    memory
+        Bytes that activations may take at a time, a quarter of the machine's by default. A model
+        that needs more is run in slices.
+    engine
+        The Graphviz program for the layout; by default the one that came with graphviz-pure, else
+        ``dot`` on PATH.
+    trust
+        Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
+        trust. Nothing in an ONNX file is code.
+    say
+        Is told when a Keras file is exported, and of a model that makes random numbers.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        If the file is no ONNX file, is broken or too large, or ONNX Runtime refuses it.
+    ExportError, MissingExtraError
+        If a Keras file cannot be opened or exported, or TensorFlow is needed and not installed.
+    LayerSelectionError
+        If a pattern matches no layer.
+    ValueError
+        If `threads` or `memory` is less than 1.
+
+    Examples
+    --------
+    >>> import micam_fast
+    >>> from micam_fast.demo import DIGITS, MODEL
+    >>> model = micam_fast.load_model(MODEL)
+    >>> [layer.name for layer in model.layers][:3]
+    ['image', 'conv_1', 'relu_1']
+    >>> explanation = model.explain(np.load(DIGITS)[3])
+    >>> explanation.cams["conv_1"].shape
+    (28, 28)
+    >>> explanation.prediction.index
+    3
+    """
+    model = Model(
+        _open(source, say, trust),
+        layers=layers,
+        threads=threads,
+        providers=providers,
+        memory=memory,
+        engine=engine,
+    )
+    random = model.graph.reading.invariance.random
+    if random:
+        say(f"the model makes random numbers ({random}): no two runs of it give the same")
+    return model
+
+
+def explain(
+    model: Model | str | Path | onnx.ModelProto,
+    sample: SampleLike,
+    *,
+    projection: Projection = "published",
+) -> Explanation:
+    """Explain one sample of a model in one line.
+
+    Parameters
+    ----------
+    model
+        What `load_model` takes, or gives.
+    sample, projection
+        As in `Model.explain`.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    ModelError, SampleError, ValueError
+        As `load_model` and `Model.explain` do.
+
+    Examples
+    --------
+    >>> import micam_fast
+    >>> from micam_fast.demo import DIGITS, MODEL
+    >>> micam_fast.explain(MODEL, np.load(DIGITS)[7]).prediction.index
+    7
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    return loaded.explain(sample, projection=projection)
+
+
+def _open(
+    source: str | Path | onnx.ModelProto, say: Callable[[str], None], trust: bool
+) -> OnnxFile:
+    """Open an ONNX model, or the export of a Keras file under that file's name."""
+    if isinstance(source, onnx.ModelProto) or not is_keras_file(Path(source)):
+        return open_model(source)
+    return open_keras_file(Path(source), say, trust=trust)

@@ -1,0 +1,115 @@
+"""Names of rows and columns, and other orders of them: options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from micam_fast.cli.opening import Given, all_of
+
+if TYPE_CHECKING:
+    from micam_fast.engine.loaded_model import Model
+    from micam_fast.samples.axis_names import Axis, AxisNames
+    from micam_fast.samples.orders import Permutation
+
+names_options = all_of(
+    *(
+        click.option(
+            f"--{axis}-names",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Names of the input's {axis}s: one a line, a CSV's header, or the .json beside "
+            "records.",
+        )
+        for axis in ("row", "column")
+    )
+)
+"""Adds ``row_names`` and ``column_names``."""
+
+permute_options = all_of(
+    *(
+        click.option(
+            f"--permute-{axis}s",
+            metavar="FILE|seed:N",
+            help=f"Feed the {axis}s in another order: an index or name a line, or a random one.",
+        )
+        for axis in ("row", "column")
+    )
+)
+"""Adds ``permute_rows`` and ``permute_columns``."""
+
+
+def read_axis_names(given: Given, model: Model, paths: Sequence[str] = ()) -> AxisNames:
+    """Names of the rows and columns of the model's input, in the samples' own order.
+
+    Parameters
+    ----------
+    given
+        Values of `names_options`; a command may be without them.
+    model
+        That the names are for.
+    paths
+        The samples. Where no names of columns are given, those that the first sample's file brings
+        along (a CSV's header, the side file of records) are taken if there are as many as columns.
+
+    Raises
+    ------
+    AxisError
+        If a file cannot be read, or has another number of names than there are rows or columns.
+    """
+    from micam_fast.samples import names_beside
+    from micam_fast.samples.axis_names import AxisNames, check_names, read_names
+    from micam_fast.samples.orders import find_grid
+
+    grid = find_grid(model.inputs)
+
+    def read(path: Path, size: int | None, axis: Axis) -> tuple[str, ...]:
+        names = read_names(path)
+        check_names(names, size, axis, path)
+        return names
+
+    rows, columns = given.get("row_names"), given.get("column_names")
+    found = AxisNames(
+        None if rows is None else read(rows, grid.height, "rows"),
+        None if columns is None else read(columns, grid.width, "columns"),
+    )
+    if found.columns is None and paths:
+        spec = next(each for each in model.inputs if each.name == grid.name)
+        found = AxisNames(found.rows, names_beside(paths[0], spec, grid.width))
+    return found
+
+
+def read_permutation(
+    given: Given, model: Model, names: AxisNames | None = None
+) -> Permutation | None:
+    """The order in which the rows and columns of samples are to be fed; ``None`` for their own.
+
+    Parameters
+    ----------
+    given
+        Values of `permute_options`.
+    model
+        That is fed.
+    names
+        In the samples' own order, for files of names.
+
+    Raises
+    ------
+    AxisError
+        If an order cannot be read, is no permutation, or does not fit the model's input.
+    """
+    from micam_fast.samples.axis_names import AxisNames
+    from micam_fast.samples.orders import Permutation, find_grid, read_order
+
+    rows, columns = given.get("permute_rows"), given.get("permute_columns")
+    if rows is None and columns is None:
+        return None
+    grid = find_grid(model.inputs)
+    names = names or AxisNames()
+    return Permutation(
+        None if rows is None else read_order(rows, "rows", grid, names.rows),
+        None if columns is None else read_order(columns, "columns", grid, names.columns),
+    )

@@ -1,0 +1,120 @@
+"""``micam-fast check``: whether the maps can be trusted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micam_fast.cli.common import MODEL, Failure, note_compiling
+from micam_fast.cli.opening import (
+    SAMPLES,
+    check_samples,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    running_options,
+    sample_options,
+)
+from micam_fast.core.texts import printable, skipped
+
+
+@click.command(short_help="Can the maps be trusted? Two checks of the literature.")
+@MODEL
+@SAMPLES
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    default="check.csv",
+    show_default=True,
+    help="A row for each layer. All steps and the curves are written beside it.",
+)
+@projection_option
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    metavar="N",
+    default=16,
+    show_default=True,
+    help="Most steps of the randomization; layers with weights are spread over them.",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(1),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="How many times random weights are drawn.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Of all random numbers.",
+)
+@layer_options
+@sample_options
+@running_options
+def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Check whether the maps depend on what the model has learned.
+
+    The weights are made random, layer by layer from the output back, and each map is compared with
+    its original; where a map lies on the input's grid, the input's cells are erased in the order
+    of its strength, and the model is asked again. SAMPLES are as in 'plot'; all are held in memory.
+
+    Exit code: 0 if all samples were checked, 1 if some failed, 2 if none was.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.analyses.checks import check as check_maps
+    from micam_fast.core.output_files import check_file, make_folder
+
+    check_samples(sample_paths, given)
+    output: Path = given["output"]
+    if output.suffix.lower() != ".csv":
+        raise click.BadParameter(f"{str(output)!r} must end in .csv", param_hint="'--output'")
+    check_file(output)
+    model = open_model(model_path, given)
+    samples = list(open_samples(model, sample_paths, given))
+    if not samples:
+        raise Failure(f"no sample in {', '.join(sample_paths)}")
+    with _progress() as done, when_compiling(note_compiling):
+        found = check_maps(
+            model,
+            [sample.given for sample in samples],
+            projection=given["projection"],
+            steps=given["steps"],
+            draws=given["draws"],
+            seed=given["seed"],
+            done=done,
+        )
+    for index, error in found.failed.items():
+        Failure(skipped(index, samples[index].name, error)).show()
+    # First, so that an error of the disk takes none of it away.
+    click.echo(f"{found}\n")
+    make_folder(output.parent)
+    click.echo(f"wrote {printable(', '.join(map(str, found.save(output))))}")
+    sys.exit(1 if found.failed else 0)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=what, completed=done, total=total, refresh=True
+        )

@@ -1,0 +1,279 @@
+"""``micam-fast diff``: what changes between two samples, two sets of samples, or two models."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
+from micam_fast.cli.common import Failure, diagram_options, note, note_compiling, output_dir_option
+from micam_fast.cli.opening import (
+    check_samples,
+    engine_option,
+    labels_option,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    read_labels,
+    running_options,
+    sample_options,
+)
+from micam_fast.cli.values import choose_formats
+from micam_fast.core.choices import MODEL_SUFFIXES
+from micam_fast.core.errors import MicamError, SampleError
+from micam_fast.core.texts import aligned, count_of, printable, skipped
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from micam_fast.analyses.differences import Difference, LayerDifference
+    from micam_fast.api.explanation import Explanation
+    from micam_fast.engine.loaded_model import Model
+    from micam_fast.samples.orders import Permutation
+
+# Kept in step with differences.files.FORMATS by a test.
+FORMATS = ("png", "svg", "html", "csv")
+_MOST_ROWS = 10
+_USAGE = (
+    "expected is MODEL A B (two samples of one model), or MODEL MODEL A [B] (two models); models "
+    f"are the first arguments that end in {', '.join(MODEL_SUFFIXES)}"
+)
+
+
+@click.command(short_help="Draw what changes between two samples, folders or models.")
+@click.argument("arguments", metavar="MODEL [MODEL] A [B]", nargs=-1)
+@output_dir_option("micam-diff")
+@click.option(
+    "--format",
+    "formats",
+    callback=choose_formats(FORMATS),
+    metavar=",".join(FORMATS),
+    default="png,csv",
+    show_default=True,
+    help="What to write.",
+)
+@projection_option
+@layer_options
+@diagram_options
+@labels_option
+@sample_options
+@names_options
+@permute_options
+@running_options
+@engine_option
+def diff(arguments: tuple[str, ...], **given: Any) -> None:
+    """Draw A, B and the signed difference B - A of every layer on one scale.
+
+    A and B are samples (FILE:N is sample N of a file, from 0); of a folder, or a file with several
+    samples, the mean is taken. With two models, the first sees A and the second B, or A, too, if B
+    is left out. Layers are matched by name. --permute-... is for B alone: its maps on the grid of
+    the input are put back into A's order before they are compared. Of --labels, the first line is
+    A's, the second B's.
+
+    Exit code: 0 if all was written, 1 if a sample was left out or a file could not be written, 2 if
+    nothing was written.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.analyses.differences import diff as compare
+    from micam_fast.core.output_files import check_folder
+
+    models, samples = _sort(arguments, permuted=_permuted(given))
+    check_samples(samples, given)
+    labels = [*read_labels(given["labels"]), "", ""]
+    check_folder(given["output_dir"])
+    first = open_model(Path(models[0]), given)
+    second = first if Path(models[1]) == Path(models[0]) else open_model(Path(models[1]), given)
+    names = read_axis_names(given, first, samples)
+    ours, theirs = (read_axis_names({}, first, [path]).columns for path in samples)
+    if None not in (ours, theirs) and ours != theirs:
+        note(
+            f"{samples[1]} names other columns than {samples[0]}; columns are taken in their "
+            "order, whatever their names"
+        )
+    permutation = read_permutation(given, second, names)
+    shown = _tell_apart(*samples)
+    sides = (
+        _Side("A", first, samples[0], shown[0], labels[0]),
+        _Side("B", second, samples[1], shown[1], labels[1], permutation),
+    )
+    with when_compiling(note_compiling):
+        (a, a_failed), (b, b_failed) = (_explain(side, given) for side in sides)
+    if a.sample == b.sample and samples[0] != samples[1]:
+        a, b = replace(a, sample=shown[0]), replace(b, sample=shown[1])
+    if first is not second and first.name == second.name:
+        a, b = (
+            replace(each, scene=replace(each.scene, model=name))
+            for each, name in zip((a, b), _tell_apart(*models), strict=True)
+        )
+    difference = compare(a, b, names=names, permutation=permutation)
+    _tell_what_is_left_out(difference)
+    stem = _stem([a.scene.model, b.scene.model, *shown])
+    written, errors = _write(difference, stem, given)
+    if written:
+        _show_table(difference)
+        click.echo(f"wrote {stem} ({', '.join(written)}) to {printable(str(given['output_dir']))}")
+    for error in errors:
+        Failure(str(error)).show()
+    if errors or a_failed or b_failed:
+        sys.exit(1 if written else 2)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What A or B is: a model and its samples, how these are called, and their known label."""
+
+    name: str
+    model: Model
+    path: str
+    shown: str
+    label: str
+    permutation: Permutation | None = None
+
+
+def _permuted(given: dict[str, Any]) -> bool:
+    return given["permute_rows"] is not None or given["permute_columns"] is not None
+
+
+def _sort(arguments: Sequence[str], *, permuted: bool) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Models and samples of A and B."""
+    models = list(
+        itertools.takewhile(lambda word: word.lower().endswith(MODEL_SUFFIXES), arguments)
+    )
+    samples = list(arguments[len(models) :])
+    if len(models) not in (1, 2) or len(samples) not in (1, 2):
+        raise click.UsageError(
+            f"{count_of(len(models), 'model')} and {count_of(len(samples), 'sample')} were given; "
+            f"{_USAGE}"
+        )
+    if len(models) == len(samples) == 1 and not permuted:
+        raise click.UsageError(f"one model and one sample leave nothing to compare; {_USAGE}")
+    return (models[0], models[-1]), (samples[0], samples[-1])
+
+
+def _tell_apart(one: str, other: str) -> tuple[str, str]:
+    """Names of two files, with as many of their folders as it takes to tell them apart."""
+    parts = [PurePath(path).parts for path in (one, other)]
+    longest = max(map(len, parts))
+    count = next((n for n in range(1, longest + 1) if parts[0][-n:] != parts[1][-n:]), 1)
+    a, b = (str(PurePath(*each[-count:])) for each in parts)
+    return a, b
+
+
+def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
+    """Explain a sample, or take the mean of several.
+
+    Returns
+    -------
+    explanation, failed
+        And how many samples were left out, which are named.
+    """
+    from micam_fast.maps.averages import Average
+
+    names: dict[int, str] = {}
+    known: dict[int, str | None] = {}
+
+    def feed() -> Iterator[Mapping[str, NDArray[Any]] | SampleError]:
+        samples = open_samples(side.model, [side.path], given, side.permutation)
+        for index, sample in enumerate(samples):
+            # The heading tells of the order, of a mean's, too.
+            names[index] = sample.name.removesuffix(f", {side.permutation}")
+            known[index] = sample.label
+            yield sample.given
+
+    average = Average()
+    alone: Explanation | None = None
+    failed = 0
+    for index, found in enumerate(
+        side.model.stream(feed(), lambda _, found: found, projection=given["projection"])
+    ):
+        try:
+            if isinstance(found, SampleError):
+                raise found
+            average.add(found)
+        except SampleError as error:
+            failed += 1
+            Failure(f"{side.name}: {skipped(index, names[index], error)}").show()
+        else:
+            alone = replace(found, sample=names[index], label=side.label or known[index])
+    if alone is None:
+        what = (
+            f"no sample of {side.path} can be compared" if names else f"{side.path} holds no sample"
+        )
+        raise SampleError(f"{side.name}: {what}")
+    if average.count == 1:
+        return alone, failed
+    sample = f"mean of {average.count} samples of {side.shown}"
+    return average.mean(sample=sample, label=side.label or None), failed
+
+
+def _tell_what_is_left_out(difference: Difference) -> None:
+    reasons: dict[str, list[str]] = {}
+    for name, each in difference.layers.items():
+        if each.difference is None and each.a is not None and each.b is not None:
+            reasons.setdefault(f"not compared, {each.note}", []).append(name)
+    reasons |= {"only in A": difference.only_a, "only in B": difference.only_b}
+    for reason, names in reasons.items():
+        if names:
+            note(f"{count_of(len(names), 'layer')} {reason}: {', '.join(names)}")
+
+
+def _stem(names: Iterable[str]) -> str:
+    """File name without suffix: models, then samples, what is the same on both sides once."""
+    from micam_fast.core.output_files import file_stem
+
+    # Four of them stay within the 255 bytes that file systems take.
+    return "_".join(["diff", *dict.fromkeys(file_stem(name, 56) for name in names)])
+
+
+def _write(
+    difference: Difference, stem: str, given: dict[str, Any]
+) -> tuple[list[str], list[MicamError]]:
+    """Write all formats; one that fails does not keep the others from being written."""
+    from micam_fast.core.output_files import make_folder
+
+    folder = make_folder(given["output_dir"])
+    written: list[str] = []
+    errors: list[MicamError] = []
+    for name in given["formats"]:
+        try:
+            difference.save(
+                folder / f"{stem}.{name}",
+                rankdir=given["rankdir"],
+                scale_tiles=given["scale_tiles"],
+            )
+            written.append(name)
+        except MicamError as error:
+            errors.append(error)
+    return written, errors
+
+
+def _show_table(difference: Difference) -> None:
+    """The layers that differ most, by relative L2."""
+    ranked = difference.ranked
+    if not ranked:
+        click.echo("no layer can be compared")
+        return
+    rows: list[tuple[str, ...]] = [
+        ("layer", "class", "relative L2", "cosine", "correlation", "largest B - A")
+    ]
+    rows += [_row(each) for each in ranked[:_MOST_ROWS]]
+    more = f", {_MOST_ROWS} of {len(ranked)}" if len(ranked) > _MOST_ROWS else ""
+    click.echo(f"layers that differ most{more} (relative L2: |B - A| / |A|):")
+    for line in aligned(rows, texts=2):
+        click.echo(line)
+
+
+def _row(each: LayerDifference) -> tuple[str, ...]:
+    from micam_fast.analyses.differences.labels import show_number
+
+    place = each.largest
+    largest = "0" if each.difference is None or place is None else f"{each.difference[place]:+.4g}"
+    numbers = map(show_number, (each.relative_l2, each.cosine, each.correlation))
+    return (each.layer.name, each.layer.class_label, *numbers, largest)

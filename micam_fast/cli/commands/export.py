@@ -1,0 +1,53 @@
+"""``micam-fast export``: a Keras model to an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from micam_fast.cli.common import Failure
+from micam_fast.cli.opening import trust_option
+from micam_fast.core.texts import count_of, one_line
+
+if TYPE_CHECKING:
+    from micam_fast.api.export import ExportReport
+
+
+@click.command()
+@click.argument("keras_path", metavar="MODEL", type=click.Path(path_type=Path))
+@click.argument("onnx_path", metavar="OUT.onnx", type=click.Path(path_type=Path))
+@click.option(
+    "--sample",
+    "sample_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="An .npy or .npz to check the export with, besides random values.",
+)
+@trust_option
+def export(keras_path: Path, onnx_path: Path, sample_path: Path | None, trust: bool) -> None:
+    """Convert a Keras model to ONNX, with an output for each layer.
+
+    MODEL is a .keras, .h5 or .hdf5 file. Every layer is run by Keras and by ONNX Runtime; where
+    they differ by more than 1e-3, nothing is written. Needs the extra [tensorflow].
+    """
+    from micam_fast.api.export import export as run_export
+    from micam_fast.samples import load_array
+
+    if onnx_path.suffix.lower() != ".onnx":
+        raise Failure(f"the file to write must end in .onnx, not {onnx_path.name!r}")
+    sample = None if sample_path is None else load_array(sample_path)
+    click.echo(describe_export(run_export(keras_path, onnx_path, sample=sample, trust=trust)))
+
+
+def describe_export(report: ExportReport) -> str:
+    """What an export did, in a line."""
+    checks = ", ".join(
+        f"{each.relative:.1e} on the {each.sample} sample (layer {each.layer})"
+        for each in report.differences
+    )
+    return one_line(
+        f"wrote {report.path}: {count_of(report.layers, 'layer')}, {report.size / 1e6:.1f} MB, in "
+        f"{report.seconds:.1f} s; largest relative difference to Keras {checks}"
+    )

@@ -1,0 +1,222 @@
+"""``micam-fast features``: the strongest cells of each layer, followed back to the input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
+from micam_fast.cli.common import MODEL, Failure, note_compiling
+from micam_fast.cli.opening import (
+    SAMPLES,
+    check_samples,
+    labels_option,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    read_labels,
+    running_options,
+    sample_options,
+)
+from micam_fast.core.errors import MicamError, SampleError
+from micam_fast.core.texts import aligned, count_of, one_line, printable, skipped
+
+if TYPE_CHECKING:
+    from micam_fast.analyses.features.features import Feature
+    from micam_fast.api.explanation import Explanation
+    from micam_fast.engine.loaded_model import Model
+    from micam_fast.samples import Sample
+    from micam_fast.samples.axis_names import AxisNames
+
+_COLUMNS = (
+    "sample", "label", "layer", "map_row", "map_column", "value", "rows", "columns", "exact",
+)  # fmt: skip
+
+
+@click.command(short_help="Tell what parts of the input the strongest cells see.")
+@MODEL
+@SAMPLES
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="K",
+    default=3,
+    show_default=True,
+    help="How many cells of each layer.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write a table instead of lines.",
+)
+@projection_option
+@layer_options
+@names_options
+@permute_options
+@labels_option
+@sample_options
+@running_options
+def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Tell which rows and columns of the input the strongest cells depend on.
+
+    For each spatial layer, the K cells of its map with the largest absolute values: the range of
+    the input's rows and columns that such a cell depends on through all layers before, and the
+    cell's value. Ranges are inclusive, by name or counted from 0. They follow from the model's
+    structure; a weight that happens to be zero counts.
+
+    Exit code: 0 if all samples were followed, 1 if some failed, 2 if none was.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.core.csv_writing import write_csv
+    from micam_fast.core.output_files import check_file, make_folder
+
+    check_samples(sample_paths, given)
+    if given["output"] is not None:
+        check_file(given["output"])
+    labels = read_labels(given["labels"])
+    model = open_model(model_path, given)
+    names = read_axis_names(given, model, sample_paths)
+    permutation = read_permutation(given, model, names)
+    if permutation is not None:
+        names = permutation.names(names)
+    samples = open_samples(model, sample_paths, given, permutation)
+    run = _Run()
+    with when_compiling(note_compiling):
+        found = _follow(model, sample_paths, samples, labels, names, given, run)
+        if given["output"] is None:
+            _print(found, names)
+        else:
+            make_folder(given["output"].parent)
+            write_csv(given["output"], _COLUMNS, _rows(found, names, run))
+            click.echo(
+                f"wrote {count_of(run.features, 'feature')} of "
+                f"{count_of(run.followed, 'sample')} to {printable(str(given['output']))}"
+            )
+    if run.failed:
+        sys.exit(1)
+
+
+@dataclass
+class _Run:
+    """How many samples were followed, or failed, and how many features that gave."""
+
+    followed: int = 0
+    failed: int = 0
+    features: int = 0
+
+
+def _follow(
+    model: Model,
+    paths: Sequence[str],
+    samples: Iterator[Sample],
+    labels: Sequence[str],
+    names: AxisNames,
+    given: Mapping[str, Any],
+    run: _Run,
+) -> Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]]:
+    """Name, label, explanation and features of each sample; those that fail are named.
+
+    Raises
+    ------
+    Failure, SampleError
+        In the end, if there was none, or none was followed.
+    """
+    from micam_fast.analyses.features.features import FeatureFinder
+
+    finder = FeatureFinder(model, given["projection"])
+    waiting: dict[int, Sample] = {}
+
+    def feed() -> Iterator[Any]:
+        for index, sample in enumerate(samples):
+            waiting[index] = sample
+            yield sample.given
+
+    streamed = model.stream(feed(), lambda _, found: found, projection=given["projection"])
+    for index, explanation in enumerate(streamed):
+        sample = waiting.pop(index)
+        try:
+            if isinstance(explanation, SampleError):
+                raise explanation
+            _check_names(names, explanation.input_size)
+            found = finder.find(explanation, sample.arrays, top=given["top"])
+        except MicamError as error:
+            Failure(skipped(index, sample.name, error)).show()
+            run.failed += 1
+            continue
+        run.followed += 1
+        label = labels[index] if index < len(labels) else sample.label or ""
+        yield sample.name, label, explanation, found
+    if not run.followed and not run.failed:
+        raise Failure(f"no sample in {', '.join(paths)}")
+    if not run.followed:
+        raise SampleError(f"no sample was followed, {count_of(run.failed, 'sample')} failed")
+
+
+def _check_names(names: AxisNames, grid: tuple[int, int]) -> None:
+    """Make sure of what only a sample tells where the model leaves its sizes open."""
+    for axis, known, size in zip(
+        ("rows", "columns"), (names.rows, names.columns), grid, strict=True
+    ):
+        if known is not None and len(known) != size:
+            raise SampleError(f"{len(known)} {axis} are named, the sample has {size} {axis}")
+
+
+def _print(
+    found: Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]], names: AxisNames
+) -> None:
+    """A heading and aligned lines for each sample."""
+    from micam_fast.analyses.features.features import show_ranges
+
+    for place, (sample, label, explanation, strongest) in enumerate(found):
+        told = [sample]
+        if label:
+            told.append(f"label {label}")
+        if explanation.prediction is not None:
+            prediction = explanation.prediction
+            told.append(f"class {prediction.index} ({prediction.probability:.4f})")
+        click.echo(("\n" if place else "") + one_line(", ".join(told)))
+        lines: list[tuple[str, ...]] = []
+        for each in strongest:
+            rows, columns = (
+                show_ranges(each.rows, names.rows),
+                show_ranges(each.columns, names.columns),
+            )
+            if each.rows:
+                # A strip has one row, that need not be told.
+                is_strip = explanation.input_size[0] == 1 and names.rows is None
+                where = ("" if is_strip else f"rows {rows},", f"columns {columns},")
+            else:
+                where = ("no input cell,", "")
+            end = f"{each.value:+.3g}" + ("" if each.exact else "  (at most)")
+            lines.append((f"{each.layer}:", *where, end))
+        for line in aligned(lines, texts=4) if lines else ("no spatial layer with a finite map",):
+            click.echo(f"  {line}")
+
+
+def _rows(
+    found: Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]], names: AxisNames, run: _Run
+) -> Iterator[tuple[object, ...]]:
+    """Lines of the table."""
+    from micam_fast.analyses.features.features import show_ranges
+
+    for sample, label, _, strongest in found:
+        for each in strongest:
+            run.features += 1
+            yield (
+                sample,
+                label,
+                each.layer,
+                each.row,
+                each.column,
+                each.value,
+                show_ranges(each.rows, names.rows),
+                show_ranges(each.columns, names.columns),
+                each.exact,
+            )

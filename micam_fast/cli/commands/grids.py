@@ -1,0 +1,116 @@
+"""``micam-fast grids``: all feature maps of a layer in one picture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micam_fast.cli.common import MODEL, Failure, note, note_compiling, output_dir_option
+from micam_fast.cli.opening import (
+    SAMPLES,
+    check_samples,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    running_options,
+    sample_options,
+)
+from micam_fast.cli.progress import progress, report
+from micam_fast.cli.values import choose_formats
+from micam_fast.core.choices import CHANNEL_KINDS
+from micam_fast.core.errors import MicamError, SampleError
+from micam_fast.core.texts import count_of, first_of
+
+# Kept in step with grid_files.GRID_FORMATS by a test; importing it would cost --help its speed.
+FORMATS = ("png", "svg")
+_MOST_NAMED = 6
+
+
+@click.command()
+@MODEL
+@SAMPLES
+@output_dir_option("micam-grids")
+@click.option(
+    "--of",
+    type=click.Choice(CHANNEL_KINDS),
+    default="activations",
+    show_default=True,
+    help="The feature maps, or what each channel adds to the layer's map.",
+)
+@click.option(
+    "--format",
+    "formats",
+    callback=choose_formats(FORMATS),
+    metavar=",".join(FORMATS),
+    default="png",
+    show_default=True,
+    help="What to write for each layer.",
+)
+@projection_option
+@layer_options
+@sample_options
+@running_options
+def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Write a picture of each layer with all its feature maps.
+
+    SAMPLES are as in 'micam-fast plot'. With --of contributions the pictures show what each channel
+    adds to the layer's map, the largest share first; --projection says to which map.
+
+    Exit code: 0 if all samples were written, 1 if some failed, 2 if none was written.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.analyses.grids.files import save_grids
+    from micam_fast.runs.plotting import Summary, exit_code
+    from micam_fast.runs.sample_files import PlotOptions
+
+    check_samples(sample_paths, given)
+    summary = Summary()
+    model = open_model(model_path, given)
+    samples = open_samples(model, sample_paths, given)
+    if len(model.mapped) == len(model.layers):
+        note(
+            f"a picture for each of up to {count_of(len(model.layers), 'layer')}; "
+            "--layers chooses some"
+        )
+    options = PlotOptions(given["output_dir"], given["formats"])
+    flat: dict[str, None] = {}
+    error: MicamError | None = None
+    try:
+        with progress() as done, when_compiling(note_compiling):
+            found = save_grids(
+                model,
+                samples,
+                given["output_dir"],
+                of=given["of"],
+                formats=given["formats"],
+                projection=given["projection"],
+            )
+            for index, (name, each) in enumerate(found):
+                shown = (
+                    each if isinstance(each, SampleError) else [path.name for path in each.paths]
+                )
+                summary.take(index, name, shown)
+                done(index, name, shown)
+                if isinstance(each, SampleError):
+                    continue
+                if each.bad:
+                    note(
+                        f"sample {index} ({name}): channels that are not finite, drawn hatched, in "
+                        f"{first_of(each.bad, _MOST_NAMED)}"
+                    )
+                flat.update(dict.fromkeys(each.flat))
+    except MicamError as raised:
+        error = raised
+    if flat:
+        named = first_of(list(flat), _MOST_NAMED)
+        note(f"no feature maps, as their activation is a list of values: {named}")
+    report(summary, options)
+    if error is not None:
+        Failure(str(error)).show()
+    elif not summary.samples:
+        Failure(f"no sample in {', '.join(sample_paths)}").show()
+    sys.exit(exit_code(summary, error))

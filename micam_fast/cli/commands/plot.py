@@ -1,0 +1,258 @@
+"""``micam-fast plot``: a diagram for each sample."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
+from micam_fast.cli.common import (
+    MODEL,
+    Failure,
+    diagram_options,
+    note,
+    note_compiling,
+    opened_cluster,
+    output_dir_option,
+    scheduler_option,
+)
+from micam_fast.cli.opening import (
+    SAMPLES,
+    Given,
+    check_samples,
+    engine_option,
+    labels_option,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    read_labels,
+    running_options,
+    sample_options,
+)
+from micam_fast.cli.progress import progress, report, report_profile
+from micam_fast.cli.values import FORMATS, choose_formats
+from micam_fast.core.choices import LOOKS
+from micam_fast.core.errors import MicamError
+from micam_fast.core.texts import count_of
+from micam_fast.runs.interrupts import stop_on_signals
+from micam_fast.runs.manifest import NAME, Line
+
+if TYPE_CHECKING:
+    from micam_fast.runs.event_log import RunLog
+    from micam_fast.runs.plotting import Summary
+
+_RUNNING = ("threads", "batch_size", "max_errors", "fail_fast", "scheduler")
+"""Options that change no byte of what is written."""
+_OF_THE_RUN = ("output_dir", "resume", "log_json", "profile")
+"""Options that no manifest tells."""
+_GO_ON = "--resume goes on with the run"
+
+
+@click.command()
+@MODEL
+@SAMPLES
+@output_dir_option("micam-output", urls=True)
+@click.option(
+    "--format",
+    "formats",
+    callback=choose_formats(FORMATS),
+    metavar=",".join(FORMATS),
+    default="png",
+    show_default=True,
+    help="What to write for each sample.",
+)
+@click.option(
+    "--look",
+    type=click.Choice(LOOKS),
+    default="isometric",
+    show_default=True,
+    help="Maps as planes in perspective, or from above.",
+)
+@projection_option
+@layer_options
+@diagram_options
+@labels_option
+@sample_options
+@names_options
+@permute_options
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Samples in one forward pass.  [default: what suits the model, 1 to 32]",
+)
+@running_options
+@scheduler_option
+@engine_option
+@click.option(
+    "--compress-level",
+    type=click.IntRange(0, 9),
+    default=1,
+    show_default=True,
+    help="PNG: 1 is fastest, 9 smallest, 0 not compressed.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in the folder; skip what it has done."
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first sample that fails.")
+@click.option(
+    "--max-errors",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop when so many samples have failed.  [default: go on]",
+)
+@click.option(
+    "--log-json",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Append what happens to a file, a line of JSON for each event.",
+)
+@click.option("--profile", is_flag=True, help="Tell where the time went.")
+def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Write a MiCAM diagram for each sample.
+
+    SAMPLES are .npy files (one sample, or a batch with a leading axis), .npz files, CSV files,
+    TFRecord files, pictures, folders of these, patterns like 'data/**/*.npy', or '-' for a list of
+    paths on standard input. FILE:N is sample N of a file, from 0.
+
+    The folder gets a manifest.jsonl with a line for each sample. Ctrl-C finishes the samples in
+    hand; --resume goes on.
+
+    Exit code: 0 if all samples were written, 1 if some failed or the run ended early, 2 if none was
+    written, 130 if it was interrupted.
+    """
+    from micam_fast.runs.event_log import RunLog
+
+    check_samples(sample_paths, given)
+    if given["fail_fast"] and given["max_errors"] is not None:
+        raise click.UsageError("choose one of --fail-fast and --max-errors")
+    with RunLog(given["log_json"]) as log:
+        try:
+            code = _plot(model_path, sample_paths, given, log)
+        except MicamError as error:
+            log.write("end", exit_code=2, error=str(error))
+            raise
+        except KeyboardInterrupt as interrupt:
+            # Before the first sample was begun, or for the second time.
+            code = 128 + (interrupt.args or (signal.SIGINT,))[0]
+            Failure(f"interrupted; {_GO_ON}").show()
+            log.write("end", exit_code=code, error="interrupted")
+            if interrupt.args:
+                # The threads may be at work for long, and nobody wants what they make.
+                sys.stdout.flush()
+                os._exit(code)
+    sys.exit(code)
+
+
+def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: RunLog) -> int:
+    """Do the run and tell of it; the exit code."""
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.runs.output_folder import describe_run, open_run
+    from micam_fast.runs.plotting import Execute, Summary, exit_code, plot_samples
+    from micam_fast.runs.sample_files import PlotOptions, check_output
+
+    def say(text: str) -> None:
+        note(text)
+        log.write("note", text=text)
+
+    options = PlotOptions(
+        folder=given["output_dir"],
+        formats=given["formats"],
+        look=given["look"],
+        projection=given["projection"],
+        rankdir=given["rankdir"],
+        batch_size=given["batch_size"],
+        scale_tiles=given["scale_tiles"],
+        compress_level=given["compress_level"],
+    )
+    labels = read_labels(given["labels"])
+    summary = Summary()
+    with summary.stages.stage("load the model"):
+        model = open_model(model_path, given)
+    names = read_axis_names(given, model, sample_paths)
+    order = read_permutation(given, model, names)
+    samples = open_samples(model, sample_paths, given, order, say=say)
+    with summary.stages.stage("lay out"):
+        check_output(model, options)
+    header = describe_run(model, model_path, options, *_told(given))
+    error: MicamError | None = None
+    execute: Execute | None = None
+    with (
+        opened_cluster(given, say) as cluster,
+        open_run(options.store, header, resume=given["resume"], say=say) as manifest,
+        stop_on_signals(say) as stop,
+    ):
+        if cluster is not None:
+            from micam_fast.runs.on_cluster import execute_on
+
+            execute = execute_on(cluster, model, options, summary.stages)
+        log.write("start", samples=sample_paths, folder=str(options.folder), **header)
+        try:
+            with progress() as done, when_compiling(note_compiling):
+                plot_samples(
+                    model,
+                    samples,
+                    options,
+                    labels=labels,
+                    summary=summary,
+                    manifest=manifest,
+                    stop=stop,
+                    max_errors=1 if given["fail_fast"] else given["max_errors"],
+                    execute=execute,
+                    done=done,
+                    record=lambda line: log.write("sample", **_in_short(line)),
+                    say=say,
+                )
+        except MicamError as raised:
+            error = raised
+        if summary.samples == summary.failed <= 1 and not given["resume"]:
+            manifest.discard()
+    report(summary, options, f"{options.folder}/{NAME}")
+    if given["profile"]:
+        report_profile(summary, model.threads)
+    log.write("summary", written=summary.written, resumed=summary.resumed, failed=summary.failed)
+    ended = stop.reason if error is None else str(error)
+    if ended is not None:
+        Failure(f"{ended}; {_GO_ON}" if summary.samples else ended).show()
+    else:
+        _check_counts(summary, labels, given, sample_paths)
+    code = exit_code(summary, error) if stop.signal is None else 128 + stop.signal
+    log.write("end", exit_code=code, **({} if ended is None else {"error": ended}))
+    return code
+
+
+def _in_short(line: Line) -> Line:
+    """What a log says of a sample; the ranges of all its layers are in the manifest."""
+    return {name: value for name, value in line.items() if name != "ranges"}
+
+
+def _check_counts(
+    summary: Summary, labels: Sequence[str], given: Given, sample_paths: Sequence[str]
+) -> None:
+    if not summary.samples:
+        Failure(
+            f"no sample in {', '.join(sample_paths)} (folders below a folder are left out; "
+            "'FOLDER/**/*.npy' takes them)"
+        ).show()
+    if given["labels"] and len(labels) != summary.samples:
+        note(f"{count_of(len(labels), 'label')} for {count_of(summary.samples, 'sample')}")
+
+
+def _told(given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options as a manifest has them: those that decide over the bytes, and the others."""
+    told: dict[str, Any] = {}
+    running: dict[str, Any] = {}
+    for param in click.get_current_context().command.params:
+        name = param.name or ""
+        if isinstance(param, click.Option) and name in given and name not in _OF_THE_RUN:
+            value = given[name]
+            known = running if name in _RUNNING else told
+            known[param.opts[0]] = str(value) if isinstance(value, Path) else value
+    return told, running

@@ -1,0 +1,215 @@
+"""``micam-fast stats``: statistics of every layer over a data set."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.cli.common import (
+    MODEL,
+    Failure,
+    note,
+    note_compiling,
+    opened_cluster,
+    scheduler_option,
+)
+from micam_fast.cli.opening import (
+    SAMPLES,
+    check_samples,
+    engine_option,
+    layer_options,
+    open_model,
+    open_samples,
+    read_labels,
+    running_options,
+    sample_options,
+)
+from micam_fast.cli.values import FORMATS, parse_number
+from micam_fast.core.extras import import_extra
+from micam_fast.core.output_files import file_stem, make_folder
+from micam_fast.core.texts import count_of, first_of, one_line, skipped
+
+if TYPE_CHECKING:
+    from micam_fast.analyses.statistics import Statistics
+    from micam_fast.core.errors import SampleError
+    from micam_fast.engine.loaded_model import SampleLike
+    from micam_fast.samples import Sample
+
+_OWN_LABELS = "label"
+_DIAGRAMS = tuple(f".{name}" for name in FORMATS if name != "tiles")
+
+
+@click.command(short_help="Statistics of every layer over a data set.")
+@MODEL
+@SAMPLES
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default="stats.csv",
+    show_default=True,
+    help="A row for each class and layer, .csv or .parquet.",
+)
+@click.option(
+    "--by",
+    metavar="FILE|label",
+    help="Classes: one label a line, in the order of the samples; or 'label', those that the "
+    "samples carry (records).",
+)
+@click.option(
+    "--diagram",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write diagrams of the mean and of the deviation, of each class; the suffix is as in "
+    "'plot'. A second forward pass.",
+)
+@click.option(
+    "--dead-threshold",
+    callback=parse_number,
+    metavar="NUMBER",
+    default="0",
+    show_default=True,
+    help="A channel that is never above it is dead.",
+)
+@click.option(
+    "--rank-positions",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Positions of each sample, evenly spread, for the effective rank; 0 leaves it out.  "
+    "[default: all]",
+)
+@layer_options
+@sample_options
+@running_options
+@scheduler_option
+@engine_option
+def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Measure every layer over a data set, in one pass.
+
+    SAMPLES are as in 'plot'. The table in the end shows which layers cost most and extract least.
+
+    Exit code: 0 if all samples were measured, 1 if some failed, 2 if none was.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.analyses.statistics import stats as measure
+    from micam_fast.analyses.statistics.rows import check_format
+    from micam_fast.analyses.statistics.tables import cost_lines
+    from micam_fast.core.output_files import check_file
+
+    check_samples(sample_paths, given)
+    output, diagram = check_format(given["output"]), given["diagram"]
+    for path in (output, *([] if diagram is None else [_check_diagram(diagram)])):
+        check_file(path)
+    own = given["by"] == _OWN_LABELS
+    listed = None if own or given["by"] is None else read_labels(Path(given["by"]))
+    model = open_model(model_path, given)
+    # There may be any number of samples: what is known of one is let go of when it is done.
+    names: dict[int, str] = {}
+    labels: deque[str | None] = deque()
+    failed: dict[int, str] = {}
+    count = 0
+
+    def read() -> Iterator[SampleLike | SampleError]:
+        nonlocal count
+        for index, sample in enumerate(_with_progress(open_samples(model, sample_paths, given))):
+            names[index], count = sample.name, index + 1
+            known = listed[index] if listed and index < len(listed) else None
+            labels.append(sample.label if own else known)
+            yield sample.given
+
+    def label_each() -> Iterator[str | None]:
+        while True:
+            yield labels.popleft()
+
+    def done(index: int, error: SampleError | None) -> None:
+        name = names.pop(index)
+        if error is not None:
+            failed[index] = skipped(index, name, error)
+
+    with opened_cluster(given, note) as cluster, when_compiling(note_compiling):
+        found = measure(
+            model,
+            read(),
+            labels=label_each(),
+            dead_threshold=given["dead_threshold"],
+            positions=given["rank_positions"],
+            diagrams=diagram is not None,
+            memory=given["memory"],
+            client=None if cluster is None else cluster.client,
+            done=done,
+        )
+    for text in failed.values():
+        Failure(text).show()
+    if listed is not None and len(listed) != count:
+        note(f"{count_of(len(listed), 'label')} for {count_of(count, 'sample')}")
+    if own and not found.labels:
+        note("no sample carries a label; there are no classes")
+    for line in _notes(found):
+        note(line)
+    # First, so that an error of the disk takes it not away.
+    for line in cost_lines(found):
+        click.echo(line)
+    make_folder(output.parent)
+    written = [found.save(output), *([] if diagram is None else _save_diagrams(found, diagram))]
+    shown = one_line(", ".join(map(str, written)))
+    click.echo(f"wrote {shown} for {count_of(count - len(failed), 'sample')}")
+    sys.exit(1 if failed else 0)
+
+
+def _check_diagram(path: Path) -> Path:
+    if path.suffix.lower() not in _DIAGRAMS:
+        raise click.BadParameter(
+            f"{str(path)!r} must end in one of {', '.join(_DIAGRAMS)}", param_hint="'--diagram'"
+        )
+    if path.suffix.lower() == ".html":
+        import_extra("bokeh.models", extra="view", purpose="the interactive page")
+    return path
+
+
+def _with_progress(samples: Iterator[Sample]) -> Iterable[Sample]:
+    """The samples, which a terminal sees pass by."""
+    if not sys.stderr.isatty():
+        return samples
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(samples, "measuring", console=Console(stderr=True), transient=True)
+
+
+def _notes(found: Statistics) -> Iterator[str]:
+    """What the rows leave out, in a line for each reason."""
+    for reason in sorted(set(found.unranked.values())):
+        layers = [name for name, why in found.unranked.items() if why == reason]
+        shown = first_of(sorted(layers), 3)
+        yield f"no effective rank of {count_of(len(layers), 'layer')} ({shown}): {reason}"
+    stray = [row for row in found.rows if row.label is None and row.not_finite]
+    if stray:
+        total = sum(row.not_finite for row in stray)
+        yield (
+            f"{count_of(total, 'value')} of {count_of(len(stray), 'layer')} are NaN or infinite "
+            f"and left out (first in {stray[0].layer})"
+        )
+
+
+def _save_diagrams(found: Statistics, path: Path) -> list[Path]:
+    """A mean and a deviation of each class; of all samples where there is no class."""
+    written: list[Path] = []
+    taken: set[str] = set()
+    make_folder(path.parent)
+    for label in found.labels or (None,):
+        stem = path.stem if label is None else f"{path.stem}_class-{file_stem(label)}"
+        plain = [path.with_name(f"{stem}{end}{path.suffix}") for end in ("", "_deviation")]
+        places, number = plain, len(written) // 2
+        # Two classes may differ only in what no file name takes, or what some systems do not tell.
+        while (names := {each.name.lower() for each in places}) & taken:
+            places = [each.with_stem(f"{each.stem}-{number}") for each in plain]
+            number += 1
+        taken |= names
+        written.append(found.mean_diagram(label).save(places[0]))
+        written.append(found.deviation_diagram(label).save(places[1]))
+    return written

@@ -1,0 +1,148 @@
+"""``micam-fast train``: a CNN from records, its evaluation, and the diagrams of test samples."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micam_fast.cli.common import note
+
+_Decorator = Callable[[Any], Any]
+
+
+def _print_networks(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    from micam_fast.training.networks import list_networks
+
+    click.echo("\n".join(list_networks()))
+    ctx.exit()
+
+
+def _count(name: str, text: str, default: int | None = None, least: int = 1) -> _Decorator:
+    """An option that is a whole number."""
+    shown = default is not None
+    kind = click.IntRange(least)
+    return click.option(
+        name, type=kind, metavar="N", default=default, show_default=shown, help=text
+    )
+
+
+def _fraction(name: str, text: str, default: float, kind: click.FloatRange) -> _Decorator:
+    return click.option(
+        name, type=kind, metavar="NUMBER", default=default, show_default=True, help=text
+    )
+
+
+@click.command(short_help="Train a CNN on TFRecord files, and plot test samples.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder of record files; the first 60 % of them train, 20 % validate, the rest test.",
+)
+@click.option(
+    "--data-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="One record file instead; it is split by its batches in the same way.",
+)
+@click.option(
+    "--log-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    default="micam-training",
+    show_default=True,
+    help="Folder for the TensorBoard log, the checkpoint, the models and the diagrams.",
+)
+@click.option(
+    "--cnn-model",
+    metavar="NAME",
+    default="resnet50",
+    show_default=True,
+    help="lenet3, lenet5, resnet18, or any model of keras.applications.",
+)
+@click.option(
+    "--list-models",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_networks,
+    help="Print the names that --cnn-model takes, and exit.",
+)
+@_count("--classes", "Labels are 0 to N - 1.", 2, least=2)
+@_count("--window-size", "Channels of a sample.", 3)
+@_count("--height", "Height of a sample.", 150)
+@_count("--width", "Width of a sample.", 75)
+@_count("--batch-size", "Samples in a batch; the last incomplete one is dropped.", 64)
+@_count("--num-epochs", "Epochs in all.", 20)
+@_fraction("--learning-rate", "Of Adam.", 1e-5, click.FloatRange(0, min_open=True))
+@_fraction("--dropout", "Rate of the Dropout layers.", 0.5, click.FloatRange(0, 1, max_open=True))
+@click.option(
+    "--batch-normalization", is_flag=True, help="Normalize after each convolution of a LeNet."
+)
+@_count("--seed", "Make the training repeatable.  [default: another each time]", least=0)
+@_count(
+    "--early-stopping",
+    "Stop after N epochs in a row without a lower validation loss, and go back to the best epoch.  "
+    "[default: never]",
+)
+@_count("--samples", "Test samples to plot into LOG_DIR/MCAM.", 40, least=0)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the last complete epoch of an interrupted training, with the same options.",
+)
+def train(data_dir: Path | None, data_file: Path | None, resume: bool, **given: Any) -> None:
+    """Train a CNN on TFRecord files, evaluate it, and plot test samples.
+
+    LOG_DIR gets a TensorBoard log, the table of the test data as evaluation.json, model.keras,
+    model.onnx and the diagrams in MCAM. Needs the extra [training].
+
+    Exit code: 0 if all went well, 1 if a diagram failed, 2 if the training did, 130 if it was
+    interrupted.
+    """
+    data = data_dir if data_file is None else data_file
+    if data is None or (data_dir is not None and data_file is not None):
+        raise click.UsageError("give the records by --data-dir FOLDER or by --data-file FILE")
+    if data_file is not None and data_file.is_dir():
+        raise click.UsageError(f"--data-file {data_file} is a folder; --data-dir takes folders")
+    if data_dir is not None and data_dir.is_file():
+        raise click.UsageError(f"--data-dir {data_dir} is a file; --data-file takes files")
+    from micam_fast.cli.progress import progress, report
+    from micam_fast.runs.plotting import exit_code
+    from micam_fast.training.checkpoints import Checkpoint
+    from micam_fast.training.settings import TrainSettings
+    from micam_fast.training.training import train as run_training
+
+    try:
+        settings = TrainSettings(data=data, **given)
+    except ValueError as error:
+        # Click lets NaN through its ranges.
+        raise click.UsageError(str(error)) from None
+    try:
+        trained = run_training(
+            settings,
+            resume=resume,
+            verbose=1 if sys.stdout.isatty() else 2,
+            say=click.echo,
+            note=note,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        state = Checkpoint(settings.log_dir).read()
+        kept = "no epoch was complete, so nothing is kept"
+        if state is not None:
+            kept = (
+                f"{state.epochs} of {settings.num_epochs} epochs are kept in {settings.log_dir}; "
+                "the same command with --resume goes on"
+            )
+        click.echo(f"micam-fast: interrupted: {kept}", err=True)
+        sys.exit(130)
+    if trained.summary is not None and trained.options is not None:
+        report(trained.summary, trained.options)
+        sys.exit(exit_code(trained.summary))

@@ -1,0 +1,132 @@
+"""``micam-fast view``: the interactive page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
+from micam_fast.cli.common import MODEL, Failure, note, note_compiling
+from micam_fast.cli.opening import (
+    SAMPLES,
+    check_samples,
+    engine_option,
+    labels_option,
+    layer_options,
+    open_model,
+    open_samples,
+    projection_option,
+    read_labels,
+    running_options,
+    sample_options,
+)
+from micam_fast.core.errors import SampleError
+from micam_fast.core.texts import count_of, printable, skipped
+
+if TYPE_CHECKING:
+    from micam_fast.api.explanation import Explanation
+
+
+@click.command()
+@MODEL
+@SAMPLES
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default="micam-page.html",
+    show_default=True,
+    help="The page.",
+)
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--feature-maps",
+    metavar="GLOB,...",
+    help="Layers whose feature maps the page holds.  [default: all, if they take at most 12 MiB]",
+)
+@labels_option
+@names_options
+@permute_options
+@projection_option
+@layer_options
+@sample_options
+@running_options
+@engine_option
+def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
+    """Write an interactive page of every layer for some samples.
+
+    SAMPLES are as in 'plot'. The page is one file that works without a network.
+
+    Exit code: 0 if all samples are in it, 1 if some failed, 2 if nothing was written.
+    """
+    from micam_fast._loops.compiling import when_compiling
+    from micam_fast.core.extras import import_extra
+    from micam_fast.core.layer_choice import match_layers
+    from micam_fast.core.output_files import check_folder, make_folder
+    from micam_fast.viewer import choose_layers, gather, write_page
+
+    import_extra("bokeh.models", extra="view", purpose="the interactive page")
+    check_samples(sample_paths, given)
+    check_folder(given["output"].parent)
+    labels = read_labels(given["labels"])
+    model = open_model(model_path, given)
+    names = read_axis_names(given, model, sample_paths)
+    permutation = read_permutation(given, model, names)
+    if permutation is not None:
+        names = permutation.names(names)
+    chosen = given["feature_maps"] and match_layers(model.layers, given["feature_maps"])
+    samples = list(open_samples(model, sample_paths, given, permutation))
+    if not samples:
+        raise Failure(f"no sample in {', '.join(sample_paths)}")
+    with when_compiling(note_compiling):
+        explanations, arrays = _explain(model, samples, labels, given["projection"])
+        if not explanations:
+            sys.exit(2)
+        layers = choose_layers(explanations) if chosen is None else chosen
+        feature_maps = list(gather(model, arrays, layers)) if layers else None
+    if not layers:
+        note(
+            "the page is without feature maps, which would make it large; --feature-maps GLOB "
+            "chooses layers"
+        )
+    make_folder(given["output"].parent)
+    path = write_page(
+        given["output"],
+        explanations,
+        feature_maps=feature_maps,
+        row_names=names.rows,
+        column_names=names.columns,
+    )
+    if labels and len(labels) != len(samples):
+        note(f"{count_of(len(labels), 'label')} for {count_of(len(samples), 'sample')}")
+    size = path.stat().st_size / 1e6
+    click.echo(
+        f"wrote {printable(str(path))} ({count_of(len(explanations), 'sample')}, {size:.1f} MB)"
+    )
+    if given["show"]:
+        click.launch(str(path))
+    if len(explanations) < len(samples):
+        sys.exit(1)
+
+
+def _explain(
+    model: Any, samples: list[Any], labels: Sequence[str], projection: Any
+) -> tuple[list[Explanation], list[Any]]:
+    """Explanations of the samples that do not fail, and their arrays; the others are named."""
+    from dataclasses import replace
+
+    given = [each.given for each in samples]
+    found = model.stream(given, lambda _, each: each, projection=projection)
+    explanations, arrays = [], []
+    for index, (sample, each) in enumerate(zip(samples, found, strict=True)):
+        if isinstance(each, SampleError):
+            Failure(skipped(index, sample.name, each)).show()
+            continue
+        label = (labels[index] if index < len(labels) else None) or sample.label
+        explanations.append(replace(each, sample=sample.name, label=label))
+        arrays.append(sample.arrays)
+    return explanations, arrays

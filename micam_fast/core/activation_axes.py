@@ -1,0 +1,147 @@
+"""Where batch, channels and space lie in an activation, and the sizes that follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast._loops import maps as loops
+from micam_fast.core.layers import Axes
+
+
+@dataclass(frozen=True)
+class View:
+    """An activation's axes by what they hold; a flat layer has neither channels nor space.
+
+    Attributes
+    ----------
+    shape
+        Of the whole array.
+    batch
+        Axis of the samples, ``None`` where the array belongs to a single sample.
+    channels, space
+        Axes of the channels (of a recurrent layer: directions and hidden units), and of depth, rows
+        and columns, those that there are.
+    """
+
+    shape: tuple[int, ...]
+    batch: int | None
+    channels: tuple[int, ...] = ()
+    space: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size, 1 to 3 axes; empty for a flat layer."""
+        return tuple(self.shape[axis] for axis in self.space)
+
+    @property
+    def channel_count(self) -> int:
+        """Number of channels."""
+        return math.prod(self.shape[axis] for axis in self.channels)
+
+    @property
+    def count(self) -> int:
+        """Number of values of one sample."""
+        return math.prod(self.shape[axis] for axis in self._sample_axes())
+
+    def in_memory(self) -> int | None:
+        """How the loops can read the array as it is; ``None`` if it must be copied first."""
+        axes = self._sample_axes()
+        if self.batch not in (None, 0):
+            return None
+        if not self.space:
+            return loops.FLAT
+        if axes == self.channels + self.space:
+            return loops.CHANNELS_FIRST
+        if axes == self.space + self.channels and len(self.space) < 3:
+            return loops.CHANNELS_LAST
+        return None
+
+    def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Cast to float32 with the batch first and the channels before the pixels."""
+        first = () if self.batch is None else (self.batch,)
+        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
+        np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
+
+    def arrange(self, array: NDArray[Any], sample: int) -> NDArray[np.float32]:
+        """One sample as float32: ``(C, *space)``, or ``(N,)`` where it is flat."""
+        first = () if self.batch is None else (self.batch,)
+        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
+        chosen = moved if self.batch is None else moved[sample]
+        shape = (self.channel_count, *self.size) if self.space else (self.count,)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(chosen.reshape(shape), np.float32)
+
+    def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
+        """One sample of the array."""
+        return array if self.batch is None else np.take(array, sample, axis=self.batch)
+
+    def _sample_axes(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
+
+
+def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch: int | None) -> View:
+    """Find channels and spatial axes of an activation by its rank, as SPEC section 2 says.
+
+    Parameters
+    ----------
+    shape
+        Of the whole array.
+    axes
+        The axes by the graph.
+    form
+        ``Tap.form``.
+    batch
+        Axis of the samples, ``None`` where the array belongs to a single sample.
+    """
+    channel = axes.completed(len(shape)).channel
+    rest = tuple(axis for axis in range(len(shape)) if axis != batch)
+    if form == "recurrent" and len(rest) == 3:
+        return View(shape, batch, rest[1:], rest[:1])
+    if form == "flat" or not 2 <= len(rest) <= 4 or channel not in rest:
+        return View(shape, batch)
+    return View(shape, batch, (channel,), tuple(axis for axis in rest if axis != channel))
+
+
+def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
+    """Axis of the batch in a run of one sample; ``None`` where there is none."""
+    batch = axes.batch
+    return batch if batch is not None and batch < len(shape) and shape[batch] == 1 else None
+
+
+def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a flat layer's map, SPEC section 2.
+
+    Parameters
+    ----------
+    count
+        Number of values, at least 1.
+    input_size
+        ``(Hin, Win)``.
+    """
+    height, width = input_size
+    if count < height:
+        return 1, count
+    longer, shorter = max(height, width), min(height, width)
+    rows = math.ceil(count / min(math.sqrt(count) * longer / shorter, longer))
+    return rows, math.ceil(count / rows)
+
+
+def spatial_input_size(views: Sequence[View]) -> tuple[int, int]:
+    """``Hin x Win`` of SPEC section 1, by the model's inputs.
+
+    The first spatial input decides; without one, the first input: ``1 x T`` for a sequence,
+    ``1 x N`` for a flat one.
+    """
+    for view in views:
+        if len(view.size) >= 2:
+            height, width = view.size[-2:]
+            return height, width
+    if views[0].size:
+        return 1, views[0].size[0]
+    return 1, max(1, views[0].count)

@@ -1,0 +1,136 @@
+"""Rows of a CSV file as they stand, and what its fields say."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from micam_fast.core.errors import DataError
+from micam_fast.core.input_files import open_input
+
+_LONGEST_ROW = 2**24
+"""In characters: a million columns; a quote that is not closed could take in the whole file."""
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """Fields, stripped, and the lines that they come from; `fault` says what is wrong with them."""
+
+    where: str
+    fields: list[str]
+    fault: str | None
+
+
+def read_csv_rows(path: Path) -> Iterator[CsvRow]:
+    """Each row that is not empty, one by one; UTF-8, with or without a byte order mark.
+
+    The csv module takes an open quote as it comes: the field then goes on to the next quote in the
+    file, or to its end. Its strict mode would refuse spaces after a quoted field, too.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or is no CSV in UTF-8.
+    """
+    lines: list[str] = []
+    length = 0
+
+    def noted(file: io.TextIOWrapper) -> Iterator[str]:
+        nonlocal length
+        while line := file.readline(_LONGEST_ROW + 1):
+            lines.append(line)
+            length += len(line)
+            if length > _LONGEST_ROW:
+                raise csv.Error(f"a row of more than {_LONGEST_ROW} characters")
+            yield line
+
+    try:
+        with (
+            open_input(path) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
+        ):
+            start = binary.read(2)
+            binary.seek(0)
+            if start in _UTF_16:
+                raise DataError(f"{path} is text in UTF-16: 'iconv -f utf-16 -t utf-8' converts it")
+            reader = csv.reader(noted(file), skipinitialspace=True)
+            first = 1
+            try:
+                for fields in reader:
+                    if fields:
+                        last = reader.line_num
+                        where = f"line {first}" if first == last else f"lines {first} to {last}"
+                        fault = _open_quote(first, lines, fields) or _no_text(lines)
+                        yield CsvRow(where, [field.strip() for field in fields], fault)
+                    first = reader.line_num + 1
+                    lines.clear()
+                    length = 0
+            except csv.Error as error:
+                raise DataError(f"{path}, line {first}: {error}: is a quote not closed?") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path} is no UTF-8 text: 'iconv -f cp1252 -t utf-8' converts the usual other one"
+        ) from None
+
+
+def read_csv_header(path: Path) -> list[str]:
+    """Fields of the first row.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is empty, or its first row is broken.
+    """
+    first = next(read_csv_rows(path), None)
+    if first is None:
+        raise DataError(f"{path} is empty")
+    if first.fault is not None:
+        raise DataError(f"{path}, {first.where}: {first.fault}")
+    return first.fields
+
+
+def number_repeats(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that differ: ``NAME#2`` and so on where a name comes again."""
+    taken = set(names)
+    counts: dict[str, int] = {}
+    numbered = []
+    for name in names:
+        count = counts.get(name, 0) + 1
+        while count > 1 and f"{name}#{count}" in taken:
+            count += 1
+        counts[name] = count
+        numbered.append(f"{name}#{count}" if count > 1 else name)
+    return tuple(numbered)
+
+
+def parse_field(text: str) -> float | None:
+    """The number that a field holds; ``None`` if it holds none."""
+    # Python alone reads 1_000 as a number, and digits of all scripts.
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _no_text(lines: list[str]) -> str | None:
+    """What is wrong with a row of a file that is no text, or one in another encoding."""
+    if "\0" not in "".join(lines):
+        return None
+    return "a NUL character: is it a text in UTF-16, or none at all?"
+
+
+def _open_quote(number: int, lines: list[str], fields: list[str]) -> str | None:
+    """What is wrong with a row of which one quote is without another."""
+    # Quotes within a text that does not begin with one are none.
+    broken_line = any("\n" in field or "\r" in field for field in fields)
+    if not broken_line or sum(line.count('"') for line in lines) % 2 == 0:
+        return None
+    return f"a quote in line {number} is not closed there, and takes in what follows"

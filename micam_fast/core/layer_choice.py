@@ -1,0 +1,108 @@
+"""Which layers a user asks for: names, patterns, and all between two layers."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from micam_fast.core.errors import LayerSelectionError
+from micam_fast.core.layers import Layer
+
+
+def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> frozenset[str]:
+    """Names of the layers that any of the shell patterns matches.
+
+    Parameters
+    ----------
+    layers
+        The model's layers.
+    patterns
+        Names or patterns (``*``, ``?``, ``[...]``), comma-separated in a string. A name that
+        equals a pattern to the letter matches even if it holds such characters.
+
+    Raises
+    ------
+    LayerSelectionError
+        If a pattern matches no layer; the message shows the nearest names.
+    """
+    names = [layer.name for layer in layers]
+    if isinstance(patterns, str):
+        patterns = [patterns] if patterns in names else patterns.split(",")
+    known = frozenset(names)
+    chosen: set[str] = set()
+    for text in patterns:
+        # A name may begin or end with blanks; around a pattern they mean nothing.
+        pattern = text if text in known else text.strip()
+        found = [pattern] if pattern in known else fnmatch.filter(names, pattern)
+        if not found:
+            raise LayerSelectionError(_no_such_layer(pattern, names))
+        chosen.update(found)
+    return frozenset(chosen)
+
+
+LayerChoice = str | Iterable[str] | Callable[[Sequence[Layer]], Iterable[str]] | None
+"""Names or patterns of layers, or a function that picks names among all layers."""
+
+
+def choose_layers(layers: Sequence[Layer], choice: LayerChoice) -> frozenset[str]:
+    """Names of the layers that are chosen; all without a choice.
+
+    Raises
+    ------
+    LayerSelectionError
+        If a pattern matches no layer, or none is chosen.
+    """
+    if choice is None:
+        return frozenset(layer.name for layer in layers)
+    chosen = match_layers(layers, choice(layers) if callable(choice) else choice)
+    if not chosen:
+        raise LayerSelectionError("no layer is left to map")
+    return chosen
+
+
+def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None) -> frozenset[str]:
+    """Names of the layers on the ways from `start` to `stop`, both included.
+
+    Without `start` the ways begin at the model's inputs, without `stop` they end at its outputs.
+
+    Raises
+    ------
+    LayerSelectionError
+        If a name is no layer, or no way leads from `start` to `stop`.
+    """
+    names = [layer.name for layer in layers]
+    for name in (start, stop):
+        if name is not None and name not in names:
+            raise LayerSelectionError(_no_such_layer(name, names))
+    parents = {layer.name: layer.inputs for layer in layers}
+    children: dict[str, list[str]] = {name: [] for name in names}
+    for layer in layers:
+        for parent in layer.inputs:
+            children[parent].append(layer.name)
+    chosen = frozenset(names)
+    if start is not None:
+        chosen &= _reachable(start, children)
+    if stop is not None:
+        chosen &= _reachable(stop, parents)
+    if not chosen:
+        raise LayerSelectionError(f"no way leads from layer {start!r} to layer {stop!r}")
+    return chosen
+
+
+def _reachable(name: str, neighbours: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    seen = {name}
+    waiting = [name]
+    while waiting:
+        fresh = [near for near in neighbours[waiting.pop()] if near not in seen]
+        seen.update(fresh)
+        waiting.extend(fresh)
+    return frozenset(seen)
+
+
+def _no_such_layer(pattern: str, names: Sequence[str]) -> str:
+    lowered = {name.lower(): name for name in names}
+    bare = pattern.strip("*?").lower()
+    near = [lowered[key] for key in difflib.get_close_matches(bare, lowered, n=3, cutoff=0.4)]
+    hint = f"near names: {', '.join(near)}" if near else f"the first layers: {', '.join(names[:3])}"
+    return f"no layer matches {pattern!r} ({hint}; 'micam-fast layers MODEL' lists all)"

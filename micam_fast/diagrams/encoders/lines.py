@@ -1,0 +1,93 @@
+"""How much of each pixel a line or an area covers: drawn oversampled by Pillow, in pieces."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from micam_fast._loops.stamps import OVERSAMPLING
+from micam_fast.diagrams.marks import Path, Point
+
+PIECE_ROWS = 512
+"""Lines are cut into pieces where so many rows of the page end: a mask must not be too large."""
+_CURVE_STEPS = 24
+
+Cover = tuple[int, int, NDArray[np.uint8]]
+"""Where the corner of a mask lies, in whole pixels; coverage from 0 to 255."""
+
+
+def path_covers(mark: Path, width: int, height: int) -> Iterator[Cover]:
+    """Coverage of a path on a page of this size, piece by piece."""
+    points = _flatten(mark.points) if mark.curved else list(mark.points)
+    if mark.closed:
+        points.append(points[0])
+    margin = mark.width + 1
+    first = max(0, math.floor(min(y for _, y in points) - margin))
+    end = min(height, math.ceil(max(y for _, y in points) + margin) + 1)
+    for top in range(first // PIECE_ROWS * PIECE_ROWS, end, PIECE_ROWS):
+        cover = _piece(mark, points, top, width, min(PIECE_ROWS, height - top))
+        if cover is not None:
+            yield cover
+
+
+def _piece(mark: Path, points: list[Point], top: int, width: int, rows: int) -> Cover | None:
+    margin = mark.width + 1
+    points = [(x, y - top) for x, y in points]
+    if not mark.filled:
+        points = _part_within(points, -margin, rows + margin)
+    if not points:
+        return None
+    left = max(0, int(min(x for x, _ in points) - margin))
+    upper = max(0, int(min(y for _, y in points) - margin))
+    right = min(width, int(max(x for x, _ in points) + margin) + 2)
+    lower = min(rows, int(max(y for _, y in points) + margin) + 2)
+    if right <= left or lower <= upper:
+        return None
+    mask = Image.new("L", ((right - left) * OVERSAMPLING, (lower - upper) * OVERSAMPLING))
+    scaled = [
+        (
+            math.floor((x - left) * OVERSAMPLING + 0.5),
+            math.floor((y - upper) * OVERSAMPLING + 0.5),
+        )
+        for x, y in points
+    ]
+    pen = ImageDraw.Draw(mask)
+    if mark.filled:
+        pen.polygon(scaled, fill=255)
+    else:
+        pen.line(scaled, fill=255, width=round(mark.width * OVERSAMPLING), joint="curve")
+    return left, top + upper, np.asarray(mask.reduce(OVERSAMPLING))
+
+
+def _part_within(points: list[Point], top: float, bottom: float) -> list[Point]:
+    """The points from the first to the last piece that touches these rows."""
+    touching = [
+        i
+        for i in range(len(points) - 1)
+        if min(points[i][1], points[i + 1][1]) < bottom
+        and max(points[i][1], points[i + 1][1]) > top
+    ]
+    return points[touching[0] : touching[-1] + 2] if touching else []
+
+
+@functools.cache
+def _bernstein() -> NDArray[np.float64]:
+    """Weights ``(steps, 4)`` of a cubic piece's four points."""
+    t = np.linspace(0, 1, _CURVE_STEPS + 1)[1:]
+    return np.stack([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3], axis=1)
+
+
+def _flatten(points: tuple[Point, ...]) -> list[Point]:
+    """Points along cubic Bezier curves."""
+    weights = _bernstein()[:, :, np.newaxis]
+    found = [points[0]]
+    for i in range(0, len(points) - 3, 3):
+        a, b, c, d = np.array(points[i : i + 4])
+        piece = weights[:, 0] * a + weights[:, 1] * b + weights[:, 2] * c + weights[:, 3] * d
+        found.extend(map(tuple, piece.tolist()))
+    return found

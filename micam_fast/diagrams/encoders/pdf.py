@@ -1,0 +1,73 @@
+"""PDF by ReportLab: vector lines and text, tiles as pictures, one page as large as the diagram."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from micam_fast.diagrams.encoders.fonts import FAMILY, drawable, font_bytes
+from micam_fast.diagrams.marks import DPI, Drawing, Mark, Path, Picture, Text
+
+_POINTS = 72 / DPI
+# Acrobat's limit for a side of a page.
+_LONGEST = 14400.0
+
+
+def write_pdf(drawing: Drawing, file: BinaryIO) -> None:
+    """Write a drawing as one page; a page over Acrobat's 14,400 points is scaled to fit, evenly."""
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+    from reportlab.pdfgen.canvas import Canvas
+
+    if FAMILY not in pdfmetrics.getRegisteredFontNames():
+        pdfmetrics.registerFont(TTFont(FAMILY, io.BytesIO(font_bytes())))
+    scale = min(_POINTS, _LONGEST / max(drawing.width, drawing.height))
+    canvas = Canvas(file, pagesize=(drawing.width * scale, drawing.height * scale), invariant=1)
+    canvas.setTitle(drawable(drawing.title))
+    canvas.scale(scale, scale)
+    for mark in drawing.marks:
+        _draw(mark, canvas, drawing.height)
+    canvas.showPage()
+    canvas.save()
+
+
+def _draw(mark: Mark, canvas: Any, height: float) -> None:
+    """Draw with y turned round: PDF counts upwards."""
+    if isinstance(mark, Text):
+        canvas.setFont(FAMILY, mark.size)
+        canvas.setFillColorRGB(*(part / 255 for part in mark.colour))
+        canvas.drawString(mark.x, height - mark.y, drawable(mark.text))
+    elif isinstance(mark, Picture):
+        from reportlab.lib.utils import ImageReader
+
+        canvas.drawImage(
+            ImageReader(Image.fromarray(mark.pixels)),
+            mark.x,
+            height - mark.y - mark.height,
+            mark.width,
+            mark.height,
+            mask="auto",
+        )
+    else:
+        _draw_path(mark, canvas, height)
+
+
+def _draw_path(mark: Path, canvas: Any, height: float) -> None:
+    colour = [part / 255 for part in mark.colour]
+    canvas.setStrokeColorRGB(*colour)
+    canvas.setFillColorRGB(*colour)
+    canvas.setLineWidth(mark.width)
+    path = canvas.beginPath()
+    points = [(x, height - y) for x, y in mark.points]
+    path.moveTo(*points[0])
+    if mark.curved:
+        for i in range(1, len(points) - 2, 3):
+            path.curveTo(*points[i], *points[i + 1], *points[i + 2])
+    else:
+        for point in points[1:]:
+            path.lineTo(*point)
+    if mark.closed:
+        path.close()
+    canvas.drawPath(path, stroke=int(not mark.filled), fill=int(mark.filled))

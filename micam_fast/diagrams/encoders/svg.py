@@ -1,0 +1,148 @@
+"""SVG: text as text, pictures embedded at their native resolution and shown without smoothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from xml.sax.saxutils import escape
+
+from micam_fast.core.texts import one_line
+from micam_fast.diagrams.encoders.fonts import FAMILY
+from micam_fast.diagrams.encoders.png import encode_png
+from micam_fast.diagrams.marks import (
+    Colour,
+    Drawing,
+    Filling,
+    Hole,
+    Mark,
+    Path,
+    Picture,
+    Template,
+    Text,
+)
+
+_STYLE = (
+    f"text{{font-family:{FAMILY},Helvetica,Arial,sans-serif;white-space:pre}}"
+    "image{image-rendering:crisp-edges;image-rendering:pixelated}"
+)
+_LONGEST_TEXT = 2000
+
+
+class SvgPage:
+    """The text of a template; samples fill in the rest.
+
+    Shapes that several marks have, like the frames of the nodes, stand in the text once.
+
+    Parameters
+    ----------
+    template
+        What the samples share.
+    """
+
+    def __init__(self, template: Template) -> None:
+        paths = [mark for mark in template.marks if isinstance(mark, Path)]
+        count = Counter(_shape(path) for path in paths)
+        shared = [shape for shape, times in count.items() if times > 1]
+        # By what they are: several diagrams may stand in one page, as in a notebook.
+        self._names = {shape: f"micam-{_digest(shape)}" for shape in shared}
+        width, height = _number(template.width), _number(template.height)
+        lines = [
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}">',
+            f"<title>{_text(template.title)}</title>",
+            f"<style>{_STYLE}</style>",
+        ]
+        if shared:
+            definitions = [f'<path id="{self._names[each]}" {each}/>' for each in shared]
+            lines.append(f"<defs>{''.join(definitions)}</defs>")
+        lines.append(f'<rect width="{width}" height="{height}" fill="#ffffff"/>')
+        # The pieces of text before, between and after the holes.
+        self._pieces: list[str] = []
+        for mark in template.marks:
+            if isinstance(mark, Hole):
+                self._pieces.append("\n".join([*lines, ""]))
+                lines = []
+            else:
+                lines.append(self._fixed(mark))
+        self._pieces.append("\n".join([*lines, "</svg>", ""]))
+
+    def write(self, fillings: Iterable[Filling]) -> str:
+        """The diagram of one sample as one self-contained SVG text.
+
+        Parameters
+        ----------
+        fillings
+            What the sample brings, in the order of the template's holes.
+        """
+        first, *rest = self._pieces
+        parts = [first]
+        for filling, piece in zip(fillings, rest, strict=True):
+            parts.append(_mark(filling() if callable(filling) else filling))
+            parts.append("\n")
+            parts.append(piece)
+        return "".join(parts)
+
+    def _fixed(self, mark: Mark) -> str:
+        if not isinstance(mark, Path):
+            return _mark(mark)
+        shape = _shape(mark)
+        if shape not in self._names:
+            return _mark(mark)
+        (x, y), *_ = mark.points
+        return f'<use href="#{self._names[shape]}" x="{_number(x)}" y="{_number(y)}"/>'
+
+
+def write_svg(drawing: Drawing) -> str:
+    """A drawing as one self-contained SVG text."""
+    template = Template(drawing.width, drawing.height, drawing.marks, drawing.title)
+    return SvgPage(template).write(())
+
+
+def _mark(mark: Mark) -> str:
+    if isinstance(mark, Text):
+        title = "" if mark.full is None else f"<title>{_text(mark.full)}</title>"
+        return (
+            f'<text x="{_number(mark.x)}" y="{_number(mark.y)}" font-size="{_number(mark.size)}" '
+            f'fill="{_hex(mark.colour)}">{_text(mark.text)}{title}</text>'
+        )
+    if isinstance(mark, Picture):
+        data = base64.b64encode(encode_png(mark.pixels)).decode()
+        title = "" if mark.title is None else f"<title>{_text(mark.title)}</title>"
+        return (
+            f'<image x="{_number(mark.x)}" y="{_number(mark.y)}" width="{_number(mark.width)}" '
+            f'height="{_number(mark.height)}" preserveAspectRatio="none" '
+            f'href="data:image/png;base64,{data}">{title}</image>'
+        )
+    return f"<path {_shape(mark, *mark.points[0])}/>"
+
+
+def _shape(path: Path, x: float = 0.0, y: float = 0.0) -> str:
+    """Attributes of a path that begins at this place."""
+    (left, top), *_ = path.points
+    words = [f"{_number(x + px - left)},{_number(y + py - top)}" for px, py in path.points]
+    step = "C" if path.curved else "L"
+    data = f"M{words[0]}{step}{' '.join(words[1:])}{'Z' if path.closed else ''}"
+    if path.filled:
+        return f'd="{data}" fill="{_hex(path.colour)}"'
+    width = _number(path.width)
+    return f'd="{data}" fill="none" stroke="{_hex(path.colour)}" stroke-width="{width}"'
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _text(text: str) -> str:
+    # What is not printable has no place in XML, or none in a line; and a name may be any length.
+    return escape(one_line(text, _LONGEST_TEXT))
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")

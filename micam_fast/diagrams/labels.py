@@ -1,0 +1,109 @@
+"""What is written beside a tile, and how it is made to fit."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+
+from micam_fast.core.layers import Layer, Shape, show_shape
+from micam_fast.core.texts import one_line, shortened
+from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.maps.layer_map import LayerMap
+
+ELLIPSIS = "…"
+_LONGEST = 500
+"""Characters of a label's line; no picture has room for more, and a name may have any number."""
+
+
+def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
+    """The lines of a layer's label, its name first.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    found
+        What a sample gave there; ``None`` for a layer that was left out.
+    """
+    before, numbers, after = label_parts(layer, found)
+    lines = [] if found is None else [number_line(found, line) for line in range(numbers)]
+    return [*before, *lines, *after]
+
+
+def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, list[str]]:
+    """Lines that are the same for all samples of the same shapes, and where the others stand.
+
+    Parameters
+    ----------
+    layer, found
+        As in `label_lines`.
+
+    Returns
+    -------
+    before, numbers, after
+        The lines before, how many lines `number_line` makes, and the lines after these.
+    """
+    lines = [layer.name, layer.class_label]
+    input_shapes = layer.input_shapes if found is None else found.input_shapes
+    if input_shapes:
+        lines.append(f"I: {_shapes(input_shapes)}")
+    shape = found.shape if found is not None else layer.output_shape
+    lines.append(f"O: {show_shape(shape)}")
+    if layer.activation:
+        lines.append(layer.activation)
+    if layer.kernel_shape is not None:
+        bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"
+        point = "" if layer.pointwise_shape is None else f" {show_shape(layer.pointwise_shape)}"
+        lines.append(f"{show_shape(layer.kernel_shape)}{point}{bias}")
+    lines = [one_line(line, _LONGEST) for line in lines]
+    if found is None:
+        return lines, 0, []
+    if found.flat:
+        lines.append(f"tile: {show_shape(found.cam.shape)}")
+    if found.bad_values is None:
+        return lines, 2, ["bias all zero: 1/C used"] if found.even_weights else []
+    return [*lines, trouble_line(found)], 0, []
+
+
+def trouble_line(found: LayerMap) -> str:
+    """Why a layer is drawn hatched."""
+    return f"{found.bad_values} NaN or infinite" if found.bad_values else "map overflows float32"
+
+
+def number_line(found: LayerMap, line: int) -> str:
+    """A label's line with the smallest (0) or largest (1) value of the map."""
+    return f"max: {found.maximum:.6g}" if line else f"min: {found.minimum:.6g}"
+
+
+def fit_line(text: str, size: float, width: float) -> str:
+    """The text if it fits, else with its middle left out: both ends of a name tell it apart."""
+    # Measuring takes long where there are very many.
+    text = shortened(text, _LONGEST, ELLIPSIS)
+    if text_width(text, size) <= width:
+        return text
+    most = bisect.bisect_right(
+        range(len(text)),
+        width,
+        key=lambda kept: text_width(shortened(text, kept + 1, ELLIPSIS), size),
+    )
+    return shortened(text, most, ELLIPSIS) if most > 3 else ELLIPSIS
+
+
+def wrap_name(text: str, size: float, width: float) -> list[str]:
+    """A name on at most two lines, broken behind a separator where there is one."""
+    text = shortened(text, _LONGEST, ELLIPSIS)
+    if text_width(text, size) <= width:
+        return [text]
+    fitting = bisect.bisect_right(range(len(text)), width, key=lambda n: text_width(text[:n], size))
+    most = max(1, fitting - 1)
+    breaks = [n for n in range(max(1, most // 2), most + 1) if text[n - 1 : n] in "/_.:- "]
+    cut = max(breaks, default=most)
+    return [text[:cut], fit_line(text[cut:], size, width)]
+
+
+def _shapes(shapes: Sequence[Shape | None]) -> str:
+    parts = []
+    for shape in dict.fromkeys(shapes):
+        count = shapes.count(shape)
+        parts.append(f"{count} x {show_shape(shape)}" if count > 1 else show_shape(shape))
+    return ", ".join(parts)

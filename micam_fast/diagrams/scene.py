@@ -1,0 +1,145 @@
+"""What all diagrams of a model share: its layers, their places, its input's size."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from micam_fast.core.choices import Look
+from micam_fast.core.layers import Layer
+from micam_fast.core.lru import Recent
+from micam_fast.diagrams.heading import head_width
+from micam_fast.diagrams.layout import find_engine, lay_out
+from micam_fast.diagrams.places import DiagramLayout
+from micam_fast.diagrams.sheet import Sheet, edges, node_specs
+from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH
+from micam_fast.maps.layer_map import LayerMap
+from micam_fast.maps.sample_maps import SampleMaps
+
+_KEPT_SHEETS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The part of a diagram that does not depend on the sample.
+
+    Attributes
+    ----------
+    model
+        The model's name.
+    layers
+        All layers, in the diagram's order.
+    engine
+        The Graphviz program, ``None`` for the one that `find_engine` finds.
+    lay_out
+        Does what `layout.lay_out` does.
+    """
+
+    model: str
+    layers: tuple[Layer, ...]
+    engine: Path | None = None
+    lay_out: Callable[..., DiagramLayout] = lay_out
+    _layouts: dict[Hashable, DiagramLayout] = field(default_factory=dict)
+    _sheets: Recent[tuple[Any, ...], Sheet] = field(default_factory=lambda: Recent(_KEPT_SHEETS))
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickling: the places of the nodes are kept, as finding them takes longest."""
+        with self._lock:
+            return Scene, (self.model, self.layers, self.engine, lay_out, dict(self._layouts))
+
+    def adopt(self, other: Scene) -> None:
+        """Take over the places of the nodes that another scene of the same model knows."""
+        with self._lock:
+            self._layouts.update(other._layouts)
+
+    def layout(
+        self,
+        mapped: frozenset[str],
+        rankdir: str,
+        tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
+    ) -> DiagramLayout:
+        """Places of the nodes; computed once for each direction, set of mapped layers and tile.
+
+        Parameters
+        ----------
+        mapped
+            Layers whose nodes are tiles; the others are labels.
+        rankdir
+            ``"TB"`` or ``"LR"``.
+        tile
+            Width and height of a tile with its label.
+        """
+        key = rankdir, mapped, tile
+        with self._lock:
+            if key not in self._layouts:
+                self._layouts[key] = self.lay_out(
+                    node_specs(self.layers, mapped, tile),
+                    edges(self.layers),
+                    rankdir=rankdir,
+                    engine=find_engine(self.engine),
+                )
+            return self._layouts[key]
+
+    def sheet(
+        self,
+        maps: Mapping[str, LayerMap],
+        header: Sequence[str],
+        *,
+        input_size: tuple[int, int],
+        look: Look,
+        rankdir: str,
+        scale: float,
+        native: bool,
+    ) -> Sheet:
+        """What the diagrams of samples share; made once for those that are of the same shapes.
+
+        Parameters
+        ----------
+        maps
+            By layer name.
+        header
+            Title, then lines about the sample.
+        input_size, look, scale, native
+            As in `composition.Sheet`.
+        rankdir
+            ``"TB"`` or ``"LR"``.
+        """
+        shapes = _shapes(maps)
+        width = head_width(header)
+        key = (shapes, len(header), width, input_size, look, rankdir, scale, native)
+        with self._lock:
+            return self._sheets.get_or_make(
+                key,
+                lambda: Sheet(
+                    self.layers,
+                    self.layout(frozenset(maps), rankdir),
+                    maps,
+                    header,
+                    input_size=input_size,
+                    look=look,
+                    scale=scale,
+                    native=native,
+                ),
+            )
+
+
+def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
+    """All that a sheet takes from the maps."""
+    if isinstance(maps, SampleMaps):
+        return maps.frame, frozenset(maps.bad_values.items())
+    return tuple(
+        (
+            name,
+            found.cam.shape,
+            found.shape,
+            found.input_shapes,
+            found.flat,
+            found.even_weights,
+            found.bad_values,
+        )
+        for name, found in maps.items()
+    )

@@ -1,0 +1,274 @@
+"""The finished diagram of a sample: heading, tiles with labels, edges, clusters."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from micam_fast.core.choices import Look
+from micam_fast.core.layers import Layer
+from micam_fast.diagrams.dot import NodeSpec
+from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.heading import (
+    channel_legend,
+    fit_header,
+    frame,
+    head_height,
+    head_width,
+    header_texts,
+    legend_marks,
+)
+from micam_fast.diagrams.labels import label_parts, number_line
+from micam_fast.diagrams.marks import INK, Drawing, Filling, Mark, Picture, Text
+from micam_fast.diagrams.parts import (
+    LABEL_SIZE,
+    LINE,
+    NAME_SIZE,
+    Slot,
+    arrange,
+    cluster_marks,
+    label_mark,
+    name_marks,
+    placed,
+    route_marks,
+    sheet_size,
+    template_of,
+)
+from micam_fast.diagrams.places import Box, DiagramLayout
+from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
+from micam_fast.maps.layer_map import LayerMap
+
+Maps = Mapping[str, LayerMap]
+
+
+def node_specs(
+    layers: Iterable[Layer],
+    mapped: Iterable[str],
+    tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
+) -> list[NodeSpec]:
+    """Sizes of the nodes: a tile with its label, or the label alone where there is no map."""
+    with_map = frozenset(mapped)
+    return [
+        NodeSpec(
+            layer.name,
+            tile[0] if layer.name in with_map else TILE_WIDTH - LABEL_X + 20,
+            tile[1] if layer.name in with_map else _label_height(layer),
+            layer.cluster,
+        )
+        for layer in layers
+    ]
+
+
+def edges(layers: Iterable[Layer]) -> list[tuple[str, str]]:
+    """Pairs of layer names, from producer to consumer."""
+    return [(parent, layer.name) for layer in layers for parent in layer.inputs]
+
+
+class _SampleSlot(Slot, ABC):
+    """A place that a sample fills from its maps or its header."""
+
+    @abstractmethod
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        """What the sample brings."""
+
+
+@dataclass(frozen=True)
+class _HeaderSlot(_SampleSlot):
+    """A line of the header; what it says is the sample's."""
+
+    mark: Text
+    line: int
+
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        return replace(self.mark, text=header[self.line])
+
+
+@dataclass(frozen=True)
+class _NumberSlot(_SampleSlot):
+    """A label's line ``min:`` or ``max:``."""
+
+    mark: Text
+    layer: str
+    line: int
+
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        mark = self.mark
+        text = number_line(maps[self.layer], self.line)
+        return Text(mark.x, mark.y, text, mark.size, mark.colour)
+
+
+@dataclass(frozen=True)
+class _TileSlot(_SampleSlot):
+    """A layer's picture; its pixels are made when they are needed."""
+
+    mark: Picture
+    layer: str
+    index: int
+    input_size: tuple[int, int]
+    look: Look
+    scale: float
+    native: bool
+
+    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+        return functools.partial(self._draw, maps[self.layer])
+
+    def _draw(self, found: LayerMap) -> Picture:
+        mark = self.mark
+        pixels = draw_tile(
+            found,
+            self.index,
+            self.input_size,
+            self.look,
+            scale=self.scale,
+            native=self.native,
+        ).pixels
+        return Picture(mark.x, mark.y, mark.width, mark.height, pixels, mark.title)
+
+
+_Part: TypeAlias = Mark | _SampleSlot
+
+
+class Sheet:
+    """A diagram for samples whose maps have the same shapes: a template, and what goes into it.
+
+    Parameters
+    ----------
+    layers
+        All layers of the model, in the diagram's order.
+    layout
+        Where they go.
+    maps
+        Of any of the samples, by layer name; a layer without one is a label.
+    header
+        Title, then lines about that sample. Others have as many, and none that is wider than all.
+    input_size
+        ``(Hin, Win)``.
+    look, scale, native
+        As in `tiles.draw_tile`.
+
+    Attributes
+    ----------
+    template
+        What all samples share.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        layout: DiagramLayout,
+        maps: Maps,
+        header: Sequence[str],
+        *,
+        input_size: tuple[int, int],
+        look: Look,
+        scale: float = 1.0,
+        native: bool = False,
+    ) -> None:
+        top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
+        top.extend(legend_marks(header, channel_legend(look)))
+        body: list[_Part] = []
+        for cluster in layout.clusters:
+            body.extend(cluster_marks(cluster))
+        for route in layout.routes:
+            body.extend(route_marks(route))
+        for index, layer in enumerate(layers):
+            box = layout.nodes[layer.name]
+            found = maps.get(layer.name)
+            body.extend(_node(layer, index, found, box, input_size, look, scale, native))
+        title = header[0] if header else ""
+        head = head_width(header), head_height(header)
+        self.template, self._slots = arrange(layout, head, top, body, title=title, scale=scale)
+        self._png: PngPage | None = None
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def svg(self) -> SvgPage:
+        """The template as pieces of SVG."""
+        return SvgPage(self.template)
+
+    @property
+    def png(self) -> PngPage:
+        """The template as pixels; drawing them takes long, so one thread does it for all."""
+        with self._lock:
+            if self._png is None:
+                self._png = PngPage(self.template)
+            return self._png
+
+    def fillings(self, maps: Maps, header: Sequence[str]) -> list[Filling]:
+        """What a sample brings, in the order of the template's holes."""
+        return [slot.fill(maps, header) for slot in self._slots]
+
+
+def diagram_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> tuple[int, int]:
+    """Width and height in pixels of a diagram."""
+    lines = fit_header(header)
+    return sheet_size(layout, (head_width(lines), head_height(lines)), scale)
+
+
+def compose_tile(
+    layer: Layer,
+    index: int,
+    found: LayerMap,
+    *,
+    input_size: tuple[int, int],
+    look: Look,
+    scale: float = 1.0,
+) -> Drawing:
+    """A single layer's tile with its label, as a drawing of its own."""
+    box = Box(0, 0, TILE_WIDTH, TILE_HEIGHT)
+    parts: list[_Part] = [
+        placed(part, 0, 0, scale)
+        for part in _node(layer, index, found, box, input_size, look, scale, False)
+    ]
+    width, height = round(TILE_WIDTH * scale), round(TILE_HEIGHT * scale)
+    template, slots = template_of(parts, width, height, layer.name)
+    return template.fill(slot.fill({layer.name: found}, ()) for slot in slots)
+
+
+def _node(
+    layer: Layer,
+    index: int,
+    found: LayerMap | None,
+    box: Box,
+    input_size: tuple[int, int],
+    look: Look,
+    scale: float,
+    native: bool,
+) -> Iterator[_Part]:
+    if found is not None:
+        place = tile_place(found, look, scale)
+        # The picture is drawn at its final size; `placed` will multiply these again.
+        x, y = box.x + place.x / scale, box.y + place.y / scale
+        width, height = place.width / scale, place.height / scale
+        mark = Picture(x, y, width, height, found.rgba, layer.name)
+        yield _TileSlot(mark, layer.name, index, input_size, look, scale, native)
+        if look == "flat" and found.bad_values is None:
+            yield frame(x - 0.5, y - 0.5, width + 1, height + 1)
+    yield frame(box.x, box.y, box.width, box.height)
+    x = box.x + (LABEL_X if found is not None else 10)
+    y = box.y + NAME_SIZE + 5
+    room = box.x + box.width - x - 6
+    (name, *before), numbers, after = label_parts(layer, found)
+    for title in name_marks(name, x, y, room):
+        yield title
+        y += LINE
+    for line in before:
+        yield label_mark(line, x, y, room)
+        y += LINE
+    for number in range(numbers):
+        # Six digits, a sign and an exponent always fit.
+        yield _NumberSlot(Text(x, y, "", LABEL_SIZE, INK), layer.name, number)
+        y += LINE
+    for line in after:
+        yield label_mark(line, x, y, room)
+        y += LINE
+
+
+def _label_height(layer: Layer) -> float:
+    """Height of a node that is a label alone; its name may take two lines."""
+    before, _, after = label_parts(layer, None)
+    return round(LINE * (len(before) + len(after) + 1) + 12)

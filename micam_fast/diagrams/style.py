@@ -1,0 +1,90 @@
+"""How a diagram looks, and which writer takes a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from micam_fast.core.choices import LOOKS, Look
+from micam_fast.core.errors import OutputError
+
+Writer = TypeVar("Writer")
+
+
+LARGEST_PNG = 170e6
+"""Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a diagram looks, and how a PNG is compressed; see `Explanation.save`.
+
+    Attributes
+    ----------
+    look, rankdir, scale, compress_level
+        As in `Explanation.save`.
+    tiles_from
+        The folder from which a DOT file finds its tiles; by default the one that it is in, which
+        must not move then; empty for the one that Graphviz runs in.
+
+    Raises
+    ------
+    ValueError
+        If something is none that there is.
+    """
+
+    look: Look = "isometric"
+    rankdir: str = "TB"
+    scale: float = 1.0
+    compress_level: int = 1
+    tiles_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.look not in LOOKS:
+            raise ValueError(f"unknown look: {self.look!r} (must be one of {', '.join(LOOKS)})")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"scale_tiles must be a positive number, not {self.scale}")
+        if self.compress_level not in range(10):
+            raise ValueError(f"compress_level must be 0 to 9, not {self.compress_level}")
+
+
+def choose_writer(writers: Mapping[str, Writer], path: Path) -> Writer:
+    """The writer of the format that a path's suffix names.
+
+    Raises
+    ------
+    OutputError
+        If there is none; the message says which there are.
+    """
+    writer = writers.get(path.suffix.lower().removeprefix("."))
+    if writer is None:
+        known = ", ".join(f".{name}" for name in writers)
+        raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
+    return writer
+
+
+def check_png_size(width: float, height: float, scale: float) -> None:
+    """Refuse a picture that hardly any viewer would open.
+
+    Parameters
+    ----------
+    width, height
+        In pixels.
+    scale
+        Of its tiles.
+
+    Raises
+    ------
+    OutputError
+        If the picture would have more than `LARGEST_PNG` pixels; the message says what to do.
+    """
+    if width * height > LARGEST_PNG:
+        fitting = math.floor(scale * math.sqrt(LARGEST_PNG / (width * height)) * 20) / 20
+        raise OutputError(
+            f"the PNG would have {width} x {height} = {width * height / 1e6:.0f} megapixels, more "
+            f"than {LARGEST_PNG / 1e6:.0f}; write SVG instead, or smaller tiles with "
+            f"--scale-tiles {fitting:g} (scale_tiles={fitting:g} in Python)"
+        )

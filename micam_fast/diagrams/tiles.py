@@ -1,0 +1,253 @@
+"""Tiles: a coloured map as a plane seen in perspective, or from above."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast._loops.colours import choose_strongest
+from micam_fast._loops.isometric import canvas_size, paint_squares
+from micam_fast.core.choices import Look
+from micam_fast.diagrams.marks import DPI, Picture
+from micam_fast.diagrams.places import Box
+from micam_fast.maps.layer_map import LayerMap
+
+TILE_WIDTH, TILE_HEIGHT = 635, 205
+"""Pixels of the published tile."""
+LABEL_X = 435
+"""Where the label starts."""
+PICTURE_WIDTH = 425
+"""What the plane and its squares take of the tile's width."""
+
+# SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
+_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
+_LONGEST_SIDE = 150
+_SEQUENCE_ROWS = 24
+_FLAT_BOX = (390, 185)
+# A strip of one row would be too thin to see.
+_STRIP_HEIGHT = 24
+_HATCH_SPACING = 9
+
+
+def grid_size(input_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the isometric grid: ``Hin x Win``, scaled down evenly over 150.
+
+    The single row of a sequence is repeated, as the strip of a dense layer is.
+    """
+    factor = min(1.0, _LONGEST_SIDE / max(input_size))
+    rows, columns = (max(1, math.floor(side * factor + 0.5)) for side in input_size)
+    # A sequence has one row; as a line it could hardly be seen, so its row is repeated.
+    return (_SEQUENCE_ROWS if input_size[0] == 1 else rows), columns
+
+
+def draw_tile(
+    found: LayerMap,
+    index: int,
+    input_size: tuple[int, int],
+    look: Look,
+    *,
+    scale: float = 1.0,
+    native: bool = False,
+) -> Picture:
+    """Draw a layer's map as a picture placed in its tile, the tile's corner at ``(0, 0)``.
+
+    Parameters
+    ----------
+    found
+        The map.
+    index
+        The layer's index in the diagram, from 0.
+    input_size
+        ``(Hin, Win)``.
+    look
+        ``"isometric"`` or ``"flat"``.
+    scale
+        Size relative to the published 635 x 205 pixels.
+    native
+        Whether the flat look keeps one pixel for each cell of the map, for formats that enlarge by
+        themselves; else a map larger than the tile is shrunk here.
+    """
+    if found.bad_values is not None:
+        pixels = _hatched(scale)
+    elif look == "isometric":
+        pixels = paint_isometric(found, index, input_size, scale)
+    else:
+        return _flat_picture(found, scale, native)
+    return Picture(0, 0, pixels.shape[1], pixels.shape[0], pixels)
+
+
+def paint_isometric(
+    found: LayerMap, index: int, input_size: tuple[int, int], scale: float = 1.0
+) -> NDArray[np.uint8]:
+    """The published look, SPEC section 4.
+
+    Returns
+    -------
+    (height, width, 3) uint8
+        The part of the tile left of the label, ``PICTURE_WIDTH x TILE_HEIGHT`` times `scale`.
+    """
+    rows, columns = grid_size(input_size)
+    # 5 * B * ln(10 * (i + 1)) points^2, in pixels^2.
+    area = 5.0 * math.log(10.0 * (index + 1)) * (DPI / 72 * scale) ** 2
+    height, width = round(TILE_HEIGHT * scale), round(PICTURE_WIDTH * scale)
+    pixels = np.empty((height, width, 3), np.uint8)
+    paint_squares(
+        found.rgba.reshape(-1, 4),
+        _choose_cells(found.cam, rows, columns).reshape(-1),
+        cell_centres(rows, columns, scale),
+        area,
+        _canvas(canvas_size(height, width, area)),
+        pixels,
+    )
+    return pixels
+
+
+_local = threading.local()
+
+
+def _canvas(size: int) -> NDArray[np.float32]:
+    """Room for a picture in floats; a thread's pictures share it, so that it stays in the cache."""
+    canvas: NDArray[np.float32] | None = getattr(_local, "canvas", None)
+    if canvas is None or len(canvas) < size:
+        canvas = _local.canvas = np.zeros(size, np.float32)
+    return canvas
+
+
+def _choose_cells(cam: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:
+    """Which cell of a map stands at each place of a grid ``(rows, columns)``."""
+    if cam.shape[0] <= rows and cam.shape[1] <= columns:
+        return _nearest_cells(cam.shape[0], cam.shape[1], rows, columns)
+    cells = np.empty((rows, columns), np.int64)
+    choose_strongest(cam, cells)
+    return cells
+
+
+@functools.lru_cache(maxsize=256)
+def _nearest_cells(height: int, width: int, rows: int, columns: int) -> NDArray[np.int64]:
+    """The choice for a map that is not larger than its grid: the same whatever the map holds."""
+    cells = np.empty((rows, columns), np.int64)
+    choose_strongest(np.zeros((height, width), np.float32), cells)
+    return cells
+
+
+@functools.lru_cache(maxsize=16)
+def cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
+    """Pixel positions ``(rows * columns, 2)`` of the cells' centres, row by row, far to near.
+
+    A plane seen in perspective is the projective image of the unit square that takes its corners to
+    the four given points. A grid of one row or column lies in the middle.
+    """
+    v = np.linspace(0, 1, rows) if rows > 1 else np.array([0.5])
+    u = np.linspace(0, 1, columns) if columns > 1 else np.array([0.5])
+    u, v = (axis.reshape(-1) for axis in np.meshgrid(u, v))
+    sources = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    targets = [_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT]
+    equations, known = [], []
+    for (s, t), (x, y) in zip(sources, targets, strict=True):
+        equations += [[s, t, 1, 0, 0, 0, -s * x, -t * x], [0, 0, 0, s, t, 1, -s * y, -t * y]]
+        known += [x, y]
+    a, b, c, d, e, f, g, h = np.linalg.solve(np.array(equations, float), np.array(known, float))
+    depth = g * u + h * v + 1
+    return np.stack([(a * u + b * v + c) / depth, (d * u + e * v + f) / depth], axis=1) * scale
+
+
+def _flat_picture(found: LayerMap, scale: float, native: bool) -> Picture:
+    place = tile_place(found, "flat", scale)
+    cells = None if native else shrunk_cells(found.cam, _FLAT_BOX, scale)
+    pixels = found.rgba if cells is None else found.rgba.reshape(-1, 4)[cells]
+    return Picture(place.x, place.y, place.width, place.height, pixels)
+
+
+def tile_place(found: LayerMap, look: Look, scale: float) -> Box:
+    """Where `draw_tile` puts its picture; it depends on the map's shape alone."""
+    if look == "isometric" or found.bad_values is not None:
+        return Box(0, 0, round(PICTURE_WIDTH * scale), round(TILE_HEIGHT * scale))
+    height, width = found.cam.shape
+    return flat_place((height, width), _FLAT_BOX, (PICTURE_WIDTH, TILE_HEIGHT), scale)
+
+
+def flat_place(
+    size: tuple[int, int], most: tuple[int, int], room: tuple[int, int], scale: float
+) -> Box:
+    """Where a map seen from above goes: in the middle of its room, as large as its cells allow.
+
+    Parameters
+    ----------
+    size
+        ``(h', w')`` of the map.
+    most
+        Width and height that it may take, before it is scaled.
+    room
+        Width and height in whose middle it is, before they are scaled.
+    scale
+        Of the diagram.
+
+    Returns
+    -------
+    Box
+        In pixels of the scaled diagram, from the corner of the room.
+    """
+    height, width = size
+    zoom = _flat_zoom(height, width, most, scale)
+    shown_width, shown_height = max(1.0, width * zoom), max(1.0, height * zoom)
+    if height == 1:
+        shown_height = max(shown_height, _STRIP_HEIGHT * scale)
+    return Box(
+        round((room[0] * scale - shown_width) / 2),
+        round((room[1] * scale - shown_height) / 2),
+        round(shown_width),
+        round(shown_height),
+    )
+
+
+def shrunk_cells(
+    cam: NDArray[np.float32], most: tuple[int, int], scale: float
+) -> NDArray[np.int64] | None:
+    """Which cells are shown of a map that has more than `flat_place` has pixels for it.
+
+    Returns
+    -------
+    (rows, columns) int64 or None
+        Index among the map's cells, row by row; ``None`` where all cells are shown.
+    """
+    height, width = cam.shape
+    zoom = _flat_zoom(height, width, most, scale)
+    if zoom >= 1:
+        return None
+    return _choose_cells(cam, max(1, round(height * zoom)), max(1, round(width * zoom)))
+
+
+def _flat_zoom(height: int, width: int, most: tuple[int, int], scale: float) -> float:
+    """Pixels to a cell: whole ones for a map that is smaller than its room."""
+    most_width, most_height = (side * scale for side in most)
+    zoom = min(most_width / width, most_height / height)
+    return math.floor(zoom) if zoom >= 1 else zoom
+
+
+@functools.lru_cache(maxsize=4)
+def _hatched(scale: float) -> NDArray[np.uint8]:
+    """Grey diagonal lines on the plane, for a layer that has no finite map."""
+    y, x = np.mgrid[0 : round(TILE_HEIGHT * scale), 0 : round(PICTURE_WIDTH * scale)] / scale
+    corners = (_FAR_LEFT, _FAR_RIGHT, _NEAR_RIGHT, _NEAR_LEFT)
+    inside = np.ones(x.shape, bool)
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        inside &= (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) >= 0
+    return _hatch(x, y, inside)
+
+
+def hatch(width: int, height: int, scale: float) -> NDArray[np.uint8]:
+    """Grey diagonal lines, ``(height, width, 3)`` uint8: what stands where there is no map."""
+    y, x = np.mgrid[0:height, 0:width] / scale
+    return _hatch(x, y, np.ones(x.shape, bool))
+
+
+def _hatch(
+    x: NDArray[np.float64], y: NDArray[np.float64], inside: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    lines = (x + y) % _HATCH_SPACING < 1.5
+    grey = np.where(inside & lines, 150, 255).astype(np.uint8)
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)

@@ -1,0 +1,172 @@
+"""Activations of every layer, sample by sample, to those who need more of them than a map."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.activation_axes import view_activation
+from micam_fast.core.errors import SampleError
+from micam_fast.engine.batches import Feeding, Sample
+from micam_fast.engine.lanes import Lane, SharedMemory
+from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.streaming import working
+from micam_fast.models.onnx import ModelGraph, OnnxFile
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivation:
+    """A layer's activation for one sample.
+
+    Attributes
+    ----------
+    layer
+        The layer's name.
+    array
+        float32, channels first: ``(C, *space)``, of a recurrent layer directions times hidden units
+        as channels; ``(N,)`` for a flat layer.
+    source_shape
+        Shape of the ONNX value that the layer's convolution reads, where that was asked for.
+    """
+
+    layer: str
+    array: NDArray[np.float32]
+    source_shape: tuple[int, ...] | None = None
+
+    @property
+    def flat(self) -> bool:
+        """Whether the layer has neither channels nor space."""
+        return self.array.ndim == 1
+
+
+Take = Callable[[int, int, Iterator[LayerActivation] | SampleError], Result]
+"""Takes a sample's index, its slot, and its activations or why there are none."""
+
+
+class ActivationStream:
+    """Runs a model for the activations of some layers.
+
+    Each sample runs alone, in a session of one thread, as many side by side as there are threads:
+    numbers do not depend on a sample's neighbours, and a model need not be proved to take batches.
+
+    Parameters
+    ----------
+    file, graph
+        The model.
+    names
+        The layers.
+    threads
+        Samples at a time.
+    providers
+        Of ONNX Runtime.
+    memory
+        Bytes that activations may take at a time, over all threads of a stream.
+    sources
+        Whether shapes of what convolutions read are asked for.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        names: frozenset[str],
+        *,
+        threads: int,
+        providers: Sequence[Any],
+        memory: int,
+        sources: bool = False,
+    ) -> None:
+        self._taps = {layer.name: graph.taps[layer.name] for layer in graph.layers}
+        self._taps = {name: tap for name, tap in self._taps.items() if name in names}
+        values = [tap.value for tap in self._taps.values()]
+        if sources:
+            values += [tap.source for tap in self._taps.values() if tap.source is not None]
+        self._sessions = Sessions(file, graph, values, providers=providers, memory=memory)
+        self._feeding = Feeding(graph)
+        self.threads, self._memory = threads, memory
+        # Of the last stream, for the next one; streams that run at a time have lanes of their own.
+        self._idle: deque[tuple[list[Lane], SharedMemory]] = deque(maxlen=1)
+
+    def stream(
+        self, samples: Iterable[Sample | SampleError], then: Take[Result]
+    ) -> Iterator[Result | SampleError]:
+        """Run samples; see `Model.activations`."""
+        pending: deque[Future[Result | SampleError]] = deque()
+        with self._lanes() as (lanes, shared), ExitStack() as stack:
+            slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in lanes]
+            try:
+                for index, sample in enumerate(samples):
+                    slot = index % len(slots)
+                    lane, thread = lanes[slot], slots[slot]
+                    pending.append(
+                        thread.submit(self._run, index, slot, sample, lane, shared, then)
+                    )
+                    if len(pending) > len(slots):
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for waiting in pending:
+                    waiting.cancel()
+
+    @contextmanager
+    def _lanes(self) -> Iterator[tuple[list[Lane], SharedMemory]]:
+        """A lane for each slot, that no other stream has, and the memory that they share."""
+        try:
+            found = self._idle.pop()
+        except IndexError:
+            found = [Lane(1) for _ in range(self.threads)], SharedMemory(self._memory)
+        try:
+            yield found
+        finally:
+            self._idle.append(found)
+
+    def _run(
+        self,
+        index: int,
+        slot: int,
+        sample: Sample | SampleError,
+        lane: Lane,
+        shared: SharedMemory,
+        then: Take[Result],
+    ) -> Result | SampleError:
+        try:
+            with working():
+                if isinstance(sample, SampleError):
+                    return then(index, slot, sample)
+                feeds = self._feeding.stack([sample])
+                count = self._feeding.count([sample])
+                needed = self._sessions.size({n: a.shape for n, a in feeds.items()}, count)
+                with shared.taken(lane, needed):
+                    return then(index, slot, self._each(feeds, count, lane))
+        except SampleError as error:
+            return error
+
+    def _each(
+        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+    ) -> Iterator[LayerActivation]:
+        # A late slice that fails must not leave the layers before it half counted.
+        self._sessions.prove(feeds, count, lane)
+        pending = dict(self._taps)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for found in self._sessions.run(feeds, count, lane):
+            arrays = {**feeds, **found.arrays}
+            shapes.update((value, array.shape) for value, array in arrays.items())
+            ready = [name for name, tap in pending.items() if tap.value in arrays]
+            for name in ready:
+                tap = pending.pop(name)
+                axis = self._feeding.batch_axis(tap.value, tap.axes, shapes, count)
+                view = view_activation(shapes[tap.value], tap.axes, tap.form, axis)
+                array = arrays[tap.value]
+                if array.size:
+                    source = None if tap.source is None else shapes.get(tap.source)
+                    yield LayerActivation(name, view.arrange(array, 0), source)

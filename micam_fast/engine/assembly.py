@@ -1,0 +1,112 @@
+"""Maps of a batch to explanations: what samples share, and what each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.layers import Shape, fits_shape
+from micam_fast.core.prediction import predict
+from micam_fast.diagrams.scene import Scene
+from micam_fast.maps.plan import MapPlan, Maps
+from micam_fast.maps.sample_maps import Frame, SampleMaps
+from micam_fast.models.onnx import ModelGraph
+
+
+class Assembly:
+    """Puts the maps of a model's slices together, in the diagram's order.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    plans
+        Of each slice.
+    """
+
+    def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan]) -> None:
+        self._last_op = graph.last_op
+        found = [(plan, index) for plan in plans for index in range(len(plan.names))]
+        places = {plan.names[index]: place for place, (plan, index) in enumerate(found)}
+        names = tuple(layer.name for layer in graph.layers if layer.name in places)
+        self._order = np.array([places[name] for name in names], np.intp)
+        begins = np.cumsum([0, *(sum(h * w for h, w in plan.sizes) for plan in plans)])
+        slots = np.concatenate(
+            [
+                plan.slots + np.array([begin, 0])
+                for plan, begin in zip(plans, begins[:-1], strict=True)
+            ]
+        )
+        ordered = [found[place] for place in self._order]
+        read = _find_read_shapes(graph, plans)
+        self._frame = Frame(
+            names,
+            slots[self._order],
+            tuple(plan.sizes[index] for plan, index in ordered),
+            tuple(plan.shown_shape(plan.names[index]) for plan, index in ordered),
+            tuple(read[name] for name in names),
+            tuple(plan.is_flat(plan.names[index]) for plan, index in ordered),
+            tuple(plan.has_even_weights(plan.names[index]) for plan, index in ordered),
+        )
+
+    def explain(
+        self,
+        found: Sequence[Maps],
+        sample: int,
+        *,
+        output: NDArray[Any] | None,
+        input_size: tuple[int, int],
+        scene: Scene,
+    ) -> Explanation:
+        """Put the result of one sample together.
+
+        Parameters
+        ----------
+        found
+            Maps of each slice.
+        sample
+            Index in the batch.
+        output
+            The model's first output for this sample, if it has one.
+        input_size
+            ``(Hin, Win)``.
+        scene
+            The model's diagram.
+        """
+        maps = SampleMaps(
+            self._frame,
+            # A copy: the sample must not keep its batch in memory.
+            np.concatenate([each.values[sample] for each in found]),
+            np.concatenate([each.ranges[sample] for each in found])[self._order],
+            {n: c for each in found for (s, n), c in each.bad_values.items() if s == sample},
+        )
+        return Explanation(
+            maps=maps,
+            global_range=maps.global_range,
+            prediction=None if output is None else predict(output, self._last_op),
+            output=output,
+            input_size=input_size,
+            scene=scene,
+        )
+
+
+def _find_read_shapes(
+    graph: ModelGraph, plans: Sequence[MapPlan]
+) -> Mapping[str, tuple[Shape | None, ...]]:
+    """Shapes of what the layers read, open sizes from their parents where these fit."""
+    made = {name: plan.shown_shape(name) for plan in plans for name in plan.names}
+    found: dict[str, tuple[Shape | None, ...]] = {}
+    for name, own in made.items():
+        layer = graph.layer(name)
+        parents = [made[parent] for parent in layer.inputs if parent in made]
+        found[name] = tuple(
+            next((p for p in parents if shape is not None and fits_shape(p, shape)), shape)
+            for shape in layer.input_shapes
+        )
+        if not layer.inputs:
+            found[name] = (own,)
+    return found

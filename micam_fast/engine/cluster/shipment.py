@@ -1,0 +1,118 @@
+"""A model on its way to workers: all that opens the same one there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from micam_fast.core.errors import ClusterError
+from micam_fast.core.machine import quarter_of_memory
+from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.loaded_model import Model
+from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS
+from micam_fast.engine.sessions import LARGEST_MESSAGE
+from micam_fast.models.onnx import OnnxFile
+from micam_fast.models.onnx.files import tensors, whole_tensor
+
+Work = Callable[[Model, Any], Any]
+"""Takes the opened model and a chunk; can be pickled. Several run at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shipment:
+    """What a worker is sent once for a run.
+
+    Attributes
+    ----------
+    content
+        The ONNX model with all its weights.
+    name
+        Of the model.
+    mapped
+        Layers that get a map.
+    providers, memory
+        As `load_model` takes them; ``None`` for what a worker has by itself.
+    scene
+        The diagram, with the layouts that are known.
+    work
+        What is done with each chunk.
+    """
+
+    content: bytes
+    name: str
+    mapped: frozenset[str]
+    providers: tuple[Any, ...] | None
+    memory: int | None
+    scene: Scene
+    work: Work
+
+    def open(self, threads: int, memory_limit: int | None) -> Model:
+        """Open the model on a worker.
+
+        Parameters
+        ----------
+        threads
+            That run chunks at a time.
+        memory_limit
+            Bytes that the worker may use; a quarter of them are for activations.
+        """
+        by_itself = quarter_of_memory() if memory_limit is None else memory_limit // 4
+        proto = onnx.ModelProto.FromString(self.content)
+        model = Model(
+            OnnxFile(proto, self.name, None),
+            layers=lambda layers: self.mapped,
+            threads=threads,
+            providers=self.providers,
+            memory=self.memory or by_itself,
+            engine=self.scene.engine,
+        )
+        model.scene.adopt(self.scene)
+        return model
+
+
+def pack(model: Model, work: Work) -> Shipment:
+    """Get a model ready for workers.
+
+    Raises
+    ------
+    ClusterError
+        If it is too large for one message.
+    """
+    proto = model.file.proto
+    size = proto.ByteSize()
+    external = [
+        each for each in tensors(proto.graph) if each.data_location == onnx.TensorProto.EXTERNAL
+    ]
+    if external:
+        whole = onnx.ModelProto()
+        whole.CopyFrom(proto)
+        for tensor in tensors(whole.graph):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                filled = whole_tensor(tensor, model.file)
+                size += len(filled.raw_data)
+                _check_size(model, size)
+                tensor.CopyFrom(filled)
+        proto = whole
+    _check_size(model, size)
+    providers, memory = tuple(model.providers), model.memory
+    return Shipment(
+        content=proto.SerializeToString(),
+        name=model.name,
+        mapped=model.mapped,
+        providers=None if providers == DEFAULT_PROVIDERS else providers,
+        # The default of this machine is not that of another one.
+        memory=None if memory == quarter_of_memory() else memory,
+        scene=model.scene,
+        work=work,
+    )
+
+
+def _check_size(model: Model, size: int) -> None:
+    if size > LARGEST_MESSAGE:
+        raise ClusterError(
+            f"model {model.name!r} has {size / 2**30:.1f} GiB with its weights; workers can be "
+            "sent up to 2 GiB: run it on one machine"
+        )

@@ -1,0 +1,401 @@
+"""One model, many samples: from a batch of inputs to explanations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from micam_fast.api.explanation import Explanation, raise_errors
+from micam_fast.core.choices import Projection, check_projection
+from micam_fast.core.errors import SampleError
+from micam_fast.core.layer_choice import LayerChoice, choose_layers
+from micam_fast.core.layers import Geometry, Layer, ModelInput
+from micam_fast.core.lru import Recent
+from micam_fast.core.machine import quarter_of_memory
+from micam_fast.core.plan_cache import user_plan_files
+from micam_fast.core.timing import Stages
+from micam_fast.diagrams.known_layouts import layouts_by
+from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.activations import ActivationStream, LayerActivation, Take
+from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
+from micam_fast.engine.pipeline import Pipeline
+from micam_fast.engine.streaming import Feed, Result, Then, stream
+from micam_fast.maps.contributions import Contributions
+from micam_fast.models.onnx import ModelGraph, OnnxFile
+from micam_fast.models.onnx.known_layers import find_layers
+from micam_fast.samples import fit_sample
+
+if TYPE_CHECKING:
+    from micam_fast.viewer import View
+
+SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""One array, or one for each of the model's inputs by name."""
+
+
+class Model:
+    """A trained CNN, ready to be explained; made by `load_model`.
+
+    Attributes
+    ----------
+    name
+        The file's stem, or the graph's name.
+    layers
+        Every layer, in the diagram's order.
+    inputs
+        What the model is fed.
+    mapped
+        Names of the layers that get a map.
+    threads
+        How many run at a time.
+    file, graph
+        The ONNX model, and what is known of it.
+    memory
+        Bytes that activations may take at a time.
+    providers
+        Of ONNX Runtime.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        *,
+        layers: LayerChoice,
+        threads: int | None,
+        providers: Sequence[Any] | None,
+        memory: int | None,
+        engine: str | Path | None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        if memory is not None and memory < 1:
+            raise ValueError(f"memory must be at least 1 byte, not {memory}")
+        self.file: OnnxFile = file
+        files = user_plan_files()
+        self.graph: ModelGraph = find_layers(file, files)
+        self.name: str = file.name
+        self.layers: tuple[Layer, ...] = self.graph.layers
+        self.inputs: tuple[ModelInput, ...] = self.graph.inputs
+        self.mapped: frozenset[str] = choose_layers(self.layers, layers)
+        self.threads: int = threads or available_threads()
+        self.providers: tuple[Any, ...] = tuple(
+            DEFAULT_PROVIDERS if providers is None else providers
+        )
+        self.memory: int = memory if memory is not None else quarter_of_memory()
+        # Whole batches run in one pool, the loops of a lone batch in another: who waits for the
+        # loops must not stand in their way.
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
+        self._loops_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam-loops")
+        place = None if engine is None else Path(engine)
+        self.scene = Scene(self.name, self.layers, place, layouts_by(files))
+        self._pipelines: dict[Projection, Pipeline] = {}
+        self._activations: Recent[tuple[frozenset[str], bool], ActivationStream] = Recent(1)
+        self._activations_lock = threading.Lock()
+        # Opening the session here tells about a model that ONNX Runtime refuses.
+        self.pipeline("published")
+
+    def __repr__(self) -> str:
+        """Name, inputs and number of layers."""
+        inputs = ", ".join(f"{spec.name} {spec.shape}" for spec in self.inputs)
+        return f"<Model {self.name}: {inputs}; {len(self.mapped)} of {len(self.layers)} layers>"
+
+    def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
+        """Explain one sample.
+
+        Parameters
+        ----------
+        sample
+            An array of the model's input shape without the batch axis (a batch axis of 1 is
+            taken, too), or a mapping from input names to such arrays.
+        projection
+            ``"published"``: each activation convolved with its layer's own kernel, circularly, as
+            the published engine does. ``"transposed"``: the adjoint of the layer's linear map,
+            which lies on the grid of the layer's input.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        SampleError
+            If the sample does not fit the model.
+        ValueError
+            If the projection is unknown.
+        """
+        return next(iter(self.explain_many([sample], batch_size=1, projection=projection)))
+
+    def explain_many(
+        self,
+        samples: Iterable[SampleLike],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        client: Any = None,
+    ) -> Iterator[Explanation]:
+        """Explain samples one batch after the other; nothing is held but the batch in hand.
+
+        Parameters
+        ----------
+        samples
+            Any iterable of what `explain` takes, or an array with a leading axis of samples.
+        batch_size
+            Most samples in one forward pass; by default what suits the model and fits the memory
+            bound. A model whose batch is fixed is run with that.
+        projection
+            As in `explain`.
+        client
+            Of ``dask.distributed``, whose workers then do the work.
+
+        Yields
+        ------
+        Explanation
+            In the order of the samples.
+
+        Raises
+        ------
+        SampleError
+            If a sample does not fit the model.
+        ClusterError, MissingExtraError
+            If a cluster cannot do it.
+        ValueError
+            If the projection is unknown or the batch size less than 1.
+        """
+        how: dict[str, Any] = {"projection": projection, "client": client}
+        return raise_errors(self.explain_each(samples, batch_size=batch_size, **how))
+
+    def explain_each(
+        self,
+        samples: Iterable[SampleLike],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        client: Any = None,
+    ) -> Iterator[Explanation | SampleError]:
+        """Like `explain_many`, but a sample that fails gives its error and the others go on.
+
+        Parameters
+        ----------
+        samples, batch_size, projection, client
+            As in `explain_many`.
+
+        Yields
+        ------
+        Explanation or SampleError
+            In the order of the samples.
+
+        Raises
+        ------
+        ValueError
+            If the projection is unknown or the batch size less than 1.
+        """
+        check_projection(projection)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if isinstance(samples, Mapping):
+            raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
+        if client is not None:
+            from micam_fast.engine.cluster import explain_each
+
+            return explain_each(self, samples, client, batch_size, projection)
+        return self.stream(
+            samples, lambda _, found: found, batch_size=batch_size, projection=projection
+        )
+
+    def stream(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Then[Result],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        stages: Stages | None = None,
+    ) -> Iterator[Result]:
+        """Like `explain_each`, and go on with each sample in the thread that explained it.
+
+        Parameters
+        ----------
+        samples, batch_size, projection
+            As in `explain_many`. An error in the place of a sample goes to `then` in its turn.
+        then
+            Takes the index of a sample and its explanation or error; several run at a time.
+        stages
+            Is told how long things take.
+
+        Yields
+        ------
+        object
+            What `then` gave, in the order of the samples.
+        """
+        fitted = map(self.fit, samples)
+        return self.run(self.pipeline(projection), fitted, then, batch_size, stages)
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        fitted: Iterable[Feed | SampleError],
+        then: Then[Result],
+        batch_size: int | None = None,
+        stages: Stages | None = None,
+    ) -> Iterator[Result]:
+        """Like `stream`, by a pipeline of `open_pipeline` and of samples that `fit` has given."""
+        return stream(pipeline, fitted, batch_size, then, self._pool, stages or Stages())
+
+    def activations(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Take[Result],
+        *,
+        layers: LayerChoice = None,
+    ) -> Iterator[Result | SampleError]:
+        """Run samples for the activations themselves, each in one forward pass.
+
+        Parameters
+        ----------
+        samples
+            As in `explain_many`; an error in the place of a sample goes to `then` in its turn.
+        then
+            Takes the index of a sample, its slot, and an iterator of `LayerActivation` in the order
+            of the layers, each valid until the next one is asked for. Sample ``i`` is in slot
+            ``i % threads``; those of one slot run one after the other, in a thread of their own.
+            It may ask the model for more; each stream takes memory of its own.
+        layers
+            As in `load_model`; by default the layers that get a map.
+
+        Yields
+        ------
+        object
+            What `then` gave, in the order of the samples; the error where it let one through.
+
+        Raises
+        ------
+        LayerSelectionError
+            If a pattern matches no layer.
+        """
+        source = self.activation_stream(layers)
+        return source.stream(map(self.fit, samples), then)
+
+    def contributions(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Take[Result],
+        *,
+        layers: LayerChoice = None,
+        projection: Projection = "published",
+    ) -> Iterator[Result | SampleError]:
+        """Like `activations`, but of what each channel adds to its layer's map.
+
+        Parameters
+        ----------
+        samples, layers
+            As in `activations`.
+        then
+            As in `activations`; each ``array`` is ``(C, h', w')``, and its sum over the channels is
+            the map that `explain` gives. A channel that is not finite is NaN everywhere. A flat
+            layer has no channels: its activation is given as it is.
+        projection
+            As in `explain`.
+
+        Yields
+        ------
+        object
+            As `activations` does.
+
+        Raises
+        ------
+        LayerSelectionError
+            If a pattern matches no layer.
+        ValueError
+            If the projection is unknown.
+        """
+        check_projection(projection)
+        parts = Contributions(self.graph, projection)
+
+        def split(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Result:
+            given = found if isinstance(found, SampleError) else map(parts.split, found)
+            return then(index, slot, given)
+
+        source = self.activation_stream(layers, sources=projection == "transposed")
+        return source.stream(map(self.fit, samples), split)
+
+    def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
+        """Kernel, bias and geometry of a convolution.
+
+        Parameters
+        ----------
+        layer
+            Its name.
+
+        Returns
+        -------
+        tuple or None
+            The kernel in ONNX order (``(C, J/groups, *k)``, transposed ``(J, C/groups, *k)``), the
+            bias ``(C,)`` or ``None``, and how the kernel walks; ``None`` for a layer without a
+            constant kernel.
+        """
+        geometry = self.graph.taps[layer].geometry
+        return None if geometry is None else (*self.graph.weights(layer), geometry)
+
+    def view(self, samples: Iterable[SampleLike], **how: Any) -> View:
+        """The interactive page of some samples; `micam_fast.viewer.view` says what it takes."""
+        from micam_fast.viewer import view
+
+        return view(self, samples, **how)
+
+    def fit(self, sample: SampleLike | SampleError) -> Feed | SampleError:
+        """Arrays of one sample in the model's layout and element types."""
+        if isinstance(sample, SampleError):
+            return sample
+        try:
+            return fit_sample(sample, self.inputs, remedy="use explain_many")
+        except SampleError as error:
+            return error
+
+    def activation_stream(self, layers: LayerChoice, *, sources: bool = False) -> ActivationStream:
+        """Runs the model for the activations of some layers."""
+        names = self.mapped if layers is None else choose_layers(self.layers, layers)
+        with self._activations_lock:
+            return self._activations.get_or_make(
+                (names, sources),
+                lambda: ActivationStream(
+                    self.file,
+                    self.graph,
+                    names,
+                    threads=self.threads,
+                    providers=self.providers,
+                    memory=self.memory,
+                    sources=sources,
+                ),
+            )
+
+    def open_pipeline(
+        self,
+        projection: Projection,
+        *,
+        file: OnnxFile | None = None,
+        mapped: frozenset[str] | None = None,
+        threads: int | None = None,
+    ) -> Pipeline:
+        """A pipeline of its own: of the model, or of the same one with other weights."""
+        threads = threads or self.threads
+        return Pipeline(
+            file or self.file,
+            self.graph if file is None else ModelGraph(file, self.graph.reading),
+            self.mapped if mapped is None else mapped,
+            projection,
+            threads=threads,
+            providers=self.providers,
+            memory=self.memory * threads // self.threads,
+            pool=self._loops_pool,
+            scene=self.scene,
+        )
+
+    def pipeline(self, projection: Projection) -> Pipeline:
+        """The model's own pipeline."""
+        if projection not in self._pipelines:
+            self._pipelines[projection] = self.open_pipeline(projection)
+        return self._pipelines[projection]

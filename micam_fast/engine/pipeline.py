@@ -1,0 +1,206 @@
+"""Batches of inputs to explanations: how many samples run together, and where."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.choices import Projection
+from micam_fast.core.errors import SampleError
+from micam_fast.core.timing import Stages
+from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.batches import NotBatchableError, Sample, Shapes
+from micam_fast.engine.lanes import Lane, SharedMemory
+from micam_fast.engine.runner import Runner, Worker
+from micam_fast.engine.sessions import Sessions
+from micam_fast.models.onnx import ModelGraph, OnnxFile
+from micam_fast.models.onnx.merging import IS_BLOCKED
+
+# What suits most models, as measured. Large activations leave the caches, so that fewer samples
+# are better; large weights are read once a batch, so that more of them have the use.
+_USUAL_BATCH, _LARGEST_BATCH = 8, 32
+_USUAL_BYTES = 64e6
+
+
+class Pipeline:
+    """A model under one projection.
+
+    The numbers of a sample are the same bits whatever runs with it or beside it. Each thread takes
+    a batch and does all that it needs, which was measured to be faster, too: nothing waits for
+    another thread, and a batch stays in the caches of its core. A sample with no other beside it
+    gets all threads, ONNX Runtime's where these do not change the bits, and the loops'.
+
+    A model whose operators sum in an order of the batch's (`onnx_model.invariance`) runs one sample
+    at a time. Of any other the first batch of several samples is proved: its first and another
+    sample also run alone, each value must have grown along its batch axis and nowhere else, and
+    their maps and outputs must be the same bits. A model that fails (a Reshape that fixes the
+    batch, a mean over it) runs one sample at a time from then on. A batch that the model fixes is
+    filled up with the last sample.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        mapped: frozenset[str],
+        projection: Projection,
+        *,
+        threads: int,
+        providers: Sequence[Any],
+        memory: int,
+        pool: ThreadPoolExecutor,
+        scene: Scene,
+    ) -> None:
+        self._runner = Runner(
+            file, graph, mapped, projection, providers=providers, memory=memory, scene=scene
+        )
+        invariance = graph.reading.invariance
+        shared = threads if invariance.threads and IS_BLOCKED else 1
+        self._runner.sessions.check(shared)
+        self.threads = threads
+        # Whether each sample runs alone: a batch has other bits or does not work, or there is none.
+        self._alone = not invariance.batch or any(s.axes.batch is None for s in graph.inputs)
+        self._proved = False
+        self._lock = threading.RLock()
+        self._memory = SharedMemory(memory)
+        self._wide = Worker(Lane(shared), pool, threads)
+        self._narrow: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for _ in range(threads):
+            self._narrow.put(Worker(Lane(1)))
+
+    @property
+    def sessions(self) -> Sessions:
+        """Of the model."""
+        return self._runner.sessions
+
+    def batch_size(self, shapes: Shapes, asked: int | None) -> int:
+        """Samples in one run, by the model's own batch, the caller and the memory bound.
+
+        Parameters
+        ----------
+        shapes
+            Of one sample, by input name.
+        asked
+            Most samples that the caller wants.
+        """
+        if self._runner.feeding.fixed_batch is not None:
+            return self._runner.feeding.fixed_batch
+        if self._alone:
+            return 1
+        size = self._size(shapes, 1)
+        weights = self.sessions.weights_size
+        # A batch must not be what makes slices needed.
+        fitting = max(1, self._memory.size // self.threads // size)
+        if asked is not None:
+            return min(asked, fitting)
+        useful = min(max(_USUAL_BATCH, weights // size), _LARGEST_BATCH)
+        return max(1, min(fitting, useful, round(max(_USUAL_BYTES, weights) / size)))
+
+    def parts(self, count: int) -> int:
+        """In how many parts a lone batch of so many samples runs, side by side."""
+        return min(self.threads, 1 if self._runner.feeding.fixed_batch is not None else count)
+
+    @contextmanager
+    def wide(self, samples: Sequence[Sample]) -> Iterator[Worker]:
+        """The worker with all threads, for samples with no others beside them."""
+        with self._wide.lane.lock, self._memory.taken(self._wide.lane, self._needed(samples)):
+            yield self._wide
+
+    @contextmanager
+    def narrow(self, samples: Sequence[Sample]) -> Iterator[Worker]:
+        """A worker of one thread, one of as many as there are threads."""
+        worker = self._narrow.get()
+        try:
+            with self._memory.taken(worker.lane, self._needed(samples)):
+                yield worker
+        finally:
+            self._narrow.put(worker)
+
+    def _needed(self, samples: Sequence[Sample]) -> int:
+        """Bytes of the activations of a batch."""
+        count = self._runner.feeding.count(samples)
+        if self._alone and self._runner.feeding.fixed_batch is None:
+            count = 1
+        return self._size({name: array.shape for name, array in samples[0].items()}, count)
+
+    def _size(self, shapes: Shapes, count: int) -> int:
+        """Bytes of the activations of so many samples of these shapes."""
+        fed = {
+            spec.name: _insert(shapes[spec.name], spec.axes.batch, count)
+            for spec in self._runner.graph.inputs
+        }
+        return max(1, self.sessions.size(fed, count))
+
+    def explain(
+        self, samples: Sequence[Sample], worker: Worker, stages: Stages
+    ) -> list[Explanation | SampleError]:
+        """Explain a batch; one at a time if the model cannot take several, or the batch fails."""
+        if len(samples) > 1 and self._alone:
+            return self._one_by_one(samples, worker, stages)
+        try:
+            if len(samples) > 1 and not self._proved:
+                with self._lock:
+                    return list(self._prove(samples, worker, stages))
+            return list(self._runner.run(samples, worker, stages))
+        except NotBatchableError:
+            self._alone = True
+            return self._one_by_one(samples, worker, stages)
+        except SampleError as error:
+            if len(samples) == 1:
+                return [error]
+            found = self._one_by_one(samples, worker, stages)
+            # Each sample alone, but not together: there is no use in trying that again.
+            self._alone |= not any(isinstance(each, SampleError) for each in found)
+            return found
+
+    def _one_by_one(
+        self, samples: Sequence[Sample], worker: Worker, stages: Stages
+    ) -> list[Explanation | SampleError]:
+        return [found for sample in samples for found in self.explain([sample], worker, stages)]
+
+    def _prove(
+        self, samples: Sequence[Sample], worker: Worker, stages: Stages
+    ) -> list[Explanation]:
+        """Run a batch, and two of its samples alone; these must be the same."""
+        if self._proved:
+            return self._runner.run(samples, worker, stages)
+        # The last one, or the last that is not the first again: the same sample proves nothing.
+        places = range(len(samples) - 1, 0, -1)
+        place = next((i for i in places if _differ(samples[0], samples[i])), -1)
+        shapes: dict[str, tuple[int, ...]] = {}
+        (first,) = self._runner.run(samples[:1], worker, stages, seen=shapes)
+        (other,) = self._runner.run([samples[place]], worker, stages)
+        alone = None if self._runner.feeding.fixed_batch is not None else shapes
+        together = self._runner.run(samples, worker, stages, alone=alone)
+        if not (_alike(first, together[0]) and _alike(other, together[place])):
+            raise NotBatchableError
+        self._proved = place > 0
+        return together
+
+
+def _differ(one: Sample, other: Sample) -> bool:
+    return any(not np.array_equal(array, other[name]) for name, array in one.items())
+
+
+def _alike(first: Explanation, second: Explanation) -> bool:
+    """Tell whether two results of one sample are the same bits."""
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
+        (cam, second.cams[name]) for name, cam in first.cams.items()
+    ]
+    if first.output is not None and second.output is not None:
+        pairs.append((first.output, second.output))
+    return all(
+        one.shape == other.shape and one.tobytes() == other.tobytes() for one, other in pairs
+    )
+
+
+def _insert(shape: tuple[int, ...], axis: int | None, count: int) -> tuple[int, ...]:
+    return shape if axis is None else (*shape[:axis], count, *shape[axis:])

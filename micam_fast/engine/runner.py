@@ -1,0 +1,310 @@
+"""One batch through a model: what it is fed, the plan of its maps, its explanations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.activation_axes import spatial_input_size, view_activation
+from micam_fast.core.choices import Projection
+from micam_fast.core.layers import Tap
+from micam_fast.core.lru import Recent
+from micam_fast.core.timing import Stages
+from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.assembly import Assembly
+from micam_fast.engine.batches import Feeding, Sample, Shapes
+from micam_fast.engine.lanes import Lane
+from micam_fast.engine.onnx_runtime import Activations
+from micam_fast.engine.sessions import Sessions
+from micam_fast.maps.plan import MapPlan, Maps
+from micam_fast.maps.taps import SummedKernel, sum_kernel
+from micam_fast.models.onnx import ModelGraph, OnnxFile
+
+_KEPT_PLANS = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """Where a batch runs: a lane of ONNX Runtime, and who runs the loops.
+
+    Attributes
+    ----------
+    lane
+        Memory and threads of ONNX Runtime.
+    pool, threads
+        Of the loops; without a pool the calling thread runs them.
+    prepared
+        Plans that fit the lane's activations, whose places do not change from batch to batch.
+    """
+
+    lane: Lane
+    pool: ThreadPoolExecutor | None = None
+    threads: int = 1
+    prepared: WeakKeyDictionary[Activations, _Prepared] = field(default_factory=WeakKeyDictionary)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A plan for activations and inputs of these shapes.
+
+    `prediction` is its ONNX value if it is among them, `axis` its batch axis.
+    """
+
+    plan: MapPlan
+    fed: tuple[tuple[int, ...], ...]
+    prediction: str | None
+    axis: int | None
+
+
+class Runner:
+    """Runs batches of a model under one projection.
+
+    Parameters
+    ----------
+    file, graph
+        The model.
+    mapped
+        Names of the layers that get a map.
+    projection
+        ``"published"`` or ``"transposed"``.
+    providers
+        Of ONNX Runtime.
+    memory
+        Bytes that activations may take at a time.
+    scene
+        The model's diagram.
+
+    Attributes
+    ----------
+    graph, sessions, feeding
+        Of the model.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        mapped: frozenset[str],
+        projection: Projection,
+        *,
+        providers: Sequence[Any],
+        memory: int,
+        scene: Scene,
+    ) -> None:
+        self.graph, self._projection, self._scene = graph, projection, scene
+        self._taps = {
+            layer.name: graph.taps[layer.name] for layer in graph.layers if layer.name in mapped
+        }
+        read = {tap.value for name, tap in self._taps.items() if name not in graph.pointwise}
+        self._pointwise = {
+            name: found
+            for name, found in graph.pointwise.items()
+            if name in self._taps and found.source in read
+        }
+        wanted = [tap.value for name, tap in self._taps.items() if name not in self._pointwise]
+        # Values that are computed from another one have its shape.
+        self._shaped_as = {self._taps[n].value: p.source for n, p in self._pointwise.items()}
+        if projection == "transposed":
+            sources = [tap.source for tap in self._taps.values() if tap.source is not None]
+            wanted += [value for value in sources if value not in self._shaped_as]
+        if graph.prediction is not None:
+            wanted.append(graph.prediction)
+        self.sessions = Sessions(file, graph, wanted, providers=providers, memory=memory)
+        self.feeding = Feeding(graph)
+        self._plans: Recent[tuple[Any, ...], MapPlan] = Recent(_KEPT_PLANS)
+        self._assemblies: Recent[tuple[MapPlan, ...], Assembly] = Recent(_KEPT_PLANS)
+        self._kernels: dict[str, SummedKernel] = {}
+        # Workers share the plans.
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        samples: Sequence[Sample],
+        worker: Worker,
+        stages: Stages,
+        *,
+        alone: Shapes | None = None,
+        seen: dict[str, tuple[int, ...]] | None = None,
+    ) -> list[Explanation]:
+        """Run a batch.
+
+        Parameters
+        ----------
+        samples
+            Of the same shapes.
+        worker
+            Where it runs.
+        stages
+            Is told how long things take.
+        alone
+            Shapes of all values in a run of one sample, to compare the batch's with.
+        seen
+            Is told all shapes.
+
+        Raises
+        ------
+        NotBatchableError
+            If a batch of several samples has not grown along the axes that the graph tells.
+        SampleError
+            If ONNX Runtime cannot run the batch.
+        """
+        count = self.feeding.count(samples)
+        feeds = self.feeding.stack(samples)
+        shapes = {} if seen is None else seen
+        shapes.update((name, array.shape) for name, array in feeds.items())
+        input_size = spatial_input_size(
+            [
+                view_activation(feeds[spec.name].shape, spec.axes, "channels", spec.axes.batch)
+                for spec in self.graph.inputs
+            ]
+        )
+        plans: list[MapPlan] = []
+        found: list[Maps] = []
+        outputs: list[NDArray[Any]] | None = None
+        pending = dict(self._taps)
+        runs = self.sessions.run(feeds, count, worker.lane)
+        while True:
+            with stages.stage("forward pass"):
+                activations = next(runs, None)
+            if activations is None:
+                break
+            arrays = {**feeds, **activations.arrays}
+            shapes.update((name, array.shape) for name, array in activations.arrays.items())
+            with stages.stage("maps"):
+                # Inputs that no activation depends on may have changed their shapes.
+                fed = tuple(array.shape for array in feeds.values())
+                prepared = worker.prepared.get(activations)
+                if prepared is None or alone is not None or prepared.fed != fed:
+                    prepared = self._prepare(
+                        pending, activations.offsets, arrays, shapes, alone, count, input_size, fed
+                    )
+                    worker.prepared[activations] = prepared
+                plan = prepared.plan
+                plans.append(plan)
+                found.append(
+                    plan.project(
+                        activations.arena,
+                        arrays,
+                        worker.lane.staging(plan.staging),
+                        pool=worker.pool,
+                        workers=worker.threads,
+                    )
+                )
+                pending = {name: tap for name, tap in pending.items() if name not in plan.taps}
+                if prepared.prediction is not None and outputs is None:
+                    value = arrays[prepared.prediction]
+                    outputs = [_take(value, sample, prepared.axis) for sample in range(count)]
+        with stages.stage("maps"):
+            with self._lock:
+                key = tuple(plans)
+                assembly = self._assemblies.get_or_make(key, lambda: Assembly(self.graph, key))
+            return [
+                assembly.explain(
+                    found,
+                    sample,
+                    output=None if outputs is None else outputs[sample],
+                    input_size=input_size,
+                    scene=self._scene,
+                )
+                for sample in range(len(samples))
+            ]
+
+    def _prepare(
+        self,
+        pending: Mapping[str, Tap],
+        offsets: Mapping[str, int],
+        arrays: Mapping[str, NDArray[Any]],
+        shapes: dict[str, tuple[int, ...]],
+        alone: Shapes | None,
+        count: int,
+        input_size: tuple[int, int],
+        fed: tuple[tuple[int, ...], ...],
+    ) -> _Prepared:
+        """Plan the maps of those layers whose activations, or what they follow from, are there."""
+        batch_axis = self.feeding.batch_axis
+        axes = {spec.name: spec.axes.batch for spec in self.graph.inputs}
+        taps = {}
+        for name, tap in pending.items():
+            value = self._read_value(name)
+            if value in arrays:
+                taps[name] = tap
+                if value not in axes:
+                    axes[value] = batch_axis(value, tap.axes, shapes, count, alone)
+        for value, source in self._shaped_as.items():
+            if source in shapes:
+                shapes[value] = shapes[source]
+        prediction, axis = self.graph.prediction, None
+        if prediction not in arrays:
+            prediction = None
+        if prediction is not None:
+            axis = batch_axis(prediction, self.graph.prediction_axes, shapes, count, alone)
+        with self._lock:
+            plan = self._plan(taps, shapes, axes, offsets, count, input_size)
+        return _Prepared(plan, fed, prediction, axis)
+
+    def _read_value(self, name: str) -> str:
+        """The ONNX value that a layer's map is computed from."""
+        found = self._pointwise.get(name)
+        return self._taps[name].value if found is None else found.source
+
+    def _plan(
+        self,
+        taps: Mapping[str, Tap],
+        shapes: Shapes,
+        axes: Mapping[str, int | None],
+        offsets: Mapping[str, int],
+        count: int,
+        input_size: tuple[int, int],
+    ) -> MapPlan:
+        key = (
+            count,
+            input_size,
+            *(
+                (
+                    name,
+                    shapes[value],
+                    axes[value],
+                    offsets.get(value),
+                    None if tap.source is None else shapes.get(tap.source),
+                )
+                for name, tap in taps.items()
+                for value in (self._read_value(name),)
+            ),
+        )
+        return self._plans.get_or_make(
+            key,
+            lambda: MapPlan(
+                taps,
+                shapes,
+                offsets,
+                batch_size=count,
+                batch_axes=axes,
+                input_size=input_size,
+                weigh=self._weigh,
+                projection=self._projection,
+                pointwise=self._pointwise,
+            ),
+        )
+
+    def _weigh(self, name: str) -> SummedKernel:
+        """A layer's kernel, read and summed once."""
+        if name not in self._kernels:
+            geometry = self._taps[name].geometry
+            assert geometry is not None
+            self._kernels[name] = sum_kernel(*self.graph.weights(name), geometry)
+        return self._kernels[name]
+
+
+def _take(array: NDArray[Any], sample: int, axis: int | None) -> NDArray[Any]:
+    """One sample's own, read-only copy."""
+    found = np.array(array if axis is None else np.take(array, sample, axis=axis))
+    found.flags.writeable = False
+    return found

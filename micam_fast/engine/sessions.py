@@ -1,0 +1,213 @@
+"""Open sessions of a model whose activations keep within a memory bound."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.lru import Recent
+from micam_fast.engine.lanes import KEPT_SETS, Lane
+from micam_fast.engine.onnx_runtime import (
+    Activations,
+    Extractor,
+    Outputs,
+    Signature,
+    extract,
+    open_session,
+)
+from micam_fast.models.onnx import ModelGraph, OnnxFile
+from micam_fast.models.onnx.merging import merge_scalings
+from micam_fast.models.onnx.slices import Slice, cut_model, find_bounds, move_weights, whole_model
+
+# Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
+LARGEST_MESSAGE = 2**31 - 2**20
+LARGE_WEIGHT = 2**20
+_KEPT_SIZES = 64
+_WHOLE: tuple[int, ...] = ()
+
+
+class Sessions:
+    """Runs a model whole, or in slices where its activations would take more than they may.
+
+    Where it is cut follows from the bound and from the shapes that it is fed alone, neither from
+    threads nor from what ran before: a slice may give other last bits than the whole model.
+
+    Parameters
+    ----------
+    file, graph
+        The model.
+    wanted
+        ONNX values to be given out.
+    providers
+        Of ONNX Runtime.
+    memory
+        Bytes that the wanted activations of a run may take, where shape inference can tell them
+        before; by default any number.
+
+    Attributes
+    ----------
+    weights_size
+        Bytes of the model's file, which are those of its weights but for a few.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        graph: ModelGraph,
+        wanted: Sequence[str],
+        *,
+        providers: Sequence[Any],
+        memory: int | None = None,
+    ) -> None:
+        self._file, self._graph = file, graph
+        fed = {spec.name for spec in graph.inputs}
+        self._wanted = [name for name in dict.fromkeys(wanted) if name not in fed]
+        self._providers, self._memory = providers, memory
+        self.weights_size: int = file.proto.ByteSize()
+        self._opened: Recent[tuple[tuple[int, ...], int], list[_Opened]] = Recent(KEPT_SETS)
+        self._bounds: Recent[tuple[Any, ...], tuple[int, ...]] = Recent(_KEPT_SIZES)
+        self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
+        # What shape inference cannot tell is learned from runs of one sample. It says how many may
+        # run side by side, not where to cut: that must not depend on what ran before.
+        self._learned: dict[str, int] = {}
+        self._proved: Recent[tuple[Any, ...], bool] = Recent(_KEPT_SIZES)
+        # Lanes share the sessions, and what is known of sizes.
+        self._lock = threading.Lock()
+
+    def check(self, threads: int) -> None:
+        """Open the whole model, which tells about one that ONNX Runtime refuses.
+
+        Raises
+        ------
+        ModelError
+            With ONNX Runtime's words.
+        """
+        with self._lock:
+            self._open(_WHOLE, threads)
+
+    def size(self, shapes: Mapping[str, tuple[int, ...]], count: int) -> int:
+        """Bytes of the wanted activations for inputs of these shapes, as far as they are known.
+
+        Parameters
+        ----------
+        shapes
+            Of a batch, by input name.
+        count
+            Samples in it.
+        """
+        with self._lock:
+            known = self._infer(shapes)
+            return sum(known.get(n, count * self._learned.get(n, 0)) for n in self._wanted)
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+    ) -> Iterator[Activations]:
+        """Run a batch of `count` samples; the activations of each slice, one after the other."""
+        for activations in extract(self._extractors(feeds, count, lane), feeds):
+            if count == 1:
+                with self._lock:
+                    self._learned.update((n, a.nbytes) for n, a in activations.arrays.items())
+            yield activations
+
+    def prove(self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane) -> None:
+        """Make sure that inputs of these shapes run to the end, if they run in slices.
+
+        The first of some shapes runs one more time for that.
+
+        Raises
+        ------
+        SampleError
+            If they do not.
+        """
+        if len(self._extractors(feeds, count, lane)) == 1:
+            return
+        key = tuple((name, array.shape) for name, array in feeds.items())
+        with self._lock:
+            proved = key in self._proved
+        if not proved:
+            for _ in self.run(feeds, count, lane):
+                pass
+            with self._lock:
+                self._proved.get_or_make(key, lambda: True)
+
+    def _extractors(
+        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+    ) -> list[Extractor]:
+        with self._lock:
+            bounds = self._find_bounds({name: array.shape for name, array in feeds.items()})
+            opened = self._open(bounds, lane.threads)
+        return lane.extractors.get_or_make(
+            bounds, lambda: [Extractor(e.session, e.inputs, e.outputs, e.known) for e in opened]
+        )
+
+    def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        key = tuple(sorted(shapes.items()))
+        return self._inferred.get_or_make(key, lambda: self._graph.value_sizes(shapes))
+
+    def _find_bounds(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Where to cut the model for inputs of these shapes; `_WHOLE` for nowhere."""
+        if self._memory is None:
+            return _WHOLE
+        memory = self._memory
+
+        def find() -> tuple[int, ...]:
+            known = self._infer(shapes)
+            sizes = {name: known.get(name, 0) for name in self._wanted}
+            needed = max(1, math.ceil(sum(sizes.values()) / memory))
+            if needed == 1:
+                return _WHOLE
+            # Powers of two, so that samples of many sizes share a few sets of sessions.
+            slices = 1 << (needed - 1).bit_length()
+            budget = max(1, sum(sizes.values()) // slices)
+            bounds = find_bounds(self._graph.graph, self._wanted, sizes, budget)
+            return bounds if len(bounds) > 2 else _WHOLE
+
+        return self._bounds.get_or_make(tuple(sorted(shapes.items())), find)
+
+    def _open(self, bounds: tuple[int, ...], threads: int) -> list[_Opened]:
+        def make() -> list[_Opened]:
+            parts: tuple[Slice, ...]
+            if bounds == _WHOLE:
+                parts = (whole_model(self._file, self._wanted),)
+            else:
+                parts = cut_model(self._file, self._graph.graph, self._wanted, bounds)
+            for part in parts:
+                merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
+            return [
+                _Opened(
+                    self._session(part.proto, threads, bounds == _WHOLE), part.inputs, part.outputs
+                )
+                for part in parts
+            ]
+
+        return self._opened.get_or_make((bounds, threads), make)
+
+    def _session(self, proto: onnx.ModelProto, threads: int, whole: bool) -> Any:
+        weights: list[onnx.TensorProto] = []
+        if proto.ByteSize() > LARGEST_MESSAGE:
+            weights = list(move_weights(proto, LARGE_WEIGHT))
+        return open_session(
+            proto,
+            name=self._file.name,
+            folder=self._file.folder,
+            weights=weights,
+            threads=threads,
+            providers=self._providers,
+            keep_memory=whole,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """An open session of a slice, and what it gives out for what it is fed."""
+
+    session: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    known: dict[Signature, Outputs] = field(default_factory=dict)

@@ -1,0 +1,56 @@
+"""What one sample gave in one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.layers import Layer, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap:
+    """A layer's map, coloured.
+
+    Attributes
+    ----------
+    cam
+        ``(h', w')`` float32.
+    rgba
+        ``(h', w', 4)`` uint8, straight alpha; all 0 where the layer takes no part.
+    minimum, maximum
+        Of `cam`; NaN where the layer takes no part.
+    range
+        ``(m, M)`` of SPEC section 3, ``M`` lifted by its rule; NaN where the layer takes no part.
+    shape
+        Of the activation, ``None`` for the batch.
+    input_shapes
+        Of what the layer reads, open sizes filled in from this run where they are known.
+    flat
+        Whether the map is a flat layer's list of values.
+    even_weights
+        Whether the layer has an all-zero bias, so that its channels count evenly.
+    bad_values
+        How many values of the activation are NaN or infinite; ``None`` where the map is finite.
+    """
+
+    cam: NDArray[np.float32]
+    rgba: NDArray[np.uint8]
+    minimum: float
+    maximum: float
+    range: tuple[float, float]
+    shape: Shape
+    input_shapes: tuple[Shape | None, ...] = ()
+    flat: bool = False
+    even_weights: bool = False
+    bad_values: int | None = None
+
+
+def lies_on_input(layer: Layer, found: LayerMap, input_size: tuple[int, int]) -> bool:
+    """Tell whether the cells of a map are those of the input.
+
+    A flat layer's tile may have the input's size by chance; its values stand in no place of it.
+    """
+    return found.cam.shape == tuple(input_size) and (not found.flat or layer.op_type == "Input")

@@ -1,0 +1,176 @@
+"""The tables that tell the loops where each layer's activation lies and how it becomes a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast._loops import maps as loops
+from micam_fast.core.activation_axes import View, flat_size
+from micam_fast.core.choices import Projection
+from micam_fast.core.layers import Pointwise, Tap
+from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
+
+Weigh = Callable[[str], SummedKernel]
+"""Gives the summed kernel of a convolution by the layer's name."""
+
+
+class Tables:
+    """Rows of `loops.project_tasks` for some layers, made one after the other.
+
+    Parameters
+    ----------
+    layers
+        How many there will be.
+    shapes
+        Shapes of what convolutions read, by ONNX value.
+    input_size
+        ``(Hin, Win)`` of SPEC section 1.
+    batch_size
+        Samples in a batch.
+    weigh
+        Gives the summed kernel of a convolution.
+    projection
+        ``"published"`` or ``"transposed"``.
+
+    Attributes
+    ----------
+    rows
+        ``(layers, TABLE_WIDTH)`` int64.
+    sizes
+        ``(h', w')`` of each map.
+    staged
+        Begin and size, by layer, of the activations that must be copied first.
+    staged_size
+        Float32 values that these copies take.
+    total
+        Cells of all maps of a sample.
+    even
+        Layers with an all-zero bias.
+    unread
+        Layers with cells of the activation that no cell of the map depends on.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        shapes: Mapping[str, tuple[int, ...]],
+        input_size: tuple[int, int],
+        batch_size: int,
+        weigh: Weigh,
+        projection: Projection,
+    ) -> None:
+        self._shapes, self._input_size, self._batch_size = shapes, input_size, batch_size
+        self._weigh, self._projection = weigh, projection
+        self.rows = np.zeros((layers, loops.TABLE_WIDTH), np.int64)
+        self.rows[:, loops.FOLLOWER] = loops.NONE
+        self._index: dict[str, int] = {}
+        self._weights, self._targets = _Store(np.float32), _Store(np.int32)
+        self._runs = _Store(np.int32)
+        self.sizes: list[tuple[int, int]] = []
+        self.staged: dict[str, tuple[int, int]] = {}
+        self.staged_size = self.total = 0
+        self.even: set[str] = set()
+        self.unread: list[str] = []
+
+    @property
+    def numbers(self) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+        """Weights, row targets and column runs of all layers."""
+        return self._weights.whole(), self._targets.whole(), self._runs.whole()
+
+    def add_reader(self, name: str, tap: Tap, view: View, offset: int | None) -> None:
+        """Add a layer that reads its own activation.
+
+        Parameters
+        ----------
+        name, tap, view
+            The layer.
+        offset
+            Where its activation begins in the arena; ``None`` if it must be copied first.
+        """
+        row = self._next(name)
+        kind = None if offset is None else view.in_memory()
+        if kind is None or offset is None:
+            kind = loops.CHANNELS_FIRST if view.space else loops.FLAT
+            # A value without a batch axis serves all samples.
+            count = view.count * (1 if view.batch is None else self._batch_size)
+            self.staged[name] = self.staged_size, count
+            offset = self.staged_size
+            self.staged_size += count
+        row[loops.KIND], row[loops.SOURCE] = kind, offset
+        row[loops.SAMPLE_STRIDE] = 0 if view.batch is None else view.count
+        taps = self._find_taps(name, tap, view)
+        if taps is None:
+            row[loops.CHANNELS] = view.count
+            self._place(row, flat_size(view.count, self._input_size))
+            return
+        row[loops.CHANNELS] = taps.weights.shape[1]
+        row[loops.TAPS] = len(taps.weights)
+        row[loops.ROWS_IN] = taps.rows.shape[1]
+        row[loops.COLUMNS_IN] = view.size[-1]
+        row[loops.WEIGHTS] = self._weights.add(taps.weights)
+        row[loops.ROW_TARGETS] = self._targets.add(taps.rows)
+        row[loops.COLUMN_RUNS] = self._runs.add(taps.columns)
+        # The published projection reaches every cell by tap (0, 0).
+        if self._projection == "transposed" and taps.leaves_out_cells(view.size[-1]):
+            self.unread.append(name)
+        self._place(row, taps.size)
+
+    def add_follower(self, name: str, view: View, pointwise: Pointwise, leader: str) -> None:
+        """Add a layer whose mean is taken while its leader's activation is read."""
+        row = self._next(name)
+        row[loops.KIND] = loops.FOLLOWS
+        repeats = view.channel_count * (view.size[0] if len(view.size) == 3 else 1)
+        each = repeats // len(pointwise.scale)
+        numbers = [
+            np.full(repeats, 1.0 / repeats, np.float32),
+            np.repeat(pointwise.scale, each),
+            np.repeat(pointwise.shift, each),
+            np.array([pointwise.low, pointwise.high], np.float32),
+        ]
+        row[loops.WEIGHTS] = self._weights.add(np.concatenate(numbers))
+        self._place(row, (1, *view.size)[-2:])
+        first = self.rows[self._index[leader]]
+        row[loops.FOLLOWER], first[loops.FOLLOWER] = first[loops.FOLLOWER], self._index[name]
+
+    def _next(self, name: str) -> NDArray[np.int64]:
+        self._index[name] = len(self._index)
+        return np.asarray(self.rows[self._index[name]])
+
+    def _place(self, row: NDArray[np.int64], size: tuple[int, ...]) -> None:
+        height, width = size
+        row[loops.MAP], row[loops.ROWS_OUT], row[loops.COLUMNS_OUT] = self.total, height, width
+        self.sizes.append((height, width))
+        self.total += height * width
+
+    def _find_taps(self, name: str, tap: Tap, view: View) -> Taps | None:
+        """Taps of a layer, ``None`` for a flat one."""
+        if not view.space:
+            return None
+        kernel = self._weigh(name) if counts_kernel(tap, self._projection) else None
+        if kernel is not None and kernel.even:
+            self.even.add(name)
+        read = self._shapes.get(tap.source) if tap.source is not None else None
+        return find_taps(tap, view.size, view.channel_count, kernel, read, self._projection)
+
+
+class _Store:
+    """Arrays one after the other in one."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._parts: list[NDArray[Any]] = [np.empty(0, dtype)]
+        self._size = 0
+
+    def add(self, part: NDArray[Any]) -> int:
+        """Append an array, and tell where it begins."""
+        begin = self._size
+        self._parts.append(part.reshape(-1))
+        self._size += part.size
+        return begin
+
+    def whole(self) -> NDArray[Any]:
+        """All of them."""
+        return np.concatenate(self._parts)

@@ -1,0 +1,205 @@
+"""All maps of one sample, each made an object of its own when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast._loops.colours import colour_maps
+from micam_fast.core.layers import Shape
+from micam_fast.maps.layer_map import LayerMap
+
+Value = TypeVar("Value", covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What the maps of all samples of the same shapes share; equal by value.
+
+    Attributes
+    ----------
+    names
+        Layers with a map, in the diagram's order.
+    slots
+        ``(layers, 2)`` int64: begin and size of each map among a sample's values.
+    sizes
+        ``(h', w')`` of each map.
+    shapes, input_shapes, flat, even_weights
+        As in `LayerMap`, one for each layer.
+    """
+
+    names: tuple[str, ...]
+    slots: NDArray[np.int64]
+    sizes: tuple[tuple[int, int], ...]
+    shapes: tuple[Shape, ...]
+    input_shapes: tuple[tuple[Shape | None, ...], ...]
+    flat: tuple[bool, ...]
+    even_weights: tuple[bool, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Frame) and self._value == other._value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _value(self) -> tuple[Hashable, ...]:
+        return (
+            self.names,
+            self.slots.tobytes(),
+            self.sizes,
+            self.shapes,
+            self.input_shapes,
+            self.flat,
+            self.even_weights,
+        )
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame, tuple(getattr(self, each.name) for each in fields(self))
+
+    @functools.cached_property
+    def index(self) -> dict[str, int]:
+        """Place of each layer in `names`."""
+        return {name: place for place, name in enumerate(self.names)}
+
+    @functools.cached_property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        """Begin and end of each map among a sample's values."""
+        return tuple((begin, begin + size) for begin, size in self.slots.tolist())
+
+
+class SampleMaps(Mapping[str, LayerMap]):
+    """A sample's maps by layer name.
+
+    Parameters
+    ----------
+    frame
+        What they share with other samples'.
+    cells
+        All maps' cells, one-dimensional float32.
+    ranges
+        ``(layers, 2)`` float64: minimum and maximum of each, NaN where a layer takes no part.
+    bad_values
+        How many values of a layer's activation are NaN or infinite, where it takes no part.
+
+    Attributes
+    ----------
+    frame, cells, ranges, bad_values
+        As given.
+    global_range
+        ``(gmin, gmax)`` of SPEC section 3.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        cells: NDArray[np.float32],
+        ranges: NDArray[np.float64],
+        bad_values: Mapping[str, int],
+    ) -> None:
+        self.frame, self.cells = frame, cells
+        self.ranges, self.bad_values = ranges, bad_values
+        self.global_range = (
+            min(0.0, float(np.nanmin(ranges[:, 0], initial=0.0))),
+            max(0.0, float(np.nanmax(ranges[:, 1], initial=0.0))),
+        )
+        cells.flags.writeable = False
+        self._made: dict[str, LayerMap] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickling: what is computed from the rest stays behind."""
+        return SampleMaps, (self.frame, self.cells, self.ranges, dict(self.bad_values))
+
+    @functools.cached_property
+    def lifted(self) -> NDArray[np.float64]:
+        """``(layers, 2)``: ``m`` and ``M`` of SPEC section 3."""
+        return lift_ranges(self.ranges)
+
+    @functools.cached_property
+    def colours(self) -> NDArray[np.uint8]:
+        """``(cells, 4)``: R, G, B, A of all maps' cells."""
+        rgba = np.empty((len(self.cells), 4), np.uint8)
+        colour_maps(self.frame.slots, self.cells, self.lifted, *self.global_range, rgba)
+        rgba.flags.writeable = False
+        return rgba
+
+    def cam(self, name: str) -> NDArray[np.float32]:
+        """A layer's map ``(h', w')``."""
+        place = self.frame.index[name]
+        begin, end = self.frame.bounds[place]
+        return self.cells[begin:end].reshape(self.frame.sizes[place])
+
+    def rgba(self, name: str) -> NDArray[np.uint8]:
+        """A layer's tile ``(h', w', 4)``."""
+        place = self.frame.index[name]
+        begin, end = self.frame.bounds[place]
+        return self.colours[begin:end].reshape(*self.frame.sizes[place], 4)
+
+    def range(self, name: str) -> tuple[float, float]:
+        """``(m, M)`` of a layer."""
+        low, high = self.lifted[self.frame.index[name]].tolist()
+        return low, high
+
+    def __getitem__(self, name: str) -> LayerMap:
+        if name not in self._made:
+            frame, place = self.frame, self.frame.index[name]
+            minimum, maximum = self.ranges[place].tolist()
+            self._made[name] = LayerMap(
+                cam=self.cam(name),
+                rgba=self.rgba(name),
+                minimum=minimum,
+                maximum=maximum,
+                range=self.range(name),
+                shape=frame.shapes[place],
+                input_shapes=frame.input_shapes[place],
+                flat=frame.flat[place],
+                even_weights=frame.even_weights[place],
+                bad_values=self.bad_values.get(name),
+            )
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frame.names)
+
+    def __len__(self) -> int:
+        return len(self.frame.names)
+
+
+class EachLayer(Mapping[str, Value]):
+    """Something of each layer by its name, made when it is asked for."""
+
+    def __init__(self, names: Mapping[str, object], make: Callable[[str], Value]) -> None:
+        self._names, self._make = names, make
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(m, M)`` of SPEC section 3: if ``m != 0``, ``M = max(M, m + 0.1 * |m|)``.
+
+    Parameters
+    ----------
+    ranges
+        ``(layers, 2)``: minimum and maximum of each map.
+    """
+    low, high = ranges[:, 0], ranges[:, 1]
+    lifted = np.where(low != 0, np.maximum(high, low + 0.1 * np.abs(low)), high)
+    return np.stack([low, lifted], axis=1)

@@ -1,0 +1,96 @@
+"""What an exported ONNX file says of its layers: the record that the export writes and plots read.
+
+It lies in the model's ``metadata_props`` as JSON. The weights it names are initializers of the
+graph, so nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from micam_fast.core.errors import ModelError
+from micam_fast.core.json_records import read_record
+from micam_fast.core.layers import Layer, Tap
+from micam_fast.core.texts import one_line
+
+METADATA_KEY = "micam_fast.layers"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Weight:
+    """An initializer, and the shape that a kernel or bias has in ONNX order.
+
+    The initializer may have further axes of size 1.
+    """
+
+    value: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerNote:
+    """A layer of the diagram, where its activation is, and what its map is weighted by.
+
+    Attributes
+    ----------
+    layer, tap
+        As a plain ONNX graph would have given them.
+    kernels
+        In ONNX order: one, or depthwise and pointwise of a separable convolution; empty for a layer
+        whose map has no kernel.
+    bias
+        ``(C,)``, of a layer with `kernels`.
+    """
+
+    layer: Layer
+    tap: Tap
+    kernels: tuple[Weight, ...] = ()
+    bias: Weight | None = None
+
+
+def write_notes(notes: tuple[LayerNote, ...], made_by: Mapping[str, str]) -> str:
+    """Notes as JSON.
+
+    Parameters
+    ----------
+    notes
+        In the diagram's order, the model's inputs first.
+    made_by
+        Versions of the programs that made the file.
+    """
+    content = {"format": FORMAT, "made_by": dict(made_by), "layers": [asdict(n) for n in notes]}
+    return json.dumps(content, separators=(",", ":"))
+
+
+def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
+    """Notes from JSON.
+
+    Parameters
+    ----------
+    text
+        The value of the metadata.
+    model
+        The model's name, for messages.
+
+    Raises
+    ------
+    ModelError
+        If the text is damaged, or of another format.
+    """
+    try:
+        content = json.loads(text)
+        version = content["format"]
+        if version == FORMAT:
+            return tuple(read_record(LayerNote, each) for each in content["layers"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"model {model!r}: what the export wrote of its layers is damaged "
+            f"({one_line(f'{type(error).__name__}: {error}', 200)}); export the model again"
+        ) from None
+    raise ModelError(
+        f"model {model!r}: what the export wrote of its layers has format {version!r}, this "
+        f"version of micam-fast reads {FORMAT}; export the model again"
+    )

@@ -1,0 +1,195 @@
+"""What each layer costs: its parameters, and the multiply-adds of a run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import onnx
+
+from micam_fast.core.layers import Shape
+from micam_fast.models.onnx.axes import RECURRENT_OPS
+from micam_fast.models.onnx.constants import captured
+from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.kernels import CONVOLUTIONS
+from micam_fast.models.onnx.model_graph import ModelGraph
+
+# Their constants are bounds, sizes and numbers of a format.
+_SETTINGS = {
+    "Clip", "DequantizeLinear", "DynamicQuantizeLinear", "Expand", "OneHot", "Pad",
+    "QuantizeLinear", "Range", "Reshape", "Resize", "Slice", "Tile", "Upsample",
+}  # fmt: skip
+# Inputs that hold weights, whatever their element type.
+_QUANTIZED = {
+    "ConvInteger": (1,), "MatMulInteger": (0, 1), "QGemm": (3, 6), "QLinearConv": (3, 8),
+    "QLinearMatMul": (0, 3),
+}  # fmt: skip
+_FLOATS = {
+    onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+}  # fmt: skip
+# Where the factors of a matrix product are.
+_PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
+_COUNTED = {*CONVOLUTIONS, *_PRODUCTS, *RECURRENT_OPS, "Einsum", "Gemm", "QGemm"}
+
+
+def count_parameters(graph: ModelGraph) -> dict[str, int]:
+    """Parameters of each layer: the numbers that its operators read.
+
+    Kernels, biases, what normalizations and recurrent layers hold, tables of embeddings, constant
+    factors and summands; no single numbers, bounds and shapes. What several operators of a layer
+    read counts once, what several layers share counts in each.
+    """
+    found = {}
+    for name, nodes in _nodes_by_layer(graph).items():
+        read: Counter[str] = Counter()
+        for index in nodes:
+            # Equal numbers may have been made one constant: a node that reads it twice has two.
+            read |= Counter(_weights(graph.graph, index))
+        found[name] = sum(
+            math.prod(graph.graph.constant_shape(each)) * times for each, times in read.items()
+        )
+    return found
+
+
+def count_multiply_adds(
+    graph: ModelGraph, input_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, int | None]:
+    """Multiply-adds of each layer's convolutions, matrix products and recurrences.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    input_shapes
+        What it is fed, with the batch.
+
+    Returns
+    -------
+    dict
+        By layer; 0 for one that has none of these, ``None`` where shapes cannot tell: one that
+        inference does not know, or the body of an If, Loop or Scan.
+    """
+    shapes = graph.value_shapes(input_shapes)
+    found: dict[str, int | None] = {}
+    for name, nodes in _nodes_by_layer(graph).items():
+        counts = [_multiply_adds(graph.graph, graph.graph.nodes[n], shapes) for n in nodes]
+        known = [count for count in counts if count is not None]
+        found[name] = sum(known) if len(known) == len(counts) else None
+    return found
+
+
+def _nodes_by_layer(graph: ModelGraph) -> dict[str, list[int]]:
+    """Nodes between each layer's activation and those before it; each belongs to one layer."""
+    whole = graph.graph
+    ends = {tap.value for tap in graph.taps.values()}
+    taken: set[int] = set()
+    found = {}
+    for layer in graph.layers:
+        nodes = []
+        waiting = [graph.taps[layer.name].value]
+        while waiting:
+            index = whole.producer.get(waiting.pop())
+            if index is None or index in taken:
+                continue
+            taken.add(index)
+            nodes.append(index)
+            read = whole.activations(whole.nodes[index])
+            waiting.extend(value for value in read if value not in ends)
+        found[layer.name] = nodes
+    return found
+
+
+def _weights(graph: Graph, index: int) -> Iterator[str]:
+    """Constants that a node reads as parameters, followed back to what they are made of."""
+    node = graph.nodes[index]
+    if node.op_type in _SETTINGS:
+        return
+    quantized = [node.input[n] for n in _QUANTIZED.get(node.op_type, ()) if n < len(node.input)]
+    for name in captured(node):
+        if graph.kind[name] is Kind.CONSTANT:
+            for root, stored in _roots(graph, name):
+                known = stored or name in quantized or _element_type(graph, root) in _FLOATS
+                if known and graph.constant_shape(root):
+                    yield root
+
+
+def _roots(graph: Graph, name: str) -> Iterator[tuple[str, bool]]:
+    """What a constant is made of, and whether that is stored in another format; each once."""
+    seen = {name}
+    waiting = [name]
+    while waiting:
+        each = waiting.pop()
+        node = graph.nodes[graph.producer[each]] if each in graph.producer else None
+        if node is None or not node.input:
+            yield each, False
+        elif node.op_type == "DequantizeLinear":
+            yield node.input[0], True
+        else:
+            fresh = [read for read in dict.fromkeys(captured(node)) if read not in seen]
+            seen.update(fresh)
+            waiting.extend(reversed(fresh))
+
+
+def _element_type(graph: Graph, name: str) -> int:
+    held = graph.constants.held.get(name)
+    if held is None:
+        return onnx.helper.np_dtype_to_tensor_dtype(graph.array(name).dtype)
+    return (held.values if isinstance(held, onnx.SparseTensorProto) else held).data_type
+
+
+def _multiply_adds(
+    graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, Shape | None]
+) -> int | None:
+    def size(name: str, start: int = 0, stop: int | None = None) -> int:
+        shape = shapes.get(name) or graph.shape(name)
+        if shape is None or None in shape:
+            raise LookupError(name)
+        return math.prod(each for each in shape[start:stop] if each is not None)
+
+    made = next(name for name in node.output if name)
+    try:
+        if node.op_type in CONVOLUTIONS:
+            walked = node.input[0] if node.op_type == "ConvTranspose" else made
+            kernel = node.input[CONVOLUTIONS[node.op_type][0]]
+            return size(walked, 0, 1) * size(walked, 2) * size(kernel)
+        if node.op_type == "Gemm":
+            return size(made) * size(node.input[0]) // size(made, 0, 1)
+        if node.op_type == "QGemm":
+            return size(node.input[0], 0, 1) * size(node.input[_QUANTIZED["QGemm"][0]])
+        if node.op_type in _PRODUCTS:
+            return size(made) * size(node.input[_PRODUCTS[node.op_type][0]], -1)
+        if node.op_type in RECURRENT_OPS:
+            return size(node.input[0], 0, 2) * (size(node.input[1]) + size(node.input[2]))
+        if node.op_type == "Einsum" and len(node.input) > 1:
+            axes = _einsum_axes(node)
+            sizes = {axis: size(name, at, at + 1) for axis, name, at in axes}
+            return math.prod(sizes.values())
+    except (LookupError, ValueError):
+        return None
+    # How often a loop runs, or which branch, the shapes do not tell.
+    return None if _holds_products(node) else 0
+
+
+def _holds_products(node: onnx.NodeProto) -> bool:
+    """Tell whether something is multiplied in the bodies of an If, Loop or Scan."""
+    bodies = (body for attribute in node.attribute for body in subgraphs(attribute))
+    return any(
+        inner.op_type in _COUNTED or _holds_products(inner)
+        for body in bodies
+        for inner in body.node
+    )
+
+
+def _einsum_axes(node: onnx.NodeProto) -> list[tuple[str, str, int]]:
+    """Letter, value and place of each axis that an Einsum of two values reads."""
+    given = next(
+        each.s.decode(errors="replace") for each in node.attribute if each.name == "equation"
+    )
+    terms = given.replace(" ", "").partition("->")[0].split(",")
+    if "." in given or len(terms) != 2:
+        raise LookupError(given)
+    read = zip(terms, node.input, strict=True)
+    return [(axis, name, at) for term, name in read for at, axis in enumerate(term)]

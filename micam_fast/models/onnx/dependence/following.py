@@ -1,0 +1,121 @@
+"""What the activations of a model depend on, from its input through the whole graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ModelError
+from micam_fast.models.onnx.dependence.cells import Dependence, everything
+from micam_fast.models.onnx.dependence.layout import LAYOUT_RULES
+from micam_fast.models.onnx.dependence.rules import RULES
+from micam_fast.models.onnx.dependence.step import Rule, Step, added
+from micam_fast.models.onnx.graph import Graph, Kind
+
+_KNOWN_DOMAINS = ("", "ai.onnx", "com.microsoft")
+_RULES: Mapping[str, Rule] = {**RULES, **LAYOUT_RULES}
+
+
+def follow(
+    graph: Graph,
+    inputs: Mapping[str, Dependence],
+    shapes: Mapping[str, tuple[int, ...]],
+    numbers: Mapping[str, NDArray[Any]],
+    wanted: Iterable[str],
+) -> dict[str, Dependence]:
+    """What values of a graph depend on.
+
+    Where an operator is unknown, or a shape is, each element of what it makes is said to depend on
+    all that the operator reads, at most.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    inputs
+        What the inputs that lie on the grid depend on; others count as depending on nothing.
+    shapes
+        Of the values, for one run.
+    numbers
+        What `open_numbers` asks for, as far as it is known.
+    wanted
+        Names of activations.
+
+    Returns
+    -------
+    dict
+        By name.
+    """
+    kept = {name for name in wanted if graph.kind.get(name) is Kind.ACTIVATION}
+    nodes = _nodes_before(graph, kept)
+    readers = Counter(name for node in nodes for name in graph.activations(node))
+    found: dict[str, Dependence] = {}
+    for value in graph.inputs:
+        nothing = Dependence(shapes.get(value.name), ())
+        found[value.name] = inputs.get(value.name, nothing)
+    for node in nodes:
+        step = Step(graph, node, shapes, numbers, found)
+        made = [name for name in node.output if name]
+        found.update(zip(made, _outputs(step, shapes, found), strict=True))
+        for name in graph.activations(node):
+            readers[name] -= 1
+            if not readers[name] and name not in kept:
+                del found[name]
+    return {name: found[name] for name in kept}
+
+
+def open_numbers(graph: Graph) -> list[str]:
+    """Values made from shapes alone that rules may need: begins, ends, sizes, indices."""
+    return sorted(
+        {
+            name
+            for node in graph.nodes
+            if node.op_type not in ("Expand", "Reshape", "Tile")
+            for name in node.input
+            if graph.kind.get(name) is Kind.SHAPE
+            and any(graph.kind[made] is Kind.ACTIVATION for made in node.output if made)
+        }
+    )
+
+
+def _nodes_before(graph: Graph, wanted: Iterable[str]) -> list[onnx.NodeProto]:
+    """Nodes that the wanted activations are made by, in order."""
+    needed = set(wanted)
+    nodes = []
+    for node in reversed(graph.nodes):
+        made = [name for name in node.output if name]
+        if needed.intersection(made) and graph.kind[made[0]] is Kind.ACTIVATION:
+            nodes.append(node)
+            needed.update(graph.activations(node))
+    return nodes[::-1]
+
+
+def _outputs(
+    step: Step, shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, Dependence]
+) -> list[Dependence]:
+    """What each named output depends on."""
+    read = sorted(step.unread)
+    rule = _RULES.get(step.node.op_type) if step.node.domain in _KNOWN_DOMAINS else None
+    known: list[Dependence] = []
+    if rule is not None:
+        try:
+            told = rule(step)
+        except (ValueError, LookupError, ModelError):
+            step.unread.update(read)
+        else:
+            known = told if isinstance(told, list) else [told]
+    outputs = []
+    for place, name in enumerate(step.node.output):
+        if not name:
+            continue
+        shape = shapes.get(name)
+        if place < len(known) and (shape is None or known[place].shape == shape):
+            rest = everything((found[each] for each in sorted(step.unread)), known[place].shape)
+            outputs.append(added(known[place], rest))
+        else:
+            outputs.append(everything((found[each] for each in read), shape))
+    return outputs

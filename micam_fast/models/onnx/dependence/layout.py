@@ -1,0 +1,196 @@
+"""Which inputs the operators read that only move values: reshapes, slices, pads, resizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from micam_fast.models.onnx.dependence.cells import Dependence
+from micam_fast.models.onnx.dependence.links import pad_link, place_link, resize_link, slice_link
+from micam_fast.models.onnx.dependence.step import Rule, Step, added
+
+
+def _transpose(step: Step) -> Dependence:
+    found = step.read()
+    return found.transposed(step.given.get("perm") or range(len(found.sizes))[::-1])
+
+
+def _reshape(step: Step) -> Dependence:
+    return step.read().reshaped(step.made)
+
+
+def _first_input(step: Step) -> Dependence:
+    """The other input tells a type."""
+    step.unread.clear()
+    return step.read()
+
+
+def _expand(step: Step) -> Dependence:
+    return step.read().stretched(step.made)
+
+
+def _tile(step: Step) -> Dependence:
+    found = step.read()
+    for axis, (source, size) in enumerate(zip(found.sizes, step.made, strict=True)):
+        if size != source:
+            found = found.linked(axis, (np.arange(size) % source)[np.newaxis])
+    return found
+
+
+def _concat(step: Step) -> Dependence:
+    axis = step.axis(1, len(step.made))
+    offset = 0
+    parts = []
+    for position in range(len(step.node.input)):
+        part = step.read(position)
+        size = part.sizes[axis]
+        parts.append(part.linked(axis, place_link(step.made[axis], size, offset)))
+        offset += size
+    return added(*parts)
+
+
+def _split(step: Step) -> list[Dependence]:
+    found = step.read()
+    axis = step.axis(0, len(found.sizes))
+    begin = 0
+    parts = []
+    for shape in step.made_shapes:
+        end = begin + shape[axis]
+        parts.append(found.linked(axis, np.arange(begin, end)[np.newaxis]))
+        begin = end
+    return parts
+
+
+def _slice(step: Step) -> Dependence:
+    found = step.read()
+    starts, stops = step.integers(1, "starts"), step.integers(2, "ends")
+    if starts is None or stops is None:
+        raise ValueError("a Slice without starts or ends")
+    axes = step.integers(3, "axes") or range(len(starts))
+    steps = step.integers(4, "steps") or [1] * len(starts)
+    for axis, start, stop, each in zip(axes, starts, stops, steps, strict=True):
+        place = axis % len(found.sizes)
+        found = found.linked(place, slice_link(found.sizes[place], start, stop, each))
+    return found
+
+
+def _pad(step: Step) -> Dependence:
+    found = step.read()
+    pads = step.integers(1, "pads")
+    if pads is None:
+        raise ValueError("a Pad without pads")
+    rank = len(found.sizes)
+    axes = [axis % rank for axis in step.integers(3, "axes") or range(rank)]
+    mode = step.word("mode", "constant")
+    for place, axis in enumerate(axes):
+        before, after = pads[place], pads[place + len(axes)]
+        if before or after:
+            found = found.linked(axis, pad_link(found.sizes[axis], before, after, mode))
+    return found
+
+
+def _resize(step: Step) -> Dependence:
+    found, made = step.read(), step.made
+    rank = len(made)
+    if step.word("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ValueError("a Resize that keeps the aspect ratio")
+    is_old = step.node.op_type == "Upsample" or step.opset < 11
+    coordinates = step.word("coordinate_transformation_mode", "half_pixel")
+    if coordinates == "tf_crop_and_resize":
+        raise ValueError("a Resize of a crop")
+    axes = [int(axis) % rank for axis in step.given.get("axes", range(rank))]
+    for axis, scale in zip(axes, _scales(step, axes, is_old=is_old), strict=True):
+        if made[axis] == found.sizes[axis] and scale == 1:
+            continue
+        if step.given.get("antialias", 0):
+            found = found.mixed([axis]).resized({axis: made[axis]}).inexact()
+            continue
+        table = resize_link(
+            made[axis],
+            found.sizes[axis],
+            scale=scale,
+            mode=step.word("mode", "nearest"),
+            coordinates="asymmetric" if is_old else coordinates,
+            nearest="simple" if is_old else step.word("nearest_mode", "round_prefer_floor"),
+            exclude_outside=bool(step.given.get("exclude_outside", 0)),
+        )
+        found = found.linked(axis, table)
+    return found
+
+
+def _scales(step: Step, axes: list[int], *, is_old: bool) -> list[float]:
+    """Of each resized axis; where sizes are given, the quotient of these."""
+    if "scales" in step.given:
+        return [float(each) for each in step.given["scales"]]
+    position = 1 if is_old else 2
+    given = step.array(position).reshape(-1) if step.has(position) else np.empty(0)
+    if given.size:
+        return [float(each) for each in given]
+    before = step.shape(0)
+    return [step.made[axis] / before[axis] for axis in axes]
+
+
+def _gather(step: Step) -> Dependence:
+    if not step.is_activation(0):
+        # Rows of a table: each depends on its index.
+        axis = step.axis(0, len(step.shape(0)))
+        indices = step.read(1)
+        after = len(step.shape(0)) - axis - 1
+        return indices.reshaped((*indices.sizes, *(1,) * after)).stretched(step.made)
+    found = step.read()
+    axis = step.axis(0, len(found.sizes))
+    places = step.array(1).reshape(1, -1).astype(np.intp) % found.sizes[axis]
+    return found.linked(axis, places).reshaped(step.made)
+
+
+def _reverse(step: Step) -> Dependence:
+    found = step.read()
+    axis = int(step.given.get("time_axis", 0))
+    size = found.sizes[axis]
+    if (step.array(1) != size).any():
+        raise ValueError("sequences of several lengths")
+    return found.linked(axis, np.arange(size)[np.newaxis, ::-1])
+
+
+def _depth_to_space(step: Step) -> Dependence:
+    found = step.read()
+    batch, channels, height, width = found.sizes
+    block = int(step.given["blocksize"])
+    each = channels // block**2
+    if step.word("mode", "DCR") == "DCR":
+        cut = found.reshaped((batch, block, block, each, height, width))
+        return cut.transposed([0, 3, 4, 1, 5, 2]).reshaped(step.made)
+    cut = found.reshaped((batch, each, block, block, height, width))
+    return cut.transposed([0, 1, 4, 2, 5, 3]).reshaped(step.made)
+
+
+def _space_to_depth(step: Step) -> Dependence:
+    found = step.read()
+    batch, channels, height, width = found.sizes
+    block = int(step.given["blocksize"])
+    cut = found.reshaped((batch, channels, height // block, block, width // block, block))
+    return cut.transposed([0, 3, 5, 1, 2, 4]).reshaped(step.made)
+
+
+LAYOUT_RULES: Mapping[str, Rule] = {
+    "CastLike": _first_input,
+    "Concat": _concat,
+    "DepthToSpace": _depth_to_space,
+    "Expand": _expand,
+    "Flatten": _reshape,
+    "Gather": _gather,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "ReverseSequence": _reverse,
+    "Slice": _slice,
+    "SpaceToDepth": _space_to_depth,
+    "Split": _split,
+    "Squeeze": _reshape,
+    "Tile": _tile,
+    "Transpose": _transpose,
+    "Unsqueeze": _reshape,
+    "Upsample": _resize,
+}
+"""By operator."""

@@ -1,0 +1,268 @@
+"""Which inputs the operators read that compute: convolutions, pools, products, normalizations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from micam_fast.core.layers import Geometry
+from micam_fast.models.onnx.axes import RECURRENT_OPS
+from micam_fast.models.onnx.dependence.cells import Dependence
+from micam_fast.models.onnx.dependence.links import Table, group_link, spread_link, window_link
+from micam_fast.models.onnx.dependence.step import Rule, Step, added, elementwise
+from micam_fast.models.onnx.kernels import CONVOLUTIONS, read_geometry
+
+_ELEMENTWISE = {
+    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BiasGelu",
+    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "Ceil", "Celu",
+    "Clip", "Cos", "Cosh", "DequantizeLinear", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp",
+    "FastGelu", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish",
+    "Identity", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min",
+    "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "QLinearAdd", "QLinearLeakyRelu",
+    "QLinearMul", "QLinearSigmoid", "QuantizeLinear", "QuickGelu", "Reciprocal", "Relu", "Round",
+    "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub",
+    "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu", "Where", "Xor",
+}  # fmt: skip
+
+
+def _convolution(step: Step) -> Dependence:
+    found, made = step.read(), step.made
+    kernel = tuple(
+        step.given.get("kernel_shape") or step.shape(CONVOLUTIONS[step.node.op_type][0])[2:]
+    )
+    geometry = read_geometry(step.node, len(kernel))
+    begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
+    if geometry.groups == 1:
+        found = found.mixed([1]).resized({1: made[1]})
+    else:
+        found = found.linked(1, group_link(made[1], found.sizes[1], geometry.groups))
+    link = spread_link if geometry.transpose else window_link
+    found = _windowed(found, made, link, kernel, geometry, begins)
+    if step.node.op_type == "FusedConv" and step.is_activation(3):
+        found = added(found, step.read(3))
+    return found
+
+
+def _windowed(
+    found: Dependence,
+    made: tuple[int, ...],
+    link: Callable[..., Table],
+    kernel: tuple[int, ...],
+    geometry: Geometry,
+    begins: tuple[int, ...],
+) -> Dependence:
+    """Each spatial axis, from the third on, as a kernel walks it."""
+    for axis, begin in enumerate(begins):
+        table = link(
+            made[2 + axis],
+            found.sizes[2 + axis],
+            kernel=kernel[axis],
+            stride=geometry.strides[axis],
+            dilation=geometry.dilations[axis],
+            begin=begin,
+        )
+        found = found.linked(2 + axis, table)
+    return found
+
+
+def _pool(step: Step) -> list[Dependence]:
+    found, made = step.read(), step.made
+    kernel = tuple(step.given["kernel_shape"])
+    geometry = read_geometry(step.node, len(kernel))
+    steps_over = any(stride > k for stride, k in zip(geometry.strides, kernel, strict=True))
+    if step.node.op_type == "LpPool" and geometry.auto_pad.startswith("SAME") and steps_over:
+        raise ValueError("ONNX Runtime begins elsewhere than ONNX says")
+    begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
+    found = _windowed(found, made, window_link, kernel, geometry, begins)
+    # With the indices of the largest values.
+    return [found] * len(step.node.output)
+
+
+def _global_pool(step: Step) -> Dependence:
+    found = step.read()
+    axes = range(2, len(found.sizes))
+    return found.mixed(axes).resized(dict.fromkeys(axes, 1))
+
+
+def _reduction(step: Step) -> Dependence:
+    found = step.read()
+    rank = len(found.sizes)
+    if step.node.op_type in ("ArgMax", "ArgMin"):
+        axes: list[int] = [step.axis(0, rank)]
+    else:
+        given = step.integers(1, "axes")
+        if not given and step.given.get("noop_with_empty_axes", 0):
+            return found
+        axes = [axis % rank for axis in given or range(rank)]
+    return found.mixed(axes).resized(dict.fromkeys(axes, 1)).reshaped(step.made)
+
+
+def _largest(step: Step) -> list[Dependence]:
+    found = step.read()
+    axis = step.axis(-1, len(found.sizes))
+    return [found.mixed([axis]).resized({axis: step.made[axis]})] * len(step.node.output)
+
+
+def _running_sum(step: Step) -> Dependence:
+    found = step.read()
+    (axis,) = (int(each) % len(found.sizes) for each in step.array(1).reshape(-1))
+    if step.given.get("exclusive", 0):
+        return found.mixed([axis]).inexact()
+    return found.accumulated(axis, backwards=bool(step.given.get("reverse", 0)))
+
+
+def _softmax(step: Step) -> Dependence:
+    found = step.read()
+    rank = len(found.sizes)
+    if step.opset >= 13:
+        return found.mixed([step.axis(-1, rank)])
+    return found.mixed(range(step.axis(1, rank), rank))
+
+
+def _batch_norm(step: Step) -> Dependence:
+    found = step.read()
+    if step.given.get("training_mode", 0):
+        return found.mixed(axis for axis in range(len(found.sizes)) if axis != 1)
+    return found
+
+
+def _instance_norm(step: Step) -> Dependence:
+    found = step.read()
+    return found.mixed(range(2, len(found.sizes)))
+
+
+def _group_norm(step: Step) -> Dependence:
+    found = _instance_norm(step)
+    channels = found.sizes[1]
+    return found.linked(1, group_link(channels, channels, int(step.given["num_groups"])))
+
+
+def _layer_norm(step: Step) -> Dependence:
+    found = step.read()
+    rank = len(found.sizes)
+    return found.mixed(range(step.axis(-1, rank), rank))
+
+
+def _lp_norm(step: Step) -> Dependence:
+    found = step.read()
+    return found.mixed([step.axis(-1, len(found.sizes))])
+
+
+def _mean_variance(step: Step) -> Dependence:
+    found = step.read()
+    return found.mixed(int(axis) % len(found.sizes) for axis in step.given.get("axes", (0, 2, 3)))
+
+
+def _response_norm(step: Step) -> Dependence:
+    found = step.read()
+    channels, size = found.sizes[1], int(step.given["size"])
+    table = window_link(
+        channels, channels, kernel=size, stride=1, dilation=1, begin=(size - 1) // 2
+    )
+    return found.linked(1, table)
+
+
+def _dynamic_quantization(step: Step) -> list[Dependence]:
+    """Scale and zero point are bookkeeping, as they are for layers."""
+    scales = [Dependence(shape, ()) for shape in step.made_shapes[1:]]
+    return [step.read(), *scales]
+
+
+def _gemm(step: Step) -> Dependence:
+    found = Dependence(step.made, ())
+    for position, (turned, summed) in enumerate((("transA", 1), ("transB", 0))):
+        if step.is_activation(position):
+            factor = step.read(position)
+            if step.given.get(turned, 0):
+                factor = factor.transposed([1, 0])
+            found = added(found, factor.mixed([summed]).resized({summed: step.made[summed]}))
+    return added(found, step.read(2).stretched(step.made)) if step.is_activation(2) else found
+
+
+def _product(step: Step) -> Dependence:
+    second = 3 if step.node.op_type == "QLinearMatMul" else 1
+    found = Dependence(step.made, ())
+    for position, back in ((0, 1), (second, 2)):
+        if step.is_activation(position):
+            factor = step.read(position)
+            if min(len(factor.sizes), len(step.shape(second)), len(step.shape(0))) < 2:
+                raise ValueError("a product with a vector")
+            axis = len(factor.sizes) - back
+            factor = factor.mixed([axis]).resized({axis: step.made[-back]})
+            found = added(found, factor.stretched(step.made))
+    return found
+
+
+def _einsum(step: Step) -> Dependence:
+    before, arrow, after = step.word("equation", "").replace(" ", "").partition("->")
+    if not arrow or "." in before:
+        raise ValueError("an equation without an output, or with any number of axes")
+    found = Dependence(step.made, ())
+    for position, letters in enumerate(before.split(",")):
+        if not step.is_activation(position):
+            continue
+        factor = step.read(position)
+        if len(set(letters)) < len(letters):
+            raise ValueError("a diagonal")
+        summed = [axis for axis, letter in enumerate(letters) if letter not in after]
+        factor = factor.mixed(summed).resized(dict.fromkeys(summed, 1))
+        kept = [letters.index(letter) for letter in after if letter in letters]
+        shape = [
+            factor.sizes[letters.index(letter)] if letter in letters else 1 for letter in after
+        ]
+        found = added(found, factor.transposed(summed + kept).reshaped(shape).stretched(step.made))
+    return found
+
+
+def _recurrent(step: Step) -> list[Dependence]:
+    """``Y``, then the last states; each direction sees what it has passed."""
+    found = step.read().mixed([2])
+    # Y has the axes (T, D, B, H), or (B, T, D, H).
+    time, ways = (1, 2) if step.given.get("layout", 0) else (0, 1)
+    direction = step.word("direction", "forward")
+    backwards = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction]
+    shape = [*found.sizes[:2], 1]
+    shape.insert(ways, 1)
+    hidden = int(step.given["hidden_size"])
+    wide = found.resized({2: 1}).reshaped(shape).resized({ways: len(backwards), 3: hidden})
+    parts = [
+        wide.accumulated(time, backwards=each).masked(ways, np.arange(len(backwards)) == place)
+        for place, each in enumerate(backwards)
+    ]
+    state = [size for axis, size in enumerate(wide.sizes) if axis != time]
+    last = wide.mixed([time]).resized({time: 1}).reshaped(state)
+    return [added(*parts), last, last][: len(step.node.output)]
+
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(_ELEMENTWISE, elementwise),
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"), _global_pool),
+    **dict.fromkeys(
+        (
+            "ArgMax", "ArgMin", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
+            "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+        ),
+        _reduction,
+    ),
+    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), _softmax),
+    **dict.fromkeys(
+        ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), _layer_norm
+    ),
+    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), _product),
+    **dict.fromkeys(RECURRENT_OPS, _recurrent),
+    "BatchNormalization": _batch_norm,
+    "DynamicQuantizeLinear": _dynamic_quantization,
+    "CumSum": _running_sum,
+    "Einsum": _einsum,
+    "Gemm": _gemm,
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
+    "LRN": _response_norm,
+    "LpNormalization": _lp_norm,
+    "MeanVarianceNormalization": _mean_variance,
+    "TopK": _largest,
+}  # fmt: skip
+"""By operator."""

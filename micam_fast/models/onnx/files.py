@@ -1,0 +1,198 @@
+"""ONNX files: what they hold, and weights beside them, which lie within their folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from micam_fast.core.errors import ModelError
+from micam_fast.models.onnx.limits import shown
+
+# Several of them share a byte.
+_PACKED = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """An opened model: weights in external files are still there, not in `proto`."""
+
+    proto: onnx.ModelProto
+    name: str
+    folder: Path | None
+
+
+def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """All constant tensors of a graph and its subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from node_tensors(node)
+
+
+def node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    """All constant tensors of a node, those of its subgraphs included."""
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in sparse_tensors(attribute):
+            yield from (sparse.values, sparse.indices)
+        for subgraph in subgraphs(attribute):
+            yield from tensors(subgraph)
+
+
+def sparse_tensors(attribute: onnx.AttributeProto) -> Iterator[onnx.SparseTensorProto]:
+    """The sparse tensors that an attribute holds."""
+    if attribute.HasField("sparse_tensor"):
+        yield attribute.sparse_tensor
+    yield from attribute.sparse_tensors
+
+
+def subgraphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs that an attribute holds."""
+    if attribute.HasField("g"):
+        yield attribute.g
+    yield from attribute.graphs
+
+
+def external_path(tensor: onnx.TensorProto, model: OnnxFile) -> tuple[Path, int, int]:
+    """File, offset and length in bytes of a tensor's external data.
+
+    Raises
+    ------
+    ModelError
+        If the data lies outside the model's folder (through a link, too), is not there, or is not
+        as long as the tensor's shape says.
+    """
+    about = f"model {model.name!r}: tensor {tensor.name!r}"
+    entries = _entries(tensor, about)
+    location = entries.get("location", "")
+    if model.folder is None:
+        raise ModelError(
+            f"{about} has its data in the file {shown(location)!r}, "
+            "but a ModelProto has no folder; load it with onnx.load, or pass the model's path"
+        )
+    path = _resolved(model.folder, location)
+    if path is None or not path.is_relative_to(model.folder):
+        raise ModelError(
+            f"{about} has its data in {shown(location)!r}, outside "
+            "the model's own folder; external weights are read only from there"
+        )
+    if not path.is_file():
+        raise ModelError(
+            f"model {model.name!r}: the file {location!r} with the weights of tensor "
+            f"{tensor.name!r} is missing beside the model"
+        )
+    promised = promised_bytes(tensor)
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", promised))
+    except ValueError as error:
+        raise ModelError(f"{about} has a bad external data entry: {shown(str(error))}") from None
+    if length != promised:
+        raise ModelError(
+            f"{about} of shape {shown(str(list(tensor.dims)))} takes {promised} bytes, and its "
+            f"external data has {length}; the file is damaged"
+        )
+    if offset < 0 or offset + length > path.stat().st_size:
+        raise ModelError(
+            f"{about} ends beyond its file {location!r} "
+            f"({path.stat().st_size} bytes); the file is truncated or belongs to another model"
+        )
+    return path, offset, length
+
+
+def _entries(tensor: onnx.TensorProto, about: str) -> dict[str, str]:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if len(entries) < len(tensor.external_data):
+        raise ModelError(f"{about} says twice where its external data is; the file is damaged")
+    if not all(type(each) is str for pair in entries.items() for each in pair):
+        raise ModelError(f"{about} has its data in a place that is no UTF-8 text")
+    return entries
+
+
+def _resolved(folder: Path, location: str) -> Path | None:
+    """The place with all its links followed; ``None`` where there can be none."""
+    # ONNX Runtime takes this one for an address in its own memory.
+    if not location or "_ORT_MEM_ADDR_" in location:
+        return None
+    try:
+        path = (folder / location).resolve()
+        path.is_file()
+        return path
+    except (OSError, ValueError, RuntimeError):
+        # Too long, with a zero in it, or links in a circle.
+        return None
+
+
+def settle_external_data(tensor: onnx.TensorProto, model: OnnxFile) -> None:
+    """Write where a tensor's external data is so that all who read it find what was checked.
+
+    Raises
+    ------
+    ModelError
+        As `external_path` does.
+    """
+    path, offset, length = external_path(tensor, model)
+    assert model.folder is not None
+    place = path.relative_to(model.folder).as_posix()
+    del tensor.external_data[:]
+    for key, value in (("location", place), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def promised_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes of a tensor's data by its shape and element type."""
+    return -(-math.prod(tensor.dims) * element_bits(tensor.data_type) // 8)
+
+
+def element_bits(data_type: int) -> int:
+    """Bits of a number in a file; a text counts as one byte."""
+    name = onnx.TensorProto.DataType.Name(data_type)
+    if name in _PACKED:
+        return _PACKED[name]
+    if data_type == onnx.TensorProto.STRING:
+        return 8
+    return 8 * onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
+
+
+def external_files(model: OnnxFile) -> list[Path]:
+    """The files beside the model that hold its weights, each once.
+
+    Raises
+    ------
+    ModelError
+        As `external_path` does.
+    """
+    outside = (
+        each
+        for each in tensors(model.proto.graph)
+        if each.data_location == onnx.TensorProto.EXTERNAL
+    )
+    return sorted({external_path(each, model)[0] for each in outside})
+
+
+def whole_tensor(tensor: onnx.TensorProto, model: OnnxFile) -> onnx.TensorProto:
+    """The tensor with its data in it, also where that lies in an external file.
+
+    Raises
+    ------
+    ModelError
+        As `external_path` does.
+    """
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return tensor
+    path, offset, length = external_path(tensor, model)
+    whole = onnx.TensorProto()
+    whole.CopyFrom(tensor)
+    del whole.external_data[:]
+    whole.data_location = onnx.TensorProto.DEFAULT
+    with path.open("rb") as file:
+        file.seek(offset)
+        whole.raw_data = file.read(length)
+    return whole

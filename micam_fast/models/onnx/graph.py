@@ -1,0 +1,202 @@
+"""A graph's values by what they are: constants, shape bookkeeping or activations."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ModelError
+from micam_fast.core.layers import Shape
+from micam_fast.models.onnx.constants import Constants, captured
+from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.inference import check_sizes, infer_types, shape_of
+from micam_fast.models.onnx.limits import MOST_AXES
+
+# Where operators read a size for each axis.
+_READS_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
+_MEASURES = {"Shape", "Size"}
+RANDOM_OPS = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+}
+
+
+class Kind(Enum):
+    """What a value depends on."""
+
+    CONSTANT = "constants alone"
+    SHAPE = "shapes alone"
+    ACTIVATION = "the model's input"
+
+
+class Graph:
+    """An ONNX graph with its values classified.
+
+    Attributes
+    ----------
+    nodes
+        In topological order.
+    constants
+        Values of the constants.
+    inputs
+        The inputs that a caller feeds: those that are no initializers.
+    outputs
+        Names of the graph's outputs.
+    opset
+        Version of ONNX' own operators.
+    kind
+        Of every value of the outer graph.
+    producer
+        Index of the node that makes a value.
+    consumers
+        Indices of the nodes that read a value, once for each reading, subgraphs included.
+    """
+
+    def __init__(self, model: OnnxFile) -> None:
+        self._model = model
+        graph = model.proto.graph
+        self.nodes: list[onnx.NodeProto] = list(graph.node)
+        self.constants = Constants(model)
+        self.inputs = [value for value in graph.input if value.name not in self.constants.held]
+        self.outputs = [value.name for value in graph.output]
+        versions = {each.domain: each.version for each in model.proto.opset_import}
+        self.opset: int = versions.get("", versions.get("ai.onnx", 0))
+        self.kind: dict[str, Kind] = dict.fromkeys(self.constants.held, Kind.CONSTANT)
+        self.kind.update((value.name, Kind.ACTIVATION) for value in self.inputs)
+        self.producer: dict[str, int] = {}
+        self.consumers: defaultdict[str, list[int]] = defaultdict(list)
+        for index, node in enumerate(self.nodes):
+            self._classify(index, node)
+
+    def _classify(self, index: int, node: onnx.NodeProto) -> None:
+        read = list(captured(node))
+        missing = [name for name in read if name not in self.kind]
+        if missing:
+            raise ModelError(
+                f"model {self._model.name!r}: node {node.name or node.output[0]!r} reads "
+                f"{missing[0]!r}, which no earlier node makes; the graph is broken or not sorted"
+            )
+        for name in read:
+            self.consumers[name].append(index)
+        kinds = {self.kind[name] for name in read}
+        if node.op_type in RANDOM_OPS:
+            kind = Kind.ACTIVATION
+        elif kinds <= {Kind.CONSTANT}:
+            kind = Kind.CONSTANT
+        elif node.op_type in _MEASURES or Kind.ACTIVATION not in kinds:
+            kind = Kind.SHAPE
+        else:
+            kind = Kind.ACTIVATION
+        for name in node.output:
+            if name:
+                self.kind[name] = kind
+                self.producer[name] = index
+
+    @functools.cached_property
+    def _types(self) -> dict[str, onnx.TypeProto]:
+        found = infer_types(self._model.proto)
+        check_sizes(found, self._model.name)
+        self._check_ranks(found)
+        return found
+
+    def _check_ranks(self, types: Mapping[str, onnx.TypeProto]) -> None:
+        """Raise if a list of sizes is for more axes than a value can have."""
+        for node in self.nodes:
+            place = _READS_SIZES.get(node.op_type)
+            name = node.input[place] if place is not None and place < len(node.input) else ""
+            held = self.constants.held.get(name)
+            shape = shape_of(types[name]) if name in types else None
+            shape = shape if held is None else tuple(held.dims)
+            if shape and len(shape) == 1 and (shape[0] or 0) > MOST_AXES:
+                raise ModelError(
+                    f"model {self._model.name!r}: node {node.name or node.output[0]!r} "
+                    f"({node.op_type}) reads {shape[0]:,} sizes, and a value has at most "
+                    f"{MOST_AXES} axes; export the model again"
+                )
+
+    @functools.cached_property
+    def _shapes(self) -> dict[str, Shape | None]:
+        found = {name: shape_of(each) for name, each in self._types.items()}
+        return found | {name: tuple(each.dims) for name, each in self.constants.held.items()}
+
+    def activations(self, node: onnx.NodeProto) -> list[str]:
+        """Names of the activations that a node reads, subgraphs included."""
+        return [name for name in captured(node) if self.kind[name] is Kind.ACTIVATION]
+
+    def is_constant(self, name: str) -> bool:
+        """Tell whether a value is there and depends on constants alone."""
+        return self.kind.get(name) is Kind.CONSTANT
+
+    def shape(self, name: str) -> Shape | None:
+        """Shape of a value as far as it is known before a run; ``None`` if the rank is not."""
+        return self._shapes.get(name)
+
+    def is_tensor(self, name: str) -> bool:
+        """Tell whether a value is a numeric tensor, as far as is known."""
+        found = self._types.get(name)
+        if found is None:
+            return True
+        return (
+            found.HasField("tensor_type") and found.tensor_type.elem_type != onnx.TensorProto.STRING
+        )
+
+    def element_type(self, name: str) -> int:
+        """ONNX's number of a tensor's element type, 0 where it is unknown."""
+        found = self._types.get(name)
+        return found.tensor_type.elem_type if found is not None else 0
+
+    def live_nodes(self) -> frozenset[int]:
+        """Indices of nodes whose activations reach an output other than through a shape."""
+        wanted = set(self.outputs)
+        live = set()
+        for index in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[index]
+            made = [name for name in node.output if name]
+            if wanted.isdisjoint(made) or self.kind[made[0]] is not Kind.ACTIVATION:
+                continue
+            live.add(index)
+            wanted.update(self.activations(node))
+        return frozenset(live)
+
+    def constant_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a constant."""
+        shape = self.shape(name)
+        if shape is None or None in shape:
+            return self.array(name).shape
+        return tuple(size for size in shape if size is not None)
+
+    def is_known(self, name: str) -> bool:
+        """Tell whether a value is a constant that can be computed."""
+        if not self.is_constant(name):
+            return False
+        if name in self.producer:
+            try:
+                self.array(name)
+            except ModelError:
+                return False
+        return True
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Values of a constant.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be computed.
+        """
+        return self.constants.array(name)
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The node's attributes as Python values."""
+    return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}

@@ -1,0 +1,186 @@
+"""Types and shapes of a model's values, as ONNX's shape inference finds them before a run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from micam_fast.core.errors import ModelError
+from micam_fast.core.layers import Shape
+from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.limits import MOST_AXES, largest_value, shown
+
+# Sizes, axes, permutations: what is larger says nothing of shapes.
+SMALL_TENSOR = 1024
+# Numbers in a list of sizes; one has as many as a value has axes, or a few times that.
+_LONGEST_LIST = 2**16
+
+InputShapes = Mapping[str, tuple[int, ...]]
+
+
+def is_small(tensor: onnx.TensorProto) -> bool:
+    """Tell whether `bare_model` keeps the values of an initializer."""
+    inside = tensor.data_location != onnx.TensorProto.EXTERNAL
+    return inside and math.prod(tensor.dims) <= SMALL_TENSOR
+
+
+def bare_model(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the values of large initializers: all that inference looks at."""
+    bare = onnx.ModelProto()
+    bare.ir_version = proto.ir_version
+    bare.opset_import.extend(proto.opset_import)
+    bare.graph.node.extend(proto.graph.node)
+    bare.graph.input.extend(proto.graph.input)
+    bare.graph.output.extend(proto.graph.output)
+    for tensor in proto.graph.initializer:
+        light = bare.graph.initializer.add()
+        if is_small(tensor):
+            light.CopyFrom(tensor)
+        else:
+            light.name, light.data_type = tensor.name, tensor.data_type
+            light.dims.extend(tensor.dims)
+    return bare
+
+
+def infer_types(
+    proto: onnx.ModelProto, input_shapes: InputShapes | None = None
+) -> dict[str, onnx.TypeProto]:
+    """Types of the values; for inputs of these shapes, where some are given."""
+    bare = bare_model(proto)
+    if input_shapes:
+        for value in bare.graph.input:
+            if value.name in input_shapes:
+                del value.type.tensor_type.shape.dim[:]
+                for size in input_shapes[value.name]:
+                    value.type.tensor_type.shape.dim.add().dim_value = size
+        for value in bare.graph.output:
+            value.type.tensor_type.ClearField("shape")
+    # Inference is a help, not a need: a run tells all shapes, and ONNX Runtime judges models.
+    with contextlib.suppress(Exception):
+        follows = _longest_list(bare.graph) <= _LONGEST_LIST
+        bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
+    graph = bare.graph
+    values: Iterable[onnx.ValueInfoProto] = (*graph.output, *graph.value_info, *graph.input)
+    return {value.name: value.type for value in values if value.HasField("type")}
+
+
+def shape_of(found: onnx.TypeProto) -> Shape | None:
+    """Shape of a tensor type, ``None`` where its rank is not known."""
+    if not found.HasField("tensor_type") or not found.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        for dim in found.tensor_type.shape.dim
+    )
+
+
+def infer_sizes(proto: onnx.ModelProto, input_shapes: InputShapes) -> dict[str, int]:
+    """Bytes of each value for inputs of these shapes, where inference can tell."""
+    sizes = {}
+    for name, found in infer_types(proto, input_shapes).items():
+        shape = shape_of(found)
+        if shape is not None and None not in shape:
+            count = math.prod(size for size in shape if size is not None)
+            sizes[name] = count * _item_size(found.tensor_type.elem_type)
+    return sizes
+
+
+def _longest_list(graph: onnx.GraphProto) -> int:
+    """Most numbers that inference would follow in one value, when it follows lists of sizes.
+
+    It holds each as a message of its own: a few Concats of a list with itself take all memory.
+    """
+    numbers = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+    bounds: dict[str, int] = {}
+    waiting: list[onnx.GraphProto | onnx.NodeProto] = [graph]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, onnx.GraphProto):
+            for tensor in each.initializer:
+                if tensor.data_type in numbers and is_small(tensor):
+                    bounds[tensor.name] = math.prod(tensor.dims)
+            waiting.extend(reversed(each.node))
+            continue
+        read = [bounds.get(name, 0) for name in each.input]
+        if each.op_type in ("Shape", "Size"):
+            bound = MOST_AXES
+        elif each.op_type == "Constant":
+            bound = max((_held_numbers(attribute) for attribute in each.attribute), default=0)
+        else:
+            bound = sum(read) if each.op_type == "Concat" else max(read, default=0)
+        bounds.update(dict.fromkeys(each.output, bound))
+        for attribute in each.attribute:
+            waiting.extend(subgraphs(attribute))
+    return max(bounds.values(), default=0)
+
+
+def _held_numbers(attribute: onnx.AttributeProto) -> int:
+    small = attribute.HasField("t") and is_small(attribute.t)
+    return max(len(attribute.ints), math.prod(attribute.t.dims) if small else 0)
+
+
+def promised_size(proto: onnx.ModelProto, names: Iterable[str]) -> float:
+    """Bytes of some values together; infinite where inference cannot tell."""
+    found = infer_types(proto)
+    size = 0
+    for name in names:
+        shape = shape_of(found[name]) if name in found else None
+        if shape is None:
+            return math.inf
+        # A size of 0 looks as one that is not known.
+        zero = {
+            n for n, d in enumerate(found[name].tensor_type.shape.dim) if d.HasField("dim_value")
+        }
+        if any(each is None and axis not in zero for axis, each in enumerate(shape)):
+            return math.inf
+        count = math.prod(each or 0 for each in shape)
+        size += count * _item_size(found[name].tensor_type.elem_type)
+    return size
+
+
+def check_sizes(types: Mapping[str, onnx.TypeProto], name: str) -> None:
+    """Raise if a value is larger than a machine holds, for one sample at least.
+
+    Operators like Expand and ConstantOfShape make much from little, and ONNX Runtime may run them
+    when it opens the model.
+
+    Parameters
+    ----------
+    types
+        As `infer_types` gives them; sizes that are open count as 1.
+    name
+        The model's, for messages.
+
+    Raises
+    ------
+    ModelError
+        With the value, its shape and the bound.
+    """
+    bound = largest_value()
+    for value, found in types.items():
+        shape = shape_of(found)
+        if shape is None:
+            continue
+        if len(shape) > MOST_AXES:
+            raise ModelError(
+                f"model {name!r}: value {value!r} has {len(shape):,} axes, and at most {MOST_AXES} "
+                "are read"
+            )
+        size = math.prod(each or 1 for each in shape) * _item_size(found.tensor_type.elem_type)
+        if size > bound:
+            sizes = shown("x".join(str(each or "?") for each in shape))
+            raise ModelError(
+                f"model {name!r}: value {value!r} of {sizes} would take {size / 2**30:,.1f} GiB, "
+                f"more than half of this machine's memory ({bound / 2**30:,.1f} GiB); use a larger "
+                "machine, or give the model a smaller input when exporting it"
+            )
+
+
+def _item_size(element_type: int) -> int:
+    try:
+        return onnx.helper.tensor_dtype_to_np_dtype(element_type).itemsize
+    except KeyError:
+        return 1

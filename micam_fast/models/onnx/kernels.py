@@ -1,0 +1,302 @@
+"""Kernels and biases: where a layer has them, and what their numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ModelError
+from micam_fast.core.layers import Axes, Geometry
+from micam_fast.models.onnx.axes import RECURRENT_OPS, moved_axes, only_moves_layout
+from micam_fast.models.onnx.constants import Constants
+from micam_fast.models.onnx.graph import Graph, attributes
+
+# What may stand between a convolution and the Add of its bias.
+_BEFORE_BIAS = {"Identity", "Squeeze", "Transpose", "Unsqueeze"}
+# Positions of the kernel and the bias among the inputs.
+CONVOLUTIONS = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "ConvInteger": (1, None),
+    "FusedConv": (1, 2),
+    "QLinearConv": (3, 8),
+}
+# Axes of a kernel, where they are not those of channels and space.
+_LEAST_AXES = {"Gemm": 2, "MatMul": 1}
+# No stride, dilation or pad comes near it; a map that far out could not be held.
+_FAR = 2**16
+DENSE = {"Gemm": (1, 2), "MatMul": (1, None)}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Names of a layer's constant kernel and bias.
+
+    A quantized kernel has a ``scale`` and a ``zero`` point; its bias has the ``input_scale``, too.
+    A ``kernel_shape`` leaves out axes of size 1 that the constant has besides. The kernel of a
+    separable convolution is depthwise, and followed by one that is ``pointwise``.
+    """
+
+    kernel: str
+    bias: str | None
+    scale: str | None = None
+    zero: str | None = None
+    input_scale: str | None = None
+    kernel_shape: tuple[int, ...] | None = None
+    pointwise: str | None = None
+
+
+def read_weights(
+    constants: Constants, found: Weights, bias_shape: tuple[int, ...] | None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Kernel in ONNX order and bias ``(C,)``, quantized ones in their real units.
+
+    Of a separable convolution, SPEC section 2: the effective kernel, summed over the input channels
+    already: ``(C, 1, *k)``.
+    """
+    kernel = constants.array(found.kernel)
+    if found.kernel_shape is not None:
+        kernel = kernel.reshape(found.kernel_shape)
+    if found.pointwise is not None:
+        # sum_j sum_m D[j*m, u, v] P[c, j*m]: all channels in between.
+        point = constants.array(found.pointwise).reshape((-1, len(kernel)))
+        kernel = np.tensordot(point.astype(np.float64), kernel[:, 0].astype(np.float64), axes=1)[
+            :, np.newaxis
+        ]
+    if found.zero is not None or found.scale is not None:
+        kernel = kernel.astype(np.float32)
+        column = (-1,) + (1,) * (kernel.ndim - 1)
+        if found.zero is not None:
+            kernel = kernel - constants.array(found.zero).astype(np.float32).reshape(column)
+        if found.scale is not None:
+            kernel = kernel * constants.array(found.scale).reshape(column)
+    if found.bias is None:
+        return kernel, None
+    bias = constants.array(found.bias).reshape(-1)
+    if found.input_scale is not None and found.scale is not None:
+        bias = bias * constants.array(found.input_scale) * constants.array(found.scale)
+    return kernel, np.broadcast_to(bias, bias_shape or bias.shape)
+
+
+def find_kernel(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, str | None]:
+    """Names of the constant kernel and bias among the node's own inputs."""
+    positions: tuple[int, int | None] | None
+    if node.op_type in RECURRENT_OPS:
+        positions = (1, 3)
+    else:
+        positions = CONVOLUTIONS.get(node.op_type) or DENSE.get(node.op_type)
+    if positions is None:
+        return None, None
+    kernel = _input(node, positions[0])
+    if node.op_type == "MatMul" and not graph.is_constant(kernel):
+        kernel = node.input[0]
+    bias = _input(node, positions[1])
+    return (
+        kernel if graph.is_known(kernel) else None,
+        bias if graph.is_known(bias) else None,
+    )
+
+
+def with_quantization(graph: Graph, node: onnx.NodeProto, found: Weights) -> Weights:
+    """The same weights with the scales and the zero point of a quantized convolution."""
+    if node.op_type == "QLinearConv":
+        input_scale = node.input[1] if graph.is_known(node.input[1]) else None
+        return replace(found, scale=node.input[4], zero=node.input[5], input_scale=input_scale)
+    if node.op_type == "ConvInteger" and _input(node, 3):
+        return replace(found, zero=node.input[3])
+    return found
+
+
+def following_bias(
+    graph: Graph,
+    node: onnx.NodeProto,
+    channels: int | None,
+    axes_of: Callable[[str], Axes],
+    live: frozenset[int],
+) -> tuple[str, str, list[int]] | None:
+    """Find a bias that is an Add of its own: one that alone consumes the node's output.
+
+    Parameters
+    ----------
+    graph, node
+        The convolution or dense layer.
+    channels
+        Number of its output channels, where it is known.
+    axes_of, live
+        Axes of values, and the nodes that count.
+
+    Returns
+    -------
+    tuple or None
+        The Add's output, its constant, and the nodes from the layer to the Add.
+    """
+    if node.op_type not in CONVOLUTIONS and node.op_type not in DENSE:
+        return None
+    if len(node.input) > 2 and node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[2]:
+        return None
+    value = node.output[0]
+    nodes: list[int] = []
+    while value not in graph.outputs and len(graph.consumers[value]) == 1:
+        index = graph.consumers[value][0]
+        follower = graph.nodes[index]
+        if value not in follower.input or index not in live:
+            return None
+        nodes.append(index)
+        if follower.op_type == "Add":
+            other = follower.input[1] if follower.input[0] == value else follower.input[0]
+            rank = _rank(graph, node, value)
+            if graph.is_known(other) and _is_per_channel(
+                graph, other, axes_of(value), rank, channels
+            ):
+                return follower.output[0], other, nodes
+            return None
+        moves = follower.op_type != "Transpose" or only_moves_layout(graph, follower)
+        if follower.op_type not in _BEFORE_BIAS or not moves:
+            return None
+        value = follower.output[0]
+    return None
+
+
+def squeezed_axis(graph: Graph, nodes: Sequence[int], rank: int) -> int | None:
+    """Spatial axis that bookkeeping between a convolution and its bias takes away, if it does.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    nodes
+        Indices of the nodes in between.
+    rank
+        Of the convolution's output.
+    """
+    left: dict[int, int | None] = {axis: axis for axis in range(rank)}
+    for index in nodes:
+        move = moved_axes(graph, graph.nodes[index])
+        if move is not None:
+            left = {axis: None if now is None else move(now) for axis, now in left.items()}
+    gone = [axis for axis, now in left.items() if now is None]
+    return gone[0] - 2 if len(gone) == 1 and gone[0] >= 2 else None
+
+
+def _rank(graph: Graph, node: onnx.NodeProto, value: str) -> int | None:
+    """Rank of a convolution's output, by its kernel where the graph does not tell."""
+    known = graph.shape(value)
+    if known is not None:
+        return len(known)
+    kernel = graph.shape(node.input[1])
+    return len(kernel) if kernel is not None and value == node.output[0] else None
+
+
+def _is_per_channel(
+    graph: Graph, constant: str, axes: Axes, rank: int | None, channels: int | None
+) -> bool:
+    """Tell whether a constant adds one value per channel to an activation."""
+    sizes = graph.constant_shape(constant)
+    if rank is None or rank < 3 or axes.channel is None:
+        # Two-dimensional, or a MatMul of unknown rank: its channels are last.
+        if len(sizes) == 0:
+            return True
+        return all(size == 1 for size in sizes[:-1]) and sizes[-1] in (1, channels or sizes[-1])
+    if len(sizes) > rank:
+        return False
+    sizes = (1,) * (rank - len(sizes)) + sizes
+    return all(
+        size == 1 or (axis == axes.channel and size == (channels or size))
+        for axis, size in enumerate(sizes)
+    )
+
+
+def _input(node: onnx.NodeProto, position: int | None) -> str:
+    return "" if position is None or position >= len(node.input) else node.input[position]
+
+
+def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
+    """Number of output channels, which is the bias's size.
+
+    Raises
+    ------
+    ModelError
+        If the kernel has fewer axes than one of this operator.
+    """
+    shape = graph.constant_shape(kernel)
+    least = _LEAST_AXES.get(node.op_type, 3)
+    if len(shape) < least:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} ({node.op_type}) has a kernel of shape "
+            f"{list(shape)}, where at least {least} axes are expected; export the model again"
+        )
+    if node.op_type == "ConvTranspose":
+        return shape[1] * int(attributes(node).get("group", 1))
+    if node.op_type == "Gemm":
+        return shape[0] if attributes(node).get("transB", 0) else shape[1]
+    if node.op_type == "MatMul":
+        return shape[-2] if kernel == node.input[0] and len(shape) > 1 else shape[-1]
+    return shape[0]
+
+
+def read_geometry(node: onnx.NodeProto, rank: int) -> Geometry:
+    """Attributes of a convolution with this number of spatial axes.
+
+    Raises
+    ------
+    ModelError
+        If they are for another number of axes, or nothing that a convolution has.
+    """
+    given = attributes(node)
+    auto_pad = given.get("auto_pad", b"NOTSET").decode(errors="replace") or "NOTSET"
+    found = Geometry(
+        transpose=node.op_type == "ConvTranspose",
+        strides=tuple(given.get("strides", [1] * rank)),
+        dilations=tuple(given.get("dilations", [1] * rank)),
+        pads=tuple(given.get("pads", [0] * (2 * rank))),
+        groups=int(given.get("group", 1)),
+        auto_pad=auto_pad,
+        output_padding=tuple(given.get("output_padding", [0] * rank)),
+        output_shape=tuple(given.get("output_shape", ())),
+    )
+    try:
+        check_geometry(found, rank)
+    except ValueError as error:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} ({node.op_type}) has {error}; export the model "
+            "again"
+        ) from None
+    return found
+
+
+def check_geometry(geometry: Geometry, rank: int) -> None:
+    """Raise if no convolution with this number of spatial axes walks like that.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong.
+    """
+    walks = (geometry.strides, geometry.dilations)
+    # Only a transposed convolution has an output padding.
+    lengths = (*map(len, walks), len(geometry.output_padding) or rank, len(geometry.pads) / 2)
+    if set(lengths) != {rank}:
+        raise ValueError(f"a geometry for other than {rank} axes")
+    steps = [step for walk in walks for step in walk]
+    extras = [*geometry.pads, *geometry.output_padding]
+    if not (all(0 < n < _FAR for n in steps) and all(0 <= n < _FAR for n in extras)):
+        raise ValueError("strides, dilations or pads that no convolution has")
+    if not 0 < geometry.groups < _FAR:
+        raise ValueError(f"{geometry.groups} groups")
+
+
+def check_groups(geometry: Geometry, kernel_shape: Sequence[int]) -> None:
+    """Raise if the channels of a kernel in ONNX order do not fall into its groups.
+
+    Raises
+    ------
+    ValueError
+        With their numbers.
+    """
+    if kernel_shape[0] % geometry.groups:
+        raise ValueError(f"{geometry.groups} groups for {kernel_shape[0]} channels")

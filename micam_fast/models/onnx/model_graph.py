@@ -1,0 +1,202 @@
+"""What is known of a model once its graph has been read, whoever wrote it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ModelError
+from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Shape, Tap
+from micam_fast.models.onnx.constants import Constants
+from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.inference import infer_sizes, infer_types, shape_of
+from micam_fast.models.onnx.invariance import Invariance
+from micam_fast.models.onnx.kernels import Weights, read_weights
+from micam_fast.models.onnx.limits import LARGEST_BATCH, refuse_more
+from micam_fast.models.onnx.merging import Scaling
+from micam_fast.models.onnx.pointwise import Chain
+
+# Bookkeeping between layers: the numbers are the same before and after, but for rounding.
+SEEN_THROUGH = {
+    "Cast", "CastLike", "DequantizeLinear", "DynamicQuantizeLinear", "Identity",
+    "OptionalGetElement", "QuantizeLinear", "Squeeze", "Unsqueeze",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What there is to find in a model's graph, as plain records that can be kept in a file.
+
+    Attributes
+    ----------
+    layers
+        Graph inputs first, then the operators in topological order.
+    taps
+        By layer name.
+    inputs
+        Names, shapes and axes of the values that a caller feeds.
+    prediction, prediction_axes
+        The ONNX value and axes of the model's first output that is a tensor made from its input,
+        if there is one.
+    last_op
+        The operator that makes that output, bookkeeping seen through.
+    kernels
+        Names of weights, by layer name.
+    chains
+        By name: layers that follow from another one's activation element by element.
+    scalings
+        Pairs of operators that can run as one.
+    invariance
+        What the numbers of a sample do not depend on.
+    """
+
+    layers: tuple[Layer, ...]
+    taps: dict[str, Tap]
+    inputs: tuple[ModelInput, ...]
+    prediction: str | None
+    prediction_axes: Axes
+    last_op: str
+    kernels: dict[str, Weights]
+    chains: dict[str, Chain]
+    scalings: tuple[Scaling, ...]
+    invariance: Invariance
+
+
+class ModelGraph:
+    """The layers of a model, in the diagram's order, and where their activations are.
+
+    Parameters
+    ----------
+    model
+        The opened file.
+    reading
+        What was found in it, now or earlier.
+    graph
+        Its graph, where that has been read.
+
+    Attributes
+    ----------
+    layers, taps, inputs, prediction, prediction_axes, last_op
+        As in `Reading`.
+    """
+
+    def __init__(self, model: OnnxFile, reading: Reading, graph: Graph | None = None) -> None:
+        self._model, self._graph = model, graph
+        self.reading = reading
+        self.layers, self.taps, self.inputs = reading.layers, reading.taps, reading.inputs
+        self.prediction, self.prediction_axes = reading.prediction, reading.prediction_axes
+        self.last_op = reading.last_op
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        """The graph; a model whose layers are known from earlier does without until it is cut."""
+        return self._graph or Graph(self._model)
+
+    @functools.cached_property
+    def constants(self) -> Constants:
+        """The values of weights."""
+        return self._graph.constants if self._graph is not None else Constants(self._model)
+
+    def weights(self, name: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Kernel, in ONNX order, and bias ``(C,)`` of a convolution with a constant kernel."""
+        found = self.reading.kernels[name]
+        return read_weights(self.constants, found, self.layer(name).bias_shape)
+
+    def value_sizes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """Bytes of each value for inputs of these shapes, where shape inference can tell."""
+        return infer_sizes(self._model.proto, input_shapes)
+
+    def value_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape | None]:
+        """Shapes of the values for inputs of these shapes, as far as inference can tell them."""
+        types = infer_types(self._model.proto, input_shapes)
+        return {name: shape_of(each) for name, each in types.items()}
+
+    @functools.cached_property
+    def pointwise(self) -> dict[str, Pointwise]:
+        """Layers that follow from another one's activation element by element, and how."""
+        found = {n: chain.numbers(self.constants) for n, chain in self.reading.chains.items()}
+        return {name: numbers for name, numbers in found.items() if numbers is not None}
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name."""
+        return self._by_name[name]
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+
+def read_inputs(
+    model: OnnxFile, graph: Graph, axes_of: Callable[[str, Shape], Axes]
+) -> Iterator[ModelInput]:
+    """What a caller feeds.
+
+    Parameters
+    ----------
+    model, graph
+        The model.
+    axes_of
+        Gives the axes of an input by its name and shape.
+
+    Raises
+    ------
+    ModelError
+        If an input is no tensor, or has no rank.
+    """
+    for value in graph.inputs:
+        if not value.type.HasField("tensor_type"):
+            raise ModelError(
+                f"model {model.name!r}: input {value.name!r} is no tensor; micam-fast feeds arrays "
+                "only"
+            )
+        shape = graph.shape(value.name)
+        if shape is None:
+            raise ModelError(
+                f"model {model.name!r}: input {value.name!r} has no rank; give it a shape (sizes "
+                "may stay symbolic) when exporting the model"
+            )
+        try:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        except KeyError:
+            raise ModelError(
+                f"model {model.name!r}: input {value.name!r} has no element type that is known "
+                f"({value.type.tensor_type.elem_type}); export the model again"
+            ) from None
+        axes = axes_of(value.name, shape)
+        batch = shape[axes.batch] if axes.batch is not None and axes.batch < len(shape) else None
+        refuse_more(
+            model.name,
+            batch or 1,
+            LARGEST_BATCH,
+            f"samples in the fixed batch of input {value.name!r}",
+            "leave the batch open when exporting it",
+        )
+        yield ModelInput(value.name, shape, axes, str(dtype))
+
+
+def find_prediction(graph: Graph) -> str | None:
+    """The first output that is a tensor made from the model's input, if there is one."""
+    return next(
+        (
+            value
+            for value in graph.outputs
+            if graph.kind[value] is Kind.ACTIVATION and graph.is_tensor(value)
+        ),
+        None,
+    )
+
+
+def find_maker(graph: Graph, value: str) -> str:
+    """The operator that makes a value, bookkeeping seen through."""
+    while value in graph.producer:
+        node = graph.nodes[graph.producer[value]]
+        if node.op_type not in {*SEEN_THROUGH, "Transpose", "Reshape", "Flatten"}:
+            return node.op_type
+        value = node.input[0]
+    return "Input"

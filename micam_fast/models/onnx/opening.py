@@ -1,0 +1,83 @@
+"""Opening ONNX files, whoever wrote them."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from micam_fast.core.errors import ModelError
+from micam_fast.models.onnx.files import OnnxFile, node_tensors, settle_external_data, tensors
+from micam_fast.models.onnx.functions import inline_functions
+from micam_fast.models.onnx.limits import LARGEST_FILE, reading
+from micam_fast.models.onnx.structure import check_structure
+
+
+def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
+    """Open an ONNX file or take a model that is already in memory.
+
+    Model-local functions are inlined. The caller's ``ModelProto`` is copied, not changed.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, it is no ONNX file, its graph is not as ONNX defines it or larger
+        than what is read, or its external weights are missing or lie outside its own folder.
+    """
+    if isinstance(source, onnx.ModelProto):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(source)
+        name = proto.graph.name
+        model = OnnxFile(proto, name if name and type(name) is str else "model", None)
+    else:
+        path = Path(source)
+        model = OnnxFile(_parse(path), path.stem, path.resolve().parent)
+    with reading(model.name):
+        # Graphs of a training are not run, and may read files, too.
+        model.proto.ClearField("training_info")
+        check_structure(model)
+        _settle_external_data(model)
+        if model.proto.functions:
+            model = OnnxFile(inline_functions(model), model.name, model.folder)
+            check_structure(model)
+    return model
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    try:
+        content = _read(path)
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot read model {path}: {said}") from None
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except DecodeError:
+        raise ModelError(
+            f"{path} is not an ONNX file ({len(content)} bytes, no ModelProto)"
+        ) from None
+    if not proto.graph.node or not proto.opset_import:
+        raise ModelError(f"{path} is not an ONNX file: it holds no graph with operators")
+    return proto
+
+
+def _read(path: Path) -> bytes:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ModelError(f"cannot read model {path}: it is a pipe or a device, not a file")
+    if found.st_size > LARGEST_FILE:
+        raise ModelError(
+            f"{path} is not an ONNX file: it has {found.st_size:,} bytes, and one ends at "
+            f"{LARGEST_FILE:,}; larger weights lie in files beside it (external data)"
+        )
+    return path.read_bytes()
+
+
+def _settle_external_data(model: OnnxFile) -> None:
+    bodies = (node for function in model.proto.functions for node in function.node)
+    found = [*tensors(model.proto.graph), *(each for node in bodies for each in node_tensors(node))]
+    for tensor in found:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            settle_external_data(tensor, model)

@@ -1,0 +1,273 @@
+"""Layers of an ONNX graph: what a person would call one, its name, its kernel, its edges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Literal
+
+import onnx
+
+from micam_fast.core.errors import ModelError
+from micam_fast.core.layers import Axes, Layer, Shape, Tap
+from micam_fast.models.onnx.annotated import read_annotated
+from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
+from micam_fast.models.onnx.axes import RECURRENT_OPS, infer_axes, only_moves_layout
+from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.invariance import find_invariance
+from micam_fast.models.onnx.kernels import (
+    CONVOLUTIONS,
+    Weights,
+    check_groups,
+    count_channels,
+    find_kernel,
+    following_bias,
+    read_geometry,
+    squeezed_axis,
+    with_quantization,
+)
+from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
+from micam_fast.models.onnx.merging import find_scalings
+from micam_fast.models.onnx.model_graph import (
+    SEEN_THROUGH,
+    ModelGraph,
+    Reading,
+    find_maker,
+    find_prediction,
+    read_inputs,
+)
+from micam_fast.models.onnx.pointwise import find_chains
+
+
+def read_layers(model: OnnxFile) -> ModelGraph:
+    """Find the layers of a model, with their kernels, edges, axes and names.
+
+    An exported Keras model says itself what its layers are; in any other they are inferred. Does
+    `name_unused_outputs` first.
+
+    Raises
+    ------
+    ModelError
+        If the graph is broken, or holds no layer.
+    """
+    with reading(model.name):
+        name_unused_outputs(model)
+        notes = find_notes(model)
+        if notes is not None:
+            what = "characters in what the export wrote of its layers"
+            refuse_more(model.name, len(notes), LONGEST_NOTES, what, "export the model again")
+            return read_annotated(model, read_notes(notes, model.name))
+        return _Reader(model).read()
+
+
+def find_notes(model: OnnxFile) -> str | None:
+    """What an exported model says of its layers."""
+    found = (each.value for each in model.proto.metadata_props if each.key == METADATA_KEY)
+    return next(found, None)
+
+
+def name_unused_outputs(model: OnnxFile) -> None:
+    """Name first outputs that have no name, in ``model.proto``.
+
+    A recurrent layer whose ``Y`` the model does not use needs one, for its activation to be
+    fetched. An exported model has names for all that its layers need.
+    """
+    if find_notes(model) is not None:
+        return
+    for index, node in enumerate(model.proto.graph.node):
+        if node.output and not node.output[0]:
+            node.output[0] = f"micam/{node.name or index}/first"
+
+
+class _Reader:
+    def __init__(self, model: OnnxFile) -> None:
+        self.model = model
+        self.graph = Graph(model)
+        self.axes = infer_axes(self.graph)
+        # A model that takes pictures with channels last keeps them there where nothing says more.
+        self.channels_last = any(
+            len(shape) == 4 and self.axes.get(value.name, Axes(0, None)).channel == 3
+            for value in self.graph.inputs
+            if (shape := self.graph.shape(value.name)) is not None
+        )
+        self.live = self.graph.live_nodes()
+        # The layer that stands for a value, and the nodes that its bias Add swallows.
+        self.owner: dict[str, str] = {}
+        self.swallowed: set[int] = set()
+        # The layers that each value comes from, and the lines of the diagram so far.
+        self.owners: dict[str, tuple[str, ...]] = {}
+        self.edges = 0
+
+    def read(self) -> ModelGraph:
+        names = self._names()
+        layers: list[Layer] = []
+        taps: dict[str, Tap] = {}
+        weights: dict[str, Weights] = {}
+        inputs = tuple(read_inputs(self.model, self.graph, self._axes_of_input))
+        for each in inputs:
+            shape = _with_open_batch(each.shape, each.axes)
+            layers.append(Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape))
+            taps[each.name] = Tap(each.name, each.axes)
+            self.owner[each.name] = each.name
+        for index, node in enumerate(self.graph.nodes):
+            if not self._is_layer(index, node):
+                continue
+            name = names[index]
+            layer, tap, found = self._read_node(node, name)
+            layers.append(layer)
+            taps[name] = tap
+            if found is not None:
+                weights[name] = found
+            for output in node.output:
+                self.owner[output] = name
+            self.owner[tap.value] = name
+        if len(layers) == len(inputs):
+            raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
+        first = find_prediction(self.graph)
+        reading = Reading(
+            tuple(layers),
+            taps,
+            inputs,
+            first,
+            Axes(0, None) if first is None else self._axes_of(first),
+            "" if first is None else find_maker(self.graph, first),
+            weights,
+            find_chains(self.graph, taps),
+            find_scalings(self.graph),
+            find_invariance(self.graph),
+        )
+        return ModelGraph(self.model, reading, self.graph)
+
+    def _axes_of_input(self, name: str, shape: Shape) -> Axes:
+        if name not in self.axes and len(shape) == 4:
+            colours = (1, 3, 4)
+            if shape[3] in colours and shape[1] not in colours:
+                return Axes(0, 3)
+        return self._axes_of(name)
+
+    def _axes_of(self, name: str) -> Axes:
+        shape = self.graph.shape(name)
+        found = self.axes.get(name, Axes(0, None))
+        if shape is not None and not found.fit(len(shape)):
+            # An operator that reads another number of axes; ONNX Runtime refuses it.
+            found = Axes(None, None)
+        if found.channel is None:
+            found = replace(found, channels_last=self.channels_last)
+        return found if shape is None else found.completed(len(shape))
+
+    def _names(self) -> dict[int, str]:
+        """Names by SPEC: the node's, or its first output's where that is empty or not unique."""
+        used = Counter(node.name for node in self.graph.nodes)
+        used.update(value.name for value in self.graph.inputs)
+        taken = {value.name for value in self.graph.inputs}
+        names: dict[int, str] = {}
+        for index, node in enumerate(self.graph.nodes):
+            if not self._is_layer(index, node):
+                continue
+            name = node.name if node.name and used[node.name] == 1 else node.output[0]
+            base, count = name, 1
+            while name in taken:
+                count += 1
+                name = f"{base}#{count}"
+            taken.add(name)
+            names[index] = name
+        return names
+
+    def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
+        if index not in self.live or index in self.swallowed or node.op_type in SEEN_THROUGH:
+            return False
+        if only_moves_layout(self.graph, node):
+            return False
+        return self.graph.is_tensor(node.output[0])
+
+    def _read_node(self, node: onnx.NodeProto, name: str) -> tuple[Layer, Tap, Weights | None]:
+        value = node.output[0]
+        squeezed: int | None = None
+        kernel, bias = find_kernel(self.graph, node)
+        bias_shape = None if bias is None else self.graph.constant_shape(bias)
+        channels = count_channels(self.graph, node, kernel) if kernel else None
+        if bias is None:
+            merged = following_bias(self.graph, node, channels, self._axes_of, self.live)
+            if merged is not None:
+                value, bias, nodes = merged
+                self.swallowed.update(nodes)
+                if kernel is not None:
+                    rank = len(self.graph.constant_shape(kernel))
+                    squeezed = squeezed_axis(self.graph, nodes[:-1], rank)
+        if bias is not None and channels is not None and node.op_type not in RECURRENT_OPS:
+            bias_shape = (channels,)
+        shape = self.graph.shape(value)
+        axes = self._axes_of(value)
+        layer = Layer(
+            name=name,
+            op_type=node.op_type,
+            class_label=node.op_type,
+            inputs=self._parents(node),
+            input_shapes=tuple(
+                _with_open_batch(self.graph.shape(read), self._axes_of(read))
+                for read in dict.fromkeys(self.graph.activations(node))
+            ),
+            output_shape=_with_open_batch(shape, axes),
+            kernel_shape=None if kernel is None else self.graph.constant_shape(kernel),
+            bias_shape=bias_shape,
+        )
+        form: Literal["channels", "recurrent", "flat"] = "channels"
+        if node.op_type in RECURRENT_OPS:
+            form = "recurrent"
+        elif node.op_type.startswith("Global") or node.op_type in {"Flatten", "Gemm"}:
+            form = "flat"
+        tap = Tap(value, axes, form)
+        if kernel is None or node.op_type not in CONVOLUTIONS:
+            return layer, tap, None
+        assert layer.kernel_shape is not None
+        geometry = read_geometry(node, len(layer.kernel_shape) - 2)
+        try:
+            check_groups(geometry, layer.kernel_shape)
+        except ValueError as error:
+            raise ModelError(
+                f"model {self.model.name!r}: layer {name!r} has {error}; export the model again"
+            ) from None
+        source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
+        tap = replace(tap, geometry=geometry, source=source, squeezed=squeezed)
+        return layer, tap, with_quantization(self.graph, node, Weights(kernel, bias))
+
+    def _parents(self, node: onnx.NodeProto) -> tuple[str, ...]:
+        """Layers whose activations the node reads, bookkeeping seen through."""
+        found: dict[str, None] = {}
+        for value in self.graph.activations(node):
+            found.update(dict.fromkeys(self._owners(value)))
+        self._count_edges(len(found))
+        return tuple(found)
+
+    def _count_edges(self, more: int) -> None:
+        self.edges += more
+        remedy = "cut out a part with onnx.utils.extract_model"
+        refuse_more(self.model.name, self.edges, MOST_EDGES, "edges between layers", remedy)
+
+    def _owners(self, value: str) -> tuple[str, ...]:
+        """Layers that a value comes from; each piece of bookkeeping is seen through but once."""
+        waiting = [value]
+        while waiting:
+            each = waiting[-1]
+            if each in self.owner:
+                self.owners[each] = (self.owner[each],)
+            if each in self.owners:
+                waiting.pop()
+                continue
+            maker = self.graph.nodes[self.graph.producer[each]]
+            read = self.graph.activations(maker)
+            unseen = [name for name in read if name not in self.owners]
+            waiting.extend(unseen)
+            if not unseen:
+                self.owners[each] = tuple(
+                    dict.fromkeys(layer for name in read for layer in self.owners[name])
+                )
+                self._count_edges(len(self.owners[each]) - 1)
+        return self.owners[value]
+
+
+def _with_open_batch(shape: Shape | None, axes: Axes) -> Shape | None:
+    if shape is None:
+        return None
+    return tuple(None if axis == axes.batch else size for axis, size in enumerate(shape))

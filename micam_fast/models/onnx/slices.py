@@ -1,0 +1,254 @@
+"""Models made to be run: the activations as outputs, cut in slices where memory asks for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from micam_fast.core.layers import NUMERIC_TYPES
+from micam_fast.models.onnx.constants import captured
+from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.graph import Graph, Kind
+
+# What NumPy can hold, so that one slice can hand it to the next.
+_HANDED_TYPES = {getattr(onnx.TensorProto, name.upper()) for name in NUMERIC_TYPES}
+# The IR version from which on an initializer need not be listed among the inputs.
+_FREE_WEIGHTS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A part of the model that runs by itself.
+
+    Attributes
+    ----------
+    proto
+        The nodes of the part, with `outputs` as its graph outputs.
+    inputs
+        Values it reads: the model's inputs, or outputs of earlier slices.
+    outputs
+        Activations wanted by the caller, then what later slices read.
+    """
+
+    proto: onnx.ModelProto
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def find_bounds(
+    graph: Graph, wanted: Sequence[str], sizes: Mapping[str, int], budget: int
+) -> tuple[int, ...]:
+    """Where to cut a model in slices that run one after the other and do its whole work once.
+
+    A slice ends where only wanted activations (or shapes) are handed on: ONNX Runtime then fuses
+    the same operators as in the whole model, and the numbers stay the same, to the rounding of
+    kernels that it picks by the memory layout of their neighbours.
+
+    Parameters
+    ----------
+    graph
+        Of the model.
+    wanted
+        Values to be given out, each made by a node.
+    sizes
+        Bytes of each wanted value; one that is missing counts as nothing.
+    budget
+        Bytes that the wanted values of one slice may take. A slice can exceed it where there is no
+        place to cut.
+
+    Returns
+    -------
+    tuple
+        Indices of nodes: 0, the first node of each further slice, the number of nodes.
+    """
+    asked = frozenset(wanted)
+    bounds = [0]
+    held = 0
+    places: frozenset[int] | None = None
+    for index, node in enumerate(graph.nodes):
+        fresh = sum(sizes.get(name, 0) for name in node.output if name in asked)
+        if held and held + fresh > budget:
+            # A model that runs whole has no need of them.
+            places = _cutting_places(graph, asked) if places is None else places
+            place = max((p for p in places if bounds[-1] < p <= index), default=None)
+            if place is not None:
+                bounds.append(place)
+                held = sum(
+                    sizes.get(name, 0)
+                    for inner in graph.nodes[place:index]
+                    for name in inner.output
+                    if name in asked
+                )
+        held += fresh
+    return (*bounds, len(graph.nodes))
+
+
+def cut_model(
+    model: OnnxFile, graph: Graph, wanted: Sequence[str], bounds: Sequence[int]
+) -> tuple[Slice, ...]:
+    """Cut a model in slices.
+
+    Parameters
+    ----------
+    model, graph, wanted
+        As in `find_bounds`.
+    bounds
+        From there.
+    """
+    return tuple(
+        _slice(model, graph, wanted, begin, end) for begin, end in itertools.pairwise(bounds)
+    )
+
+
+def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
+    """The model in one piece, which `cut_model` would make, too, but needs its graph for.
+
+    Parameters
+    ----------
+    model
+        The opened file.
+    wanted
+        Values to be given out, each made by a node.
+    """
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    graph = proto.graph
+    del graph.output[:], graph.value_info[:], proto.metadata_props[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    used = {name for node in graph.node for name in captured(node)} | set(wanted)
+    held = {tensor.name for tensor in graph.initializer}
+    held.update(sparse.values.name for sparse in graph.sparse_initializer)
+    inputs = tuple(sorted(v.name for v in graph.input if v.name in used and v.name not in held))
+    # What is not read need not be fed, nor known to ONNX Runtime. A weight that is listed here,
+    # too, could be fed: ONNX Runtime would neither fold it nor put it into an order of its own.
+    _leave_out(
+        graph.input,
+        [value.name for value in graph.input],
+        used if proto.ir_version < _FREE_WEIGHTS else set(inputs),
+    )
+    _leave_out(graph.initializer, [tensor.name for tensor in graph.initializer], used)
+    return Slice(proto, inputs, tuple(wanted))
+
+
+def _leave_out(entries: Any, names: Sequence[str], used: Set[str]) -> None:
+    """Take what is not used out of a repeated field."""
+    for index in range(len(names) - 1, -1, -1):
+        if names[index] not in used:
+            del entries[index]
+
+
+def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:
+    """Node indices before which every activation handed on is wanted and of a known type."""
+    last_use: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        for name in captured(node):
+            last_use[name] = index
+    inputs = {value.name for value in graph.inputs}
+    handed: set[str] = set()
+    places = set()
+    for index, node in enumerate(graph.nodes):
+        handed = {name for name in handed if last_use[name] >= index}
+        if all(
+            (name in wanted or graph.kind[name] is Kind.SHAPE)
+            and graph.element_type(name) in _HANDED_TYPES
+            for name in handed
+        ):
+            places.add(index)
+        for name in node.output:
+            if name in last_use and graph.kind[name] is not Kind.CONSTANT and name not in inputs:
+                handed.add(name)
+    return frozenset(places)
+
+
+def _slice(model: OnnxFile, graph: Graph, wanted: Sequence[str], begin: int, end: int) -> Slice:
+    inside = [i for i in range(begin, end) if not _is_constant_node(graph, i)]
+    made = {name for i in inside for name in graph.nodes[i].output if name}
+    read = {name for i in inside for name in captured(graph.nodes[i])} - made
+    later = {
+        name
+        for i in range(end, len(graph.nodes))
+        if not _is_constant_node(graph, i)
+        for name in captured(graph.nodes[i])
+    }
+    chosen = set(inside) | _constant_nodes(graph, read)
+    outputs = [name for name in wanted if name in made]
+    outputs += sorted(made & later - set(outputs))
+    inputs = [name for name in sorted(read) if graph.kind[name] is not Kind.CONSTANT]
+    nodes = [graph.nodes[i] for i in sorted(chosen)]
+    proto = _assemble(model, graph, nodes, inputs, outputs)
+    return Slice(proto, tuple(inputs), tuple(outputs))
+
+
+def _is_constant_node(graph: Graph, index: int) -> bool:
+    made = next((name for name in graph.nodes[index].output if name), "")
+    return graph.kind.get(made) is Kind.CONSTANT
+
+
+def _constant_nodes(graph: Graph, read: set[str]) -> set[int]:
+    """Nodes that make the constants among `read`, and the constants that those read."""
+    found: set[int] = set()
+    waiting = [name for name in read if graph.is_constant(name)]
+    while waiting:
+        index = graph.producer.get(waiting.pop())
+        if index is not None and index not in found:
+            found.add(index)
+            waiting.extend(captured(graph.nodes[index]))
+    return found
+
+
+def _assemble(
+    model: OnnxFile,
+    graph: Graph,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    source = model.proto
+    proto = onnx.ModelProto()
+    proto.ir_version = source.ir_version
+    proto.opset_import.extend(source.opset_import)
+    proto.graph.name = source.graph.name or "model"
+    proto.graph.node.extend(nodes)
+    used = {name for node in nodes for name in captured(node)} | set(outputs)
+    proto.graph.initializer.extend(t for t in source.graph.initializer if t.name in used)
+    proto.graph.sparse_initializer.extend(
+        t for t in source.graph.sparse_initializer if t.values.name in used
+    )
+    declared = {value.name: value for value in source.graph.input}
+    for name in inputs:
+        if name in declared:
+            proto.graph.input.append(declared[name])
+        else:
+            handed = proto.graph.input.add()
+            handed.name = name
+            handed.type.tensor_type.elem_type = graph.element_type(name)
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    if proto.ir_version < _FREE_WEIGHTS:
+        # Before that each initializer must be listed among the inputs, too.
+        proto.graph.input.extend(
+            declared[t.name] for t in proto.graph.initializer if t.name in declared
+        )
+    return proto
+
+
+def move_weights(proto: onnx.ModelProto, least: int) -> Iterator[onnx.TensorProto]:
+    """Take the data of large initializers out of a model too large for one message.
+
+    Yields a copy of each initializer of at least `least` bytes and leaves a stub in the model, so
+    that ONNX Runtime can be handed the data in memory instead.
+    """
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() < least:
+            continue
+        whole = onnx.TensorProto()
+        whole.CopyFrom(tensor)
+        yield whole
+        stub = onnx.TensorProto(name=whole.name, data_type=whole.data_type, dims=whole.dims)
+        stub.data_location = onnx.TensorProto.EXTERNAL
+        entry = stub.external_data.add()
+        entry.key, entry.value = "location", "in-memory"
+        tensor.CopyFrom(stub)

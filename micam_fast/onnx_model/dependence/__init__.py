@@ -1,6 +1,0 @@
-"""Receptive fields: which cells of the input each element of a value depends on."""
-
-from micam_fast.onnx_model.dependence.cells import Dependence, input_dependence
-from micam_fast.onnx_model.dependence.following import follow, open_numbers
-
-__all__ = ["Dependence", "follow", "input_dependence", "open_numbers"]

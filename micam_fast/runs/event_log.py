@@ -1,0 +1,73 @@
+"""What happens in a run, for programs: a line of JSON for each event."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from micam_fast.core.errors import OutputError
+
+
+class RunLog:
+    """A file that events are appended to, each a JSON object with ``time`` (UTC) and ``event``.
+
+    Parameters
+    ----------
+    path
+        ``None`` for a log that keeps nothing.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, now or later.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file = None
+        if path is not None:
+            try:
+                torn = _is_torn(path)
+                # Who follows the file sees each line as it comes.
+                self._file = path.open("ab", buffering=0)
+                if torn:
+                    self._file.write(b"\n")
+            except OSError as error:
+                raise OutputError(f"cannot write log {path}: {error.strerror or error}") from None
+
+    def write(self, event: str, **facts: Any) -> None:
+        """Tell of an event."""
+        if self._file is None:
+            return
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        content = json.dumps({"time": time, "event": event, **facts}).encode() + b"\n"
+        try:
+            while content:
+                content = content[self._file.write(content) or 0 :]
+        except OSError as error:
+            raise OutputError(f"cannot write log {self._path}: {error.strerror or error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether a file ends in half a line, as a full disk leaves it."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"

@@ -1,0 +1,225 @@
+"""The output folder of a run: one live run at a time, a manifest, nothing left of a killed one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from micam_fast.core.errors import ModelError, OutputError, ResumeError
+from micam_fast.core.output_files import output_folder
+from micam_fast.core.texts import count_of
+from micam_fast.models.onnx.files import external_files
+from micam_fast.runs.manifest import (
+    LIBRARIES,
+    NAME,
+    RUNNING,
+    Manifest,
+    read_header,
+    resume_manifest,
+    start_manifest,
+    take_further,
+)
+from micam_fast.runs.sample_files import PlotOptions
+from micam_fast.runs.stores import Store, UrlStore
+
+if TYPE_CHECKING:
+    from micam_fast.engine.loaded_model import Model
+
+LOCK = ".micam-fast.lock"
+_LEFT = re.compile(r"\..*(?:_sample-\d+.*|manifest\.jsonl)\.[0-9a-f]{16}\.part", re.DOTALL)
+_LEFT_TILE = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
+
+
+@contextmanager
+def open_run(
+    store: Store,
+    header: Mapping[str, Any],
+    *,
+    resume: bool,
+    say: Callable[[str], None],
+) -> Iterator[Manifest]:
+    """Lock an output folder for a run, tidy it up, and open its manifest.
+
+    Parameters
+    ----------
+    store
+        Where the files go; its folder of this machine is made if it is not there.
+    header
+        Of the manifest, see `describe_run`.
+    resume
+        Go on with the run of the manifest that is there; else a new one is begun.
+    say
+        Is told if a run that could be gone on with is begun anew.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    ResumeError
+        If another run is at work there, or the one that is there cannot be gone on with.
+    """
+    folder = store.journal
+    with output_folder(folder), _lock(folder, str(store)):
+        remove_leftovers(folder)
+        path = folder / NAME
+        if resume:
+            take_further(path, store.fetch(NAME))
+            manifest = resume_manifest(path, header, str(store))
+        else:
+            _tell_of_run(path, str(store), say)
+            manifest = start_manifest(path, header)
+        with manifest, _published(store, path):
+            yield manifest
+
+
+@contextmanager
+def _published(store: Store, path: Path) -> Iterator[None]:
+    """Have a manifest in the store, too, from the first moment to the last."""
+    store.publish(path, now=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OutputError):
+            store.publish(path, now=True)
+        raise
+    if path.exists():
+        store.publish(path, now=True)
+        if isinstance(store, UrlStore):
+            # The copy is as good; the user's cache does not grow.
+            path.unlink(missing_ok=True)
+    else:
+        store.remove(NAME)
+
+
+def describe_run(
+    model: Model,
+    source: Path,
+    options: PlotOptions,
+    given: Mapping[str, Any],
+    running: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The header of a manifest: all that the bytes of the files depend on, but for the samples.
+
+    Parameters
+    ----------
+    model
+        The opened model.
+    source
+        Its file.
+    options
+        What is written.
+    given
+        All options as JSON values by name.
+    running
+        Those that change no byte.
+
+    Raises
+    ------
+    ModelError
+        If the file has gone.
+    """
+    from importlib.metadata import version
+
+    weights = {path.name: _digest(path) for path in external_files(model.file)}
+    return {
+        "model": {"name": model.name, "sha256": _digest(source), "weights": weights},
+        "versions": {name: version(name) for name in LIBRARIES},
+        "machine": platform.machine(),
+        "options": dict(given),
+        "layout_sha256": _layout_digest(model, options),
+        RUNNING: dict(running),
+    }
+
+
+@contextmanager
+def _lock(folder: Path, place: str) -> Iterator[None]:
+    """Hold the folder as long as this process lives; the system lets go of a killed one's lock."""
+    from filelock import FileLock, Timeout
+
+    path = folder / LOCK
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ResumeError(
+            f"another run is writing to {place} ({_read_holder(path)}); wait for its end, "
+            "or choose another --output-dir"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot write to folder {folder}: {error.strerror or error}") from None
+    try:
+        with suppress(OSError):
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        # Before it is let go of: whoever opened the file meanwhile sees that it has no name.
+        with suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def _read_holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")[:200] or "it has just begun"
+    except OSError:
+        return "it has just begun"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run, or a killed worker, was writing.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            for each in found:
+                if _LEFT.fullmatch(each.name):
+                    with suppress(FileNotFoundError):
+                        Path(each.path).unlink()
+                elif each.name.endswith(("_tiles", "_dot")) and each.is_dir(follow_symlinks=False):
+                    for path in Path(each.path).iterdir():
+                        if _LEFT_TILE.fullmatch(path.name):
+                            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot tidy up folder {folder}: {error.strerror or error}") from None
+
+
+def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
+    """A run that is begun anew may be one that should have been gone on with."""
+    with suppress(OutputError):
+        if not read_header(path):
+            return
+        with Manifest(path) as manifest:
+            count = len(manifest)
+        if count:
+            say(
+                f"{place} holds {count_of(count, 'sample')} of an earlier run; this one begins "
+                "anew: files of the same names are replaced, others stay, and the manifest tells "
+                "of this run alone (--resume goes on with a run)"
+            )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
+
+
+def _layout_digest(model: Model, options: PlotOptions) -> str | None:
+    """Stands for the Graphviz that is used: where it put the nodes decides over every diagram."""
+    if not {"png", "svg", "pdf", "html"} & set(options.formats):
+        return None
+    layout = model.scene.layout(model.mapped, options.rankdir)
+    return hashlib.sha256(repr(layout).encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""The files of one sample: what a run writes, under which names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from micam_fast.api.explanation import Explanation
+from micam_fast.api.saving import files_of, save, save_tiles
+from micam_fast.core.choices import Look, Projection
+from micam_fast.core.errors import OutputError
+from micam_fast.core.output_files import file_stem, make_own_folder
+from micam_fast.core.prediction import Prediction
+from micam_fast.core.timing import Stages
+from micam_fast.diagrams.sheet import diagram_size
+from micam_fast.diagrams.style import Style, check_png_size
+from micam_fast.engine.loaded_model import Model
+from micam_fast.runs.stores import FolderStore, Store, open_store
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """What to write for each sample, and how it looks; `folder` may be a URL, as text."""
+
+    folder: Path | str
+    formats: tuple[str, ...] = ("png",)
+    look: Look = "isometric"
+    projection: Projection = "published"
+    rankdir: str = "TB"
+    batch_size: int | None = None
+    scale_tiles: float = 1.0
+    compress_level: int = 1
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """Where it goes."""
+        return open_store(self.folder)
+
+    @property
+    def style(self) -> Style:
+        """The part that says how a diagram looks."""
+        # A DOT file goes to a URL by a folder that is gone when it is there.
+        tiles_from = None if isinstance(self.store, FolderStore) else ""
+        return Style(self.look, self.rankdir, self.scale_tiles, self.compress_level, tiles_from)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written for a sample. It can be sent to another process.
+
+    Attributes
+    ----------
+    shown
+        Names of the files, or of the folder of tiles, one for each format.
+    files
+        Bytes of every file, by its path relative to the output folder.
+    prediction, global_range, ranges
+        As `Explanation` has them.
+    bad_layers
+        How many layers are not finite.
+    """
+
+    shown: tuple[str, ...]
+    files: Mapping[str, int]
+    prediction: Prediction | None
+    global_range: tuple[float, float]
+    ranges: Mapping[str, tuple[float, float]]
+    bad_layers: int
+
+
+def check_output(model: Model, options: PlotOptions) -> None:
+    """Find out before the first sample what would stop every one; nothing is written.
+
+    Raises
+    ------
+    LayoutEngineError
+        If a diagram is asked for and Graphviz cannot lay it out.
+    OutputError
+        If the folder cannot be written, or a PNG would be too large for viewers.
+    """
+    options.store.check()
+    if {"png", "svg", "pdf"} & set(options.formats):
+        layout = model.scene.layout(model.mapped, options.rankdir)
+        if "png" in options.formats:
+            size = diagram_size(layout, [model.name], options.scale_tiles)
+            check_png_size(*size, options.scale_tiles)
+
+
+def sample_stem(explanation: Explanation, index: int) -> str:
+    """File name without suffix: model, index, label if known, prediction if there is one."""
+    parts = [file_stem(explanation.scene.model), f"sample-{index}"]
+    if explanation.label is not None:
+        parts.append(f"label-{file_stem(explanation.label)}")
+    if explanation.prediction is not None:
+        found = explanation.prediction
+        parts.append(f"pred-{found.index}-{found.probability:.4f}")
+    return "_".join(parts)
+
+
+def write_sample(
+    explanation: Explanation, index: int, options: PlotOptions, folder: Path, stages: Stages
+) -> Written:
+    """Write the files of a sample, each by a rename.
+
+    Parameters
+    ----------
+    explanation
+        With the sample's name and label.
+    index
+        Of the sample in its run.
+    options
+        Formats and look.
+    folder
+        Where to; it must be there.
+    stages
+        Is told how long things take.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    stem = sample_stem(explanation, index)
+    with stages.stage("colours"):
+        explanation.colour()
+    shown, files = [], []
+    for name in options.formats:
+        with stages.stage(f"write {name}"):
+            if name == "tiles":
+                path = make_own_folder(folder / f"{stem}_tiles")
+                save_tiles(explanation, path, options.style)
+            else:
+                path = folder / f"{stem}.{name}"
+                save(explanation, path, options.style)
+            shown.append(path.name)
+            files.extend(files_of(explanation, path))
+    maps = explanation.maps.values()
+    return Written(
+        shown=tuple(shown),
+        files={path.relative_to(folder).as_posix(): _size(path) for path in files},
+        prediction=explanation.prediction,
+        global_range=explanation.global_range,
+        ranges=dict(explanation.ranges),
+        bad_layers=sum(each.bad_values is not None for each in maps),
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None

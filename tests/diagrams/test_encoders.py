@@ -1,0 +1,457 @@
+"""Drawings as PNG, SVG and PDF; and the font."""
+
+from __future__ import annotations
+
+import base64
+import io
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pypdf
+import pytest
+from hypothesis import given, settings, strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from micam_fast.diagrams.encoders import encode_picture, write_pdf, write_png, write_svg
+from micam_fast.diagrams.encoders.fonts import drawable, font, text_width
+from micam_fast.diagrams.encoders.png import encode_png
+from micam_fast.diagrams.marks import BLACK, Drawing, Mark, Path, Picture, Text
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "<a href=\"x\">&amp; 'q' ]]> \x00\x07\x1b\x7f \ud800 \udfff \ufffe \n\t é 日 🙂 </text>"
+
+PIXELS = np.array(
+    [[[255, 0, 0, 255], [0, 255, 0, 128]], [[0, 0, 255, 0], [9, 8, 7, 255]]], np.uint8
+)
+
+
+def sheet(*marks: Mark, width: float = 300, height: float = 200, title: str = "") -> Drawing:
+    return Drawing(width, height, marks, title)
+
+
+def png_bytes(drawing: Drawing, level: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    write_png(drawing, buffer, level)
+    return buffer.getvalue()
+
+
+def png_pixels(drawing: Drawing) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(png_bytes(drawing))) as image:
+        assert image.mode == "RGB"
+        return np.asarray(image)
+
+
+def bands_of(rows: int, patch: pytest.MonkeyPatch) -> None:
+    """Draw so many rows at a time."""
+    patch.setattr("micam_fast.diagrams.encoders.page.BAND_BYTES", 0)
+    patch.setattr("micam_fast.diagrams.encoders.page.BAND_ROWS", rows)
+
+
+def pdf_bytes(drawing: Drawing) -> bytes:
+    buffer = io.BytesIO()
+    write_pdf(drawing, buffer)
+    return buffer.getvalue()
+
+
+def pdf_page(drawing: Drawing) -> pypdf.PageObject:
+    (page,) = pypdf.PdfReader(io.BytesIO(pdf_bytes(drawing))).pages
+    return page
+
+
+def everything() -> Drawing:
+    """All kinds of marks, some of them over the edges."""
+    rng = np.random.default_rng(1)
+    curve = ((20.0, 5.0), (20.0, 80.0), (250.5, 60.2), (250.5, 190.7))
+    return sheet(
+        Path(((10.0, 10.0), (290.0, 10.0), (290.0, 190.0), (10.0, 190.0)), closed=True),
+        Picture(30, 17, 90, 60, rng.integers(0, 256, (20, 30, 4), np.uint8)),
+        Picture(150, 140, 64, 64, rng.integers(0, 256, (64, 64, 3), np.uint8)),
+        Path(curve, curved=True),
+        Path(((250.0, 190.0), (245.0, 175.0), (255.0, 175.0)), filled=True, closed=True),
+        Path(((-50.0, 40.3), (400.0, 133.3)), width=3.0),
+        *(Text(5 + 20 * line, 20.0 * line, f"Line Ágj {line}", 11 + line) for line in range(11)),
+        Text(10, 60, "cut to f…", 13, full="cut to fit"),
+        title="everything",
+    )
+
+
+# --- PNG ------------------------------------------------------------------------------------
+
+
+def test_png_is_a_png_at_150_pixels_an_inch() -> None:
+    with Image.open(io.BytesIO(png_bytes(everything()))) as image:
+        image.load()
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (300, 200))
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.02)
+
+
+@pytest.mark.parametrize(("level", "size"), [(1, 600_000), (6, 60_000)])
+def test_an_empty_sheet_is_white_and_small(level: int, size: int) -> None:
+    data = png_bytes(sheet(width=3000, height=5000), level)
+    assert len(data) < size
+    with Image.open(io.BytesIO(data)) as image:
+        assert (np.asarray(image) == 255).all()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 199])
+def test_bands_make_no_difference(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = png_pixels(everything())
+    bands_of(rows, monkeypatch)
+    np.testing.assert_array_equal(png_pixels(everything()), whole)
+
+
+@pytest.mark.parametrize("rows", [3, 100])
+@given(
+    st.lists(
+        st.tuples(st.floats(-20, 120), st.floats(-20, 120)), min_size=4, max_size=4, unique=True
+    ),
+    st.booleans(),
+    st.sampled_from(["line", "curve", "area"]),
+)
+@settings(deadline=None, max_examples=40)
+def test_bands_make_no_difference_to_lines(
+    rows: int, points: list[tuple[float, float]], closed: bool, kind: str
+) -> None:
+    path = Path(tuple(points), closed=closed, curved=kind == "curve", filled=kind == "area")
+    drawing = sheet(path, width=100, height=100)
+    whole = png_pixels(drawing)
+    with pytest.MonkeyPatch.context() as patch:
+        bands_of(rows, patch)
+        np.testing.assert_array_equal(png_pixels(drawing), whole)
+
+
+@pytest.mark.parametrize("kind", ["line", "curve", "area"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_pieces_of_lines_fit_together(
+    kind: str, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a pixel here and there, as Pillow rounds by the distance to a mask's corner."""
+    points = np.random.default_rng(4).uniform(-30, 330, (40, 7, 2))
+    curved, filled = kind == "curve", kind == "area"
+    for each in points:
+        path = Path(tuple(map(tuple, each)), closed=closed, curved=curved, filled=filled)
+        whole = png_pixels(sheet(path))
+        with monkeypatch.context() as patch:
+            patch.setattr("micam_fast.diagrams.encoders.lines.PIECE_ROWS", 64)
+            pieces = png_pixels(sheet(path))
+        difference = np.abs(whole.astype(int) - pieces).max(axis=2)
+        assert difference.max() <= 40
+        assert (difference > 0).sum() <= 5
+
+
+def test_pictures_are_laid_over_white_by_their_alpha() -> None:
+    found = png_pixels(sheet(Picture(1, 2, 2, 2, PIXELS), width=5, height=5))
+    expected = np.full((5, 5, 3), 255, np.uint8)
+    expected[2:4, 1:3] = [[(255, 0, 0), (127, 255, 127)], [(255, 255, 255), (9, 8, 7)]]
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+
+
+def test_pictures_are_laid_over_what_lies_below() -> None:
+    below = Picture(0, 0, 2, 2, np.zeros((1, 1, 3), np.uint8))
+    found = png_pixels(sheet(below, Picture(0, 0, 2, 2, PIXELS), width=2, height=2))
+    expected = [[(255, 0, 0), (0, 128, 0)], [(0, 0, 0), (9, 8, 7)]]
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+
+
+def test_pictures_are_enlarged_without_smoothing() -> None:
+    opaque = PIXELS[..., :3]
+    found = png_pixels(sheet(Picture(0, 0, 8, 6, opaque), width=8, height=6))
+    np.testing.assert_array_equal(found, opaque.repeat(3, axis=0).repeat(4, axis=1))
+
+
+def test_pictures_are_cut_at_the_edges() -> None:
+    red = np.full((4, 4, 3), (255, 0, 0), np.uint8)
+    found = png_pixels(
+        sheet(Picture(-2, -2, 4, 4, red), Picture(8, 9, 4, 4, red), width=10, height=10)
+    )
+    expected = np.zeros((10, 10), bool)
+    expected[:2, :2] = expected[9:, 8:] = True
+    np.testing.assert_array_equal((found == (255, 0, 0)).all(axis=2), expected)
+
+
+def test_text_stands_on_its_baseline() -> None:
+    size = 15.0
+    found = png_pixels(sheet(Text(20, 50, "HHHH", size, BLACK)))
+    rows, columns = np.nonzero(found[..., 0] < 128)
+    assert rows.max() in (48, 49, 50)
+    assert rows.min() > 50 - size
+    assert columns.min() in (20, 21, 22)
+    assert columns.max() == pytest.approx(20 + text_width("HHHH", size), abs=3)
+
+
+def test_text_has_its_colour() -> None:
+    found = png_pixels(sheet(Text(5, 50, "███ HHH", 40, (200, 30, 10))))
+    assert (found == (200, 30, 10)).all(axis=2).any()
+
+
+def test_a_line_has_its_width_colour_and_place() -> None:
+    found = png_pixels(sheet(Path(((10.0, 20.0), (40.0, 20.0)), BLACK, 4.0), width=60, height=40))
+    dark = 1 - found[..., 0] / 255
+    assert dark[:, 25].sum() == pytest.approx(4, abs=0.5)
+    rows = np.nonzero(dark[:, 25])[0]
+    assert rows.mean() == pytest.approx(19.5, abs=0.5)
+    assert not dark[:, :8].any()
+    assert not dark[:, 43:].any()
+
+
+def test_an_area_is_filled_with_smooth_edges() -> None:
+    corners = ((10.0, 10.0), (50.0, 10.0), (30.0, 50.0))
+    found = png_pixels(sheet(Path(corners, BLACK, filled=True, closed=True)))
+    dark = 1 - found[..., 0] / 255
+    assert dark.sum() == pytest.approx(800, rel=0.04)
+    assert ((dark > 0) & (dark < 1)).any()
+
+
+def test_a_curve_passes_where_bezier_says() -> None:
+    points = ((10.0, 10.0), (110.0, 10.0), (10.0, 110.0), (110.0, 110.0))
+    found = png_pixels(sheet(Path(points, BLACK, 2.0, curved=True)))
+    for t in (0.1, 0.3, 0.5, 0.8):
+        weights = np.array([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3])
+        x, y = weights @ np.array(points)
+        assert found[int(y), int(x), 0] < 128
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_pixels_are_the_same_at_every_level(level: int) -> None:
+    with Image.open(io.BytesIO(png_bytes(everything(), level))) as image:
+        np.testing.assert_array_equal(np.asarray(image), png_pixels(everything()))
+
+
+@pytest.mark.parametrize("level", [0, 1, 6])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 10), (10, 1), (75, 40)])
+def test_a_small_picture_is_a_png(size: tuple[int, int], channels: int, level: int) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (*size, channels), np.uint8)
+    for each in (pixels, pixels[::-1]):
+        with Image.open(io.BytesIO(encode_png(each, level))) as image:
+            np.testing.assert_array_equal(np.asarray(image), each)
+
+
+def test_a_picture_alone_is_as_large_as_it_is_shown() -> None:
+    with Image.open(io.BytesIO(encode_picture(Picture(7, 7, 8, 6, PIXELS)))) as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image), PIXELS.repeat(3, 0).repeat(4, 1))
+
+
+# --- SVG ------------------------------------------------------------------------------------
+
+
+def test_svg_has_all_marks_in_order() -> None:
+    root = ET.fromstring(write_svg(everything()))
+    tags = [child.tag.removeprefix(SVG) for child in root]
+    assert tags[:3] == ["title", "style", "rect"]
+    kinds = {Path: "path", Picture: "image", Text: "text"}
+    assert tags[3:] == [kinds[type(mark)] for mark in everything().marks]
+    assert (root.get("width"), root.get("height")) == ("300", "200")
+    assert root.get("viewBox") == "0 0 300 200"
+    assert root.findtext(f"{SVG}title") == "everything"
+
+
+def test_svg_text_is_text() -> None:
+    root = ET.fromstring(write_svg(sheet(Text(1.5, 2, 'a <b> & "c"', 13, (1, 2, 255)))))
+    (text,) = root.iter(f"{SVG}text")
+    assert text.text == 'a <b> & "c"'
+    assert text.attrib == {"x": "1.5", "y": "2", "font-size": "13", "fill": "#0102ff"}
+
+
+def test_svg_tells_the_full_text_of_what_was_cut() -> None:
+    root = ET.fromstring(write_svg(sheet(Text(1, 2, "a…z", 13, full="a < z"))))
+    (text,) = root.iter(f"{SVG}text")
+    assert (text.text, text.findtext(f"{SVG}title")) == ("a…z", "a < z")
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=20))
+@settings(deadline=None, max_examples=150)
+def test_svg_is_valid_whatever_the_texts_hold(text: str) -> None:
+    drawing = sheet(
+        Text(1, 2, text, 13, full=text), Picture(0, 0, 2, 2, PIXELS, title=text), title=text
+    )
+    root = ET.fromstring(write_svg(drawing).encode())
+    (shown,) = root.iter(f"{SVG}text")
+    if text.isprintable():
+        assert (shown.text or "") == root.findtext(f"{SVG}title") == text
+
+
+def test_svg_tells_the_code_of_what_cannot_be_seen() -> None:
+    root = ET.fromstring(write_svg(sheet(Text(1, 2, HOSTILE, 13))).encode())
+    (text,) = root.iter(f"{SVG}text")
+    assert text.text == (
+        "<a href=\"x\">&amp; 'q' ]]> \\x00\\x07\\x1b\\x7f \\ud800 \\udfff \\ufffe \\n\\t é 日 🙂"
+        " </text>"
+    )
+
+
+def test_svg_holds_its_pictures_at_their_own_size() -> None:
+    picture = Picture(3.25, 4, 80, 60, PIXELS, title="conv & co")
+    root = ET.fromstring(write_svg(sheet(picture)))
+    (image,) = root.iter(f"{SVG}image")
+    places = {key: image.get(key) for key in ("x", "y", "width", "height")}
+    assert places == {"x": "3.25", "y": "4", "width": "80", "height": "60"}
+    assert image.get("preserveAspectRatio") == "none"
+    assert image.findtext(f"{SVG}title") == "conv & co"
+    kind, data = image.attrib["href"].split(",")
+    assert kind == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as png:
+        np.testing.assert_array_equal(np.asarray(png), PIXELS)
+
+
+def test_svg_refers_to_nothing_outside_and_does_not_smooth() -> None:
+    text = write_svg(everything())
+    root = ET.fromstring(text)
+    style = root.findtext(f"{SVG}style") or ""
+    assert "image-rendering:pixelated" in style
+    assert "url(" not in text
+    assert "@import" not in text
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key.endswith("href") or key == "src":
+                assert value.startswith("data:image/png;base64,")
+
+
+def test_svg_paths() -> None:
+    curve = Path(((0, 1), (2, 3), (4, 5), (6, 7)), (1, 2, 3), 1.5, curved=True)
+    area = Path(((0, 0), (2, 0), (1, 2.125)), (255, 0, 0), filled=True, closed=True)
+    root = ET.fromstring(write_svg(sheet(curve, area)))
+    line, filled = (path.attrib for path in root.iter(f"{SVG}path"))
+    assert line == {
+        "d": "M0,1C2,3 4,5 6,7",
+        "fill": "none",
+        "stroke": "#010203",
+        "stroke-width": "1.5",
+    }
+    assert filled == {"d": "M0,0L2,0 1,2.12Z", "fill": "#ff0000"}
+
+
+# --- PDF ------------------------------------------------------------------------------------
+
+
+def test_pdf_is_one_page_of_the_drawing_s_size() -> None:
+    page = pdf_page(everything())
+    assert [float(side) for side in page.mediabox] == pytest.approx([0, 0, 144, 96])
+
+
+def test_pdf_text_is_text() -> None:
+    found = pdf_page(everything()).extract_text()
+    for line in range(1, 11):
+        assert f"gj {line}" in found
+    assert "cut to f…" in found
+
+
+def test_pdf_has_title_and_no_date() -> None:
+    data = pdf_bytes(sheet(title="model"))
+    meta = pypdf.PdfReader(io.BytesIO(data)).metadata
+    assert meta is not None
+    assert meta.title == "model"
+
+
+def test_pdf_is_the_same_bytes_twice() -> None:
+    assert pdf_bytes(everything()) == pdf_bytes(everything())
+
+
+@pytest.mark.parametrize(("width", "height"), [(60_000, 1000), (1000, 30_001), (90_000, 90_000)])
+def test_pdf_keeps_to_acrobat_s_limit(width: int, height: int) -> None:
+    page = pdf_page(sheet(Text(10, 20, "far", 13), width=width, height=height))
+    box = page.mediabox
+    assert max(box.width, box.height) == pytest.approx(14_400)
+    assert float(box.width) / float(box.height) == pytest.approx(width / height)
+    assert "far" in page.extract_text()
+
+
+def test_pdf_below_the_limit_is_not_scaled() -> None:
+    box = pdf_page(sheet(width=30_000, height=300)).mediabox
+    assert (float(box.width), float(box.height)) == pytest.approx((14_400, 144))
+
+
+def test_pdf_holds_pictures_at_their_own_size() -> None:
+    opaque = PIXELS[..., :3]
+    page = pdf_page(sheet(Picture(10, 20, 80, 60, PIXELS), Picture(0, 0, 9, 9, opaque)))
+    images = [np.asarray(image.image) for image in page.images if image.image is not None]
+    assert sorted(image.shape[2] for image in images) == [3, 4]
+    for image in images:
+        shown = image[..., 3] > 0 if image.shape[2] == 4 else np.ones((2, 2), bool)
+        np.testing.assert_array_equal(image[shown], PIXELS[..., : image.shape[2]][shown])
+
+
+def test_pdf_places_text_from_below() -> None:
+    places: list[tuple[float, float, float]] = []
+
+    def visit(text: str, user: list[float], matrix: list[float], *_: object) -> None:
+        if text.strip():
+            x, y = matrix[4], matrix[5]
+            a, b, c, d, e, f = user
+            places.append((a * x + c * y + e, b * x + d * y + f, a))
+
+    pdf_page(sheet(Text(100, 50, "here", 13))).extract_text(visitor_text=visit)
+    assert places[0] == pytest.approx((48, 96 - 24, 0.48))
+
+
+@pytest.mark.parametrize("write", [png_bytes, pdf_bytes])
+def test_any_text_is_drawn(write: object) -> None:
+    assert callable(write)
+    drawing = sheet(Text(1, 20, HOSTILE, 13), title=HOSTILE)
+    assert write(drawing) != write(replace(drawing, marks=(Text(1, 20, "", 13),)))
+
+
+def test_pdf_shows_escapes_for_what_the_font_lacks() -> None:
+    found = pdf_page(sheet(Text(1, 20, "日\x00", 13))).extract_text()
+    assert r"\u65e5\x00" in found
+
+
+# --- The font -------------------------------------------------------------------------------
+
+
+def test_plain_text_is_drawn_as_it_is() -> None:
+    text = "".join(chr(code) for code in range(0x20, 0x7F))
+    assert drawable(text) == text
+
+
+@pytest.mark.parametrize("text", ["…", "™", "a … b"])
+def test_glyphs_of_the_font_are_drawn(text: str) -> None:
+    assert drawable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\n\t", r"\n\t"),
+        ("\x00\x1b", r"\x00\x1b"),
+        ("\ud800", r"\ud800"),
+        ("日", r"\u65e5"),
+        ("🙂", r"\U0001f642"),
+        ("\uffff", r"\uffff"),
+    ],
+)
+def test_what_the_font_lacks_is_escaped(text: str, shown: str) -> None:
+    assert drawable(f"a{text}b") == f"a{shown}b"
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=30))
+@settings(deadline=None)
+def test_what_is_drawn_has_glyphs(text: str) -> None:
+    missing = bytes(font(32).getmask("\uffff"))
+    for c in set(drawable(text)):
+        assert bytes(font(32).getmask(c)) != missing
+
+
+def test_width_grows_with_the_text() -> None:
+    widths = [text_width("conv_1"[:length], 13) for length in range(7)]
+    assert widths[0] == 0
+    assert np.all(np.diff(widths) > 0)
+    assert text_width("W", 13) > 2 * text_width("i", 13)
+
+
+@pytest.mark.parametrize("size", [15.0, 13.0, 6.5, 4.5])
+@pytest.mark.parametrize("text", ["model_2_1/b1_conv1_1", "min: -0.0789712", "WWWWiiiillll"])
+def test_width_is_proportional_to_the_size(text: str, size: float) -> None:
+    # Labels are measured at full size and drawn at any scale, and by the PDF without hinting.
+    assert text_width(text, size) / size == pytest.approx(text_width(text, 1000) / 1000, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [13.0, 6.5])
+def test_png_text_is_as_wide_as_measured(size: float) -> None:
+    text = "HinputH" * 5
+    found = png_pixels(sheet(Text(10, 50, text, size, BLACK), width=600))
+    columns = np.nonzero((found[..., 0] < 200).any(axis=0))[0]
+    assert columns.max() - 10 == pytest.approx(text_width(text, size), abs=2)

@@ -1,0 +1,165 @@
+"""Labels: their lines, and how they are made to fit."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from micam_fast.core.layers import Layer
+from micam_fast.diagrams import labels
+from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.labels import ELLIPSIS, fit_line, label_lines, wrap_name
+from tests.helpers.pictures import layer_map
+
+CONV = Layer(
+    "conv_1",
+    "Conv",
+    "Conv",
+    inputs=("image",),
+    input_shapes=((None, 1, None, None),),
+    output_shape=(None, 32, None, None),
+    kernel_shape=(32, 1, 5, 5),
+    bias_shape=(32,),
+    activation="relu",
+)
+
+
+def test_all_lines_of_a_convolution() -> None:
+    # Sizes that the model leaves open are those of the run.
+    found = layer_map([[-0.5, 0.25]], shape=(None, 32, 28, 28), input_shapes=((None, 1, 28, 28),))
+    assert label_lines(CONV, found) == [
+        "conv_1",
+        "Conv",
+        "I: (None, 1, 28, 28)",
+        "O: (None, 32, 28, 28)",
+        "relu",
+        "(32, 1, 5, 5) + (32,)",
+        "min: -0.5",
+        "max: 0.25",
+    ]
+
+
+def test_a_layer_that_was_left_out_says_no_range() -> None:
+    assert label_lines(CONV, None) == [
+        "conv_1",
+        "Conv",
+        "I: (None, 1, None, None)",
+        "O: (None, 32, None, None)",
+        "relu",
+        "(32, 1, 5, 5) + (32,)",
+    ]
+
+
+def test_a_bare_layer() -> None:
+    assert label_lines(Layer("x", "If", "If"), None) == ["x", "If", "O: ?"]
+
+
+def test_kernel_without_bias() -> None:
+    layer = Layer("c", "Conv", "Conv", kernel_shape=(4, 3, 3, 3))
+    assert label_lines(layer, None)[-1] == "(4, 3, 3, 3)"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "line"),
+    [
+        (((None, 2), (None, 2)), "I: 2 x (None, 2)"),
+        (((None, 2), (None, 3), (None, 2)), "I: 2 x (None, 2), (None, 3)"),
+        ((None, (None, 3)), "I: ?, (None, 3)"),
+        (((),), "I: ()"),
+        (((7,),), "I: (7,)"),
+    ],
+)
+def test_input_shapes(shapes: tuple[tuple[int | None, ...] | None, ...], line: str) -> None:
+    assert label_lines(Layer("add", "Add", "Add", input_shapes=shapes), None)[2] == line
+
+
+def test_a_flat_layer_tells_its_tile() -> None:
+    lines = label_lines(CONV, layer_map([[0, 1], [2, 3]], flat=True))
+    assert lines[-3:] == ["tile: (2, 2)", "min: 0", "max: 3"]
+
+
+def test_an_all_zero_bias_is_told() -> None:
+    lines = label_lines(CONV, layer_map([[0, 1]], even_weights=True))
+    assert lines[-2:] == ["max: 1", "bias all zero: 1/C used"]
+
+
+@pytest.mark.parametrize(
+    ("count", "line"), [(3, "3 NaN or infinite"), (0, "map overflows float32")]
+)
+def test_what_is_not_finite_is_told_instead_of_the_range(count: int, line: str) -> None:
+    lines = label_lines(CONV, layer_map([[float("nan"), 1]], bad_values=count))
+    assert lines[-1] == line
+    assert not [text for text in lines if text.startswith(("min", "max"))]
+
+
+def test_ranges_have_six_digits() -> None:
+    lines = label_lines(CONV, layer_map([[-1234567.0, 1.23456789e-9]]))
+    assert lines[-2:] == ["min: -1.23457e+06", "max: 1.23457e-09"]
+
+
+names = st.text(st.characters(codec="utf-8"), max_size=60) | st.text("ab/_.:- W", max_size=60)
+
+
+@given(names, st.sampled_from([13.0, 15.0, 6.5]), st.floats(15, 300))
+@settings(deadline=None, max_examples=150)
+def test_a_fitted_line_fits_and_keeps_both_ends(text: str, size: float, width: float) -> None:
+    shown = fit_line(text, size, width)
+    assert text_width(shown, size) <= width
+    if text_width(text, size) <= width:
+        assert shown == text
+    elif shown != ELLIPSIS:
+        head, tail = _ends(text, shown)
+        assert head - tail in (0, 1)
+
+
+def _ends(text: str, shown: str) -> tuple[int, int]:
+    """How many characters are left at the start and at the end."""
+    kept = len(shown) - 1
+    tail = kept // 2
+    head = kept - tail
+    assert shown == text[:head] + ELLIPSIS + text[len(text) - tail :]
+    assert kept < len(text)
+    return head, tail
+
+
+def test_a_fitted_line_is_as_long_as_fits() -> None:
+    width = text_width("abcd" + ELLIPSIS + "wxyz", 13)
+    assert fit_line("abcdefghijklmnopqrstuvwxyz", 13, width) == f"abcd{ELLIPSIS}wxyz"
+
+
+@given(names, st.floats(110, 300))
+@settings(deadline=None, max_examples=150)
+def test_a_wrapped_name_is_whole_or_shortened_in_its_second_line(text: str, width: float) -> None:
+    lines = wrap_name(text, 15, width)
+    assert all(text_width(line, 15) <= width for line in lines)
+    if text_width(text, 15) <= width:
+        assert lines == [text]
+        return
+    first, second = lines
+    assert first
+    assert text.startswith(first)
+    rest = text[len(first) :]
+    assert second == fit_line(rest, 15, width)
+
+
+def test_a_name_breaks_behind_a_separator() -> None:
+    assert wrap_name("model_2_1/stem_bn_1/batchnorm/mul_1", 15, 180) == [
+        "model_2_1/stem_bn_1/",
+        "batchnorm/mul_1",
+    ]
+
+
+@pytest.mark.parametrize("function", [fit_line, wrap_name])
+def test_a_very_long_name_is_measured_few_times(
+    function: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(text: str, size: float) -> float:
+        measured.append(text)
+        return len(text) * size / 2
+
+    monkeypatch.setattr(labels, "text_width", measure)
+    assert callable(function)
+    function("layer/" * 1000, 15.0, 180.0)
+    assert len(measured) < 200

@@ -1,0 +1,101 @@
+"""Means and deviations of maps, against NumPy on the whole array."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import micam_fast
+from micam_fast.api.explanation import Explanation
+from micam_fast.core.errors import SampleError
+from micam_fast.demo import DIGITS, MODEL
+from micam_fast.maps.averages import Average
+from micam_fast.maps.sample_maps import SampleMaps
+
+
+@pytest.fixture(scope="module")
+def explanations() -> list[Explanation]:
+    return list(micam_fast.load_model(MODEL).explain_many(np.load(DIGITS)))
+
+
+def average(explanations: list[Explanation]) -> Average:
+    made = Average()
+    for each in explanations:
+        made.add(each)
+    return made
+
+
+def with_cells(explanation: Explanation, cells: np.ndarray, ranges: np.ndarray) -> Explanation:
+    maps = explanation.maps
+    assert isinstance(maps, SampleMaps)
+    return replace(
+        explanation, maps=SampleMaps(maps.frame, cells.astype(np.float32), ranges, {"conv_1": 4})
+    )
+
+
+def test_mean_and_deviation_of_each_cell(explanations: list[Explanation]) -> None:
+    found = average(explanations)
+    assert found.count == 10
+    mean, deviation = found.mean(sample="mean of 10"), found.deviation()
+    for name in explanations[0].cams:
+        cells = np.stack([each.cams[name] for each in explanations]).astype(np.float64)
+        np.testing.assert_allclose(mean.cams[name], cells.mean(axis=0), rtol=1e-6, atol=1e-30)
+        np.testing.assert_allclose(deviation.cams[name], cells.std(axis=0), rtol=1e-6, atol=1e-30)
+        assert mean.maps[name].minimum == mean.cams[name].min()
+        assert mean.maps[name].maximum == mean.cams[name].max()
+    assert mean.sample == "mean of 10"
+    assert mean.prediction is None
+    assert mean.output is None
+
+
+@pytest.mark.parametrize("parts", [[1, 9], [5, 5], [3, 3, 4], [0, 10]])
+def test_parts_merge_to_the_whole(explanations: list[Explanation], parts: list[int]) -> None:
+    whole = average(explanations)
+    merged, begin = Average(), 0
+    for size in parts:
+        merged.merge(average(explanations[begin : begin + size]))
+        begin += size
+    assert merged.count == 10
+    for name, cam in whole.mean().cams.items():
+        np.testing.assert_allclose(merged.mean().cams[name], cam, rtol=1e-6, atol=1e-30)
+    for name, cam in whole.deviation().cams.items():
+        np.testing.assert_allclose(merged.deviation().cams[name], cam, rtol=1e-6, atol=1e-30)
+
+
+def test_a_small_deviation_beside_a_large_mean_is_not_lost(explanations: list[Explanation]) -> None:
+    maps = explanations[0].maps
+    assert isinstance(maps, SampleMaps)
+    found = Average()
+    for offset in (0, 1, 2, 3) * 250:
+        found.add(with_cells(explanations[0], 0 * maps.cells + 2**20 + offset, maps.ranges))
+    for cam in found.deviation().cams.values():
+        np.testing.assert_allclose(cam, np.std([0, 1, 2, 3]), rtol=1e-7)
+
+
+def test_a_layer_that_is_not_finite_does_not_count(explanations: list[Explanation]) -> None:
+    maps = explanations[1].maps
+    assert isinstance(maps, SampleMaps)
+    ranges = maps.ranges.copy()
+    ranges[maps.frame.index["conv_1"]] = np.nan
+    broken = with_cells(explanations[1], np.full(len(maps.cells), np.nan), ranges)
+    cells = broken.maps
+    assert isinstance(cells, SampleMaps)
+    found = average([explanations[0], broken])
+    np.testing.assert_array_equal(found.mean().cams["conv_1"], explanations[0].cams["conv_1"])
+    alone = average([broken]).mean()
+    assert alone.maps["conv_1"].bad_values == 4
+    assert np.isnan(alone.ranges["conv_1"]).all()
+
+
+def test_samples_of_other_sizes_have_no_mean(explanations: list[Explanation]) -> None:
+    found = average(explanations)
+    fewer = micam_fast.load_model(MODEL, layers="conv_1").explain(np.load(DIGITS)[0])
+    with pytest.raises(SampleError, match="a sample has maps of other sizes than the first one"):
+        found.add(fewer)
+
+
+def test_nothing_has_no_mean() -> None:
+    with pytest.raises(SampleError, match="no sample to take the mean of"):
+        Average().mean()

@@ -1,0 +1,344 @@
+"""The notes of an exported file: what is written is read, and what is damaged is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings, strategies as st
+from onnx import numpy_helper
+
+import micam_fast
+from micam_fast.core.errors import ModelError
+from micam_fast.core.layers import Axes, Geometry, Layer, Tap
+from micam_fast.models.onnx.annotations import (
+    FORMAT,
+    METADATA_KEY,
+    LayerNote,
+    Weight,
+    read_notes,
+    write_notes,
+)
+from tests.helpers import reference
+from tests.helpers.models import make_model, random_array
+from tests.whole.test_numbers import assert_close, run
+
+MADE_BY = {"keras": "3", "tensorflow": "2"}
+
+# --- Any notes -------------------------------------------------------------------------------
+
+names = st.text(min_size=1, max_size=8)
+whole = st.integers(0, 9)
+shapes = st.lists(st.none() | whole, max_size=5).map(tuple)
+sizes = st.lists(whole, max_size=5).map(tuple)
+layers = st.builds(
+    Layer,
+    name=names,
+    op_type=names,
+    class_label=names,
+    inputs=st.lists(names, max_size=3).map(tuple),
+    input_shapes=st.lists(st.none() | shapes, max_size=3).map(tuple),
+    output_shape=st.none() | shapes,
+    kernel_shape=st.none() | sizes,
+    bias_shape=st.none() | sizes,
+    activation=st.none() | names,
+    cluster=st.lists(names, max_size=3).map(tuple),
+    pointwise_shape=st.none() | sizes,
+)
+geometries = st.builds(
+    Geometry,
+    transpose=st.booleans(),
+    strides=sizes,
+    dilations=sizes,
+    pads=sizes,
+    groups=whole,
+    auto_pad=st.sampled_from(["NOTSET", "SAME_UPPER"]),
+    output_padding=sizes,
+    output_shape=sizes,
+)
+taps = st.builds(
+    Tap,
+    value=names,
+    axes=st.builds(Axes, st.none() | whole, st.none() | whole, st.booleans()),
+    form=st.sampled_from(["channels", "recurrent", "flat"]),
+    geometry=st.none() | geometries,
+    source=st.none() | names,
+    source_channel=whole,
+    squeezed=st.none() | whole,
+    shown=st.none() | sizes,
+)
+weights = st.builds(Weight, value=names, shape=sizes)
+notes_of_any_kind = st.lists(
+    st.builds(
+        LayerNote,
+        layer=layers,
+        tap=taps,
+        kernels=st.lists(weights, max_size=2).map(tuple),
+        bias=st.none() | weights,
+    ),
+    max_size=3,
+).map(tuple)
+
+
+@settings(max_examples=60, deadline=None)
+@given(notes=notes_of_any_kind)
+def test_what_is_written_is_read(notes: tuple[LayerNote, ...]) -> None:
+    text = write_notes(notes, MADE_BY)
+    assert read_notes(text, "net") == notes
+    content = json.loads(text)
+    assert content["format"] == FORMAT
+    assert content["made_by"] == MADE_BY
+
+
+# --- A small file with notes -----------------------------------------------------------------
+
+
+def annotated(notes: tuple[LayerNote, ...] | None = None, **constants: Any) -> onnx.ModelProto:
+    """A convolution in NCHW, whose notes say NHWC as Keras would."""
+    kernel, bias = random_array(1, 3, 2, 3, 2), random_array(2, 3)
+    make = onnx.helper.make_node
+    proto = make_model(
+        [
+            make("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2]),
+            make("Conv", ["turned", "conv/kernel", "conv/bias"], ["conv"]),
+            make("GlobalAveragePool", ["conv"], ["mean"]),
+            make("Flatten", ["mean"], ["flat"]),
+        ],
+        {"x": ["batch", 6, 5, 2]},
+        ["flat", "conv"],
+        {"conv/kernel": kernel, "conv/bias": bias, **constants},
+    )
+    text = write_notes(NOTES if notes is None else notes, MADE_BY)
+    onnx.helper.set_model_props(proto, {METADATA_KEY: text})
+    return proto
+
+
+CONV = LayerNote(
+    Layer(
+        "my conv", "Conv2D", "Conv2D", ("picture",), ((None, 6, 5, 2),), (None, 4, 4, 3),
+        (3, 2, 2, 3), (3,), "linear", ("block",),
+    ),
+    Tap(
+        "conv", Axes(0, 1), geometry=Geometry(False, (1, 1), (1, 1), (0,) * 4, 1), source="turned",
+        shown=(0, 2, 3, 1),
+    ),
+    (Weight("conv/kernel", (3, 2, 3, 2)),),
+    Weight("conv/bias", (3,)),
+)  # fmt: skip
+NOTES = (
+    LayerNote(
+        Layer("picture", "InputLayer", "InputLayer", (), ((None, 6, 5, 2),), (None, 6, 5, 2)),
+        Tap("x", Axes(0, 3)),
+    ),
+    CONV,
+    LayerNote(
+        Layer("flat", "Flatten", "Flatten", ("my conv",), ((None, 4, 4, 3),), (None, 3)),
+        Tap("flat", Axes(0, None)),
+    ),
+)
+
+
+def test_layers_and_maps_are_those_of_the_notes() -> None:
+    proto = annotated()
+    model = micam_fast.load_model(proto)
+    assert model.layers == tuple(note.layer for note in NOTES)
+    sample = random_array(3, 6, 5, 2)
+    explanation = model.explain(sample)
+    assert explanation.input_size == (6, 5)
+    kernel, bias = (numpy_helper.to_array(t) for t in proto.graph.initializer)
+    (activation,) = run(proto, {"x": sample[np.newaxis]}, "conv")
+    last = np.moveaxis(activation[0], 0, -1)
+    expected = reference.published_conv(last, kernel.transpose(2, 3, 1, 0), bias)
+    assert_close(explanation.cams["my conv"], expected)
+    assert_close(explanation.cams["picture"], sample.mean(axis=-1))
+    assert explanation.maps["my conv"].shape == (None, 4, 4, 3)
+    assert explanation.prediction is not None
+
+
+def test_a_separable_kernel_is_put_together() -> None:
+    depthwise, pointwise = random_array(4, 2, 1, 3, 2), random_array(5, 3, 2, 1, 1)
+    separable = replace(CONV, kernels=(Weight("d", (2, 1, 3, 2)), Weight("p", (3, 2, 1, 1))))
+    proto = annotated((NOTES[0], separable, NOTES[2]), d=depthwise, p=pointwise)
+    sample = random_array(3, 6, 5, 2)
+    found = micam_fast.load_model(proto).explain(sample).cams["my conv"]
+    (activation,) = run(proto, {"x": sample[np.newaxis]}, "conv")
+    kernel = reference.separable_kernel(
+        depthwise.transpose(2, 3, 0, 1), pointwise.transpose(2, 3, 1, 0)
+    )
+    bias = numpy_helper.to_array(proto.graph.initializer[1])
+    last = np.moveaxis(activation[0], 0, -1)
+    assert_close(found, reference.published_conv(last, kernel, bias))
+
+
+def test_other_metadata_does_not_matter(tmp_path: Path) -> None:
+    proto = annotated()
+    proto.metadata_props.add(key="author", value="somebody")
+    onnx.save(proto, tmp_path / "net.onnx")
+    assert micam_fast.load_model(tmp_path / "net.onnx").layers[1].name == "my conv"
+
+
+def test_without_notes_layers_are_inferred() -> None:
+    proto = annotated()
+    del proto.metadata_props[:]
+    model = micam_fast.load_model(proto)
+    assert [layer.op_type for layer in model.layers][:2] == ["Input", "Conv"]
+
+
+# --- Damage ----------------------------------------------------------------------------------
+
+
+def opened(proto: onnx.ModelProto) -> str:
+    """The one line that refuses a model."""
+    with pytest.raises(ModelError, match="export the model again") as raised:
+        micam_fast.load_model(proto)
+    line = str(raised.value)
+    assert "\n" not in line
+    assert len(line) < 400
+    return line
+
+
+def changed(change: Callable[[Any], Any]) -> onnx.ModelProto:
+    """The model with its notes changed as JSON."""
+    proto = annotated()
+    content = json.loads(proto.metadata_props[0].value)
+    content = change(content) or content
+    proto.metadata_props[0].value = json.dumps(content)
+    return proto
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "hello", "[]", "3", "null", '{"format": 1}', '{"layers": []}', "[" * 100_000],
+    ids=["empty", "cut", "text", "list", "number", "null", "no layers", "no format", "deep"],
+)
+def test_notes_that_are_no_notes(text: str) -> None:
+    proto = annotated()
+    proto.metadata_props[0].value = text
+    assert "is damaged" in opened(proto)
+
+
+def test_notes_cut_anywhere() -> None:
+    proto = annotated()
+    text = proto.metadata_props[0].value
+    for end in range(1, len(text), 97):
+        proto.metadata_props[0].value = text[:end]
+        assert "is damaged" in opened(proto)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_notes_of_another_format(version: Any) -> None:
+    line = opened(changed(lambda content: content.update(format=version)))
+    assert f"has format {version!r}, this version of micam-fast reads {FORMAT}" in line
+
+
+FIELDS = ["layer", "tap", "kernels", "bias"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", ["missing", 3, "text", [1], {"a": 1}, {"value": 3, "shape": "a"}])
+def test_a_field_of_another_kind(field: str, value: Any) -> None:
+    def change(content: Any) -> None:
+        if value == "missing":
+            del content["layers"][1][field]
+        else:
+            content["layers"][1][field] = value
+
+    opened(changed(change))
+
+
+@pytest.mark.parametrize("part", ["layer", "tap"])
+@pytest.mark.parametrize("value", [3.5, "text", [None], {"a": 1}])
+def test_an_inner_field_of_another_kind(part: str, value: Any) -> None:
+    """Each is refused by a line of ours, or does no harm."""
+    fields = json.loads(write_notes(NOTES, MADE_BY))["layers"][1][part]
+    for field in fields:
+
+        def change(content: Any, field: str = field) -> None:
+            content["layers"][1][part][field] = value
+
+        try:
+            micam_fast.load_model(changed(change)).explain(np.ones((6, 5, 2)))
+        except ModelError as error:
+            assert "export the model again" in str(error), field  # noqa: PT017
+
+
+def test_a_layer_that_appears_twice() -> None:
+    line = opened(annotated((*NOTES, CONV)))
+    assert "does not fit together" in line
+
+
+def test_no_layers_at_all() -> None:
+    assert "does not fit together" in opened(annotated(()))
+
+
+def test_an_edge_from_nowhere() -> None:
+    stranger = replace(CONV, layer=replace(CONV.layer, inputs=("nobody",)))
+    assert "does not fit together" in opened(annotated((NOTES[0], stranger, NOTES[2])))
+
+
+def with_conv(**parts: Any) -> onnx.ModelProto:
+    return annotated((NOTES[0], replace(CONV, **parts), NOTES[2]))
+
+
+def test_values_that_the_graph_does_not_hold() -> None:
+    for tap in (replace(CONV.tap, value="gone"), replace(CONV.tap, source="gone")):
+        line = opened(with_conv(tap=tap))
+        assert "layer 'my conv' is not in the graph as the export left it" in line
+        assert "no activation 'gone'" in line
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (Weight("gone", (3, 2, 3, 2)), "no weight 'gone'"),
+        (Weight("x", (3, 2, 3, 2)), "no weight 'x'"),
+        (Weight("conv/kernel", (3, 2, 3, 3)), "weight 'conv/kernel' of another size"),
+        (Weight("conv/bias", (3, 2, 3, 2)), "weight 'conv/bias' of another size"),
+    ],
+)
+def test_weights_that_the_graph_does_not_hold(weight: Weight, said: str) -> None:
+    assert said in opened(with_conv(kernels=(weight,)))
+
+
+def test_a_kernel_and_its_geometry_belong_together() -> None:
+    assert "a kernel without its geometry" in opened(with_conv(kernels=()))
+    assert "a kernel without its geometry" in opened(
+        with_conv(tap=replace(CONV.tap, geometry=None))
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"strides": (0, 1)}, "strides, dilations or pads that no convolution has"),
+        ({"pads": (0, 0, 0, 10**12)}, "strides, dilations or pads that no convolution has"),
+        ({"pads": (-1, 0, 0, 0)}, "strides, dilations or pads that no convolution has"),
+        ({"dilations": ()}, "a geometry for other than 2 axes"),
+        ({"output_padding": (0,)}, "a geometry for other than 2 axes"),
+    ],
+)
+def test_a_geometry_that_cannot_be(fields: dict[str, Any], said: str) -> None:
+    assert CONV.tap.geometry is not None
+    geometry = replace(CONV.tap.geometry, **fields)
+    assert said in opened(with_conv(tap=replace(CONV.tap, geometry=geometry)))
+
+
+def test_a_bias_of_another_size_than_the_layer_s() -> None:
+    layer = replace(CONV.layer, bias_shape=(0,))
+    assert "a bias of another size" in opened(with_conv(layer=layer))
+
+
+@pytest.mark.parametrize("axes", [Axes(0, 7), Axes(5, 1)])
+def test_axes_that_a_value_does_not_have(axes: Axes) -> None:
+    assert "'conv' has 4 axes" in opened(with_conv(tap=replace(CONV.tap, axes=axes)))
+
+
+def test_a_weight_may_have_more_axes_of_size_one() -> None:
+    proto = with_conv(bias=Weight("conv/bias", (1, 3)))
+    assert micam_fast.load_model(proto).layers[1].bias_shape == (3,)
