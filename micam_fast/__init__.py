@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Statistics as Statistics,
         stats as stats,
     )
+    from micam_fast.api.averages import Average as Average
     from micam_fast.api.explanation import Explanation as Explanation
     from micam_fast.api.export import (
         ExportReport as ExportReport,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         explain as explain,
         load_model as load_model,
     )
+    from micam_fast.api.model import Model as Model
     from micam_fast.core.errors import (
         AxisError as AxisError,
         DataError as DataError,
@@ -61,8 +63,6 @@ if TYPE_CHECKING:
     from micam_fast.core.layers import Layer as Layer
     from micam_fast.core.prediction import Prediction as Prediction
     from micam_fast.engine.activations import LayerActivation as LayerActivation
-    from micam_fast.engine.loaded_model import Model as Model
-    from micam_fast.maps.averages import Average as Average
     from micam_fast.maps.layer_map import LayerMap as LayerMap
     from micam_fast.samples.axis_names import AxisNames as AxisNames
     from micam_fast.samples.orders import Permutation as Permutation
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives: heavy libraries load when a name is first used.
 _HOMES = {
-    "Average": "maps.averages",
+    "Average": "api.averages",
     "AxisError": "core.errors",
     "AxisNames": "samples.axis_names",
     "Check": "analyses.checks",
@@ -90,7 +90,7 @@ _HOMES = {
     "LayoutEngineError": "core.errors",
     "MicamError": "core.errors",
     "MissingExtraError": "core.errors",
-    "Model": "engine.loaded_model",
+    "Model": "api.model",
     "ModelError": "core.errors",
     "OutputError": "core.errors",
     "Permutation": "samples.orders",

@@ -1,77 +1,52 @@
-"""The result for one sample: maps, colours, ranges, prediction, and how it is shown."""
+"""The explanation of one sample: what the engine gave, and how it is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from micam_fast.core.choices import Look
 from micam_fast.core.errors import SampleError
 from micam_fast.core.notebooks import diagram_bundle
-from micam_fast.core.prediction import Prediction
 from micam_fast.diagrams.scene import Scene
-from micam_fast.maps.layer_map import LayerMap
-from micam_fast.maps.sample_maps import EachLayer, SampleMaps
+from micam_fast.engine.sample_result import SampleResult
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
-    """One sample's maps in every layer.
+class Explanation(SampleResult):
+    """One sample's maps in every layer, on the diagram of their model.
 
     Attributes
     ----------
-    maps
-        By layer name, in the diagram's order; layers that were left out are missing.
-    global_range
-        ``(gmin, gmax)`` of SPEC section 3.
-    prediction
-        ``None`` where the model's first output is no class vector.
-    output
-        The model's first output for this sample; ``None`` if that is no tensor.
-    input_size
-        ``(Hin, Win)``.
+    maps, global_range, prediction, output, input_size
+        As in `SampleResult`.
     scene
         The model's diagram.
     sample, label
         What the header calls the sample, and its known label.
     """
 
-    maps: Mapping[str, LayerMap]
-    global_range: tuple[float, float]
-    prediction: Prediction | None
-    output: NDArray[Any] | None
-    input_size: tuple[int, int]
     scene: Scene
     sample: str = ""
     label: str | None = None
 
-    @property
-    def cams(self) -> Mapping[str, NDArray[np.float32]]:
-        """Maps ``(h', w')`` float32 by layer name."""
-        maps = self.maps
-        if isinstance(maps, SampleMaps):
-            return EachLayer(maps.frame.index, maps.cam)
-        return EachLayer(maps, lambda name: maps[name].cam)
-
-    @property
-    def rgba(self) -> Mapping[str, NDArray[np.uint8]]:
-        """Tiles ``(h', w', 4)`` uint8, straight alpha, at native resolution, by layer name."""
-        return EachLayer(self.maps, lambda name: self.maps[name].rgba)
-
-    @property
-    def ranges(self) -> Mapping[str, tuple[float, float]]:
-        """``(m, M)`` of SPEC section 3 by layer name; NaN where a layer takes no part."""
-        return EachLayer(self.maps, lambda name: self.maps[name].range)
-
-    def colour(self) -> None:
-        """Compute the colours of all maps now, and not when they are first asked for."""
-        if isinstance(self.maps, SampleMaps):
-            _ = self.maps.colours
+    @classmethod
+    def of(
+        cls, result: SampleResult, scene: Scene, sample: str = "", label: str | None = None
+    ) -> Self:
+        """What the engine gave, on a diagram."""
+        return cls(
+            result.maps,
+            result.global_range,
+            result.prediction,
+            result.output,
+            result.input_size,
+            scene,
+            sample,
+            label,
+        )
 
     def save(
         self,
@@ -122,7 +97,7 @@ class Explanation:
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, str]:
         """The diagram for notebooks, from above, and a line of text."""
-        from micam_fast.api.saving import svg_text
+        from micam_fast.api.formats.svg import svg_text
         from micam_fast.diagrams.style import Style
 
         return diagram_bundle(self, lambda: svg_text(self, Style("flat")), include, exclude)

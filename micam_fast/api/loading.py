@@ -10,9 +10,10 @@ import onnx
 
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.keras_files import is_keras_file, open_keras_file
+from micam_fast.api.model import Model
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
-from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import OnnxFile, open_model
 
 

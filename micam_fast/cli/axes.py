@@ -11,7 +11,7 @@ import click
 from micam_fast.cli.opening import Given, all_of
 
 if TYPE_CHECKING:
-    from micam_fast.engine.loaded_model import Model
+    from micam_fast.api.model import Model
     from micam_fast.samples.axis_names import Axis, AxisNames
     from micam_fast.samples.orders import Permutation
 

@@ -19,8 +19,8 @@ from micam_fast.core.errors import SampleError
 from micam_fast.core.texts import one_line
 
 if TYPE_CHECKING:
+    from micam_fast.api.model import Model
     from micam_fast.core.layers import Layer
-    from micam_fast.engine.loaded_model import Model
     from micam_fast.samples import Sample
     from micam_fast.samples.orders import Permutation
 

@@ -15,11 +15,13 @@ from micam_fast.core.texts import aligned, count_of, error_line, printable, shor
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
-    from micam_fast.runs.plotting import Summary
+    from micam_fast.runs.observing import RunSample
     from micam_fast.runs.sample_files import PlotOptions
+    from micam_fast.runs.summary import RunSummary
 
-Done = Callable[[int, str, Sequence[str] | SampleError], None]
+Say = Callable[[str], None]
 _MOST_NAMED = 8
 _LONGEST_REASON = 160
 ONCE = ("load the model", "lay out")
@@ -36,45 +38,68 @@ def tell(line: str) -> None:
         click.echo(line, err=True)
 
 
+class SampleLines:
+    """A line for each sample."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+
+    def finished(self, sample: RunSample) -> None:
+        """Print what became of a sample, and what a user should know of it."""
+        self.show(sample.index, sample.name, sample.shown)
+        if sample.note:
+            self._say(sample.note)
+
+    def show(self, index: int, name: str, shown: Sequence[str] | SampleError) -> None:
+        """Print names of files, or the error."""
+        if isinstance(shown, SampleError):
+            tell(error_line(skipped(index, name, shown)))
+            return
+        names = ", ".join(shown) if len(shown) <= _MOST_NAMED else count_of(len(shown), "file")
+        click.echo(f"sample {index} ({printable(name)}): {names}")
+
+
+class _Bar(SampleLines):
+    """A bar that counts samples, and a line for each that failed."""
+
+    def __init__(self, say: Say, bar: Progress) -> None:
+        super().__init__(say)
+        self._bar, self._task, self._count = bar, bar.add_task("plotting", total=None), 0
+
+    def show(self, index: int, name: str, shown: Sequence[str] | SampleError) -> None:
+        """Count a sample."""
+        self._count += 1
+        text = count_of(self._count, "sample")
+        self._bar.update(self._task, advance=1, description=text, refresh=True)
+        if isinstance(shown, SampleError):
+            super().show(index, name, shown)
+
+
 @contextmanager
-def progress() -> Iterator[Done]:
-    """A bar on a terminal, a line for each sample in a pipe; failures are lines on both."""
+def progress(say: Say) -> Iterator[SampleLines]:
+    """A bar on a terminal, a line for each sample in a pipe; failures are lines on both.
+
+    Parameters
+    ----------
+    say
+        Prints what a user should know of a sample that was written all the same.
+    """
     if not sys.stderr.isatty():
-        yield _print_done
+        yield SampleLines(say)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("plotting", total=None)
-        count = 0
-
-        def done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
-            nonlocal count
-            count += 1
-            bar.update(task, advance=1, description=count_of(count, "sample"), refresh=True)
-            if isinstance(found, SampleError):
-                tell(error_line(skipped(index, name, found)))
-
         _consoles.append(bar.console)
         try:
-            yield done
+            yield _Bar(say, bar)
         finally:
             _consoles.pop()
 
 
-def _print_done(index: int, name: str, found: Sequence[str] | SampleError) -> None:
-    if isinstance(found, SampleError):
-        click.echo(error_line(skipped(index, name, found)), err=True)
-        return
-    shown = ", ".join(found)
-    if len(found) > _MOST_NAMED:
-        shown = count_of(len(found), "file")
-    click.echo(f"sample {index} ({printable(name)}): {shown}")
-
-
-def report(summary: Summary, options: PlotOptions, manifest: str = "") -> None:
+def report(summary: RunSummary, options: PlotOptions, manifest: str = "") -> None:
     """What was written, how long it took, and a table of what failed beside other samples.
 
     Parameters
@@ -100,7 +125,7 @@ def report(summary: Summary, options: PlotOptions, manifest: str = "") -> None:
         _report_failures(summary, manifest)
 
 
-def _report_failures(summary: Summary, manifest: str) -> None:
+def _report_failures(summary: RunSummary, manifest: str) -> None:
     rows = [("sample", "name", "reason")]
     rows += [(str(index), name, _reason(name, error)) for index, name, error in summary.failures]
     click.echo(f"{summary.failed} of {count_of(summary.samples, 'sample')} failed:", err=True)
@@ -118,7 +143,7 @@ def _reason(name: str, error: SampleError) -> str:
     return shortened(said, _LONGEST_REASON)
 
 
-def report_profile(summary: Summary, threads: int) -> None:
+def report_profile(summary: RunSummary, threads: int) -> None:
     """Where the time went: what was done once, then what each sample took."""
     seconds = summary.stages.seconds
     samples = summary.written + summary.failed

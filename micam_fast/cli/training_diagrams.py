@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,10 @@ from numpy.typing import NDArray
 from micam_fast.api.loading import load_model
 from micam_fast.core.errors import OutputError
 from micam_fast.core.output_files import file_stem
-from micam_fast.runs.plotting import Summary, plot_samples
+from micam_fast.runs.observing import RunObserver
+from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions, check_output
+from micam_fast.runs.summary import RunSummary
 from micam_fast.samples import Sample
 from micam_fast.training.records import Split
 
@@ -49,9 +50,9 @@ def plot_test_samples(
     folder: Path,
     count: int,
     *,
-    done: Callable[[int, str, Any], None] = lambda *_: None,
+    observers: Sequence[RunObserver] = (),
     say: Callable[[str], None] = lambda note: None,
-) -> tuple[PlotOptions, Summary]:
+) -> tuple[PlotOptions, RunSummary]:
     """Write diagrams of the chosen test samples; those of the same model are replaced.
 
     They are PNG files, or SVG where the network is so large that no viewer would open the PNG.
@@ -66,8 +67,10 @@ def plot_test_samples(
         For the files.
     count
         As in `choose_samples`.
-    done, say
+    observers
         As in `micam_fast.runs.plotting.plot_samples`.
+    say
+        Is told if the diagrams are written in another format.
 
     Returns
     -------
@@ -101,4 +104,5 @@ def plot_test_samples(
     for old in folder.glob(f"{file_stem(opened.name)}_sample-*"):
         old.unlink()
     labels = [str(label) for label in test.labels[chosen.start : chosen.stop]]
-    return options, plot_samples(opened, samples(), options, labels=labels, done=done, say=say)
+    summary = plot_samples(opened, samples(), options, labels=labels, observers=observers)
+    return options, summary

@@ -5,15 +5,38 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
-# Kept in step with saving.FORMATS by a test; importing it would cost --help its speed.
-FORMATS = ("png", "svg", "npz", "pdf", "dot", "html", "tiles")
+from micam_fast.core.formats import Content, format_names
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def choose_formats(known: Sequence[str]) -> Callable[..., tuple[str, ...]]:
+def formats_option(content: Content, text: str, default: str = "png") -> Callable[[Any], Any]:
+    """The option ``--format`` of a command that writes files.
+
+    Parameters
+    ----------
+    content
+        What it writes.
+    text, default
+        The option's help and default.
+    """
+    known = format_names(content)
+    return click.option(
+        "--format",
+        "formats",
+        callback=_choose_formats(known),
+        metavar=",".join(known),
+        default=default,
+        show_default=True,
+        help=text,
+    )
+
+
+def _choose_formats(known: Sequence[str]) -> Callable[..., tuple[str, ...]]:
     """A callback that reads comma-separated formats, each once."""
 
     def parse(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast._loops import maps as loops
 from micam_fast.core.layers import Axes
 
 
@@ -47,31 +46,18 @@ class View:
     @property
     def count(self) -> int:
         """Number of values of one sample."""
-        return math.prod(self.shape[axis] for axis in self._sample_axes())
-
-    def in_memory(self) -> int | None:
-        """How the loops can read the array as it is; ``None`` if it must be copied first."""
-        axes = self._sample_axes()
-        if self.batch not in (None, 0):
-            return None
-        if not self.space:
-            return loops.FLAT
-        if axes == self.channels + self.space:
-            return loops.CHANNELS_FIRST
-        if axes == self.space + self.channels and len(self.space) < 3:
-            return loops.CHANNELS_LAST
-        return None
+        return math.prod(self.shape[axis] for axis in self.sample_axes)
 
     def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Cast to float32 with the batch first and the channels before the pixels."""
         first = () if self.batch is None else (self.batch,)
-        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
+        moved = array.transpose(first + (self.channels + self.space or self.sample_axes))
         np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
 
     def arrange(self, array: NDArray[Any], sample: int) -> NDArray[np.float32]:
         """One sample as float32: ``(C, *space)``, or ``(N,)`` where it is flat."""
         first = () if self.batch is None else (self.batch,)
-        moved = array.transpose(first + (self.channels + self.space or self._sample_axes()))
+        moved = array.transpose(first + (self.channels + self.space or self.sample_axes))
         chosen = moved if self.batch is None else moved[sample]
         shape = (self.channel_count, *self.size) if self.space else (self.count,)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -81,7 +67,9 @@ class View:
         """One sample of the array."""
         return array if self.batch is None else np.take(array, sample, axis=self.batch)
 
-    def _sample_axes(self) -> tuple[int, ...]:
+    @property
+    def sample_axes(self) -> tuple[int, ...]:
+        """All axes but that of the samples."""
         return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
 
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 from micam_fast.core.choices import LOOKS, Look
 from micam_fast.core.errors import OutputError
-
-Writer = TypeVar("Writer")
-
 
 LARGEST_PNG = 170e6
 """Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
@@ -49,21 +43,6 @@ class Style:
             raise ValueError(f"scale_tiles must be a positive number, not {self.scale}")
         if self.compress_level not in range(10):
             raise ValueError(f"compress_level must be 0 to 9, not {self.compress_level}")
-
-
-def choose_writer(writers: Mapping[str, Writer], path: Path) -> Writer:
-    """The writer of the format that a path's suffix names.
-
-    Raises
-    ------
-    OutputError
-        If there is none; the message says which there are.
-    """
-    writer = writers.get(path.suffix.lower().removeprefix("."))
-    if writer is None:
-        known = ", ".join(f".{name}" for name in writers)
-        raise OutputError(f"unknown format: {path.name!r} (the suffix must be one of {known})")
-    return writer
 
 
 def check_png_size(width: float, height: float, scale: float) -> None:

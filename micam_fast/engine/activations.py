@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.errors import SampleError
-from micam_fast.engine.batches import Feeding, Sample
+from micam_fast.engine.batches import Feeding
 from micam_fast.engine.lanes import Lane, SharedMemory
 from micam_fast.engine.sessions import Sessions
-from micam_fast.engine.streaming import working
+from micam_fast.engine.threads import working
 from micam_fast.models.onnx import ModelGraph, OnnxFile
+from micam_fast.samples import Arrays
 
 Result = TypeVar("Result")
 
@@ -97,7 +98,7 @@ class ActivationStream:
         self._idle: deque[tuple[list[Lane], SharedMemory]] = deque(maxlen=1)
 
     def stream(
-        self, samples: Iterable[Sample | SampleError], then: Take[Result]
+        self, samples: Iterable[Arrays | SampleError], then: Take[Result]
     ) -> Iterator[Result | SampleError]:
         """Run samples; see `Model.activations`."""
         pending: deque[Future[Result | SampleError]] = deque()
@@ -134,7 +135,7 @@ class ActivationStream:
         self,
         index: int,
         slot: int,
-        sample: Sample | SampleError,
+        sample: Arrays | SampleError,
         lane: Lane,
         shared: SharedMemory,
         then: Take[Result],

@@ -1,4 +1,4 @@
-"""Maps of a batch to explanations: what samples share, and what each one is."""
+"""Maps of a batch to results: what its samples share, and what each one has."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import Shape, fits_shape
 from micam_fast.core.prediction import predict
-from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.sample_result import SampleResult
 from micam_fast.maps.plan import MapPlan, Maps
 from micam_fast.maps.sample_maps import Frame, SampleMaps
 from micam_fast.models.onnx import ModelGraph
@@ -53,15 +52,14 @@ class Assembly:
             tuple(plan.has_even_weights(plan.names[index]) for plan, index in ordered),
         )
 
-    def explain(
+    def build(
         self,
         found: Sequence[Maps],
         sample: int,
         *,
         output: NDArray[Any] | None,
         input_size: tuple[int, int],
-        scene: Scene,
-    ) -> Explanation:
+    ) -> SampleResult:
         """Put the result of one sample together.
 
         Parameters
@@ -74,8 +72,6 @@ class Assembly:
             The model's first output for this sample, if it has one.
         input_size
             ``(Hin, Win)``.
-        scene
-            The model's diagram.
         """
         maps = SampleMaps(
             self._frame,
@@ -84,13 +80,12 @@ class Assembly:
             np.concatenate([each.ranges[sample] for each in found])[self._order],
             {n: c for each in found for (s, n), c in each.bad_values.items() if s == sample},
         )
-        return Explanation(
+        return SampleResult(
             maps=maps,
             global_range=maps.global_range,
             prediction=None if output is None else predict(output, self._last_op),
             output=output,
             input_size=input_size,
-            scene=scene,
         )
 
 

@@ -12,9 +12,9 @@ from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import Axes
 from micam_fast.engine.onnx_runtime import aligned_array
 from micam_fast.models.onnx import ModelGraph
+from micam_fast.samples import Arrays
 
 Shapes = Mapping[str, tuple[int, ...]]
-Sample = Mapping[str, NDArray[Any]]
 
 
 class NotBatchableError(Exception):
@@ -40,11 +40,11 @@ class Feeding:
         sizes = [s.shape[s.axes.batch] for s in graph.inputs if s.axes.batch is not None]
         self.fixed_batch = max((size for size in sizes if size is not None), default=None)
 
-    def count(self, samples: Sequence[Sample]) -> int:
+    def count(self, samples: Sequence[Arrays]) -> int:
         """How many samples run when these are to run."""
         return self.fixed_batch or len(samples)
 
-    def stack(self, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    def stack(self, samples: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
         """Arrays by input name, filled up with the last sample where the model fixes its batch."""
         filled = [*samples, *[samples[-1]] * (self.count(samples) - len(samples))]
         feeds = {}

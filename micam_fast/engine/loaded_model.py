@@ -1,16 +1,14 @@
-"""One model, many samples: from a batch of inputs to explanations."""
+"""One model, many samples: opened once, run as often as there are samples."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-from micam_fast.api.explanation import Explanation, raise_errors
 from micam_fast.core.choices import Projection, check_projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, choose_layers
@@ -19,26 +17,21 @@ from micam_fast.core.lru import Recent
 from micam_fast.core.machine import quarter_of_memory
 from micam_fast.core.plan_cache import user_plan_files
 from micam_fast.core.timing import Stages
-from micam_fast.diagrams.known_layouts import layouts_by
-from micam_fast.diagrams.scene import Scene
 from micam_fast.engine.activations import ActivationStream, LayerActivation, Take
+from micam_fast.engine.contributing import Contributions
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.engine.pipeline import Pipeline
-from micam_fast.engine.streaming import Feed, Result, Then, stream
-from micam_fast.maps.contributions import Contributions
+from micam_fast.engine.streaming import Finish, Result, Streamed, stream
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.known_layers import find_layers
-from micam_fast.samples import fit_sample
-
-if TYPE_CHECKING:
-    from micam_fast.viewer import View
+from micam_fast.samples import Arrays, fit_sample
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
 """One array, or one for each of the model's inputs by name."""
 
 
-class Model:
-    """A trained CNN, ready to be explained; made by `load_model`.
+class LoadedModel:
+    """A trained CNN, ready to be run. It knows no diagram; `Model` does.
 
     Attributes
     ----------
@@ -68,15 +61,13 @@ class Model:
         threads: int | None,
         providers: Sequence[Any] | None,
         memory: int | None,
-        engine: str | Path | None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if memory is not None and memory < 1:
             raise ValueError(f"memory must be at least 1 byte, not {memory}")
         self.file: OnnxFile = file
-        files = user_plan_files()
-        self.graph: ModelGraph = find_layers(file, files)
+        self.graph: ModelGraph = find_layers(file, user_plan_files())
         self.name: str = file.name
         self.layers: tuple[Layer, ...] = self.graph.layers
         self.inputs: tuple[ModelInput, ...] = self.graph.inputs
@@ -90,8 +81,6 @@ class Model:
         # loops must not stand in their way.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
         self._loops_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam-loops")
-        place = None if engine is None else Path(engine)
-        self.scene = Scene(self.name, self.layers, place, layouts_by(files))
         self._pipelines: dict[Projection, Pipeline] = {}
         self._activations: Recent[tuple[frozenset[str], bool], ActivationStream] = Recent(1)
         self._activations_lock = threading.Lock()
@@ -101,149 +90,46 @@ class Model:
     def __repr__(self) -> str:
         """Name, inputs and number of layers."""
         inputs = ", ".join(f"{spec.name} {spec.shape}" for spec in self.inputs)
-        return f"<Model {self.name}: {inputs}; {len(self.mapped)} of {len(self.layers)} layers>"
+        kind = type(self).__name__
+        return f"<{kind} {self.name}: {inputs}; {len(self.mapped)} of {len(self.layers)} layers>"
 
-    def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
-        """Explain one sample.
-
-        Parameters
-        ----------
-        sample
-            An array of the model's input shape without the batch axis (a batch axis of 1 is
-            taken, too), or a mapping from input names to such arrays.
-        projection
-            ``"published"``: each activation convolved with its layer's own kernel, circularly, as
-            the published engine does. ``"transposed"``: the adjoint of the layer's linear map,
-            which lies on the grid of the layer's input.
-
-        Returns
-        -------
-        Explanation
-
-        Raises
-        ------
-        SampleError
-            If the sample does not fit the model.
-        ValueError
-            If the projection is unknown.
-        """
-        return next(iter(self.explain_many([sample], batch_size=1, projection=projection)))
-
-    def explain_many(
+    def run(
         self,
-        samples: Iterable[SampleLike],
+        pipeline: Pipeline,
+        samples: Iterable[Streamed],
+        finish: Finish[Streamed, Result],
         *,
         batch_size: int | None = None,
-        projection: Projection = "published",
-        client: Any = None,
-    ) -> Iterator[Explanation]:
-        """Explain samples one batch after the other; nothing is held but the batch in hand.
-
-        Parameters
-        ----------
-        samples
-            Any iterable of what `explain` takes, or an array with a leading axis of samples.
-        batch_size
-            Most samples in one forward pass; by default what suits the model and fits the memory
-            bound. A model whose batch is fixed is run with that.
-        projection
-            As in `explain`.
-        client
-            Of ``dask.distributed``, whose workers then do the work.
-
-        Yields
-        ------
-        Explanation
-            In the order of the samples.
-
-        Raises
-        ------
-        SampleError
-            If a sample does not fit the model.
-        ClusterError, MissingExtraError
-            If a cluster cannot do it.
-        ValueError
-            If the projection is unknown or the batch size less than 1.
-        """
-        how: dict[str, Any] = {"projection": projection, "client": client}
-        return raise_errors(self.explain_each(samples, batch_size=batch_size, **how))
-
-    def explain_each(
-        self,
-        samples: Iterable[SampleLike],
-        *,
-        batch_size: int | None = None,
-        projection: Projection = "published",
-        client: Any = None,
-    ) -> Iterator[Explanation | SampleError]:
-        """Like `explain_many`, but a sample that fails gives its error and the others go on.
-
-        Parameters
-        ----------
-        samples, batch_size, projection, client
-            As in `explain_many`.
-
-        Yields
-        ------
-        Explanation or SampleError
-            In the order of the samples.
-
-        Raises
-        ------
-        ValueError
-            If the projection is unknown or the batch size less than 1.
-        """
-        check_projection(projection)
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if isinstance(samples, Mapping):
-            raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
-        if client is not None:
-            from micam_fast.engine.cluster import explain_each
-
-            return explain_each(self, samples, client, batch_size, projection)
-        return self.stream(
-            samples, lambda _, found: found, batch_size=batch_size, projection=projection
-        )
-
-    def stream(
-        self,
-        samples: Iterable[SampleLike | SampleError],
-        then: Then[Result],
-        *,
-        batch_size: int | None = None,
-        projection: Projection = "published",
         stages: Stages | None = None,
     ) -> Iterator[Result]:
-        """Like `explain_each`, and go on with each sample in the thread that explained it.
+        """Run samples on all threads, see `streaming.stream`.
 
         Parameters
         ----------
-        samples, batch_size, projection
-            As in `explain_many`. An error in the place of a sample goes to `then` in its turn.
-        then
-            Takes the index of a sample and its explanation or error; several run at a time.
+        pipeline
+            The model's own, or one of `open_pipeline`.
+        samples
+            Records with arrays that `fit` has given.
+        finish
+            Goes on with a sample in the thread that ran it; several run at a time.
+        batch_size
+            Most samples in one forward pass; by default what suits the model.
         stages
             Is told how long things take.
 
         Yields
         ------
         object
-            What `then` gave, in the order of the samples.
+            What `finish` gave, in the order of the samples.
         """
-        fitted = map(self.fit, samples)
-        return self.run(self.pipeline(projection), fitted, then, batch_size, stages)
-
-    def run(
-        self,
-        pipeline: Pipeline,
-        fitted: Iterable[Feed | SampleError],
-        then: Then[Result],
-        batch_size: int | None = None,
-        stages: Stages | None = None,
-    ) -> Iterator[Result]:
-        """Like `stream`, by a pipeline of `open_pipeline` and of samples that `fit` has given."""
-        return stream(pipeline, fitted, batch_size, then, self._pool, stages or Stages())
+        return stream(
+            pipeline,
+            samples,
+            finish,
+            batch_size=batch_size,
+            pool=self._pool,
+            stages=stages or Stages(),
+        )
 
     def activations(
         self,
@@ -340,13 +226,7 @@ class Model:
         geometry = self.graph.taps[layer].geometry
         return None if geometry is None else (*self.graph.weights(layer), geometry)
 
-    def view(self, samples: Iterable[SampleLike], **how: Any) -> View:
-        """The interactive page of some samples; `micam_fast.viewer.view` says what it takes."""
-        from micam_fast.viewer import view
-
-        return view(self, samples, **how)
-
-    def fit(self, sample: SampleLike | SampleError) -> Feed | SampleError:
+    def fit(self, sample: SampleLike | SampleError) -> Arrays | SampleError:
         """Arrays of one sample in the model's layout and element types."""
         if isinstance(sample, SampleError):
             return sample
@@ -391,7 +271,6 @@ class Model:
             providers=self.providers,
             memory=self.memory * threads // self.threads,
             pool=self._loops_pool,
-            scene=self.scene,
         )
 
     def pipeline(self, projection: Projection) -> Pipeline:

@@ -1,4 +1,4 @@
-"""Batches of inputs to explanations: how many samples run together, and where."""
+"""Batches of inputs to results: how many samples run together, and where."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import Stages
-from micam_fast.diagrams.scene import Scene
-from micam_fast.engine.batches import NotBatchableError, Sample, Shapes
+from micam_fast.engine.batches import NotBatchableError, Shapes
 from micam_fast.engine.lanes import Lane, SharedMemory
 from micam_fast.engine.runner import Runner, Worker
+from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.merging import IS_BLOCKED
+from micam_fast.samples import Arrays
 
 # What suits most models, as measured. Large activations leave the caches, so that fewer samples
 # are better; large weights are read once a batch, so that more of them have the use.
@@ -57,11 +57,8 @@ class Pipeline:
         providers: Sequence[Any],
         memory: int,
         pool: ThreadPoolExecutor,
-        scene: Scene,
     ) -> None:
-        self._runner = Runner(
-            file, graph, mapped, projection, providers=providers, memory=memory, scene=scene
-        )
+        self._runner = Runner(file, graph, mapped, projection, providers=providers, memory=memory)
         invariance = graph.reading.invariance
         shared = threads if invariance.threads and IS_BLOCKED else 1
         self._runner.sessions.check(shared)
@@ -109,13 +106,13 @@ class Pipeline:
         return min(self.threads, 1 if self._runner.feeding.fixed_batch is not None else count)
 
     @contextmanager
-    def wide(self, samples: Sequence[Sample]) -> Iterator[Worker]:
+    def wide(self, samples: Sequence[Arrays]) -> Iterator[Worker]:
         """The worker with all threads, for samples with no others beside them."""
         with self._wide.lane.lock, self._memory.taken(self._wide.lane, self._needed(samples)):
             yield self._wide
 
     @contextmanager
-    def narrow(self, samples: Sequence[Sample]) -> Iterator[Worker]:
+    def narrow(self, samples: Sequence[Arrays]) -> Iterator[Worker]:
         """A worker of one thread, one of as many as there are threads."""
         worker = self._narrow.get()
         try:
@@ -124,7 +121,7 @@ class Pipeline:
         finally:
             self._narrow.put(worker)
 
-    def _needed(self, samples: Sequence[Sample]) -> int:
+    def _needed(self, samples: Sequence[Arrays]) -> int:
         """Bytes of the activations of a batch."""
         count = self._runner.feeding.count(samples)
         if self._alone and self._runner.feeding.fixed_batch is None:
@@ -139,10 +136,10 @@ class Pipeline:
         }
         return max(1, self.sessions.size(fed, count))
 
-    def explain(
-        self, samples: Sequence[Sample], worker: Worker, stages: Stages
-    ) -> list[Explanation | SampleError]:
-        """Explain a batch; one at a time if the model cannot take several, or the batch fails."""
+    def run(
+        self, samples: Sequence[Arrays], worker: Worker, stages: Stages
+    ) -> list[SampleResult | SampleError]:
+        """Run a batch; one at a time if the model cannot take several, or the batch fails."""
         if len(samples) > 1 and self._alone:
             return self._one_by_one(samples, worker, stages)
         try:
@@ -162,13 +159,13 @@ class Pipeline:
             return found
 
     def _one_by_one(
-        self, samples: Sequence[Sample], worker: Worker, stages: Stages
-    ) -> list[Explanation | SampleError]:
-        return [found for sample in samples for found in self.explain([sample], worker, stages)]
+        self, samples: Sequence[Arrays], worker: Worker, stages: Stages
+    ) -> list[SampleResult | SampleError]:
+        return [found for sample in samples for found in self.run([sample], worker, stages)]
 
     def _prove(
-        self, samples: Sequence[Sample], worker: Worker, stages: Stages
-    ) -> list[Explanation]:
+        self, samples: Sequence[Arrays], worker: Worker, stages: Stages
+    ) -> list[SampleResult]:
         """Run a batch, and two of its samples alone; these must be the same."""
         if self._proved:
             return self._runner.run(samples, worker, stages)
@@ -186,11 +183,11 @@ class Pipeline:
         return together
 
 
-def _differ(one: Sample, other: Sample) -> bool:
+def _differ(one: Arrays, other: Arrays) -> bool:
     return any(not np.array_equal(array, other[name]) for name, array in one.items())
 
 
-def _alike(first: Explanation, second: Explanation) -> bool:
+def _alike(first: SampleResult, second: SampleResult) -> bool:
     """Tell whether two results of one sample are the same bits."""
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
         (cam, second.cams[name]) for name, cam in first.cams.items()

@@ -1,4 +1,4 @@
-"""One batch through a model: what it is fed, the plan of its maps, its explanations."""
+"""One batch through a model: what it is fed, the plan of its maps, its results."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.activation_axes import spatial_input_size, view_activation
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Tap
 from micam_fast.core.lru import Recent
 from micam_fast.core.timing import Stages
-from micam_fast.diagrams.scene import Scene
 from micam_fast.engine.assembly import Assembly
-from micam_fast.engine.batches import Feeding, Sample, Shapes
+from micam_fast.engine.batches import Feeding, Shapes
 from micam_fast.engine.lanes import Lane
 from micam_fast.engine.onnx_runtime import Activations
+from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions
 from micam_fast.maps.plan import MapPlan, Maps
 from micam_fast.maps.taps import SummedKernel, sum_kernel
 from micam_fast.models.onnx import ModelGraph, OnnxFile
+from micam_fast.samples import Arrays
 
 _KEPT_PLANS = 128
 
@@ -79,8 +79,6 @@ class Runner:
         Of ONNX Runtime.
     memory
         Bytes that activations may take at a time.
-    scene
-        The model's diagram.
 
     Attributes
     ----------
@@ -97,9 +95,8 @@ class Runner:
         *,
         providers: Sequence[Any],
         memory: int,
-        scene: Scene,
     ) -> None:
-        self.graph, self._projection, self._scene = graph, projection, scene
+        self.graph, self._projection = graph, projection
         self._taps = {
             layer.name: graph.taps[layer.name] for layer in graph.layers if layer.name in mapped
         }
@@ -127,13 +124,13 @@ class Runner:
 
     def run(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[Arrays],
         worker: Worker,
         stages: Stages,
         *,
         alone: Shapes | None = None,
         seen: dict[str, tuple[int, ...]] | None = None,
-    ) -> list[Explanation]:
+    ) -> list[SampleResult]:
         """Run a batch.
 
         Parameters
@@ -207,12 +204,11 @@ class Runner:
                 key = tuple(plans)
                 assembly = self._assemblies.get_or_make(key, lambda: Assembly(self.graph, key))
             return [
-                assembly.explain(
+                assembly.build(
                     found,
                     sample,
                     output=None if outputs is None else outputs[sample],
                     input_size=input_size,
-                    scene=self._scene,
                 )
                 for sample in range(len(samples))
             ]

@@ -4,39 +4,63 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from numpy.typing import NDArray
-
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import Stages
 from micam_fast.engine.pipeline import Pipeline
 from micam_fast.engine.runner import Worker
+from micam_fast.engine.sample_result import SampleResult
+from micam_fast.engine.threads import is_working, working
+from micam_fast.samples import Arrays
 
+Found = SampleResult | SampleError
 Result = TypeVar("Result")
-Found = Explanation | SampleError
-Feed = dict[str, NDArray[Any]]
-Batch = list[tuple[int, Feed | SampleError]]
-Then = Callable[[int, Found], Result]
-"""Takes the index of a sample and what was found; runs in the thread that found it."""
+
+
+@dataclass(eq=False)
+class StreamedSample:
+    """A sample on its way through the engine, and what became of it.
+
+    Attributes
+    ----------
+    index
+        Its place in the stream.
+    arrays
+        By input name, in the model's layout, or why there are none; empty once they have been run.
+    found
+        What the engine made of it; ``None`` until it has been run.
+    seconds
+        That it took so far: its share of its batch, waiting for memory included.
+    """
+
+    index: int
+    arrays: Arrays | SampleError
+    found: Found | None = None
+    seconds: float = 0.0
+
+
+Streamed = TypeVar("Streamed", bound=StreamedSample)
+Finish = Callable[[Streamed], Result]
+"""Goes on with a sample that was run, in the thread that ran it."""
 
 
 def stream(
     pipeline: Pipeline,
-    samples: Iterable[Feed | SampleError],
+    samples: Iterable[Streamed],
+    finish: Finish[Streamed, Result],
+    *,
     batch_size: int | None,
-    then: Then[Result],
     pool: ThreadPoolExecutor | None,
     stages: Stages,
 ) -> Iterator[Result]:
-    """Explain samples, and go on with each in the thread that explained it.
+    """Run samples, and go on with each in the thread that ran it.
 
     A lone batch is shared by all threads, and a lone sample, too. Of several batches, as many as
     there are threads and one more are held at a time, whatever the length of the stream.
@@ -46,70 +70,93 @@ def stream(
     pipeline
         The model.
     samples
-        Arrays by input name, or why there are none.
+        In their order.
+    finish
+        What is done with each sample; its results are given out, in the order of the samples.
     batch_size
         Most samples in a batch; ``None`` for what suits the model.
-    then
-        What is done with each sample; its results are given out, in the order of the samples.
     pool
         As many threads as the pipeline has; ``None`` if the caller is one of as many threads, each
         of which has a stream of its own.
     stages
         Is told how long things take.
     """
-
-    def explain(
-        batch: Batch, way: Callable[[list[Feed]], AbstractContextManager[Worker]]
-    ) -> list[tuple[int, Found, float]]:
-        start = time.perf_counter()
-        feeds = [each for _, each in batch if not isinstance(each, SampleError)]
-        found: list[Found] = [each for _, each in batch if isinstance(each, SampleError)]
-        if feeds:
-            with way(feeds) as worker:
-                found = pipeline.explain(feeds, worker, stages)
-        share = (time.perf_counter() - start) / len(batch)
-        return [(index, each, share) for (index, _), each in zip(batch, found, strict=True)]
-
-    def tell(index: int, found: Found, share: float) -> Result:
-        _thread.share = share
-        return then(index, found)
-
-    def run(batch: Batch) -> list[Result]:
-        with working():
-            return list(itertools.starmap(tell, explain(batch, pipeline.narrow)))
-
-    def go_on(index: int, found: Found, share: float) -> Result:
-        with working():
-            return tell(index, found, share)
-
-    batches = _batches(pipeline, samples, batch_size)
+    work = _Work(pipeline, finish, stages)
+    batches = _cut(pipeline, samples, batch_size)
     if pool is None:
         for batch in batches:
-            yield from run(batch)
+            yield from work.narrow(batch)
+    # What a sample is used for may be to run others: a thread of the pool must not wait for it.
+    elif pipeline.threads == 1 or is_working():
+        for batch in batches:
+            yield from map(finish, work.run(batch, pipeline.wide))
+    else:
+        first, second = next(batches, None), next(batches, None)
+        if first is not None and second is not None:
+            yield from _side_by_side(work, itertools.chain([first, second], batches), pool)
+        elif first is not None:
+            yield from _spread(work, first, pool)
+
+
+class _Work(Generic[Streamed, Result]):
+    """What is done with a batch, in the thread that calls."""
+
+    def __init__(
+        self, pipeline: Pipeline, finish: Finish[Streamed, Result], stages: Stages
+    ) -> None:
+        self.pipeline, self._finish, self._stages = pipeline, finish, stages
+
+    def run(
+        self,
+        batch: list[Streamed],
+        worker: Callable[[Sequence[Arrays]], AbstractContextManager[Worker]],
+    ) -> list[Streamed]:
+        """Run a batch; one of a single sample may be one that failed before."""
+        start = time.perf_counter()
+        feeds = [each.arrays for each in batch if not isinstance(each.arrays, SampleError)]
+        found: list[Found] = [each.arrays for each in batch if isinstance(each.arrays, SampleError)]
+        if feeds:
+            with worker(feeds) as chosen:
+                found = self.pipeline.run(feeds, chosen, self._stages)
+        share = (time.perf_counter() - start) / len(batch)
+        for sample, own in zip(batch, found, strict=True):
+            sample.arrays, sample.found = {}, own
+            sample.seconds += share
+        return batch
+
+    def narrow(self, batch: list[Streamed]) -> list[Result]:
+        """Run a batch in one thread, and finish its samples."""
+        with working():
+            return [self._finish(sample) for sample in self.run(batch, self.pipeline.narrow)]
+
+    def finish(self, sample: Streamed) -> Result:
+        """Finish a sample in a thread of the pool that did not run it."""
+        with working():
+            return self._finish(sample)
+
+
+def _spread(
+    work: _Work[Streamed, Result], batch: list[Streamed], pool: ThreadPoolExecutor
+) -> Iterator[Result]:
+    """A lone batch over all threads: in parts, or by the threads of one run."""
+    parts = work.pipeline.parts(len(batch))
+    if parts == 1:
+        yield from pool.map(work.finish, work.run(batch, work.pipeline.wide))
         return
-    # What a sample is used for may be to explain others: a thread of the pool must not wait for it.
-    alone = pipeline.threads == 1 or getattr(_thread, "works", False)
-    first = next(batches, None)
-    second = None if alone else next(batches, None)
-    if first is None:
-        return
-    if alone:
-        for batch in itertools.chain([first], batches):
-            yield from itertools.starmap(tell, explain(batch, pipeline.wide))
-        return
-    rest = [] if second is None else [second]
-    if second is None:
-        parts = pipeline.parts(len(first))
-        if parts == 1:
-            yield from pool.map(go_on, *zip(*explain(first, pipeline.wide), strict=True))
-            return
-        size = math.ceil(len(first) / parts)
-        first, *rest = (first[begin : begin + size] for begin in range(0, len(first), size))
+    size = math.ceil(len(batch) / parts)
+    pieces = (batch[begin : begin + size] for begin in range(0, len(batch), size))
+    yield from _side_by_side(work, pieces, pool)
+
+
+def _side_by_side(
+    work: _Work[Streamed, Result], batches: Iterable[list[Streamed]], pool: ThreadPoolExecutor
+) -> Iterator[Result]:
+    """Each batch in a thread of its own; results in the order of the samples."""
     pending: deque[Future[list[Result]]] = deque()
     try:
-        for batch in itertools.chain([first], rest, batches):
-            pending.append(pool.submit(run, batch))
-            if len(pending) > pipeline.threads:
+        for batch in batches:
+            pending.append(pool.submit(work.narrow, batch))
+            if len(pending) > work.pipeline.threads:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
@@ -118,39 +165,28 @@ def stream(
             waiting.cancel()
 
 
-_thread = threading.local()
-
-
-@contextmanager
-def working() -> Iterator[None]:
-    """Mark the thread as one of a pool, while it works on a sample; see `stream`."""
-    _thread.works = True
-    try:
-        yield
-    finally:
-        _thread.works = False
-
-
-def explained_in() -> float:
-    """Seconds that it took to explain the sample that this thread goes on with.
-
-    Its share of its batch, waiting for a worker and for memory included.
-    """
-    found: float = getattr(_thread, "share", 0.0)
-    return found
-
-
-def _batches(
-    pipeline: Pipeline, samples: Iterable[Feed | SampleError], batch_size: int | None
-) -> Iterator[Batch]:
-    """Consecutive samples of the same shapes, with their indices; samples that failed go alone."""
-    for shapes, group in itertools.groupby(enumerate(samples), key=lambda each: _shapes(each[1])):
+def _cut(
+    pipeline: Pipeline, samples: Iterable[Streamed], batch_size: int | None
+) -> Iterator[list[Streamed]]:
+    """Consecutive samples of the same shapes; those that failed go alone."""
+    for shapes, group in itertools.groupby(samples, key=_shapes):
         size = 1 if shapes is None else pipeline.batch_size(dict(shapes), batch_size)
         while batch := list(itertools.islice(group, size)):
             yield batch
 
 
-def _shapes(sample: Feed | SampleError) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
-    if isinstance(sample, SampleError):
+def _shapes(sample: StreamedSample) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+    if isinstance(sample.arrays, SampleError):
         return None
-    return tuple((name, array.shape) for name, array in sample.items())
+    return tuple((name, array.shape) for name, array in sample.arrays.items())
+
+
+def number_samples(samples: Iterable[Arrays | SampleError]) -> Iterator[StreamedSample]:
+    """Records for a stream of samples that have nothing but their arrays."""
+    return itertools.starmap(StreamedSample, enumerate(samples))
+
+
+def take_found(sample: StreamedSample) -> Found:
+    """What the engine made of a sample that was run: for `stream`, where nothing else is done."""
+    assert sample.found is not None
+    return sample.found

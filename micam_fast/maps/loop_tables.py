@@ -92,7 +92,7 @@ class Tables:
             Where its activation begins in the arena; ``None`` if it must be copied first.
         """
         row = self._next(name)
-        kind = None if offset is None else view.in_memory()
+        kind = None if offset is None else _read_as_it_is(view)
         if kind is None or offset is None:
             kind = loops.CHANNELS_FIRST if view.space else loops.FLAT
             # A value without a batch axis serves all samples.
@@ -174,3 +174,16 @@ class _Store:
     def whole(self) -> NDArray[Any]:
         """All of them."""
         return np.concatenate(self._parts)
+
+
+def _read_as_it_is(view: View) -> int | None:
+    """How the loops can read an array where it lies; ``None`` if it must be copied first."""
+    if view.batch not in (None, 0):
+        return None
+    if not view.space:
+        return loops.FLAT
+    if view.sample_axes == view.channels + view.space:
+        return loops.CHANNELS_FIRST
+    if view.sample_axes == view.space + view.channels and len(view.space) < 3:
+        return loops.CHANNELS_LAST
+    return None

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from micam_fast.core.errors import OutputError
+from micam_fast.runs.journal import manifest_line
+from micam_fast.runs.observing import RunSample
 
 
 class RunLog:
@@ -50,6 +52,12 @@ class RunLog:
                 content = content[self._file.write(content) or 0 :]
         except OSError as error:
             raise OutputError(f"cannot write log {self._path}: {error.strerror or error}") from None
+
+    def finished(self, sample: RunSample) -> None:
+        """Tell of a sample; the ranges of all its layers are in the manifest."""
+        if self._file is not None:
+            line = manifest_line(sample)
+            self.write("sample", **{name: line[name] for name in line if name != "ranges"})
 
     def __enter__(self) -> Self:
         return self

@@ -26,8 +26,6 @@ Line = dict[str, Any]
 _INDEX = re.compile(rb'\{"sample": ([0-9]{1,15}),')
 _NOWHERE = -1
 _LAYOUT = "layout_sha256"
-LIBRARIES = ("micam-fast", "numpy", "numba", "onnx", "onnxruntime", "isal", "pillow", "reportlab")
-"""Those that have a say in the bytes of what is written."""
 RUNNING = "running"
 """The part of a header that tells how a run was run, which changes no byte of what it writes."""
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from micam_fast.api.model import Model
 from micam_fast.core.errors import OutputError, SampleError
 from micam_fast.core.output_files import partial_path
 from micam_fast.core.timing import Stages
+from micam_fast.diagrams.scene import Scene
 from micam_fast.engine.cluster import Cluster, open_run
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
-from micam_fast.engine.loaded_model import Model
-from micam_fast.engine.streaming import Then, stream
+from micam_fast.engine.loaded_model import LoadedModel
+from micam_fast.engine.streaming import stream
 from micam_fast.runs.manifest import NAME
+from micam_fast.runs.observing import RunSample
 from micam_fast.runs.output_folder import remove_leftovers
-from micam_fast.runs.plotting import Execute, Given, Job, Outcome, do_jobs
-from micam_fast.runs.sample_files import PlotOptions
+from micam_fast.runs.plotting import Execute, fit_each, write_found
+from micam_fast.runs.sample_files import PlotOptions, SampleFiles
 from micam_fast.runs.stores import FolderStore, Store
+
+Outcome = tuple[SampleFiles | SampleError, float]
+"""What a worker sends back of a sample: its files or why there are none, and its seconds."""
 
 
 class _Plot:
-    """What a worker does with a chunk of jobs.
+    """What a worker does with a chunk of samples.
 
     Parameters
     ----------
@@ -30,13 +37,17 @@ class _Plot:
         What to write, and where.
     mark
         A file that is there if this worker sees the same place.
+    scene
+        The model's diagram, with the layouts that are known.
     """
 
-    def __init__(self, options: PlotOptions, mark: str) -> None:
-        self._options, self._mark = options, mark
+    def __init__(self, options: PlotOptions, mark: str, scene: Scene) -> None:
+        self._options, self._mark, self._scene = options, mark, scene
         self._checked = False
 
-    def __call__(self, model: Model, chunk: list[Job]) -> tuple[list[Outcome], dict[str, float]]:
+    def __call__(
+        self, model: LoadedModel, chunk: list[RunSample]
+    ) -> tuple[list[Outcome], dict[str, float]]:
         options, stages = self._options, Stages()
         if not self._checked and not options.store.sees(self._mark):
             raise OutputError(
@@ -44,12 +55,18 @@ class _Plot:
                 "all share, or a URL"
             )
         self._checked = True
-
-        def run(feed: Iterator[Given], write: Then[Outcome]) -> Iterator[Outcome]:
-            pipeline, fitted = model.pipeline(options.projection), map(model.fit, feed)
-            return stream(pipeline, fitted, options.batch_size, write, None, stages)
-
-        return list(do_jobs(chunk, run, options, stages)), stages.seconds
+        written = stream(
+            model.pipeline(options.projection),
+            fit_each(model, chunk),
+            functools.partial(write_found, scene=self._scene, options=options, stages=stages),
+            batch_size=options.batch_size,
+            pool=None,
+            stages=stages,
+        )
+        outcomes = [
+            (sample.written, sample.seconds) for sample in written if sample.written is not None
+        ]
+        return outcomes, stages.seconds
 
 
 def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: Stages) -> Execute:
@@ -67,21 +84,29 @@ def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: Sta
         Is told how long things took, over all workers.
     """
 
-    def execute(jobs: Iterable[Job]) -> Iterator[Outcome]:
+    def execute(samples: Iterable[RunSample]) -> Iterator[RunSample]:
         sent = options
         if isinstance(options.store, FolderStore):
             sent = replace(options, folder=options.store.folder.absolute())
-        with _marked(options.store) as mark, open_run(cluster, model, _Plot(sent, mark)) as run:
+        with (
+            _marked(options.store) as mark,
+            open_run(cluster, model, _Plot(sent, mark, model.scene)) as run,
+        ):
             pace = Pace()
-            chunks = cut(iter(jobs), lambda: pace.count, lambda job: weigh(job.given), patience=1.0)
+            chunks = cut(
+                iter(samples), lambda: pace.count, lambda each: weigh(each.arrays), patience=1.0
+            )
             for done in run.each(chunks):
+                outcomes: list[Outcome]
                 if isinstance(done.result, SampleError):
-                    yield Outcome(done.result, done.seconds)
-                    continue
-                outcomes, seconds = done.result
-                pace.learn(len(outcomes), done.seconds)
-                stages.include(seconds)
-                yield from outcomes
+                    outcomes = [(done.result, done.seconds)]
+                else:
+                    outcomes, seconds = done.result
+                    pace.learn(len(outcomes), done.seconds)
+                    stages.include(seconds)
+                for sample, (written, seconds) in zip(done.chunk, outcomes, strict=True):
+                    sample.arrays, sample.written, sample.seconds = {}, written, seconds
+                    yield sample
         if isinstance(options.store, FolderStore):
             remove_leftovers(options.store.folder)
 

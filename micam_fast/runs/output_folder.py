@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micam_fast.core.errors import ModelError, OutputError, ResumeError
+from micam_fast.core.formats import need_layout
 from micam_fast.core.output_files import output_folder
 from micam_fast.core.texts import count_of
+from micam_fast.core.versions import deciding_libraries
 from micam_fast.models.onnx.files import external_files
 from micam_fast.runs.manifest import (
-    LIBRARIES,
     NAME,
     RUNNING,
     Manifest,
@@ -30,7 +31,8 @@ from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.runs.stores import Store, UrlStore
 
 if TYPE_CHECKING:
-    from micam_fast.engine.loaded_model import Model
+    from micam_fast.api.model import Model
+
 
 LOCK = ".micam-fast.lock"
 _LEFT = re.compile(r"\..*(?:_sample-\d+.*|manifest\.jsonl)\.[0-9a-f]{16}\.part", re.DOTALL)
@@ -130,7 +132,7 @@ def describe_run(
     weights = {path.name: _digest(path) for path in external_files(model.file)}
     return {
         "model": {"name": model.name, "sha256": _digest(source), "weights": weights},
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in deciding_libraries(options.formats)},
         "machine": platform.machine(),
         "options": dict(given),
         "layout_sha256": _layout_digest(model, options),
@@ -219,7 +221,7 @@ def _digest(path: Path) -> str:
 
 def _layout_digest(model: Model, options: PlotOptions) -> str | None:
     """Stands for the Graphviz that is used: where it put the nodes decides over every diagram."""
-    if not {"png", "svg", "pdf", "html"} & set(options.formats):
+    if not need_layout(options.formats):
         return None
     layout = model.scene.layout(model.mapped, options.rankdir)
     return hashlib.sha256(repr(layout).encode()).hexdigest()

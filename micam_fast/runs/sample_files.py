@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from micam_fast.api.explanation import Explanation
-from micam_fast.api.saving import files_of, save, save_tiles
+from micam_fast.api.model import Model
+from micam_fast.api.saving import write_format
 from micam_fast.core.choices import Look, Projection
 from micam_fast.core.errors import OutputError
-from micam_fast.core.output_files import file_stem, make_own_folder
+from micam_fast.core.formats import named_format, need_layout
+from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import Stages
 from micam_fast.diagrams.sheet import diagram_size
 from micam_fast.diagrams.style import Style, check_png_size
-from micam_fast.engine.loaded_model import Model
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
 
@@ -47,7 +48,7 @@ class PlotOptions:
 
 
 @dataclass(frozen=True)
-class Written:
+class SampleFiles:
     """What was written for a sample. It can be sent to another process.
 
     Attributes
@@ -81,7 +82,7 @@ def check_output(model: Model, options: PlotOptions) -> None:
         If the folder cannot be written, or a PNG would be too large for viewers.
     """
     options.store.check()
-    if {"png", "svg", "pdf"} & set(options.formats):
+    if need_layout(options.formats):
         layout = model.scene.layout(model.mapped, options.rankdir)
         if "png" in options.formats:
             size = diagram_size(layout, [model.name], options.scale_tiles)
@@ -101,7 +102,7 @@ def sample_stem(explanation: Explanation, index: int) -> str:
 
 def write_sample(
     explanation: Explanation, index: int, options: PlotOptions, folder: Path, stages: Stages
-) -> Written:
+) -> SampleFiles:
     """Write the files of a sample, each by a rename.
 
     Parameters
@@ -125,19 +126,15 @@ def write_sample(
     stem = sample_stem(explanation, index)
     with stages.stage("colours"):
         explanation.colour()
-    shown, files = [], []
+    shown: list[str] = []
+    files: list[Path] = []
     for name in options.formats:
         with stages.stage(f"write {name}"):
-            if name == "tiles":
-                path = make_own_folder(folder / f"{stem}_tiles")
-                save_tiles(explanation, path, options.style)
-            else:
-                path = folder / f"{stem}.{name}"
-                save(explanation, path, options.style)
+            path = folder / f"{stem}{named_format(name).ending}"
+            files.extend(write_format(name, explanation, path, options.style))
             shown.append(path.name)
-            files.extend(files_of(explanation, path))
     maps = explanation.maps.values()
-    return Written(
+    return SampleFiles(
         shown=tuple(shown),
         files={path.relative_to(folder).as_posix(): _size(path) for path in files},
         prediction=explanation.prediction,

@@ -2,6 +2,7 @@
 
 from micam_fast.samples.array_files import Rows, load_array, open_rows
 from micam_fast.samples.arrays import (
+    Arrays,
     cast_sample,
     channel_count,
     fit_array,
@@ -14,6 +15,7 @@ from micam_fast.samples.reading import Sample, read_samples
 from micam_fast.samples.sources import expand_paths
 
 __all__ = [
+    "Arrays",
     "PixelRules",
     "Rows",
     "Sample",

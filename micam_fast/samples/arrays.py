@@ -16,6 +16,9 @@ from micam_fast.core.layers import ModelInput, Shape, fits_shape, show_shape
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
+Arrays = Mapping[str, NDArray[Any]]
+"""One sample: an array for each of the model's inputs, by name, without the batch."""
+
 _Convert = Callable[[NDArray[Any]], NDArray[Any] | None]
 
 

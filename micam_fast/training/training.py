@@ -7,19 +7,16 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from micam_fast.api.export import export
-from micam_fast.cli.training_diagrams import plot_test_samples
 from micam_fast.core.errors import OutputError, TrainingError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.output_files import atomic_file, check_folder
 from micam_fast.diagrams.layout import find_engine
-from micam_fast.runs.plotting import Summary
-from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.training.checkpoints import Checkpoint, History, State
 from micam_fast.training.classifiers import keras_classifier
 from micam_fast.training.curves import log_evaluation, log_run
@@ -27,6 +24,7 @@ from micam_fast.training.fitting import fit
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 from micam_fast.training.networks import LENETS, build_network, import_keras
 from micam_fast.training.records import (
+    Split,
     Splits,
     data_errors,
     find_record_files,
@@ -36,7 +34,6 @@ from micam_fast.training.records import (
 from micam_fast.training.settings import TrainSettings
 
 Say = Callable[[str], None]
-Done = Callable[[int, str, Any], None]
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,16 @@ class Trained:
         On the test data.
     history
         Loss and metrics by name, a value for each epoch, those before a continuation included.
-    options, summary
-        How and which diagrams were written; ``None`` if none was asked for.
+    model
+        The ONNX file, which takes samples as they are in the records.
+    test
+        The test data.
     """
 
     evaluation: Evaluation
     history: History
-    options: PlotOptions | None
-    summary: Summary | None
+    model: Path
+    test: Split
 
 
 def train(
@@ -66,14 +65,13 @@ def train(
     verbose: int = 0,
     say: Say = lambda line: None,
     note: Say = lambda line: None,
-    progress: Callable[[], AbstractContextManager[Done]] = lambda: nullcontext(lambda *_: None),
 ) -> Trained:
-    """Train a network on records, evaluate it on the test part, save it, draw test samples.
+    """Train a network on records, evaluate it on the test part, save it.
 
     Adam; categorical cross-entropy, binary for 2 classes; accuracy (SPEC section 6, "Train"). In
     ``settings.log_dir`` it leaves a TensorBoard log, ``checkpoint/`` after each epoch,
-    ``evaluation.json``, ``model.keras`` (without the optimizer, whose state is in the checkpoint),
-    ``model.onnx``, and ``MCAM/`` with the diagrams.
+    ``evaluation.json``, ``model.keras`` (without the optimizer, whose state is in the checkpoint)
+    and ``model.onnx``.
 
     Parameters
     ----------
@@ -88,9 +86,6 @@ def train(
         Is told what comes out: lines of text.
     note
         Is told what a user should know of something that goes on all the same.
-    progress
-        Makes what surrounds the plotting, and gives the `done` of
-        `micam_fast.runs.plotting.plot_samples`: as `micam_fast.cli.progress.progress`.
 
     Raises
     ------
@@ -103,7 +98,7 @@ def train(
     ExportError
         If the trained network cannot be brought to ONNX.
     OutputError, LayoutEngineError
-        If the folder cannot be written, or Graphviz does not work.
+        If the folder cannot be written, or diagrams are to follow and Graphviz is missing.
     MissingExtraError
         If a library of the extra ``training`` is not installed.
     KeyboardInterrupt
@@ -137,14 +132,7 @@ def train(
         for line in evaluation.table():
             say(line)
         model = _save(network, splits, settings.log_dir, say)
-    options, summary = None, None
-    if settings.samples:
-        folder = settings.log_dir / "MCAM"
-        with progress() as done:
-            options, summary = plot_test_samples(
-                model, splits.test, folder, settings.samples, done=done, say=note
-            )
-    return Trained(evaluation, state.history, options, summary)
+    return Trained(evaluation, state.history, model, splits.test)
 
 
 def _check_means(settings: TrainSettings) -> None:

@@ -2,7 +2,7 @@
 
 from micam_fast.viewer.feature_maps import FeatureMaps, choose_layers, gather, quantize
 from micam_fast.viewer.page import page_html, write_page
-from micam_fast.viewer.view import View, view
+from micam_fast.viewer.view import View
 
 __all__ = [
     "FeatureMaps",
@@ -11,6 +11,5 @@ __all__ = [
     "gather",
     "page_html",
     "quantize",
-    "view",
     "write_page",
 ]

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import SampleError
 
 if TYPE_CHECKING:
-    from micam_fast.api.explanation import Explanation
+    from micam_fast.diagrams.shown import Shown
     from micam_fast.engine.activations import LayerActivation
-    from micam_fast.engine.loaded_model import Model
+    from micam_fast.engine.loaded_model import LoadedModel
+
 
 MOST_BYTES = 12 * 2**20
 """Values up to which all layers' feature maps come with a page that asks for none by name."""
@@ -70,7 +71,7 @@ def as_pictures(activation: NDArray[np.float32]) -> NDArray[np.float32]:
     return activation.mean(axis=1) if activation.ndim == 4 else activation
 
 
-def choose_layers(explanations: Sequence[Explanation]) -> frozenset[str]:
+def choose_layers(explanations: Sequence[Shown]) -> frozenset[str]:
     """All layers that have feature maps, if a page can hold these; else none."""
     layers, values = set(), 0
     for explanation in explanations:
@@ -82,7 +83,7 @@ def choose_layers(explanations: Sequence[Explanation]) -> frozenset[str]:
 
 
 def gather(
-    model: Model, samples: Iterable[Any], layers: Iterable[str]
+    model: LoadedModel, samples: Iterable[Any], layers: Iterable[str]
 ) -> Iterator[dict[str, FeatureMaps]]:
     """Quantized feature maps of some layers, by name, sample by sample.
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import LOOKS, Look
 from micam_fast.core.output_files import atomic_file
+from micam_fast.diagrams.shown import Shown
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all
 from micam_fast.viewer.graph import bokeh
@@ -27,7 +27,7 @@ Features = Sequence[Mapping[str, NDArray[np.float32] | FeatureMaps]]
 
 
 def page_html(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[Shown],
     *,
     feature_maps: Features | None = None,
     row_names: Sequence[str] | None = None,
@@ -76,7 +76,7 @@ def page_html(
 
 def write_page(
     path: str | Path,
-    explanations: Sequence[Explanation],
+    explanations: Sequence[Shown],
     *,
     feature_maps: Features | None = None,
     row_names: Sequence[str] | None = None,

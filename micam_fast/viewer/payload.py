@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import one_line, shortened
 from micam_fast.diagrams.labels import label_parts, number_line
 from micam_fast.diagrams.marks import DPI
 from micam_fast.diagrams.places import DiagramLayout
+from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.tiles import LABEL_X, cell_centres, grid_size, tile_place
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 from micam_fast.maps.signed_palette import diverging
@@ -53,7 +53,7 @@ class PageData:
         Which way the layout runs, ``"TB"`` or ``"LR"``.
     """
 
-    explanations: Sequence[Explanation]
+    explanations: Sequence[Shown]
     layout: DiagramLayout
     feature_maps: Sequence[Mapping[str, FeatureMaps]]
     row_names: Sequence[str] | None
@@ -162,9 +162,7 @@ def _describe_layer(layer: Layer, data: PageData) -> dict[str, Any]:
     }
 
 
-def _describe_sample(
-    explanation: Explanation, layers: Sequence[Layer], texts: _Texts
-) -> dict[str, Any]:
+def _describe_sample(explanation: Shown, layers: Sequence[Layer], texts: _Texts) -> dict[str, Any]:
     own = {layer.name: layer for layer in explanation.scene.layers}
     maps: list[dict[str, Any] | None] = []
     begin = 0
@@ -205,7 +203,7 @@ def _describe_map(
     return described
 
 
-def _all_cams(explanation: Explanation, layers: Sequence[Layer]) -> bytes:
+def _all_cams(explanation: Shown, layers: Sequence[Layer]) -> bytes:
     """The finite maps' cells as little-endian float32, one after the other."""
     maps = (explanation.maps.get(layer.name) for layer in layers)
     return b"".join(

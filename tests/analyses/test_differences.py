@@ -17,11 +17,11 @@ from onnx import helper, numpy_helper
 from micam_fast import Explanation, Model, load_model
 from micam_fast.analyses.differences.difference import Difference, diff
 from micam_fast.analyses.differences.layers import compare_layer
+from micam_fast.api.averages import Average
 from micam_fast.core.errors import AxisError, ModelError
 from micam_fast.core.layers import Layer
 from micam_fast.demo import DIGITS
 from micam_fast.diagrams.scene import Scene
-from micam_fast.maps.averages import Average
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.samples.axis_names import AxisNames
 from micam_fast.samples.orders import Order, Permutation

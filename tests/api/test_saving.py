@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 from micam_fast import Explanation
-from micam_fast.api import saving
-from micam_fast.api.saving import FORMATS, header_lines, save_tiles
+from micam_fast.api.formats.tiles import write as save_tiles
 from micam_fast.core.choices import LOOKS, Look
 from micam_fast.core.errors import LayoutEngineError, OutputError
+from micam_fast.core.formats import suffixes
+from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.layout import find_engine
 from micam_fast.diagrams.marks import Drawing
 from micam_fast.diagrams.scene import Scene
@@ -32,7 +33,7 @@ NAMES = [
     *("image", "conv_1", "relu_1", "pool_1", "conv_2", "relu_2", "pool_2"),
     *("flatten", "dense_1", "relu_3", "dense_2", "softmax"),
 ]
-SUFFIXES = [name for name in FORMATS if name != "tiles"]
+SUFFIXES = [suffix[1:] for suffix in suffixes("diagram")]
 
 
 def vivid(path: Path) -> int:
@@ -132,7 +133,7 @@ def test_npz_without_class_vector_holds_the_output(
 @pytest.mark.parametrize("look", LOOKS)
 def test_tiles(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "tiles"
-    assert save_tiles(demo_explanation, folder, Style(look)) == folder
+    assert {each.parent for each in save_tiles(demo_explanation, folder, Style(look))} == {folder}
     expected = [f"{index:03d}_{name}.png" for index, name in enumerate(NAMES)]
     assert sorted(path.name for path in folder.iterdir()) == [*expected, "strip.png"]
     with Image.open(folder / "strip.png") as image:
@@ -341,7 +342,7 @@ def test_the_scale_told_always_fits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(saving, "LARGEST_PNG", limit)
+    monkeypatch.setattr("micam_fast.diagrams.style.LARGEST_PNG", limit)
     with pytest.raises(OutputError, match="--scale-tiles") as told:
         demo_explanation.save(tmp_path / "x.png")
     found = re.search(r"scale_tiles=(\S+) ", str(told.value))
@@ -389,8 +390,8 @@ def fail(drawing: Drawing, file: BinaryIO) -> None:
     ("suffix", "writer"),
     [
         ("png", "diagrams.sheet.PngPage.write"),
-        ("pdf", "api.saving.write_pdf"),
-        ("npz", "api.saving.np.savez"),
+        ("pdf", "api.formats.pdf.write_pdf"),
+        ("npz", "api.formats.npz.np.savez"),
     ],
 )
 def test_a_writer_that_fails_leaves_no_file(

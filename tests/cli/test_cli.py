@@ -14,8 +14,8 @@ from click.testing import Result
 from PIL import Image
 
 import micam_fast.api.loading
-from micam_fast.api import saving
-from micam_fast.cli import values as options
+from micam_fast.api import formats as written
+from micam_fast.core.formats import FORMATS, format_names
 from tests.helpers import models
 from tests.helpers.commands import arrays, failure_line, names, only, succeeded, usage_error
 
@@ -23,8 +23,10 @@ from tests.helpers.commands import arrays, failure_line, names, only, succeeded,
 class TestFormats:
     """What is written."""
 
-    def test_the_list_is_that_of_saving(self) -> None:
-        assert options.FORMATS == saving.FORMATS
+    def test_each_format_has_a_file(self) -> None:
+        assert {each.stem for each in Path(*written.__path__).glob("[a-z]*.py")} == {
+            *format_names("diagram")
+        }
 
     def test_png_is_the_default(self, run_cli: Callable[..., Result], cli_out: Path) -> None:
         succeeded(run_cli("plot", "net.onnx", "one.npy"))
@@ -39,12 +41,12 @@ class TestFormats:
     def test_every_format_look_and_projection(
         self, run_cli: Callable[..., Result], cli_out: Path, look: str, projection: str
     ) -> None:
-        formats = ",".join(saving.FORMATS)
+        formats = ",".join(format_names("diagram"))
         options = ("--format", formats, "--look", look, "--projection", projection)
         result = succeeded(run_cli("plot", "net.onnx", "one.npy", *options))
         assert "wrote 7 files" in result.stdout
         stem = only(cli_out, "*.png").stem
-        ends = (*(f".{name}" for name in saving.FORMATS if name != "tiles"), "_dot", "_tiles")
+        ends = (*(each.ending for each in FORMATS if "diagram" in each.contents), "_dot")
         assert names(cli_out) == sorted(f"{stem}{end}" for end in ends)
         assert ET.parse(only(cli_out, "*.svg")).getroot().tag.endswith("svg")
         assert only(cli_out, "*.pdf").read_bytes().startswith(b"%PDF-")

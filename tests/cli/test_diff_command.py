@@ -14,8 +14,8 @@ from click.testing import Result
 
 from micam_fast import load_model
 from micam_fast.analyses.differences import diff, files
-from micam_fast.cli.commands import diff as diff_command
-from micam_fast.maps.averages import Average
+from micam_fast.api.averages import Average
+from micam_fast.core.formats import format_names
 from tests.analyses.test_differences import other_net
 from tests.helpers import models
 from tests.helpers.commands import failure_line, names, only, succeeded, usage_error
@@ -332,4 +332,4 @@ def test_a_folder_that_cannot_be_written_is_told_first(run: Run) -> None:
 
 
 def test_formats_are_those_of_the_files() -> None:
-    assert diff_command.FORMATS == files.FORMATS
+    assert set(format_names("difference")) == set(files._WRITERS)

@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from micam_fast import Model, load_model
-from micam_fast.analyses.grids.files import GRID_FORMATS, GridFiles, channel_maps, save_grids
+from micam_fast.analyses.grids.files import _WRITERS, GridFiles, channel_maps, save_grids
 from micam_fast.analyses.grids.picture import draw_grid
-from micam_fast.cli.commands.grids import FORMATS, grids
+from micam_fast.cli.commands.grids import grids
 from micam_fast.core.errors import LayerSelectionError, OutputError, SampleError
+from micam_fast.core.formats import format_names
 from micam_fast.demo import DIGITS, MODEL
 from micam_fast.samples import Sample
 from tests.analyses.test_grids import pixels_of
@@ -157,7 +158,7 @@ def test_channels_that_are_not_finite_are_named(tmp_path: Path, run_grids: RunGr
 
 
 def test_formats_are_in_step() -> None:
-    assert FORMATS == GRID_FORMATS
+    assert format_names("grid") == tuple(_WRITERS)
 
 
 def test_wrong_arguments(demo_model: Model, tmp_path: Path) -> None:

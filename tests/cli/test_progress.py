@@ -17,7 +17,7 @@ from numba import njit
 
 from micam_fast._loops.compiling import when_compiling
 from micam_fast.cli.progress import report_profile
-from micam_fast.runs.plotting import Summary
+from micam_fast.runs.summary import RunSummary
 from tests.helpers.commands import COMMAND, only, succeeded
 
 
@@ -126,7 +126,7 @@ class TestProfile:
 
     @staticmethod
     def said(seconds: dict[str, float], capsys: pytest.CaptureFixture[str], **counts: int) -> str:
-        summary = Summary()
+        summary = RunSummary()
         summary.written, summary.failed = counts.get("written", 0), counts.get("failed", 0)
         summary.stages.seconds = seconds
         report_profile(summary, counts.get("threads", 2))

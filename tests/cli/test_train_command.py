@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from micam_fast import cli
+from micam_fast.cli import training_diagrams
 from micam_fast.cli.commands.evaluate import evaluate
 from micam_fast.cli.commands.train import train
 from micam_fast.core.errors import SampleError, TrainingError
-from micam_fast.runs.plotting import Summary
 from micam_fast.runs.sample_files import PlotOptions
+from micam_fast.runs.summary import RunSummary
 from micam_fast.training import training
 from micam_fast.training.checkpoints import Checkpoint, State
 from micam_fast.training.metrics import Evaluation
@@ -39,6 +40,7 @@ SMALL = (
     "--cnn-model lenet5 --classes 3 --window-size 1 --height 12 --width 12 --batch-size 8 "
     "--num-epochs 2 --learning-rate 1e-3 --samples 1 --seed 1"
 )
+untyped: Any = None
 EVALUATION = Evaluation(0, 0, (), (), 0, 0, 0, 0, 0)
 
 
@@ -52,7 +54,7 @@ Given = dict[str, Any]
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Given:
     """What the training was told; it does not take place."""
-    seen: Given = {"result": Trained(EVALUATION, {}, None, None)}
+    seen: Given = {"result": Trained(EVALUATION, {}, Path(), untyped)}
 
     def pretend(settings: TrainSettings, **more: Any) -> Trained:
         seen.update(more, settings=settings)
@@ -61,7 +63,13 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
         assert isinstance(seen["result"], Trained)
         return seen["result"]
 
+    def draw(model: Path, test: Any, folder: Path, *_: Any, **more: Any) -> Any:
+        return PlotOptions(folder), seen["summary"]
+
+    seen["summary"] = RunSummary()
+    seen["summary"].count(0, "a", ["a.png"])
     monkeypatch.setattr(training, "train", pretend)
+    monkeypatch.setattr(training_diagrams, "plot_test_samples", draw)
     return seen
 
 
@@ -134,14 +142,9 @@ class TestEnd:
         assert failure_line(run("train", "--data-dir", "a")) == "micam-fast: error: too small"
 
     @pytest.mark.parametrize(("failed", "code"), [(False, 0), (True, 1)])
-    def test_report_of_the_diagrams(
-        self, failed: bool, code: int, given: Given, tmp_path: Path
-    ) -> None:
-        summary = Summary()
-        summary.take(0, "a", ["a.png"])
+    def test_report_of_the_diagrams(self, failed: bool, code: int, given: Given) -> None:
         if failed:
-            summary.take(1, "b", SampleError("bad"))
-        given["result"] = Trained(EVALUATION, {}, PlotOptions(tmp_path), summary)
+            given["summary"].count(1, "b", SampleError("bad"))
         result = run("train", "--data-dir", "a")
         assert result.exit_code == code
         assert result.stdout.startswith("wrote 1 file (png) for 1 sample to ")

@@ -13,7 +13,7 @@ from micam_fast.core.machine import machine_memory
 GAPS = """
 import re
 from pathlib import Path
-from micam_fast.machine import release_memory
+from micam_fast.core.machine import release_memory
 
 def held():
     return int(re.search("RssAnon:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024

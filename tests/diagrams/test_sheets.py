@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from micam_fast import Explanation, Model
-from micam_fast.api.saving import header_lines, svg_text
+from micam_fast.api.formats.svg import svg_text
 from micam_fast.core.choices import Look
 from micam_fast.demo import DIGITS
 from micam_fast.diagrams.encoders import SvgPage, write_png, write_svg
 from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.marks import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from micam_fast.diagrams.scene import Scene

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 import micam_fast
+from micam_fast.api.model import Model
 from micam_fast.core.errors import LayerSelectionError, SampleError
 from micam_fast.demo import DIGITS, MODEL
 from micam_fast.engine.activations import ActivationStream, LayerActivation
-from micam_fast.engine.loaded_model import Model
 from tests.helpers.models import conv_net, make_model, random_array, two_input_net
 
 Found = Iterator[LayerActivation] | SampleError

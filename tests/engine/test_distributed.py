@@ -35,7 +35,10 @@ from micam_fast.engine.cluster import (
 )
 from micam_fast.engine.cluster.dispatch import Done
 from micam_fast.engine.cluster.shipment import pack
+from micam_fast.engine.loaded_model import LoadedModel
+from micam_fast.runs.journal import Journal
 from micam_fast.runs.manifest import start_manifest
+from micam_fast.runs.observing import RunObserver, RunSample
 from micam_fast.runs.on_cluster import execute_on
 from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions
@@ -175,6 +178,19 @@ class TestPickling:
         assert hash(first.maps.frame) == hash(second.maps.frame)
 
 
+class Heard:
+    """What became of each sample; something happens when five are done."""
+
+    def __init__(self, fifth: Callable[[], None] = lambda: None) -> None:
+        self.found: dict[int, Any] = {}
+        self._fifth = fifth
+
+    def finished(self, sample: RunSample) -> None:
+        self.found[sample.index] = sample.shown
+        if len(self.found) == 5:
+            self._fifth()
+
+
 class TestPlotting:
     """Files that workers write."""
 
@@ -184,7 +200,7 @@ class TestPlotting:
         model: Model,
         folder: Path,
         count: int,
-        done: Callable[..., None] = lambda *_: None,
+        *observers: RunObserver,
     ) -> dict[str, str]:
         options = PlotOptions(folder, FORMATS, scale_tiles=0.2)
         samples = as_samples(random_samples(count))
@@ -192,7 +208,9 @@ class TestPlotting:
         folder.mkdir()
         execute = None if cluster is None else execute_on(cluster, model, options, Stages())
         with start_manifest(folder / "manifest.jsonl", {}) as manifest:
-            plot_samples(model, samples, options, manifest=manifest, execute=execute, done=done)
+            journal = Journal(manifest, options.store)
+            given: dict[str, Any] = {"journal": journal, "execute": execute}
+            plot_samples(model, samples, options, observers=observers, **given)
         return files(folder)
 
     def test_the_same_files(self, cluster: Cluster, model: Model, tmp_path: Path) -> None:
@@ -203,15 +221,9 @@ class TestPlotting:
     def test_a_killed_worker(self, cluster: Cluster, model: Model, tmp_path: Path) -> None:
         here = self.plot(None, model, tmp_path / "here", 60)
         before = pids(cluster)
-        seen: list[int] = []
-
-        def done(index: int, name: str, found: Any) -> None:
-            seen.append(index)
-            if len(seen) == 5:
-                os.kill(before[0], signal.SIGKILL)
-
-        assert self.plot(cluster, model, tmp_path / "there", 60, done) == here
-        assert seen == list(range(60))
+        heard = Heard(lambda: os.kill(before[0], signal.SIGKILL))
+        assert self.plot(cluster, model, tmp_path / "there", 60, heard) == here
+        assert list(heard.found) == list(range(60))
         cluster.client.wait_for_workers(2, timeout=20)
         assert before[0] not in pids(cluster)
 
@@ -219,20 +231,14 @@ class TestPlotting:
         self, cluster: Cluster, model: Model, tmp_path: Path
     ) -> None:
         cluster.client.register_plugin(_Poison(), name="poison")
-        found: dict[int, Any] = {}
+        heard = Heard()
         try:
-            self.plot(
-                cluster,
-                model,
-                tmp_path / "out",
-                9,
-                lambda index, name, result: found.setdefault(index, result),
-            )
+            self.plot(cluster, model, tmp_path / "out", 9, heard)
         finally:
             cluster.client.unregister_worker_plugin("poison")
-        failed = {index for index, each in found.items() if isinstance(each, SampleError)}
+        failed = {index for index, each in heard.found.items() if isinstance(each, SampleError)}
         assert failed == {1, 6}
-        assert "the workers that ran it died" in str(found[6])
+        assert "the workers that ran it died" in str(heard.found[6])
         cluster.client.wait_for_workers(2, timeout=20)
 
     def test_a_folder_that_workers_do_not_see(
@@ -267,18 +273,18 @@ class _Poison(untyped.WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         remote: Any = importlib.import_module("micam_fast.runs.on_cluster")
-        self.before = remote.do_jobs
+        self.before = remote.fit_each
 
-        def do_jobs(jobs: Any, *given: Any) -> Any:
-            if any(job.index == 6 for job in jobs):
+        def fit_each(model: Any, samples: Any) -> Any:
+            if any(sample.index == 6 for sample in samples):
                 os._exit(1)
-            return self.before(jobs, *given)
+            return self.before(model, samples)
 
-        remote.do_jobs = do_jobs
+        remote.fit_each = fit_each
 
     def teardown(self, worker: Any) -> None:
         remote: Any = importlib.import_module("micam_fast.runs.on_cluster")
-        remote.do_jobs = self.before
+        remote.fit_each = self.before
 
 
 class TestRuns:
@@ -364,15 +370,15 @@ class TestRuns:
                     list(rest)
 
 
-def _echo(model: Model, chunk: list[int]) -> list[int]:
+def _echo(model: LoadedModel, chunk: list[int]) -> list[int]:
     return chunk
 
 
-def _fail(model: Model, chunk: list[int]) -> None:
+def _fail(model: LoadedModel, chunk: list[int]) -> None:
     raise OutputError("the disk of the worker is full")
 
 
-def _tell_process(model: Model, chunk: list[int]) -> tuple[int, int]:
+def _tell_process(model: LoadedModel, chunk: list[int]) -> tuple[int, int]:
     time.sleep(0.05)
     return chunk[0], os.getpid()
 

@@ -139,10 +139,10 @@ def test_a_lone_sample_has_all_threads_and_a_lone_batch_is_shared(
         runs.append((len(samples), worker.lane.threads))
         return explain(pipeline, samples, worker, stages)
 
-    explain = Pipeline.explain
+    explain = Pipeline.run
     model = micam_fast.load_model(conv_net(), threads=3)
     model.explain(SAMPLES[0])
-    monkeypatch.setattr(Pipeline, "explain", watched)
+    monkeypatch.setattr(Pipeline, "run", watched)
     assert len(list(model.explain_many(SAMPLES[:count], batch_size=4))) == count
     assert sorted(runs, reverse=True) == [(size, lane) for size in sizes]
 
@@ -290,7 +290,7 @@ def test_a_lone_batch_and_a_stream_prove_a_model_together(monkeypatch: pytest.Mo
     """
     model = micam_fast.load_model(of_four(conv_net()), threads=2)
     waiting, started = threading.Semaphore(0), threading.Event()
-    run, explain = Runner.run, Pipeline.explain
+    run, explain = Runner.run, Pipeline.run
 
     def slow_run(runner: Runner, *given: Any, **named: Any) -> Any:
         if not started.is_set():
@@ -306,7 +306,7 @@ def test_a_lone_batch_and_a_stream_prove_a_model_together(monkeypatch: pytest.Mo
         return explain(pipeline, *given)
 
     monkeypatch.setattr(Runner, "run", slow_run)
-    monkeypatch.setattr(Pipeline, "explain", watched)
+    monkeypatch.setattr(Pipeline, "run", watched)
     callers = Callers(model)
     callers.start(lambda: list(model.explain_many(SAMPLES[:4], batch_size=4)))
     assert started.wait(DEADLINE)

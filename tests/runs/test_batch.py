@@ -16,13 +16,28 @@ import micam_fast
 from micam_fast import Explanation, Model, load_model
 from micam_fast.core.errors import LayoutEngineError, MicamError, OutputError, SampleError
 from micam_fast.core.output_files import file_stem
-from micam_fast.runs.manifest import Line
-from micam_fast.runs.plotting import Summary, exit_code, plot_samples
+from micam_fast.runs.observing import RunSample
+from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions, sample_stem
+from micam_fast.runs.summary import RunSummary, exit_code
 from micam_fast.samples import Sample
 from tests.helpers import models
 
 Done = tuple[int, str, Sequence[str] | SampleError]
+
+
+class Heard:
+    """What became of each sample, as an observer hears it."""
+
+    def __init__(self) -> None:
+        self.samples: list[RunSample] = []
+
+    def finished(self, sample: RunSample) -> None:
+        self.samples.append(sample)
+
+    @property
+    def done(self) -> list[Done]:
+        return [(each.index, each.name, each.shown) for each in self.samples]
 
 
 def files_of(found: Sequence[str] | SampleError) -> Sequence[str]:
@@ -79,13 +94,9 @@ class TestNames:
         proto = models.conv_net(logits=logits)
         arrays = random_samples(3)
         options = PlotOptions(tmp_path, ("npz",))
-        shown: list[str] = []
-        plot_samples(
-            load_model(proto),
-            as_samples(arrays),
-            options,
-            done=lambda index, name, found: shown.extend(files_of(found)),
-        )
+        heard = Heard()
+        plot_samples(load_model(proto), as_samples(arrays), options, observers=[heard])
+        shown = [name for _, _, found in heard.done for name in files_of(found)]
         names = [expected_name(proto, each, i, logits=logits) for i, each in enumerate(arrays)]
         assert shown == names
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
@@ -131,13 +142,9 @@ class TestNames:
     def test_every_format_has_its_suffix(self, tmp_path: Path, model: Model) -> None:
         formats = ("png", "svg", "npz", "pdf", "dot", "tiles")
         options = PlotOptions(tmp_path, formats, "flat", scale_tiles=0.25)
-        shown: list[str] = []
-        plot_samples(
-            model,
-            as_samples(random_samples(1)),
-            options,
-            done=lambda index, name, found: shown.extend(files_of(found)),
-        )
+        heard = Heard()
+        plot_samples(model, as_samples(random_samples(1)), options, observers=[heard])
+        shown = [name for _, _, found in heard.done for name in files_of(found)]
         stem = Path(shown[0]).stem
         assert shown == [
             f"{stem}{ending}" for ending in (".png", ".svg", ".npz", ".pdf", ".dot", "_tiles")
@@ -192,15 +199,11 @@ class TestBadSamples:
 
     def run(
         self, model: Model, samples: Sequence[Sample], folder: Path, **given: int
-    ) -> tuple[Summary, list[Done]]:
-        told: list[Done] = []
-        summary = plot_samples(
-            model,
-            samples,
-            PlotOptions(folder, ("npz",), batch_size=given.get("batch_size")),
-            done=lambda index, name, result: told.append((index, name, result)),
-        )
-        return summary, told
+    ) -> tuple[RunSummary, list[Done]]:
+        heard = Heard()
+        options = PlotOptions(folder, ("npz",), batch_size=given.get("batch_size"))
+        summary = plot_samples(model, samples, options, observers=[heard])
+        return summary, heard.done
 
     @pytest.mark.parametrize("batch_size", [1, 2, 8])
     def test_unreadable_and_misshapen(self, tmp_path: Path, model: Model, batch_size: int) -> None:
@@ -257,20 +260,16 @@ class TestBadSamples:
     def test_samples_are_streamed(self, tmp_path: Path, model: Model) -> None:
         """Samples are taken as they are needed: a batch for each thread, and one that waits."""
         taken: list[int] = []
-        told: list[int] = []
+        heard = Heard()
 
         def stream() -> Iterator[Sample]:
             for sample in as_samples(random_samples(20)):
-                taken.append(len(told))
+                taken.append(len(heard.samples))
                 yield sample
 
-        plot_samples(
-            model,
-            stream(),
-            PlotOptions(tmp_path, ("npz",), batch_size=2),
-            done=lambda index, name, result: told.append(index),
-        )
-        assert told == list(range(20))
+        options = PlotOptions(tmp_path, ("npz",), batch_size=2)
+        plot_samples(model, stream(), options, observers=[heard])
+        assert [sample.index for sample in heard.samples] == list(range(20))
         # And at most one sample more, to see whether its shape goes on.
         most = 2 * (model.threads + 1) + 1
         assert all(index - done <= most for index, done in enumerate(taken))
@@ -324,17 +323,17 @@ class TestSummary:
     """Exit codes and times."""
 
     def test_exit_codes(self) -> None:
-        assert exit_code(Summary(written=1)) == 0
-        assert exit_code(Summary(resumed=1)) == 0
-        assert exit_code(Summary(written=1, failed=1)) == 1
-        assert exit_code(Summary(resumed=1, failed=1)) == 1
-        assert exit_code(Summary(failed=1)) == 2
-        assert exit_code(Summary()) == 2
+        assert exit_code(RunSummary(written=1)) == 0
+        assert exit_code(RunSummary(resumed=1)) == 0
+        assert exit_code(RunSummary(written=1, failed=1)) == 1
+        assert exit_code(RunSummary(resumed=1, failed=1)) == 1
+        assert exit_code(RunSummary(failed=1)) == 2
+        assert exit_code(RunSummary()) == 2
 
     @pytest.mark.parametrize("kind", [OutputError, LayoutEngineError, MicamError])
     def test_an_error_after_something_was_written(self, kind: type[MicamError]) -> None:
-        assert exit_code(Summary(written=1), kind("stopped")) == 1
-        assert exit_code(Summary(), kind("stopped")) == 2
+        assert exit_code(RunSummary(written=1), kind("stopped")) == 1
+        assert exit_code(RunSummary(), kind("stopped")) == 2
 
     def test_times_of_the_stages(self, tmp_path: Path, model: Model) -> None:
         options = PlotOptions(tmp_path, ("svg", "npz"))
@@ -343,7 +342,7 @@ class TestSummary:
         assert all(0 < seconds < 60 for seconds in summary.stages.seconds.values())
 
     def test_a_summary_goes_on(self, tmp_path: Path, model: Model) -> None:
-        summary = Summary()
+        summary = RunSummary()
         with summary.stages.stage("load the model"):
             pass
         found = plot_samples(
@@ -355,24 +354,25 @@ class TestSummary:
 
 
 def test_a_sample_that_is_not_finite_is_written_and_told(tmp_path: Path) -> None:
-    said: list[str] = []
+    heard = Heard()
     model = micam_fast.load_model(models.conv_net())
     sample = Sample("bad.npy", {"x": np.full((1, 8, 6), np.nan, np.float32)})
-    plot_samples(model, [sample], PlotOptions(tmp_path, ("npz",)), say=said.append)
-    assert said == ["sample 0 (bad.npy): 7 of 7 layers are not finite and drawn hatched"]
+    plot_samples(model, [sample], PlotOptions(tmp_path, ("npz",)), observers=[heard])
+    (said,) = [sample.note for sample in heard.samples]
+    assert said == "sample 0 (bad.npy): 7 of 7 layers are not finite and drawn hatched"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_reading_counts_to_a_sample_s_seconds(tmp_path: Path, model: Model) -> None:
     """So that the slow ones are found."""
-    told: list[Line] = []
+    heard = Heard()
 
     def slowly() -> Iterator[Sample]:
         for index, sample in enumerate(as_samples(random_samples(4))):
             time.sleep(0.2 if index == 2 else 0)
             yield sample
 
-    plot_samples(model, slowly(), PlotOptions(tmp_path, ("npz",)), record=told.append)
-    seconds = [line["seconds"] for line in told]
+    plot_samples(model, slowly(), PlotOptions(tmp_path, ("npz",)), observers=[heard])
+    seconds = [sample.seconds for sample in heard.samples]
     assert seconds[2] >= 0.2
     assert max(each for index, each in enumerate(seconds) if index != 2) < seconds[2]

@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from micam_fast import cli, demo
-from micam_fast.cli.values import FORMATS
 from micam_fast.core.choices import LOOKS, PROJECTIONS
+from micam_fast.core.formats import format_names
 from micam_fast.runs.manifest import NAME
 from tests.helpers.commands import COMMAND
 from tests.helpers.run_folders import folder_digests, manifest_lines
 
-QUICK = ",".join(name for name in FORMATS if name != "html")
+QUICK = ",".join(name for name in format_names("diagram") if name != "html")
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,8 @@ ROOT = pytest.mark.skipif(
 HOLD = """
 import sys
 from pathlib import Path
-from micam_fast.run_folder import open_run
-from micam_fast.stores import open_store
+from micam_fast.runs.output_folder import open_run
+from micam_fast.runs.stores import open_store
 with open_run(open_store(Path(sys.argv[1])), {"options": {}}, resume=True, say=print) as manifest:
     manifest.add({"sample": 0, "name": "a"})
     print("held", flush=True)

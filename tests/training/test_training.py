@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from micam_fast import load_model
+from micam_fast.cli.training_diagrams import plot_test_samples
 from micam_fast.core.errors import (
     DataError,
     LayoutEngineError,
@@ -21,6 +21,8 @@ from micam_fast.core.errors import (
     OutputError,
     TrainingError,
 )
+from micam_fast.runs.observing import RunSample
+from micam_fast.runs.summary import RunSummary
 from micam_fast.training import training
 from micam_fast.training.evaluation import evaluate_model
 from micam_fast.training.records import write_records
@@ -64,15 +66,20 @@ class Told:
         self.notes: list[str] = []
         self.done: list[str] = []
 
-    @contextmanager
-    def progress(self) -> Iterator[Any]:
-        self.lines.append("plotting")
-        yield lambda index, name, files: self.done.append(name)
+        self.summary: RunSummary | None = None
+
+    def finished(self, sample: RunSample) -> None:
+        self.done.append(sample.name)
 
     def train(self, settings: TrainSettings, **more: Any) -> Trained:
-        return train(
-            settings, say=self.lines.append, note=self.notes.append, progress=self.progress, **more
-        )
+        trained = train(settings, say=self.lines.append, note=self.notes.append, **more)
+        if settings.samples:
+            self.lines.append("plotting")
+            folder = settings.log_dir / "MCAM"
+            _, self.summary = plot_test_samples(
+                trained.model, trained.test, folder, settings.samples, observers=[self]
+            )
+        return trained
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +136,8 @@ class TestResult:
         assert sorted(path.name.partition("_pred")[0] for path in (log / "MCAM").iterdir()) == [
             f"model_sample-{index}_label-{label}" for index, label in enumerate(labels)
         ]
-        assert trained.summary is not None
-        assert not trained.summary.failed
+        assert told.summary is not None
+        assert not told.summary.failed
 
     def test_lines(self, trained: Trained, told: Told) -> None:
         assert told.lines[0] == (
@@ -194,11 +201,12 @@ class TestAgain:
 
     def test_goes_on(self, folder: Path, tmp_path: Path) -> None:
         settings = make_settings(folder, log_dir=tmp_path / "log", num_epochs=1, samples=0)
-        first = train(settings)
-        assert (first.summary, first.options) == (None, None)
+        told = Told()
+        first = told.train(settings)
+        assert told.summary is None
         assert not (tmp_path / "log" / "MCAM").exists()
         settings = make_settings(folder, log_dir=tmp_path / "log", num_epochs=2, samples=1)
-        second = train(settings, resume=True)
+        second = told.train(settings, resume=True)
         assert second.history["loss"][:1] == first.history["loss"]
         assert len(second.history["loss"]) == 2
         assert json.loads((tmp_path / "log" / "evaluation.json").read_text()) == json.loads(

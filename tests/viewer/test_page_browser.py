@@ -12,7 +12,7 @@ from onnx import helper
 
 from micam_fast import Explanation, Model, load_model
 from micam_fast.maps.signed_palette import paint_diverging
-from micam_fast.viewer import gather, view, write_page
+from micam_fast.viewer import gather, write_page
 from tests.helpers import models
 from tests.helpers.browser import Driven, opened, over_white, text
 
@@ -359,8 +359,7 @@ def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
             node.name = HOSTILE
     model = load_model(proto)
     samples = models.random_array(1, 2, 1, 8, 6)
-    shown = view(
-        model,
+    shown = model.view(
         samples,
         sample_names=[HOSTILE] * 2,
         labels=[HOSTILE] * 2,

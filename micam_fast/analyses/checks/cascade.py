@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.checks.ranks import mean_of_defined, standard_ranks
 from micam_fast.analyses.checks.variants import Done, Variants
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
-from micam_fast.engine.batches import Sample
+from micam_fast.engine.sample_result import SampleResult
 from micam_fast.models.onnx.randomizing import LayerWeights
+from micam_fast.samples import Arrays
 
 RankedMap = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
 """Standard ranks of a map and of its absolute values; ``None`` where they are not defined."""
@@ -71,13 +71,13 @@ class Cascade:
         return float(self.signed[place]), float(self.strength[place])
 
 
-def rank_maps(explanation: Explanation) -> dict[str, RankedMap]:
+def rank_maps(result: SampleResult) -> dict[str, RankedMap]:
     """Every map of a sample as ranks; those of a layer with NaN or infinities are not defined."""
     return {
         name: (_rank(cam), _rank(np.abs(cam)))
-        if np.isfinite(explanation.ranges[name][0])
+        if np.isfinite(result.ranges[name][0])
         else _UNDEFINED
-        for name, cam in explanation.cams.items()
+        for name, cam in result.cams.items()
     }
 
 
@@ -88,7 +88,7 @@ def _rank(values: NDArray[np.float32]) -> NDArray[np.float32] | None:
 
 def randomize_in_steps(
     variants: Variants,
-    samples: Sequence[Sample],
+    samples: Sequence[Arrays],
     originals: Sequence[Mapping[str, RankedMap]],
     *,
     projection: Projection,

@@ -12,13 +12,14 @@ from micam_fast.analyses.checks.cascade import Cascade, RankedMap, randomize_in_
 from micam_fast.analyses.checks.curves import Curves, Orders, erase_in_steps, order_grid
 from micam_fast.analyses.checks.erasing import Eraser
 from micam_fast.analyses.checks.variants import Done, Variants
+from micam_fast.api.model import Model
 from micam_fast.core.choices import PROJECTIONS, Projection
 from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.errors import SampleError
 from micam_fast.core.output_files import remove_file
-from micam_fast.engine.batches import Sample
-from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.engine.streaming import Found
+from micam_fast.samples import Arrays
 
 MOST_STEPS = 16
 DRAWS = 3
@@ -249,7 +250,7 @@ def check(
 def _draw_curves(
     variants: Variants,
     model: Model,
-    samples: Sequence[Sample],
+    samples: Sequence[Arrays],
     originals: Sequence[_Original],
     seed: int,
     done: Done,

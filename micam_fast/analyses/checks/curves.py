@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from micam_fast.analyses.checks.erasing import Eraser
 from micam_fast.analyses.checks.ranks import mean_of_defined, order_cells
 from micam_fast.analyses.checks.variants import Done, Variants
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import ModelInput
-from micam_fast.engine.batches import Sample
+from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.streaming import Found
 from micam_fast.maps.sample_maps import SampleMaps
+from micam_fast.samples import Arrays
 
 PARTS = 20
 """Parts in which the cells go or come."""
@@ -79,13 +79,13 @@ class Curves:
 
 
 def order_grid(
-    explanation: Explanation, eraser: Eraser, inputs: Sequence[ModelInput], seed: Sequence[int]
+    result: SampleResult, eraser: Eraser, inputs: Sequence[ModelInput], seed: Sequence[int]
 ) -> dict[str, NDArray[np.intp]]:
     """The cells of the input's grid by the strength of each map that lies on it.
 
     Parameters
     ----------
-    explanation
+    result
         Of a sample. Lists of values (flat layers) lie on no grid, and other inputs are no maps of
         this one.
     eraser, inputs
@@ -93,13 +93,13 @@ def order_grid(
     seed
         Decides about cells of the same strength.
     """
-    maps = explanation.maps
+    maps = result.maps
     assert isinstance(maps, SampleMaps)
     others = {spec.name for spec in inputs} - {eraser.name}
     found = {}
     for name, size, flat in zip(maps.frame.names, maps.frame.sizes, maps.frame.flat, strict=True):
         on_grid = name == eraser.name or not (flat or name in others)
-        if on_grid and size == explanation.input_size and name not in maps.bad_values:
+        if on_grid and size == result.input_size and name not in maps.bad_values:
             found[name] = order_cells(maps.cam(name), np.random.default_rng(seed))
     return found
 
@@ -107,7 +107,7 @@ def order_grid(
 def erase_in_steps(
     variants: Variants,
     inputs: Sequence[ModelInput],
-    samples: Sequence[Sample],
+    samples: Sequence[Arrays],
     orders: Sequence[Orders],
     classes: Sequence[int],
     *,
@@ -140,7 +140,7 @@ def erase_in_steps(
     erasers = [Eraser(inputs, sample) for sample in samples]
     random = [_random_orders(eraser.count, (seed, n)) for n, eraser in enumerate(erasers)]
 
-    def variations() -> Iterator[Sample]:
+    def variations() -> Iterator[Arrays]:
         for eraser, own, others in zip(erasers, orders, random, strict=True):
             yield eraser.without(np.arange(0))
             yield eraser.without(np.arange(eraser.count))
@@ -188,7 +188,7 @@ def _random_orders(count: int, seed: Sequence[int]) -> list[NDArray[np.intp]]:
     return [rng.permutation(count) for _ in range(RANDOM_ORDERS)]
 
 
-def _probabilities(index: int, found: Found) -> NDArray[np.float32] | None:
+def _probabilities(found: Found) -> NDArray[np.float32] | None:
     if isinstance(found, SampleError) or found.prediction is None:
         return None
     return found.prediction.probabilities

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.layers import ModelInput
-from micam_fast.engine.batches import Sample
+from micam_fast.samples import Arrays
 
 
 class Eraser:
@@ -37,7 +37,7 @@ class Eraser:
         Number of cells.
     """
 
-    def __init__(self, inputs: Sequence[ModelInput], sample: Sample) -> None:
+    def __init__(self, inputs: Sequence[ModelInput], sample: Arrays) -> None:
         arrays = {spec.name: _with_batch(sample[spec.name], spec) for spec in inputs}
         views = {
             spec.name: view_activation(

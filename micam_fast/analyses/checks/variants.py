@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
-from micam_fast.engine.batches import Sample
-from micam_fast.engine.loaded_model import Model, SampleLike
-from micam_fast.engine.streaming import Found
+from micam_fast.engine.loaded_model import LoadedModel, SampleLike
+from micam_fast.engine.streaming import Found, StreamedSample, number_samples, take_found
 from micam_fast.models.onnx.files import tensors
 from micam_fast.models.onnx.randomizing import LayerWeights, find_weights, randomize_weights
+from micam_fast.samples import Arrays
 
 Result = TypeVar("Result")
 Done = Callable[[str, int, int], None]
@@ -36,14 +36,14 @@ class Variants:
         How many variants may be open at a time.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LoadedModel) -> None:
         self._model = model
         # The changed file, its copy with other outputs, that one as bytes, and what ONNX Runtime
         # makes of these, half as much again while it does.
         held = 5 * 4 * sum(math.prod(each.dims) for each in tensors(model.file.proto.graph))
         self.workers = max(1, min(model.threads, model.memory // max(1, held)))
 
-    def fit(self, sample: SampleLike | SampleError) -> Sample | SampleError:
+    def fit(self, sample: SampleLike | SampleError) -> Arrays | SampleError:
         """A sample in the model's layout and element types."""
         return self._model.fit(sample)
 
@@ -55,7 +55,7 @@ class Variants:
         self,
         keys: Collection[str],
         seeds: Sequence[int],
-        samples: Sequence[Sample],
+        samples: Sequence[Arrays],
         mapped: frozenset[str],
         projection: Projection,
     ) -> Iterator[Found]:
@@ -72,10 +72,10 @@ class Variants:
         """
         file = randomize_weights(self._model.file, keys, seeds)
         pipeline = self._model.open_pipeline(projection, file=file, mapped=mapped, threads=1)
-        return self._model.run(pipeline, map(dict, samples), lambda _, found: found)
+        return self._model.run(pipeline, number_samples(samples), take_found)
 
     def predict(
-        self, samples: Iterable[Sample], then: Callable[[int, Found], Result]
+        self, samples: Iterable[Arrays], read: Callable[[Found], Result]
     ) -> Iterator[Result]:
         """Run many samples, in batches and on all threads, for the prediction alone.
 
@@ -83,10 +83,14 @@ class Variants:
         ----------
         samples
             As `fit` gives them.
-        then
-            Takes the index of a sample and an explanation with its prediction.
+        read
+            Takes a result with its prediction; several run at a time.
         """
         # The map of an input needs no activation.
         mapped = frozenset({self._model.inputs[0].name})
         pipeline = self._model.open_pipeline("published", mapped=mapped)
-        return self._model.run(pipeline, map(dict, samples), then)
+
+        def finish(sample: StreamedSample) -> Result:
+            return read(take_found(sample))
+
+        return self._model.run(pipeline, number_samples(samples), finish)

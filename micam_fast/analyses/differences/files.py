@@ -12,9 +12,10 @@ from micam_fast.analyses.differences.difference import Difference
 from micam_fast.analyses.differences.labels import header_lines
 from micam_fast.analyses.differences.layers import LayerDifference
 from micam_fast.core.csv_writing import write_csv
+from micam_fast.core.formats import format_of
 from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.encoders import PngPage, SvgPage
-from micam_fast.diagrams.style import Style, check_png_size, choose_writer
+from micam_fast.diagrams.style import Style, check_png_size
 from micam_fast.maps.layer_map import LayerMap
 
 CSV_HEADER = (
@@ -28,7 +29,7 @@ names of the input's rows and columns where the map lies on its grid, else by nu
 
 def save(difference: Difference, path: Path, style: Style) -> Path:
     """Write a difference in the format that the path's suffix names; see `Difference.save`."""
-    choose_writer(_WRITERS, path)(difference, path, style)
+    _WRITERS[format_of(path, "difference")](difference, path, style)
     return path
 
 
@@ -120,4 +121,3 @@ _WRITERS: dict[str, Callable[[Difference, Path, Style], None]] = {
     "html": _save_html,
     "csv": _save_csv,
 }
-FORMATS = tuple(_WRITERS)

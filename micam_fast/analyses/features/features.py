@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.features.receptive_fields import Ranges, ReceptiveFields
 from micam_fast.api.explanation import Explanation
+from micam_fast.api.model import Model
 from micam_fast.core.choices import Projection
 from micam_fast.core.lru import Recent
-from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.samples import fit_sample
 
 _KEPT_SHAPES = 8

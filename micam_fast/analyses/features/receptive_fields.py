@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from micam_fast.core.activation_axes import View, spatial_input_size, view_activation
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Shape, Tap
-from micam_fast.engine.batches import Feeding, Sample
+from micam_fast.engine.batches import Feeding
 from micam_fast.engine.lanes import Lane
 from micam_fast.engine.sessions import Sessions
 from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.dependence import Dependence, follow, input_dependence, open_numbers
 from micam_fast.models.onnx.graph import Kind
+from micam_fast.samples import Arrays
 
 Ranges = tuple[tuple[int, int], ...]
 """First and last of each range, in order."""
@@ -129,7 +130,7 @@ class ReceptiveFields:
         graph: ModelGraph,
         names: Iterable[str],
         projection: Projection,
-        sample: Sample,
+        sample: Arrays,
         *,
         providers: Sequence[Any],
         sizes: Mapping[str, tuple[int, int]],

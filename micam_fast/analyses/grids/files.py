@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from micam_fast.analyses.grids.picture import draw_grid
 from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind, Projection
 from micam_fast.core.errors import LayerSelectionError, SampleError
+from micam_fast.core.formats import format_names
 from micam_fast.core.layers import Layer
 from micam_fast.core.output_files import atomic_file, check_folder, file_stem, make_folder
 from micam_fast.diagrams.encoders import write_png, write_svg
@@ -25,7 +26,8 @@ from micam_fast.maps.contributions import finite_channels
 from micam_fast.samples import Sample
 
 if TYPE_CHECKING:
-    from micam_fast.engine.loaded_model import Model
+    from micam_fast.api.model import Model
+
 
 Found = Iterator[LayerActivation] | SampleError
 
@@ -96,8 +98,8 @@ def save_grids(
     if of not in CHANNEL_KINDS:
         raise ValueError(f"unknown kind: {of!r} (must be one of {', '.join(CHANNEL_KINDS)})")
     for name in formats:
-        if name not in GRID_FORMATS:
-            known = ", ".join(GRID_FORMATS)
+        if name not in format_names("grid"):
+            known = ", ".join(format_names("grid"))
             raise ValueError(f"unknown format: {name!r} (must be one or more of {known})")
     check_folder(folder)
     names: dict[int, str] = {}
@@ -189,7 +191,6 @@ def _write_svg(drawing: Drawing, path: Path) -> None:
 
 
 _WRITERS: dict[str, Callable[[Drawing, Path], None]] = {"png": _write_png, "svg": _write_svg}
-GRID_FORMATS = tuple(_WRITERS)
 
 
 def _write(drawing: Drawing, stem: Path, name: str) -> Path:

@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance, Scratch
 from micam_fast.analyses.statistics.results import NO_ROOM, Group, Shapes, Statistics
-from micam_fast.api.explanation import Explanation
 from micam_fast.api.loading import load_model
+from micam_fast.api.model import Model
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, choose_layers
 from micam_fast.engine.activations import ActivationStream, LayerActivation
-from micam_fast.engine.loaded_model import Model, SampleLike
+from micam_fast.engine.loaded_model import LoadedModel, SampleLike
+from micam_fast.engine.sample_result import SampleResult
+from micam_fast.engine.streaming import Found, number_samples, take_found
 from micam_fast.models.onnx import ModelGraph
 from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
 from micam_fast.models.onnx.linear import find_linear
-from micam_fast.samples import fit_sample
+from micam_fast.samples import Arrays, fit_sample
 
-_Fitted = dict[str, NDArray[Any]]
 Done = Callable[[int, SampleError | None], None]
-Explain = Callable[[Iterator[_Fitted | SampleError]], Iterator[Explanation | SampleError]]
+Explain = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
 
 
 def stats(
@@ -109,7 +110,7 @@ def stats(
             given,
             activations=opened.activation_stream(names),
             explain=lambda fitted: opened.run(
-                opened.pipeline("published"), fitted, lambda _, each: each
+                opened.pipeline("published"), number_samples(fitted), take_found
             ),
             memory=opened.memory if memory is None else memory,
             done=done,
@@ -123,6 +124,7 @@ def stats(
             raise SampleError("there is no sample to measure")
         index, error = found.failed[0]
         raise SampleError(f"no sample could be measured; sample {index}: {error}")
+    found.scene = opened.scene
     return found
 
 
@@ -143,7 +145,7 @@ class Measuring:
     positions: int | None
     diagrams: bool
 
-    def begin(self, model: Model) -> Statistics:
+    def begin(self, model: LoadedModel) -> Statistics:
         """Statistics of no sample yet."""
         parameters = count_parameters(model.graph)
         found = Statistics(model.name, model.layers, parameters, self.dead_threshold)
@@ -153,7 +155,7 @@ class Measuring:
 
     def measure(
         self,
-        model: Model,
+        model: LoadedModel,
         samples: Iterable[SampleLike | SampleError],
         labels: Iterator[str | None],
         *,
@@ -195,7 +197,7 @@ class Measuring:
         # Two threads that multiply matrices at a time need no further ones of BLAS.
         with threadpoolctl.threadpool_limits(1, "blas"):
             fitted = run.fit(samples)
-            explained: Iterator[Explanation | SampleError | None] = itertools.repeat(None)
+            explained: Iterator[Found | None] = itertools.repeat(None)
             if self.diagrams:
                 fitted, again = itertools.tee(fitted)
                 explained = explain(again)
@@ -211,14 +213,14 @@ class _Run:
     """The order of the samples: their labels and shapes, until each is done."""
 
     def __init__(
-        self, model: Model, labels: Iterator[str | None], statistics: Statistics, first: int
+        self, model: LoadedModel, labels: Iterator[str | None], statistics: Statistics, first: int
     ) -> None:
         self._model, self._given, self._first = model, labels, first
         self.labels: dict[int, str | None] = {}
         self._shapes: dict[int, Shapes] = {}
         self.statistics = statistics
 
-    def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[_Fitted | SampleError]:
+    def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[Arrays | SampleError]:
         """Samples in the model's layout; their labels and shapes are noted."""
         for index, sample in enumerate(samples, self._first):
             self.labels[index] = next(self._given) or None
@@ -233,9 +235,7 @@ class _Run:
             self._shapes[index] = tuple((name, array.shape) for name, array in fitted.items())
             yield fitted
 
-    def finish(
-        self, index: int, result: int | SampleError, explained: Explanation | SampleError | None
-    ) -> None:
+    def finish(self, index: int, result: int | SampleError, explained: Found | None) -> None:
         """Take note of a sample that is done."""
         label, shapes = self.labels.pop(index), self._shapes.pop(index, ())
         if isinstance(result, SampleError):
@@ -245,7 +245,7 @@ class _Run:
             return
         group = self.statistics.groups.setdefault(label, Group())
         group.fed[shapes] += 1
-        if isinstance(explained, Explanation):
+        if isinstance(explained, SampleResult):
             group.average.add(explained)
 
     def collect(self, slots: list[_Slot]) -> Statistics:

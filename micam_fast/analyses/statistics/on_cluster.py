@@ -7,21 +7,17 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
 from micam_fast.analyses.statistics.measuring import Done, Measuring, multiply_adds
 from micam_fast.analyses.statistics.results import Statistics
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import Stages
 from micam_fast.engine.activations import ActivationStream
 from micam_fast.engine.cluster.chunks import cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
-from micam_fast.engine.cluster.explaining import strip
-from micam_fast.engine.loaded_model import Model, SampleLike
-from micam_fast.engine.streaming import stream
-from micam_fast.samples import fit_sample
+from micam_fast.engine.loaded_model import LoadedModel, SampleLike
+from micam_fast.engine.streaming import Found, number_samples, stream, take_found
+from micam_fast.samples import Arrays, fit_sample
 
 _FEWEST, _MOST = 32, 2048
 _BYTES = 64_000_000
@@ -30,8 +26,7 @@ _SENT, _MULTIPLIED = 2e8, 1e10
 _LEAST_SECONDS = 1e-3
 _SHARE = 0.1
 
-Feed = Mapping[str, NDArray[Any]]
-Item = tuple[int, Feed | SampleError, str | None]
+Item = tuple[int, Arrays | SampleError, str | None]
 
 
 class _Measure:
@@ -53,10 +48,16 @@ class _Measure:
     def __reduce__(self) -> tuple[Any, ...]:
         return _Measure, (self._measuring, self._memory)
 
-    def __call__(self, model: Model, chunk: list[Item]) -> Statistics:
-        def explain(fitted: Iterator[Any]) -> Iterator[Explanation | SampleError]:
-            pipeline = model.pipeline("published")
-            return stream(pipeline, fitted, None, lambda _, each: strip(each), None, Stages())
+    def __call__(self, model: LoadedModel, chunk: list[Item]) -> Statistics:
+        def explain(fitted: Iterator[Any]) -> Iterator[Found]:
+            return stream(
+                model.pipeline("published"),
+                number_samples(fitted),
+                take_found,
+                batch_size=None,
+                pool=None,
+                stages=Stages(),
+            )
 
         memory = model.memory if self._memory is None else self._memory
         found = self._measuring.measure(
@@ -72,7 +73,7 @@ class _Measure:
         found.linear = {}
         return found
 
-    def _open(self, model: Model) -> ActivationStream:
+    def _open(self, model: LoadedModel) -> ActivationStream:
         """The model for one sample at a time; each thread of the worker has a stream of its own."""
         with self._lock:
             if self._activations is None:
@@ -89,7 +90,7 @@ class _Measure:
 
 def measure_on(
     client: Any,
-    model: Model,
+    model: LoadedModel,
     samples: Iterable[SampleLike | SampleError],
     labels: Iterator[str | None],
     measuring: Measuring,
@@ -147,13 +148,11 @@ def measure_on(
             failed = dict(found.failed[-len(each.chunk) :])
             for index, _, _ in each.chunk:
                 done(index, failed.get(index))
-    for group in found.groups.values():
-        group.average.show_in(model.scene)
     return found
 
 
 def chunk_size(
-    model: Model,
+    model: LoadedModel,
     names: Collection[str],
     linear: Collection[str],
     shapes: Mapping[str, tuple[int, ...]],

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance
 from micam_fast.analyses.statistics.rows import LayerStatistics, check_format, write_rows
+from micam_fast.api.averages import Average
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import count_of
+from micam_fast.diagrams.scene import Scene
 from micam_fast.engine.onnx_runtime import available_threads
-from micam_fast.maps.averages import Average
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """What a sample is fed as: names and shapes."""
@@ -86,6 +87,8 @@ class Statistics:
         Layers without an effective rank, and why.
     failed
         Index and error of each sample that was left out; of merged parts each has its own indices.
+    scene
+        The model's diagram; ``None`` for a part of a data set that a worker measured.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Statistics:
         self.linear: dict[str, tuple[str, NDArray[np.float64]]] = {}
         self.unranked: dict[str, str] = {}
         self.failed: list[tuple[int, SampleError]] = []
+        self.scene: Scene | None = None
         self._rows: tuple[LayerStatistics, ...] | None = None
 
     def __repr__(self) -> str:
@@ -237,7 +241,7 @@ class Statistics:
     def _average(self, label: str | None) -> Average:
         if label is not None and label not in self.groups:
             raise ValueError(f"no class {label!r} (must be one of {', '.join(self.labels)})")
-        average = Average()
+        average = Average(self.scene)
         for known, group in self.groups.items():
             if label in (None, known):
                 average.merge(group.average)

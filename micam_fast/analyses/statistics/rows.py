@@ -9,6 +9,7 @@ from pathlib import Path
 from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.errors import OutputError
 from micam_fast.core.extras import import_extra
+from micam_fast.core.formats import suffixes
 from micam_fast.core.output_files import atomic_file
 
 
@@ -84,8 +85,9 @@ def check_format(path: Path) -> Path:
     MissingExtraError
         If pyarrow is not installed and it ends in ``.parquet``.
     """
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise OutputError(f"cannot write {path}: its name must end in .csv or .parquet")
+    known = suffixes("table")
+    if path.suffix.lower() not in known:
+        raise OutputError(f"cannot write {path}: its name must end in {' or '.join(known)}")
     if path.suffix.lower() == ".parquet":
         import_extra("pyarrow", extra="parquet", purpose=_PURPOSE)
     return path

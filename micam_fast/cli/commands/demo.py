@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from micam_fast.cli.common import note_compiling, output_dir_option
+from micam_fast.cli.common import note, note_compiling, output_dir_option
 from micam_fast.cli.progress import progress, report
 
 
@@ -17,18 +17,21 @@ def run_demo(output_dir: Path) -> None:
     """Plot ten real MNIST digits with a small CNN that comes with the package."""
     from micam_fast import demo
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.runs.plotting import Summary, exit_code, plot_samples
+    from micam_fast.runs.plotting import plot_samples
     from micam_fast.runs.sample_files import PlotOptions
+    from micam_fast.runs.summary import RunSummary, exit_code
     from micam_fast.samples import read_samples
 
-    summary = Summary()
+    summary = RunSummary()
     with summary.stages.stage("load the model"):
         from micam_fast.api.loading import load_model
 
         model = load_model(demo.MODEL)
     options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
     samples = read_samples([str(demo.DIGITS)], model.inputs)
-    with progress() as done, when_compiling(note_compiling):
-        plot_samples(model, samples, options, labels=demo.LABELS, summary=summary, done=done)
+    with progress(note) as shown, when_compiling(note_compiling):
+        plot_samples(
+            model, samples, options, labels=demo.LABELS, summary=summary, observers=(shown,)
+        )
     report(summary, options)
     sys.exit(exit_code(summary))

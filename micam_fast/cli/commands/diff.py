@@ -25,7 +25,7 @@ from micam_fast.cli.opening import (
     running_options,
     sample_options,
 )
-from micam_fast.cli.values import choose_formats
+from micam_fast.cli.values import formats_option
 from micam_fast.core.choices import MODEL_SUFFIXES
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import aligned, count_of, printable, skipped
@@ -35,11 +35,9 @@ if TYPE_CHECKING:
 
     from micam_fast.analyses.differences import Difference, LayerDifference
     from micam_fast.api.explanation import Explanation
-    from micam_fast.engine.loaded_model import Model
+    from micam_fast.api.model import Model
     from micam_fast.samples.orders import Permutation
 
-# Kept in step with differences.files.FORMATS by a test.
-FORMATS = ("png", "svg", "html", "csv")
 _MOST_ROWS = 10
 _USAGE = (
     "expected is MODEL A B (two samples of one model), or MODEL MODEL A [B] (two models); models "
@@ -50,15 +48,7 @@ _USAGE = (
 @click.command(short_help="Draw what changes between two samples, folders or models.")
 @click.argument("arguments", metavar="MODEL [MODEL] A [B]", nargs=-1)
 @output_dir_option("micam-diff")
-@click.option(
-    "--format",
-    "formats",
-    callback=choose_formats(FORMATS),
-    metavar=",".join(FORMATS),
-    default="png,csv",
-    show_default=True,
-    help="What to write.",
-)
+@formats_option("difference", "What to write.", default="png,csv")
 @projection_option
 @layer_options
 @diagram_options
@@ -174,7 +164,7 @@ def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
     explanation, failed
         And how many samples were left out, which are named.
     """
-    from micam_fast.maps.averages import Average
+    from micam_fast.api.averages import Average
 
     names: dict[int, str] = {}
     known: dict[int, str | None] = {}

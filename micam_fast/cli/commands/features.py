@@ -30,7 +30,7 @@ from micam_fast.core.texts import aligned, count_of, one_line, printable, skippe
 if TYPE_CHECKING:
     from micam_fast.analyses.features.features import Feature
     from micam_fast.api.explanation import Explanation
-    from micam_fast.engine.loaded_model import Model
+    from micam_fast.api.model import Model
     from micam_fast.samples import Sample
     from micam_fast.samples.axis_names import AxisNames
 

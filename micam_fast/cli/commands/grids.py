@@ -20,13 +20,11 @@ from micam_fast.cli.opening import (
     sample_options,
 )
 from micam_fast.cli.progress import progress, report
-from micam_fast.cli.values import choose_formats
+from micam_fast.cli.values import formats_option
 from micam_fast.core.choices import CHANNEL_KINDS
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import count_of, first_of
 
-# Kept in step with grid_files.GRID_FORMATS by a test; importing it would cost --help its speed.
-FORMATS = ("png", "svg")
 _MOST_NAMED = 6
 
 
@@ -41,15 +39,7 @@ _MOST_NAMED = 6
     show_default=True,
     help="The feature maps, or what each channel adds to the layer's map.",
 )
-@click.option(
-    "--format",
-    "formats",
-    callback=choose_formats(FORMATS),
-    metavar=",".join(FORMATS),
-    default="png",
-    show_default=True,
-    help="What to write for each layer.",
-)
+@formats_option("grid", "What to write for each layer.")
 @projection_option
 @layer_options
 @sample_options
@@ -64,11 +54,11 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     """
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.analyses.grids.files import save_grids
-    from micam_fast.runs.plotting import Summary, exit_code
     from micam_fast.runs.sample_files import PlotOptions
+    from micam_fast.runs.summary import RunSummary, exit_code
 
     check_samples(sample_paths, given)
-    summary = Summary()
+    summary = RunSummary()
     model = open_model(model_path, given)
     samples = open_samples(model, sample_paths, given)
     if len(model.mapped) == len(model.layers):
@@ -80,7 +70,7 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     flat: dict[str, None] = {}
     error: MicamError | None = None
     try:
-        with progress() as done, when_compiling(note_compiling):
+        with progress(note) as lines, when_compiling(note_compiling):
             found = save_grids(
                 model,
                 samples,
@@ -93,8 +83,8 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
                 shown = (
                     each if isinstance(each, SampleError) else [path.name for path in each.paths]
                 )
-                summary.take(index, name, shown)
-                done(index, name, shown)
+                summary.count(index, name, shown)
+                lines.show(index, name, shown)
                 if isinstance(each, SampleError):
                     continue
                 if each.bad:

@@ -37,16 +37,16 @@ from micam_fast.cli.opening import (
     sample_options,
 )
 from micam_fast.cli.progress import progress, report, report_profile
-from micam_fast.cli.values import FORMATS, choose_formats
+from micam_fast.cli.values import formats_option
 from micam_fast.core.choices import LOOKS
 from micam_fast.core.errors import MicamError
 from micam_fast.core.texts import count_of
 from micam_fast.runs.interrupts import stop_on_signals
-from micam_fast.runs.manifest import NAME, Line
+from micam_fast.runs.manifest import NAME
 
 if TYPE_CHECKING:
     from micam_fast.runs.event_log import RunLog
-    from micam_fast.runs.plotting import Summary
+    from micam_fast.runs.summary import RunSummary
 
 _RUNNING = ("threads", "batch_size", "max_errors", "fail_fast", "scheduler")
 """Options that change no byte of what is written."""
@@ -59,15 +59,7 @@ _GO_ON = "--resume goes on with the run"
 @MODEL
 @SAMPLES
 @output_dir_option("micam-output", urls=True)
-@click.option(
-    "--format",
-    "formats",
-    callback=choose_formats(FORMATS),
-    metavar=",".join(FORMATS),
-    default="png",
-    show_default=True,
-    help="What to write for each sample.",
-)
+@formats_option("diagram", "What to write for each sample.")
 @click.option(
     "--look",
     type=click.Choice(LOOKS),
@@ -154,9 +146,12 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: RunLog) -> int:
     """Do the run and tell of it; the exit code."""
     from micam_fast._loops.compiling import when_compiling
+    from micam_fast.runs.interrupts import ErrorLimit
+    from micam_fast.runs.journal import Journal
     from micam_fast.runs.output_folder import describe_run, open_run
-    from micam_fast.runs.plotting import Execute, Summary, exit_code, plot_samples
+    from micam_fast.runs.plotting import Execute, plot_samples
     from micam_fast.runs.sample_files import PlotOptions, check_output
+    from micam_fast.runs.summary import RunSummary, exit_code
 
     def say(text: str) -> None:
         note(text)
@@ -173,7 +168,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
         compress_level=given["compress_level"],
     )
     labels = read_labels(given["labels"])
-    summary = Summary()
+    summary = RunSummary()
     with summary.stages.stage("load the model"):
         model = open_model(model_path, given)
     names = read_axis_names(given, model, sample_paths)
@@ -195,20 +190,18 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
             execute = execute_on(cluster, model, options, summary.stages)
         log.write("start", samples=sample_paths, folder=str(options.folder), **header)
         try:
-            with progress() as done, when_compiling(note_compiling):
+            limit = ErrorLimit(stop, 1 if given["fail_fast"] else given["max_errors"])
+            with progress(say) as shown, when_compiling(note_compiling):
                 plot_samples(
                     model,
                     samples,
                     options,
                     labels=labels,
                     summary=summary,
-                    manifest=manifest,
+                    journal=Journal(manifest, options.store, say),
                     stop=stop,
-                    max_errors=1 if given["fail_fast"] else given["max_errors"],
                     execute=execute,
-                    done=done,
-                    record=lambda line: log.write("sample", **_in_short(line)),
-                    say=say,
+                    observers=(log, shown, limit),
                 )
         except MicamError as raised:
             error = raised
@@ -228,13 +221,8 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
     return code
 
 
-def _in_short(line: Line) -> Line:
-    """What a log says of a sample; the ranges of all its layers are in the manifest."""
-    return {name: value for name, value in line.items() if name != "ranges"}
-
-
 def _check_counts(
-    summary: Summary, labels: Sequence[str], given: Given, sample_paths: Sequence[str]
+    summary: RunSummary, labels: Sequence[str], given: Given, sample_paths: Sequence[str]
 ) -> None:
     if not summary.samples:
         Failure(

@@ -29,8 +29,9 @@ from micam_fast.cli.opening import (
     running_options,
     sample_options,
 )
-from micam_fast.cli.values import FORMATS, parse_number
+from micam_fast.cli.values import parse_number
 from micam_fast.core.extras import import_extra
+from micam_fast.core.formats import suffixes
 from micam_fast.core.output_files import file_stem, make_folder
 from micam_fast.core.texts import count_of, first_of, one_line, skipped
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from micam_fast.samples import Sample
 
 _OWN_LABELS = "label"
-_DIAGRAMS = tuple(f".{name}" for name in FORMATS if name != "tiles")
 
 
 @click.command(short_help="Statistics of every layer over a data set.")
@@ -162,9 +162,10 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
 
 
 def _check_diagram(path: Path) -> Path:
-    if path.suffix.lower() not in _DIAGRAMS:
+    known = suffixes("diagram")
+    if path.suffix.lower() not in known:
         raise click.BadParameter(
-            f"{str(path)!r} must end in one of {', '.join(_DIAGRAMS)}", param_hint="'--diagram'"
+            f"{str(path)!r} must end in one of {', '.join(known)}", param_hint="'--diagram'"
         )
     if path.suffix.lower() == ".html":
         import_extra("bokeh.models", extra="view", purpose="the interactive page")

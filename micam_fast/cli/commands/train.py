@@ -114,7 +114,8 @@ def train(data_dir: Path | None, data_file: Path | None, resume: bool, **given: 
     if data_dir is not None and data_dir.is_file():
         raise click.UsageError(f"--data-dir {data_dir} is a file; --data-file takes files")
     from micam_fast.cli.progress import progress, report
-    from micam_fast.runs.plotting import exit_code
+    from micam_fast.cli.training_diagrams import plot_test_samples
+    from micam_fast.runs.summary import exit_code
     from micam_fast.training.checkpoints import Checkpoint
     from micam_fast.training.settings import TrainSettings
     from micam_fast.training.training import train as run_training
@@ -131,8 +132,18 @@ def train(data_dir: Path | None, data_file: Path | None, resume: bool, **given: 
             verbose=1 if sys.stdout.isatty() else 2,
             say=click.echo,
             note=note,
-            progress=progress,
         )
+        if not settings.samples:
+            return
+        with progress(note) as shown:
+            options, summary = plot_test_samples(
+                trained.model,
+                trained.test,
+                settings.log_dir / "MCAM",
+                settings.samples,
+                observers=(shown,),
+                say=note,
+            )
     except KeyboardInterrupt:
         state = Checkpoint(settings.log_dir).read()
         kept = "no epoch was complete, so nothing is kept"
@@ -143,6 +154,5 @@ def train(data_dir: Path | None, data_file: Path | None, resume: bool, **given: 
             )
         click.echo(f"micam-fast: interrupted: {kept}", err=True)
         sys.exit(130)
-    if trained.summary is not None and trained.options is not None:
-        report(trained.summary, trained.options)
-        sys.exit(exit_code(trained.summary))
+    report(summary, options)
+    sys.exit(exit_code(summary))

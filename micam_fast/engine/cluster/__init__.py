@@ -6,6 +6,6 @@ sent the model once. This is the extra ``distributed``.
 
 from micam_fast.engine.cluster.connecting import Cluster, open_cluster, use_client
 from micam_fast.engine.cluster.dispatch import Run, open_run
-from micam_fast.engine.cluster.explaining import explain_each
+from micam_fast.engine.cluster.explaining import run_each
 
-__all__ = ["Cluster", "Run", "explain_each", "open_cluster", "open_run", "use_client"]
+__all__ = ["Cluster", "Run", "open_cluster", "open_run", "run_each", "use_client"]

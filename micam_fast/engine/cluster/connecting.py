@@ -17,8 +17,8 @@ from typing import Any
 from micam_fast.core.errors import ClusterError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.texts import count_of, first_line_of
+from micam_fast.core.versions import deciding_libraries
 from micam_fast.engine.onnx_runtime import available_threads
-from micam_fast.runs.manifest import LIBRARIES
 
 WAIT = 30.0
 """Seconds to wait for a scheduler, or for a worker."""
@@ -221,7 +221,7 @@ def _wait_for_workers(cluster: Cluster, say: Say) -> None:
 
 def _check_versions(cluster: Cluster, say: Say) -> None:
     """Refuse workers that would give other bytes."""
-    ask, mine = _facts(LIBRARIES), tell_facts()
+    ask, mine = _facts(deciding_libraries()), tell_facts()
     try:
         found = cluster.client.run(ask, on_error="return")
     except cluster.errors as error:
@@ -246,7 +246,7 @@ def check_facts(worker: str, theirs: Facts, mine: Facts) -> None:
     ClusterError
         If versions differ.
     """
-    for name in ("python", *LIBRARIES):
+    for name in ("python", *deciding_libraries()):
         if theirs[name] != mine[name]:
             there, here = theirs[name] or "not there", mine[name] or "not here"
             raise ClusterError(
@@ -257,7 +257,7 @@ def check_facts(worker: str, theirs: Facts, mine: Facts) -> None:
 
 def tell_facts() -> Facts:
     """Versions that decide over results, and the processor, of this process."""
-    return _facts(LIBRARIES)()
+    return _facts(deciding_libraries())()
 
 
 def _facts(names: tuple[str, ...]) -> Callable[[], dict[str, Any]]:

@@ -17,7 +17,7 @@ from micam_fast.core.extras import import_extra
 from micam_fast.engine.cluster.connecting import WAIT, Cluster, tell_facts
 from micam_fast.engine.cluster.plugins import chunk_task, scheduler_plugin, worker_plugin
 from micam_fast.engine.cluster.shipment import Work, pack
-from micam_fast.engine.loaded_model import Model
+from micam_fast.engine.loaded_model import LoadedModel
 
 _CHUNKS_A_THREAD = 2
 _LOOK = 1.0
@@ -176,7 +176,7 @@ class Run:
 
 
 @contextmanager
-def open_run(cluster: Cluster, model: Model, work: Work) -> Iterator[Run]:
+def open_run(cluster: Cluster, model: LoadedModel, work: Work) -> Iterator[Run]:
     """Send a model and its work to the workers, and take them away in the end.
 
     Parameters

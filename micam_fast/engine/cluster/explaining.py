@@ -1,21 +1,20 @@
-"""Explanations by the workers of a cluster."""
+"""Samples through a model by the workers of a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import Stages
-from micam_fast.diagrams.scene import Scene
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
-from micam_fast.engine.loaded_model import Model, SampleLike
-from micam_fast.engine.streaming import Feed, stream
+from micam_fast.engine.loaded_model import LoadedModel
+from micam_fast.engine.streaming import Found, number_samples, stream, take_found
+from micam_fast.samples import Arrays
 
 
 @dataclass(frozen=True)
@@ -25,30 +24,41 @@ class _Explain:
     projection: Projection
     batch_size: int | None
 
-    def __call__(self, model: Model, chunk: list[Feed | SampleError]) -> list[Any]:
-        pipeline = model.pipeline(self.projection)
-        found = stream(pipeline, chunk, self.batch_size, lambda _, each: each, None, Stages())
-        return list(map(strip, found))
+    def __call__(self, model: LoadedModel, chunk: list[Arrays | SampleError]) -> list[Found]:
+        return list(
+            stream(
+                model.pipeline(self.projection),
+                number_samples(chunk),
+                take_found,
+                batch_size=self.batch_size,
+                pool=None,
+                stages=Stages(),
+            )
+        )
 
 
-def strip(found: Explanation | SampleError) -> Explanation | SampleError:
-    """Leave the scene where it is: who sent the model has one."""
-    if isinstance(found, SampleError):
-        return found
-    return replace(found, scene=Scene(found.scene.model, ()))
-
-
-def explain_each(
-    model: Model,
-    samples: Iterable[SampleLike],
+def run_each(
+    model: LoadedModel,
+    fitted: Iterable[Arrays | SampleError],
     client: Any,
     batch_size: int | None,
     projection: Projection,
-) -> Iterator[Explanation | SampleError]:
-    """Do what `Model.explain_each` does, on the workers of a client.
+) -> Generator[Found]:
+    """Run samples on the workers of a client.
 
     The model is sent to them with each call, and what is in hand are a few chunks for each of
     their threads.
+
+    Parameters
+    ----------
+    model
+        The model.
+    fitted
+        Samples that `LoadedModel.fit` has given.
+    client
+        Of ``dask.distributed``.
+    batch_size, projection
+        As `Model.explain_many` takes them.
 
     Raises
     ------
@@ -58,14 +68,9 @@ def explain_each(
     cluster = use_client(client)
     with open_run(cluster, model, _Explain(projection, batch_size)) as run:
         pace = Pace()
-        fitted = map(model.fit, samples)
-        for done in run.each(cut(fitted, lambda: pace.count, weigh, patience=1.0)):
+        for done in run.each(cut(iter(fitted), lambda: pace.count, weigh, patience=1.0)):
             if isinstance(done.result, SampleError):
                 yield done.result
                 continue
             pace.learn(len(done.chunk), done.seconds)
-            for found in done.result:
-                if isinstance(found, SampleError):
-                    yield found
-                else:
-                    yield replace(found, scene=model.scene)
+            yield from done.result

@@ -10,14 +10,13 @@ import onnx
 
 from micam_fast.core.errors import ClusterError
 from micam_fast.core.machine import quarter_of_memory
-from micam_fast.diagrams.scene import Scene
-from micam_fast.engine.loaded_model import Model
+from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS
 from micam_fast.engine.sessions import LARGEST_MESSAGE
 from micam_fast.models.onnx import OnnxFile
 from micam_fast.models.onnx.files import tensors, whole_tensor
 
-Work = Callable[[Model, Any], Any]
+Work = Callable[[LoadedModel, Any], Any]
 """Takes the opened model and a chunk; can be pickled. Several run at a time."""
 
 
@@ -35,8 +34,6 @@ class Shipment:
         Layers that get a map.
     providers, memory
         As `load_model` takes them; ``None`` for what a worker has by itself.
-    scene
-        The diagram, with the layouts that are known.
     work
         What is done with each chunk.
     """
@@ -46,10 +43,9 @@ class Shipment:
     mapped: frozenset[str]
     providers: tuple[Any, ...] | None
     memory: int | None
-    scene: Scene
     work: Work
 
-    def open(self, threads: int, memory_limit: int | None) -> Model:
+    def open(self, threads: int, memory_limit: int | None) -> LoadedModel:
         """Open the model on a worker.
 
         Parameters
@@ -61,19 +57,16 @@ class Shipment:
         """
         by_itself = quarter_of_memory() if memory_limit is None else memory_limit // 4
         proto = onnx.ModelProto.FromString(self.content)
-        model = Model(
+        return LoadedModel(
             OnnxFile(proto, self.name, None),
             layers=lambda layers: self.mapped,
             threads=threads,
             providers=self.providers,
             memory=self.memory or by_itself,
-            engine=self.scene.engine,
         )
-        model.scene.adopt(self.scene)
-        return model
 
 
-def pack(model: Model, work: Work) -> Shipment:
+def pack(model: LoadedModel, work: Work) -> Shipment:
     """Get a model ready for workers.
 
     Raises
@@ -105,12 +98,11 @@ def pack(model: Model, work: Work) -> Shipment:
         providers=None if providers == DEFAULT_PROVIDERS else providers,
         # The default of this machine is not that of another one.
         memory=None if memory == quarter_of_memory() else memory,
-        scene=model.scene,
         work=work,
     )
 
 
-def _check_size(model: Model, size: int) -> None:
+def _check_size(model: LoadedModel, size: int) -> None:
     if size > LARGEST_MESSAGE:
         raise ClusterError(
             f"model {model.name!r} has {size / 2**30:.1f} GiB with its weights; workers can be "

@@ -10,7 +10,7 @@ from typing import Any
 from micam_fast.core.errors import ClusterError
 from micam_fast.engine.cluster.connecting import Facts, check_facts, tell_facts
 from micam_fast.engine.cluster.shipment import Shipment, Work
-from micam_fast.engine.loaded_model import Model
+from micam_fast.engine.loaded_model import LoadedModel
 
 _held: dict[str, _Held] = {}
 
@@ -24,9 +24,9 @@ class _Held:
         self._content, self._threads, self._memory_limit = content, threads, memory_limit
         self._facts, self._worker = facts, worker
         self._lock = threading.Lock()
-        self._opened: tuple[Model, Work] | None = None
+        self._opened: tuple[LoadedModel, Work] | None = None
 
-    def open(self) -> tuple[Model, Work]:
+    def open(self) -> tuple[LoadedModel, Work]:
         with self._lock:
             if self._opened is None:
                 # A worker that joined late was not looked at before.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.sample_result import SampleResult
 from micam_fast.maps.sample_maps import Frame, SampleMaps
 
 
@@ -22,15 +22,21 @@ class Average:
     Computing the Sample Variance", 1983). A sample in which a layer is not finite does not count
     in that layer.
 
+    Parameters
+    ----------
+    scene
+        The model's diagram; by default that of the first sample.
+
     Attributes
     ----------
     count
         Samples so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scene: Scene | None = None) -> None:
         self.count = 0
-        self._first: Explanation | None = None
+        self._scene = scene
+        self._first: SampleResult | None = None
         self._owner = np.empty(0, np.intp)
         # By layer, then by cell.
         self._counts = np.empty(0)
@@ -38,7 +44,7 @@ class Average:
         self._squares = np.empty(0)
         self._bad_values: dict[str, int] = {}
 
-    def add(self, explanation: Explanation) -> None:
+    def add(self, explanation: SampleResult) -> None:
         """Count a sample in.
 
         Raises
@@ -67,11 +73,6 @@ class Average:
         self._merge(other.count, other._counts, other._means, other._squares)
         self._count_bad(other._bad_values)
 
-    def show_in(self, scene: Scene) -> None:
-        """Let its diagrams be those of another scene of the same model."""
-        if self._first is not None:
-            self._first = replace(self._first, scene=scene)
-
     def mean(self, *, sample: str = "", label: str | None = None) -> Explanation:
         """The mean maps as an explanation, without a prediction.
 
@@ -92,7 +93,7 @@ class Average:
         counts = np.maximum(self._counts, 1)[self._owner]
         return self._explain(np.sqrt(self._squares / counts), sample, label)
 
-    def _start(self, explanation: Explanation) -> None:
+    def _start(self, explanation: SampleResult) -> None:
         frame = _maps(explanation).frame
         if self._first is None:
             self._first = explanation
@@ -106,8 +107,8 @@ class Average:
         known = _maps(self._first).frame
         if known != frame and not _alike(known, frame):
             raise SampleError(
-                f"{explanation.sample or 'a sample'} has maps of other sizes than "
-                f"{self._first.sample or 'the first one'}; only samples of one shape have a mean"
+                f"{_name(explanation) or 'a sample'} has maps of other sizes than "
+                f"{_name(self._first) or 'the first one'}; only samples of one shape have a mean"
             )
 
     def _merge(
@@ -142,18 +143,20 @@ class Average:
             else:
                 bad_values[frame.names[layer]] = self._bad_values[frame.names[layer]]
         maps = SampleMaps(frame, values, ranges, bad_values)
-        return replace(
-            self._first,
-            maps=maps,
-            global_range=maps.global_range,
-            prediction=None,
-            output=None,
-            sample=sample,
-            label=label,
+        scene = self._scene
+        if scene is None:
+            assert isinstance(self._first, Explanation), "an average of bare results needs a scene"
+            scene = self._first.scene
+        return Explanation(
+            maps, maps.global_range, None, None, self._first.input_size, scene, sample, label
         )
 
 
-def _maps(explanation: Explanation) -> SampleMaps:
+def _name(result: SampleResult) -> str:
+    return result.sample if isinstance(result, Explanation) else ""
+
+
+def _maps(explanation: SampleResult) -> SampleMaps:
     maps = explanation.maps
     assert isinstance(maps, SampleMaps)
     return maps

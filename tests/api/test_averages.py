@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import micam_fast
+from micam_fast.api.averages import Average
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.demo import DIGITS, MODEL
-from micam_fast.maps.averages import Average
 from micam_fast.maps.sample_maps import SampleMaps
 
 

@@ -1,0 +1,1 @@
+"""Formats of diagrams, one file for each; `core.formats` has their rows."""

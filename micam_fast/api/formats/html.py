@@ -1,0 +1,15 @@
+"""A sample's interactive page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from micam_fast.diagrams.shown import Shown
+from micam_fast.diagrams.style import Style
+from micam_fast.viewer import write_page
+
+
+def write(shown: Shown, path: Path, style: Style) -> list[Path]:
+    """Write the file, and return its path."""
+    write_page(path, [shown], look=style.look, rankdir=style.rankdir)
+    return [path]

@@ -1,0 +1,33 @@
+"""The numbers of a sample as NPZ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.output_files import archive_name, atomic_file
+from micam_fast.diagrams.shown import Shown
+from micam_fast.diagrams.style import Style
+
+
+def write(shown: Shown, path: Path, style: Style) -> list[Path]:
+    """Write the file, and return its path."""
+    arrays = {"global_range": np.array(shown.global_range), "prediction": _answer(shown)}
+    for layer, each in shown.maps.items():
+        name = archive_name(layer)
+        arrays[f"cam/{name}"] = each.cam
+        arrays[f"rgba/{name}"] = each.rgba
+        arrays[f"range/{name}"] = np.array(each.range)
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return [path]
+
+
+def _answer(shown: Shown) -> NDArray[Any]:
+    """Probabilities, else the raw output, else nothing."""
+    if shown.prediction is not None:
+        return shown.prediction.probabilities
+    return np.empty(0) if shown.output is None else shown.output

@@ -1,0 +1,275 @@
+"""A model with its diagram: what Python users call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from micam_fast.api.explanation import Explanation, raise_errors
+from micam_fast.core.choices import Projection, check_projection
+from micam_fast.core.errors import SampleError
+from micam_fast.core.layer_choice import LayerChoice, match_layers
+from micam_fast.core.plan_cache import user_plan_files
+from micam_fast.core.timing import Stages
+from micam_fast.diagrams.known_layouts import layouts_by
+from micam_fast.diagrams.scene import Scene
+from micam_fast.engine.loaded_model import LoadedModel, SampleLike
+from micam_fast.engine.streaming import Found, StreamedSample, number_samples, take_found
+from micam_fast.models.onnx import OnnxFile
+
+if TYPE_CHECKING:
+    from micam_fast.viewer import View
+
+Result = TypeVar("Result")
+
+
+class Model(LoadedModel):
+    """A trained CNN, ready to be explained; made by `load_model`.
+
+    Attributes
+    ----------
+    name
+        The file's stem, or the graph's name.
+    layers
+        Every layer, in the diagram's order.
+    inputs
+        What the model is fed.
+    mapped
+        Names of the layers that get a map.
+    threads
+        How many run at a time.
+    file, graph
+        The ONNX model, and what is known of it.
+    memory
+        Bytes that activations may take at a time.
+    providers
+        Of ONNX Runtime.
+    scene
+        The model's diagram.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        *,
+        layers: LayerChoice,
+        threads: int | None,
+        providers: Sequence[Any] | None,
+        memory: int | None,
+        engine: str | Path | None,
+    ) -> None:
+        super().__init__(file, layers=layers, threads=threads, providers=providers, memory=memory)
+        place = None if engine is None else Path(engine)
+        self.scene = Scene(self.name, self.layers, place, layouts_by(user_plan_files()))
+
+    def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
+        """Explain one sample.
+
+        Parameters
+        ----------
+        sample
+            An array of the model's input shape without the batch axis (a batch axis of 1 is
+            taken, too), or a mapping from input names to such arrays.
+        projection
+            ``"published"``: each activation convolved with its layer's own kernel, circularly, as
+            the published engine does. ``"transposed"``: the adjoint of the layer's linear map,
+            which lies on the grid of the layer's input.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        SampleError
+            If the sample does not fit the model.
+        ValueError
+            If the projection is unknown.
+        """
+        return next(iter(self.explain_many([sample], batch_size=1, projection=projection)))
+
+    def explain_many(
+        self,
+        samples: Iterable[SampleLike],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        client: Any = None,
+    ) -> Iterator[Explanation]:
+        """Explain samples one batch after the other; nothing is held but the batch in hand.
+
+        Parameters
+        ----------
+        samples
+            Any iterable of what `explain` takes, or an array with a leading axis of samples.
+        batch_size
+            Most samples in one forward pass; by default what suits the model and fits the memory
+            bound. A model whose batch is fixed is run with that.
+        projection
+            As in `explain`.
+        client
+            Of ``dask.distributed``, whose workers then do the work.
+
+        Yields
+        ------
+        Explanation
+            In the order of the samples.
+
+        Raises
+        ------
+        SampleError
+            If a sample does not fit the model.
+        ClusterError, MissingExtraError
+            If a cluster cannot do it.
+        ValueError
+            If the projection is unknown or the batch size less than 1.
+        """
+        how: dict[str, Any] = {"projection": projection, "client": client}
+        return raise_errors(self.explain_each(samples, batch_size=batch_size, **how))
+
+    def explain_each(
+        self,
+        samples: Iterable[SampleLike],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        client: Any = None,
+    ) -> Iterator[Explanation | SampleError]:
+        """Like `explain_many`, but a sample that fails gives its error and the others go on.
+
+        Parameters
+        ----------
+        samples, batch_size, projection, client
+            As in `explain_many`.
+
+        Yields
+        ------
+        Explanation or SampleError
+            In the order of the samples.
+
+        Raises
+        ------
+        ValueError
+            If the projection is unknown or the batch size less than 1.
+        """
+        check_projection(projection)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if isinstance(samples, Mapping):
+            raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
+        if client is not None:
+            from micam_fast.engine.cluster import run_each
+
+            fitted = map(self.fit, samples)
+            return self._show_each(run_each(self, fitted, client, batch_size, projection))
+        return self.stream(
+            samples, lambda _, found: found, batch_size=batch_size, projection=projection
+        )
+
+    def stream(
+        self,
+        samples: Iterable[SampleLike | SampleError],
+        then: Callable[[int, Explanation | SampleError], Result],
+        *,
+        batch_size: int | None = None,
+        projection: Projection = "published",
+        stages: Stages | None = None,
+    ) -> Iterator[Result]:
+        """Like `explain_each`, and go on with each sample in the thread that explained it.
+
+        Parameters
+        ----------
+        samples, batch_size, projection
+            As in `explain_many`. An error in the place of a sample goes to `then` in its turn.
+        then
+            Takes the index of a sample and its explanation or error; several run at a time.
+        stages
+            Is told how long things take.
+
+        Yields
+        ------
+        object
+            What `then` gave, in the order of the samples.
+        """
+
+        def finish(sample: StreamedSample) -> Result:
+            return then(sample.index, self.show(take_found(sample)))
+
+        numbered = number_samples(map(self.fit, samples))
+        return self.run(
+            self.pipeline(projection), numbered, finish, batch_size=batch_size, stages=stages
+        )
+
+    def show(self, found: Found) -> Explanation | SampleError:
+        """What the engine gave for a sample, on the model's diagram."""
+        return found if isinstance(found, SampleError) else Explanation.of(found, self.scene)
+
+    def _show_each(self, results: Generator[Found]) -> Iterator[Explanation | SampleError]:
+        # A stream that is left halfway lets go of the cluster at once.
+        with closing(results):
+            yield from map(self.show, results)
+
+    def view(
+        self,
+        samples: Iterable[Any],
+        *,
+        feature_maps: str | Iterable[str] | None = None,
+        projection: Projection = "published",
+        sample_names: Sequence[str] = (),
+        labels: Sequence[str | None] = (),
+        row_names: Sequence[str] | None = None,
+        column_names: Sequence[str] | None = None,
+        compare: bool = False,
+        title: str | None = None,
+    ) -> View:
+        """The interactive page of some samples, which shows itself in a notebook.
+
+        Parameters
+        ----------
+        samples
+            What `explain_many` takes.
+        feature_maps
+            Names or patterns of the layers whose feature maps the page holds; by default all layers
+            if these take at most 12 MiB, else none.
+        projection
+            As in `explain`.
+        sample_names, labels
+            What the page calls the samples, and their known labels, as far as there are any.
+        row_names, column_names, compare, title
+            As in `write_page`.
+
+        Returns
+        -------
+        View
+
+        Raises
+        ------
+        SampleError
+            If a sample does not fit the model.
+        LayerSelectionError
+            If a pattern of `feature_maps` matches no layer.
+        ValueError
+            If there is no sample, or the projection is unknown.
+        """
+        from micam_fast.viewer import View, choose_layers, gather
+
+        arrays = list(samples)
+        explanations = [
+            replace(
+                found,
+                sample=sample_names[index] if index < len(sample_names) else "",
+                label=(labels[index] if index < len(labels) else None) or None,
+            )
+            for index, found in enumerate(self.explain_many(arrays, projection=projection))
+        ]
+        if not explanations:
+            raise ValueError("a page needs at least one sample")
+        if feature_maps is None:
+            layers = choose_layers(explanations)
+        else:
+            layers = match_layers(self.layers, feature_maps)
+        maps = list(gather(self, arrays, layers)) if layers else None
+        return View(explanations, maps, row_names, column_names, compare, title)

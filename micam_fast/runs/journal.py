@@ -1,0 +1,148 @@
+"""What a run writes down of its samples: the manifest, and what of an earlier run goes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ResumeError, SampleError
+from micam_fast.core.output_files import is_there
+from micam_fast.core.texts import count_of
+from micam_fast.runs.manifest import Line, Manifest, named_files
+from micam_fast.runs.observing import RunSample
+from micam_fast.runs.stores import Store
+
+
+class Journal:
+    """Keeps the manifest of a run, and removes what an earlier one wrote for changed samples.
+
+    Parameters
+    ----------
+    manifest
+        Open for lines.
+    store
+        Where the files are.
+    say
+        Is told if the manifest has more samples than the run.
+    """
+
+    def __init__(
+        self, manifest: Manifest, store: Store, say: Callable[[str], None] = lambda note: None
+    ) -> None:
+        self._manifest, self._store, self._say = manifest, store, say
+
+    def is_done(self, sample: RunSample) -> bool:
+        """Tell whether an earlier run wrote these very files; else note what it says of the sample.
+
+        Raises
+        ------
+        ResumeError
+            If it had another sample at this place.
+        """
+        arrays = sample.arrays
+        failed = isinstance(arrays, SampleError)
+        sample.sha256 = None if isinstance(arrays, SampleError) else content_digest(arrays)
+        earlier = self._manifest.find(sample.index)
+        if earlier is None:
+            return False
+        known = {"sha256": sample.sha256, "name": sample.name, "label": sample.label}
+        same = not failed and all(earlier.get(name) == value for name, value in known.items())
+        if same and self._store.has(earlier):
+            return True
+        if not failed and earlier.get("name") != sample.name:
+            raise ResumeError(
+                f"cannot go on with the run in {self._store}: its sample {sample.index} is "
+                f"{earlier.get('name')!r}, now it is {sample.name!r}; give the same samples in "
+                "the same order, choose another --output-dir, or leave out --resume to "
+                "start anew"
+            )
+        sample.earlier = earlier
+        return False
+
+    def finished(self, sample: RunSample) -> None:
+        """Write the line of a sample."""
+        failed = isinstance(sample.written, SampleError)
+        # Of a disk that is away for a while the files of an earlier run are not to blame.
+        if failed and sample.earlier is not None and _is_gone(sample.path):
+            return
+        # In this order: what a killed run has not removed, the next one would not know.
+        self._remove_stale(sample)
+        self._manifest.add(manifest_line(sample))
+        self._store.publish(self._manifest.path)
+
+    def finish(self, count: int | None) -> None:
+        """End the manifest.
+
+        Parameters
+        ----------
+        count
+            Samples of the run; ``None`` if it ended early.
+        """
+        self._manifest.finish()
+        if count is not None and (more := len(self._manifest) - count) > 0:
+            self._say(
+                f"{self._manifest.path} has {count_of(more, 'sample')} more, of an earlier run; "
+                "all stay"
+            )
+
+    def _remove_stale(self, sample: RunSample) -> None:
+        """Remove what an earlier run wrote for a sample that has changed since.
+
+        Whatever the manifest says, it is no file but one that is named as a sample's.
+        """
+        written = sample.written
+        kept = {} if written is None or isinstance(written, SampleError) else written.files
+        stale = [name for name in named_files(sample.earlier or {}) if name not in kept]
+        for name in stale:
+            if re.fullmatch(rf"[^/]*_sample-{sample.index}[_.][^/]*(?:/[^/]+)?", name):
+                self._store.remove(name)
+
+
+def manifest_line(sample: RunSample) -> Line:
+    """What a manifest says of a sample that is done."""
+    said: Line = {
+        "sample": sample.index,
+        "name": sample.name,
+        "input": sample.path,
+        "row": sample.row,
+        "sha256": sample.sha256,
+        "label": sample.label,
+    }
+    written, seconds = sample.written, round(sample.seconds, 6)
+    assert written is not None
+    if isinstance(written, SampleError):
+        return said | {"error": str(written), "seconds": seconds}
+    predicted = written.prediction
+    return said | {
+        "prediction": predicted
+        and {"class": predicted.index, "probability": predicted.probability},
+        "files": dict(written.files),
+        "global_range": _finite(written.global_range),
+        "ranges": {name: _finite(each) for name, each in written.ranges.items()},
+        "seconds": seconds,
+    }
+
+
+def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of a sample: names, element types, shapes and values of its arrays."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _is_gone(path: str) -> bool:
+    return bool(path) and not is_there(Path(path).exists)
+
+
+def _finite(found: tuple[float, float]) -> list[float] | None:
+    """A range as JSON has it; ``None`` for a layer that takes no part."""
+    return list(found) if all(map(math.isfinite, found)) else None

@@ -1,0 +1,62 @@
+"""A sample of a run, and those who hear what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from micam_fast.core.errors import SampleError
+from micam_fast.engine.streaming import StreamedSample
+from micam_fast.runs.manifest import Line
+from micam_fast.runs.sample_files import SampleFiles
+
+
+@dataclass(eq=False)
+class RunSample(StreamedSample):
+    """A sample from its reading to its files.
+
+    Attributes
+    ----------
+    name, label
+        As the header has them.
+    path, row
+        The file that it was read from, and its number there; see `samples.Sample`.
+    sha256
+        Of its arrays; ``None`` where nobody asked for it, or there are none.
+    earlier
+        What the manifest says of it from an earlier run.
+    written
+        Its files, or why there are none; ``None`` until it is done.
+    """
+
+    name: str = ""
+    label: str | None = None
+    path: str = ""
+    row: int | None = None
+    sha256: str | None = None
+    earlier: Line | None = None
+    written: SampleFiles | SampleError | None = None
+
+    @property
+    def shown(self) -> tuple[str, ...] | SampleError:
+        """Names of its files, or of the folder of tiles, one for each format; or the error."""
+        assert self.written is not None
+        return self.written if isinstance(self.written, SampleError) else self.written.shown
+
+    @property
+    def note(self) -> str:
+        """What a user should know of a sample that was written all the same; mostly empty."""
+        written = self.written
+        if isinstance(written, SampleFiles) and written.bad_layers:
+            return (
+                f"sample {self.index} ({self.name}): {written.bad_layers} of "
+                f"{len(written.ranges)} layers are not finite and drawn hatched"
+            )
+        return ""
+
+
+class RunObserver(Protocol):
+    """Hears of each sample of a run when it is done, in their order."""
+
+    def finished(self, sample: RunSample) -> None:
+        """Take note of a sample."""

@@ -1,0 +1,65 @@
+"""What a run did, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from micam_fast.core.errors import MicamError, SampleError
+from micam_fast.core.timing import Stages
+from micam_fast.runs.observing import RunSample
+
+MOST_LISTED = 20
+"""Failed samples that a summary holds; the manifest names all of them."""
+
+
+@dataclass
+class RunSummary:
+    """What a run did.
+
+    Attributes
+    ----------
+    written, resumed
+        How many samples have their files: from this run, and from the one that it goes on with.
+    files
+        How many files, or folders of tiles, this run wrote.
+    failed
+        How many samples were skipped.
+    failures
+        Index, name and reason of the first of these.
+    stages
+        How long things took.
+    """
+
+    written: int = 0
+    resumed: int = 0
+    files: int = 0
+    failed: int = 0
+    failures: list[tuple[int, str, SampleError]] = field(default_factory=list)
+    stages: Stages = field(default_factory=Stages)
+
+    @property
+    def samples(self) -> int:
+        """How many there were."""
+        return self.written + self.resumed + self.failed
+
+    def finished(self, sample: RunSample) -> None:
+        """Count a sample of a run."""
+        self.count(sample.index, sample.name, sample.shown)
+
+    def count(self, index: int, name: str, shown: Sequence[str] | SampleError) -> None:
+        """Count a sample: names of its files, or why there are none."""
+        if isinstance(shown, SampleError):
+            self.failed += 1
+            if len(self.failures) < MOST_LISTED:
+                self.failures.append((index, name, shown))
+        else:
+            self.written += 1
+            self.files += len(shown)
+
+
+def exit_code(summary: RunSummary, error: MicamError | None = None) -> int:
+    """0 if all samples were written, 1 if some failed, 2 if none was written."""
+    if not summary.written + summary.resumed:
+        return 2
+    return 1 if summary.failed or error is not None else 0
