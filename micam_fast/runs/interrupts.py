@@ -8,10 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from micam_fast.core.errors import SampleError
-from micam_fast.core.texts import count_of
-from micam_fast.runs.observing import RunSample
-
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -31,28 +27,6 @@ class Stop:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.reason: str | None = None
-
-
-class ErrorLimit:
-    """Stops a run when so many samples have failed that had not failed before.
-
-    Parameters
-    ----------
-    stop
-        Of the run.
-    most
-        Samples; ``None`` for any number.
-    """
-
-    def __init__(self, stop: Stop, most: int | None) -> None:
-        self._stop, self._most, self._errors = stop, most, 0
-
-    def finished(self, sample: RunSample) -> None:
-        """Count a sample that failed."""
-        if isinstance(sample.written, SampleError):
-            self._errors += sample.earlier is None or "error" not in sample.earlier
-            if self._errors == self._most and self._stop.reason is None:
-                self._stop.reason = f"stopped, as {count_of(self._errors, 'sample')} failed"
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from micam_fast.core.errors import SampleError
+from micam_fast.core.texts import count_of
 from micam_fast.engine.streaming import StreamedSample
+from micam_fast.runs.interrupts import Stop
 from micam_fast.runs.manifest import Line
 from micam_fast.runs.sample_files import SampleFiles
 
@@ -60,3 +62,25 @@ class RunObserver(Protocol):
 
     def finished(self, sample: RunSample) -> None:
         """Take note of a sample."""
+
+
+class ErrorLimit:
+    """Stops a run when so many samples have failed that had not failed before.
+
+    Parameters
+    ----------
+    stop
+        Of the run.
+    most
+        Samples; ``None`` for any number.
+    """
+
+    def __init__(self, stop: Stop, most: int | None) -> None:
+        self._stop, self._most, self._errors = stop, most, 0
+
+    def finished(self, sample: RunSample) -> None:
+        """Count a sample that failed."""
+        if isinstance(sample.written, SampleError):
+            self._errors += sample.earlier is None or "error" not in sample.earlier
+            if self._errors == self._most and self._stop.reason is None:
+                self._stop.reason = f"stopped, as {count_of(self._errors, 'sample')} failed"

@@ -146,8 +146,8 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: RunLog) -> int:
     """Do the run and tell of it; the exit code."""
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.runs.interrupts import ErrorLimit
     from micam_fast.runs.journal import Journal
+    from micam_fast.runs.observing import ErrorLimit
     from micam_fast.runs.output_folder import describe_run, open_run
     from micam_fast.runs.plotting import Execute, plot_samples
     from micam_fast.runs.sample_files import PlotOptions, check_output
