@@ -22,7 +22,7 @@ _NOTE_NAMES = {
 
 
 class PublishingError(Exception):
-    """Results or a README that cannot be published from, or into."""
+    """Results, or a page, that nothing can be published from, or into."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Verdict:
     met: bool | None = None
 
 
-def publish(results: Sequence[Path], readme: Path) -> None:
-    """Write the results between the marks of a README.
+def publish(results: Sequence[Path], page: Path) -> None:
+    """Write the results between the marks of a page.
 
     Raises
     ------
@@ -82,16 +82,16 @@ def publish(results: Sequence[Path], readme: Path) -> None:
     """
     if not results:
         raise PublishingError("no results: run bash tools/bench.sh first")
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise PublishingError(
-            f"{readme} needs the lines {BEGIN} and {END}, once each and in this order; "
+            f"{page} needs the lines {BEGIN} and {END}, once each and in this order; "
             "the tables are written between them"
         )
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     tables = "\n".join(render_file(path) for path in results)
-    readme.write_text(f"{before}{BEGIN}\n{tables}{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n{tables}{END}{after}", encoding="utf-8")
 
 
 def render_file(path: Path) -> str:

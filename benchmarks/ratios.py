@@ -18,7 +18,7 @@ ANY_MODEL = "*"
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the README.
+    """One table of RESULTS.md.
 
     Attributes
     ----------

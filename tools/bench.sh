@@ -5,7 +5,7 @@
 #   bash tools/bench.sh [ARGUMENT OF PYTEST]...
 #
 # Results go to benchmarks/results/NAME.json, NAME from the environment, by default "latest".
-# From there tools/publish_benchmarks.py writes the tables of the README. Part of the suite:
+# From there tools/publish_benchmarks.py writes the tables of benchmarks/RESULTS.md. Part of the suite:
 # NAME=try bash tools/bench.sh -k "loops and ResNet50"
 set -euo pipefail
 cd "$(dirname "$0")/.."

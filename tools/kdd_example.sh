@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The worked example on data that are not pictures: real KDD-Cup-99 connections, a small CNN trained
-# on two orders of the same columns, and what the order changes in its maps. See the README.
+# on two orders of the same columns, and what the order changes in its maps. See micam_fast/guide/columns.md.
 #
 #   bash tools/kdd_example.sh [FOLDER [OPTION OF TRAIN]...]
 #

@@ -1,6 +1,6 @@
-"""Write the tables of ``benchmarks/results/*.json`` into the README, between its marks.
+"""Write the tables of ``benchmarks/results/*.json`` into ``benchmarks/RESULTS.md``, between its marks.
 
-    .cache/bench/bin/python tools/publish_benchmarks.py [README [RESULT.json...]]
+    .cache/bench/bin/python tools/publish_benchmarks.py [PAGE [RESULT.json...]]
 
 What is divided by what, and the goals, stand in ``benchmarks/ratios.py``.
 """
@@ -19,10 +19,10 @@ from benchmarks.publishing import PublishingError, publish  # noqa: E402
 
 def main() -> None:
     """Publish; a mistake is one line and exit code 1."""
-    readme, *given = [Path(word) for word in sys.argv[1:]] or [ROOT / "README.md"]
+    page, *given = [Path(word) for word in sys.argv[1:]] or [ROOT / "benchmarks" / "RESULTS.md"]
     results = given or sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     try:
-        publish(results, readme)
+        publish(results, page)
     except (PublishingError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -17,6 +17,7 @@ from micam_fast.cli.commands.evaluate import evaluate
 from micam_fast.cli.commands.export import export
 from micam_fast.cli.commands.features import features
 from micam_fast.cli.commands.grids import grids
+from micam_fast.cli.commands.guide import guide
 from micam_fast.cli.commands.layers import show_layers
 from micam_fast.cli.commands.plot import plot
 from micam_fast.cli.commands.stats import stats
@@ -72,7 +73,7 @@ def main() -> None:
 
 _COMMANDS = (
     plot, view, diff, features, grids, stats, check, show_layers, run_demo,
-    export, tfrecord, train, evaluate,
+    export, tfrecord, train, evaluate, guide,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -52,8 +52,8 @@ scheduler_option = click.option(
     "--scheduler",
     callback=_check_scheduler,
     metavar="ADDRESS",
-    help="Work on the machines of a Dask cluster, like tcp://HOST:8786; or on 'local:N', N "
-    "processes of this machine.",
+    help="Run on a Dask cluster, like tcp://HOST:8786, or on 'local:N', N processes of this "
+    "machine.",
 )
 
 
@@ -64,7 +64,7 @@ def diagram_options(command: Any) -> Any:
         type=click.Choice(RANKDIRS),
         default="TB",
         show_default=True,
-        help="Top to bottom or left to right.",
+        help="Draw from top to bottom, or from left to right.",
     )
     scale = click.option(
         "--scale-tiles",

@@ -55,14 +55,14 @@ projection_option = click.option(
     type=click.Choice(PROJECTIONS),
     default="published",
     show_default=True,
-    help="On the layer's own grid as the published engine, or back onto its input's.",
+    help="Map on the layer's own grid, as the published engine draws it, or on its input's grid.",
 )
 
 labels_option = click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Known labels, one a line, in the order of the samples.",
+    help="Text file of known labels, one a line, in the order of the samples.",
 )
 
 sample_options = all_of(
@@ -71,14 +71,14 @@ sample_options = all_of(
         "inputs",
         multiple=True,
         metavar="NAME=FILE",
-        help="Array for a further input of the model: one sample for all, or one for each.",
+        help="Array for another input of the model: one sample for all, or one for each.",
     ),
     click.option(
         "--layout",
         type=click.Choice(ARRAY_LAYOUTS),
         default="auto",
         show_default=True,
-        help="Where the channels of arrays are.",
+        help="Where arrays have their channels; 'auto' decides by the shape.",
     ),
     click.option(
         "--scale",
@@ -117,7 +117,8 @@ sample_options = all_of(
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Run the Python code in a Keras file's Lambda layers; only for files you trust.",
+    help="Run the Python code in a Keras file's Lambda layers, with your rights; only for files "
+    "that you trust.",
 )
 
 running_options = all_of(
@@ -125,13 +126,13 @@ running_options = all_of(
         "--threads",
         type=click.IntRange(1),
         metavar="N",
-        help="Threads to use.  [default: all cores]",
+        help="Samples to work on at a time, each by one thread.  [default: all cores]",
     ),
     click.option(
         "--memory",
         callback=parse_memory,
         metavar="SIZE",
-        help="Bound for the activations, like 4G.  [default: a quarter of the machine's]",
+        help="Limit for the activations in memory, like 4G.  [default: a quarter of the machine's]",
     ),
     trust_option,
 )

@@ -107,7 +107,7 @@ def test_the_output_is_checked_first(run: Run, run_cli: Run, cli_files: Path) ->
 
 
 def test_what_it_says_of_the_demo(run: Run) -> None:
-    """What the README says."""
+    """What the guide says (check.md)."""
     result = succeeded(run(str(demo.MODEL), str(demo.DIGITS)))
     text = " ".join(result.stdout.split())
     kept = "5 of 11 maps: relu_1, pool_1, conv_2, relu_2, pool_2."

@@ -1,4 +1,4 @@
-"""The pictures in the README are what the demo model draws today."""
+"""The demo's pictures, which the README shows, are what the demo model draws today."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's tables from made-up results."""
+"""The tables of ``benchmarks/RESULTS.md`` from made-up results."""
 
 from __future__ import annotations
 
@@ -142,11 +142,11 @@ def test_what_is_no_result_is_named(tmp_path: Path) -> None:
 
 
 def test_only_what_is_between_the_marks_is_written(results: Path, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter µ\n", encoding="utf-8")
+    page = tmp_path / "RESULTS.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter µ\n", encoding="utf-8")
     for _ in range(2):
-        publish([results], readme)
-        text = readme.read_text(encoding="utf-8")
+        publish([results], page)
+        text = page.read_text(encoding="utf-8")
         assert text.startswith(f"before\n{BEGIN}\n### Results: two-cores\n")
         assert text.endswith(f"\n\n{END}\nafter µ\n")
         assert "old" not in text
@@ -154,18 +154,18 @@ def test_only_what_is_between_the_marks_is_written(results: Path, tmp_path: Path
 
 @pytest.mark.parametrize("text", ["no marks", f"{BEGIN}", f"{END}\n{BEGIN}", f"{BEGIN}{END}{END}"])
 def test_missing_marks_end_in_a_line(results: Path, tmp_path: Path, text: str) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    done = subprocess.run([sys.executable, SCRIPT, readme, results], capture_output=True, text=True)
+    page = tmp_path / "RESULTS.md"
+    page.write_text(text)
+    done = subprocess.run([sys.executable, SCRIPT, page, results], capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"README.md needs the lines {BEGIN} and {END}" in done.stderr
+    assert f"RESULTS.md needs the lines {BEGIN} and {END}" in done.stderr
     assert "Traceback" not in done.stderr
-    assert readme.read_text() == text
+    assert page.read_text() == text
 
 
 def test_no_results_are_told(tmp_path: Path) -> None:
     with pytest.raises(PublishingError, match=r"no results: run bash tools/bench\.sh first"):
-        publish([], tmp_path / "README.md")
+        publish([], tmp_path / "RESULTS.md")
 
 
 @pytest.mark.parametrize(

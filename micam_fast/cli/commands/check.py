@@ -24,7 +24,7 @@ from micam_fast.cli.opening import (
 from micam_fast.core.texts import printable, skipped
 
 
-@click.command(short_help="Can the maps be trusted? Two checks of the literature.")
+@click.command(short_help="Check whether the maps can be trusted.")
 @MODEL
 @SAMPLES
 @click.option(
@@ -33,7 +33,7 @@ from micam_fast.core.texts import printable, skipped
     metavar="FILE.csv",
     default="check.csv",
     show_default=True,
-    help="A row for each layer. All steps and the curves are written beside it.",
+    help="Table with a row for each layer; tables of all steps and of the curves stand beside it.",
 )
 @projection_option
 @click.option(
@@ -42,7 +42,7 @@ from micam_fast.core.texts import printable, skipped
     metavar="N",
     default=16,
     show_default=True,
-    help="Most steps of the randomization; layers with weights are spread over them.",
+    help="Largest number of steps of the randomization; layers with weights are spread over them.",
 )
 @click.option(
     "--draws",
@@ -50,7 +50,7 @@ from micam_fast.core.texts import printable, skipped
     metavar="N",
     default=3,
     show_default=True,
-    help="How many times random weights are drawn.",
+    help="How many times the command draws random weights.",
 )
 @click.option(
     "--seed",
@@ -58,7 +58,7 @@ from micam_fast.core.texts import printable, skipped
     metavar="N",
     default=0,
     show_default=True,
-    help="Of all random numbers.",
+    help="Seed of all random numbers.",
 )
 @layer_options
 @sample_options

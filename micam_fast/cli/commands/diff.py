@@ -48,7 +48,7 @@ _USAGE = (
 @click.command(short_help="Draw what changes between two samples, folders or models.")
 @click.argument("arguments", metavar="MODEL [MODEL] A [B]", nargs=-1)
 @output_dir_option("micam-diff")
-@formats_option("difference", "What to write.", default="png,csv")
+@formats_option("difference", "Files to write.", default="png,csv")
 @projection_option
 @layer_options
 @diagram_options

@@ -39,7 +39,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@click.command(short_help="Tell what parts of the input the strongest cells see.")
+@click.command(short_help="Print which parts of the input the strongest cells see.")
 @MODEL
 @SAMPLES
 @click.option(
@@ -48,7 +48,7 @@ _COLUMNS = (
     metavar="K",
     default=3,
     show_default=True,
-    help="How many cells of each layer.",
+    help="Cells of each layer to report.",
 )
 @click.option(
     "--output",
@@ -64,7 +64,7 @@ _COLUMNS = (
 @sample_options
 @running_options
 def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
-    """Tell which rows and columns of the input the strongest cells depend on.
+    """Print which rows and columns of the input the strongest cells depend on.
 
     For each spatial layer, the K cells of its map with the largest absolute values: the range of
     the input's rows and columns that such a cell depends on through all layers before, and the

@@ -37,9 +37,9 @@ _MOST_NAMED = 6
     type=click.Choice(CHANNEL_KINDS),
     default="activations",
     show_default=True,
-    help="The feature maps, or what each channel adds to the layer's map.",
+    help="Show the feature maps, or what each channel adds to the layer's map.",
 )
-@formats_option("grid", "What to write for each layer.")
+@formats_option("grid", "Files to write for each layer.")
 @projection_option
 @layer_options
 @sample_options

@@ -59,13 +59,13 @@ _GO_ON = "--resume goes on with the run"
 @MODEL
 @SAMPLES
 @output_dir_option("micam-output", urls=True)
-@formats_option("diagram", "What to write for each sample.")
+@formats_option("diagram", "Files to write for each sample.")
 @click.option(
     "--look",
     type=click.Choice(LOOKS),
     default="isometric",
     show_default=True,
-    help="Maps as planes in perspective, or from above.",
+    help="Draw maps as planes in perspective, or as seen from above.",
 )
 @projection_option
 @layer_options
@@ -78,7 +78,7 @@ _GO_ON = "--resume goes on with the run"
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Samples in one forward pass.  [default: what suits the model, 1 to 32]",
+    help="Largest number of samples in one forward pass.  [default: what suits the model, 1 to 32]",
 )
 @running_options
 @scheduler_option
@@ -86,27 +86,30 @@ _GO_ON = "--resume goes on with the run"
 @click.option(
     "--compress-level",
     type=click.IntRange(0, 9),
+    metavar="N",
     default=1,
     show_default=True,
     help="PNG: 1 is fastest, 9 smallest, 0 not compressed.",
 )
 @click.option(
-    "--resume", is_flag=True, help="Go on with the run in the folder; skip what it has done."
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in the output folder, and skip the samples that are finished.",
 )
-@click.option("--fail-fast", is_flag=True, help="Stop at the first sample that fails.")
+@click.option("--fail-fast", is_flag=True, help="Begin no further sample when one has failed.")
 @click.option(
     "--max-errors",
     type=click.IntRange(1),
     metavar="N",
-    help="Stop when so many samples have failed.  [default: go on]",
+    help="Begin no further sample when N have failed.  [default: go on]",
 )
 @click.option(
     "--log-json",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Append what happens to a file, a line of JSON for each event.",
+    help="Append a line of JSON to this file for each event.",
 )
-@click.option("--profile", is_flag=True, help="Tell where the time went.")
+@click.option("--profile", is_flag=True, help="Print where the time went.")
 def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a MiCAM diagram for each sample.
 

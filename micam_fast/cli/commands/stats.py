@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _OWN_LABELS = "label"
 
 
-@click.command(short_help="Statistics of every layer over a data set.")
+@click.command(short_help="Measure every layer over a data set.")
 @MODEL
 @SAMPLES
 @click.option(
@@ -58,15 +58,15 @@ _OWN_LABELS = "label"
 @click.option(
     "--by",
     metavar="FILE|label",
-    help="Classes: one label a line, in the order of the samples; or 'label', those that the "
-    "samples carry (records).",
+    help="Text file of classes, one label a line, in the order of the samples; or 'label': "
+    "the labels that the samples bring along (TFRecord files).",
 )
 @click.option(
     "--diagram",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write diagrams of the mean and of the deviation, of each class; the suffix is as in "
-    "'plot'. A second forward pass.",
+    help="Draw the mean and the deviation of the maps, for each class; the suffix chooses the "
+    "format. Takes a second forward pass.",
 )
 @click.option(
     "--dead-threshold",
@@ -74,14 +74,14 @@ _OWN_LABELS = "label"
     metavar="NUMBER",
     default="0",
     show_default=True,
-    help="A channel that is never above it is dead.",
+    help="A channel is dead if none of its values is above this number.",
 )
 @click.option(
     "--rank-positions",
     type=click.IntRange(0),
     metavar="N",
-    help="Positions of each sample, evenly spread, for the effective rank; 0 leaves it out.  "
-    "[default: all]",
+    help="Evenly spread positions of each sample that the effective rank takes; 0 leaves it "
+    "out.  [default: all]",
 )
 @layer_options
 @sample_options
@@ -91,7 +91,7 @@ _OWN_LABELS = "label"
 def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Measure every layer over a data set, in one pass.
 
-    SAMPLES are as in 'plot'. The table in the end shows which layers cost most and extract least.
+    SAMPLES are as in 'plot'. The closing table shows which layers cost most and extract least.
 
     Exit code: 0 if all samples were measured, 1 if some failed, 2 if none was.
     """

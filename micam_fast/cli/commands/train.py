@@ -74,13 +74,13 @@ def _fraction(name: str, text: str, default: float, kind: click.FloatRange) -> _
     callback=_print_networks,
     help="Print the names that --cnn-model takes, and exit.",
 )
-@_count("--classes", "Labels are 0 to N - 1.", 2, least=2)
+@_count("--classes", "Number of classes; labels are 0 to N - 1.", 2, least=2)
 @_count("--window-size", "Channels of a sample.", 3)
 @_count("--height", "Height of a sample.", 150)
 @_count("--width", "Width of a sample.", 75)
 @_count("--batch-size", "Samples in a batch; the last incomplete one is dropped.", 64)
 @_count("--num-epochs", "Epochs in all.", 20)
-@_fraction("--learning-rate", "Of Adam.", 1e-5, click.FloatRange(0, min_open=True))
+@_fraction("--learning-rate", "Learning rate of Adam.", 1e-5, click.FloatRange(0, min_open=True))
 @_fraction("--dropout", "Rate of the Dropout layers.", 0.5, click.FloatRange(0, 1, max_open=True))
 @click.option(
     "--batch-normalization", is_flag=True, help="Normalize after each convolution of a LeNet."

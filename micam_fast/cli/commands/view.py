@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     default="micam-page.html",
     show_default=True,
-    help="The page.",
+    help="File of the page.",
 )
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 @click.option(
