@@ -1,4 +1,4 @@
-"""Write the tables of ``benchmarks/results/*.json`` into ``benchmarks/RESULTS.md``, between its marks.
+"""Write the tables of ``benchmarks/results/*.json`` into ``benchmarks/RESULTS.md``.
 
     .cache/bench/bin/python tools/publish_benchmarks.py [PAGE [RESULT.json...]]
 

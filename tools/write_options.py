@@ -4,7 +4,7 @@
 
 In a page, everything between ``<!-- options:plot -->`` and ``<!-- /options -->`` is the table of
 ``micam-fast plot``. Options that a command shares with ``plot`` stand together in its last row.
-``tests/test_guide.py`` fails where a table is stale.
+``tests/whole/test_guide.py`` fails where a table is stale.
 """
 
 from __future__ import annotations

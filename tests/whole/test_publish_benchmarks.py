@@ -183,3 +183,13 @@ def test_the_table_of_ratios_names_tables_that_there_are() -> None:
     for ratio in RATIOS:
         assert ratio.goals or not ratio.goal
         assert ANY_MODEL not in ratio.goals or len(ratio.goals) == 1
+
+
+def test_the_page_holds_the_results_that_there_are(tmp_path: Path) -> None:
+    benchmarks = SCRIPT.parent.parent / "benchmarks"
+    page = tmp_path / "RESULTS.md"
+    page.write_text(f"{BEGIN}\n{END}", encoding="utf-8")
+    publish(sorted((benchmarks / "results").glob("*.json")), page)
+    assert page.read_text(encoding="utf-8") in (benchmarks / "RESULTS.md").read_text(
+        encoding="utf-8"
+    )

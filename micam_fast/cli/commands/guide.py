@@ -31,10 +31,14 @@ def guide(page: str | None) -> None:
 
 def _show(text: str) -> None:
     """Print Markdown, laid out on a terminal, as it is in a pipe."""
-    if not sys.stdout.isatty():
+    if not _on_terminal():
         click.echo(text, nl=False)
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
     Console().print(Markdown(text))
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()

@@ -118,7 +118,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     paths on standard input. FILE:N is sample N of a file, from 0.
 
     The folder gets a manifest.jsonl with a line for each sample. Ctrl-C finishes the samples in
-    hand; --resume goes on.
+    hand; --resume continues the run.
 
     Exit code: 0 if all samples were written, 1 if some failed or the run ended early, 2 if none was
     written, 130 if it was interrupted.
