@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         FeatureFinder as FeatureFinder,
         strongest_features as strongest_features,
     )
+    from micam_fast.analyses.grids.files import save_grids as save_grids
+    from micam_fast.analyses.grids.picture import draw_grid as draw_grid
     from micam_fast.analyses.statistics import (
         LayerStatistics as LayerStatistics,
         Statistics as Statistics,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from micam_fast.core.layers import Layer as Layer
     from micam_fast.core.prediction import Prediction as Prediction
     from micam_fast.engine.activations import LayerActivation as LayerActivation
+    from micam_fast.maps.contributions import energy_shares as energy_shares
     from micam_fast.maps.layer_map import LayerMap as LayerMap
     from micam_fast.samples.axis_names import AxisNames as AxisNames
     from micam_fast.samples.orders import Permutation as Permutation
@@ -101,9 +104,12 @@ _HOMES = {
     "View": "viewer",
     "check": "analyses.checks",
     "diff": "analyses.differences",
+    "draw_grid": "analyses.grids.picture",
+    "energy_shares": "maps.contributions",
     "explain": "api.loading",
     "export": "api.export",
     "load_model": "api.loading",
+    "save_grids": "analyses.grids.files",
     "stats": "analyses.statistics",
     "strongest_features": "analyses.features.features",
 }
