@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.analyses.differences.difference import Difference
+from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.labels import header_lines, label_lines
 from micam_fast.analyses.differences.layers import LayerDifference, is_finite
 from micam_fast.diagrams.encoders.fonts import text_width
@@ -150,7 +150,7 @@ _Part = Mark | _PaneSlot
 
 
 def compose_difference(
-    difference: Difference, *, rankdir: str, scale: float, native: bool
+    difference: Comparison, *, rankdir: str, scale: float, native: bool
 ) -> tuple[Template, list[Filling]]:
     """The diagram: what is known at once, and the maps, each painted when it is needed.
 

@@ -5,21 +5,24 @@ Everywhere the difference is B - A, the change from A to B.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from micam_fast.analyses.differences.layers import LayerDifference, compare_layer
+from micam_fast.analyses.differences.comparison import Comparison
+from micam_fast.analyses.differences.files import save, svg_text
+from micam_fast.analyses.differences.layers import compare_layer
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import AxisError, ModelError
 from micam_fast.core.notebooks import diagram_bundle
-from micam_fast.maps.layer_map import LayerMap, lies_on_input
+from micam_fast.diagrams.style import Style
+from micam_fast.maps.layer_map import lies_on_input
 from micam_fast.samples.axis_names import AxisNames
 from micam_fast.samples.orders import Permutation
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
+class Difference(Comparison):
     """How two explanations differ; made by `diff`.
 
     Attributes
@@ -33,62 +36,6 @@ class Difference:
     permutation
         The order in which B's model saw the input; ``None`` for that of A.
     """
-
-    a: Explanation
-    b: Explanation
-    layers: Mapping[str, LayerDifference]
-    names: AxisNames = field(default_factory=AxisNames)
-    permutation: Permutation | None = None
-
-    @property
-    def compared(self) -> list[LayerDifference]:
-        """The layers that have a difference, in the diagram's order."""
-        return [each for each in self.layers.values() if each.difference is not None]
-
-    @property
-    def ranked(self) -> list[LayerDifference]:
-        """Those that differ most come first, by relative L2; of equal ones the first in order."""
-        return sorted(self.compared, key=lambda each: -each.relative_l2)
-
-    @property
-    def mismatched(self) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
-        """``(h', w')`` of A and of B, by name, where these are not the same."""
-        return {
-            name: (_shape(each.a), _shape(each.b))
-            for name, each in self.layers.items()
-            if each.a is not None and each.b is not None and not each.sizes_agree
-        }
-
-    @property
-    def not_finite(self) -> list[str]:
-        """Names of the layers that have no difference as A's or B's values are not finite."""
-        return [
-            name
-            for name, each in self.layers.items()
-            if each.sizes_agree and each.difference is None
-        ]
-
-    @property
-    def only_a(self) -> list[str]:
-        """Names of the layers that B has no map of."""
-        return [name for name, each in self.layers.items() if each.b is None]
-
-    @property
-    def only_b(self) -> list[str]:
-        """Names of the layers that A has no map of."""
-        return [name for name, each in self.layers.items() if each.a is None]
-
-    def name_cell(
-        self, each: LayerDifference, row: int, column: int
-    ) -> tuple[str | None, str | None]:
-        """Names of a cell's row and column; ``None`` where there is none."""
-        if not each.on_input_grid:
-            return None, None
-        rows, columns = self.names.rows, self.names.columns
-        return (
-            None if rows is None else rows[row],
-            None if columns is None else columns[column],
-        )
 
     def save(
         self,
@@ -125,18 +72,12 @@ class Difference:
         ValueError
             If rankdir, scale_tiles or compress_level is none that there is.
         """
-        from micam_fast.analyses.differences.files import save
-        from micam_fast.diagrams.style import Style
-
         return save(self, Path(path), Style("flat", rankdir, scale_tiles, compress_level))
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, str]:
         """The diagram for notebooks, and a line of text."""
-        from micam_fast.analyses.differences.files import svg_text
-        from micam_fast.diagrams.style import Style
-
         return diagram_bundle(self, lambda: svg_text(self, Style("flat")), include, exclude)
 
     def __repr__(self) -> str:
@@ -230,11 +171,6 @@ def put_back(explanation: Explanation, permutation: Permutation) -> Explanation:
                 rgba=permutation.undo(found.rgba, size),
             )
     return replace(explanation, maps=maps)
-
-
-def _shape(found: LayerMap) -> tuple[int, int]:
-    height, width = found.cam.shape
-    return height, width
 
 
 def _listed(names: Iterable[str], most: int = 3) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.diagrams import compose_difference
-from micam_fast.analyses.differences.difference import Difference
 from micam_fast.analyses.differences.labels import header_lines
 from micam_fast.analyses.differences.layers import LayerDifference
 from micam_fast.core.csv_writing import write_csv
@@ -27,13 +27,13 @@ CSV_HEADER = (
 names of the input's rows and columns where the map lies on its grid, else by number from 0."""
 
 
-def save(difference: Difference, path: Path, style: Style) -> Path:
+def save(difference: Comparison, path: Path, style: Style) -> Path:
     """Write a difference in the format that the path's suffix names; see `Difference.save`."""
     _WRITERS[format_of(path, "difference")](difference, path, style)
     return path
 
 
-def svg_text(difference: Difference, style: Style) -> str:
+def svg_text(difference: Comparison, style: Style) -> str:
     """The diagram as SVG text."""
     template, fillings = compose_difference(
         difference, rankdir=style.rankdir, scale=style.scale, native=True
@@ -41,7 +41,7 @@ def svg_text(difference: Difference, style: Style) -> str:
     return SvgPage(template).write(fillings)
 
 
-def _save_png(difference: Difference, path: Path, style: Style) -> None:
+def _save_png(difference: Comparison, path: Path, style: Style) -> None:
     template, fillings = compose_difference(
         difference, rankdir=style.rankdir, scale=style.scale, native=False
     )
@@ -50,13 +50,13 @@ def _save_png(difference: Difference, path: Path, style: Style) -> None:
         PngPage(template).write(fillings, file, style.compress_level)
 
 
-def _save_svg(difference: Difference, path: Path, style: Style) -> None:
+def _save_svg(difference: Comparison, path: Path, style: Style) -> None:
     text = svg_text(difference, style)
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
-def _save_html(difference: Difference, path: Path, style: Style) -> None:
+def _save_html(difference: Comparison, path: Path, style: Style) -> None:
     from micam_fast.viewer import write_page
 
     # The page itself says which is A and which B.
@@ -76,12 +76,12 @@ def _save_html(difference: Difference, path: Path, style: Style) -> None:
     )
 
 
-def _save_csv(difference: Difference, path: Path, style: Style) -> None:
+def _save_csv(difference: Comparison, path: Path, style: Style) -> None:
     rows = (_csv_row(difference, each) for each in difference.layers.values())
     write_csv(path, CSV_HEADER, rows)
 
 
-def _csv_row(difference: Difference, each: LayerDifference) -> list[object]:
+def _csv_row(difference: Comparison, each: LayerDifference) -> list[object]:
     layer = each.layer
     cells: list[object] = [layer.name, layer.class_label]
     if each.difference is None:
@@ -115,7 +115,7 @@ def _range(found: LayerMap | None) -> Iterator[float | None]:
     return map(_known, (found.minimum, found.maximum))
 
 
-_WRITERS: dict[str, Callable[[Difference, Path, Style], None]] = {
+_WRITERS: dict[str, Callable[[Comparison, Path, Style], None]] = {
     "png": _save_png,
     "svg": _save_svg,
     "html": _save_html,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from micam_fast.analyses.differences.difference import Difference
+from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.layers import LayerDifference, is_finite
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import show_shape
@@ -15,7 +15,7 @@ from micam_fast.diagrams.labels import label_parts, trouble_line
 from micam_fast.maps.layer_map import lies_on_input
 
 
-def header_lines(difference: Difference) -> list[str]:
+def header_lines(difference: Comparison) -> list[str]:
     """What stands above the diagram: models, samples, predictions, what is not compared."""
     a, b = difference.a, difference.b
     models = list(dict.fromkeys(each.scene.model for each in (a, b)))
@@ -58,7 +58,7 @@ def _source(each: Explanation, *, named: bool) -> str:
     return ", ".join(parts)
 
 
-def label_lines(difference: Difference, each: LayerDifference) -> list[str]:
+def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     """The lines of a layer's label, its name first."""
     found = [m for m in (each.a, each.b) if m is not None]
     lines, _, _ = label_parts(each.layer, replace(found[0], bad_values=None))
@@ -81,7 +81,7 @@ def label_lines(difference: Difference, each: LayerDifference) -> list[str]:
     ]
 
 
-def _largest(difference: Difference, each: LayerDifference) -> Iterator[str]:
+def _largest(difference: Comparison, each: LayerDifference) -> Iterator[str]:
     """The largest difference, and where it is, by the names of row and column if there are any."""
     place = each.largest
     if place is None or each.difference is None:

@@ -1,0 +1,78 @@
+"""Two explanations side by side: what labels, diagram and files of a difference read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from micam_fast.analyses.differences.layers import LayerDifference
+from micam_fast.api.explanation import Explanation
+from micam_fast.maps.layer_map import LayerMap
+from micam_fast.samples.axis_names import AxisNames
+from micam_fast.samples.orders import Permutation
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two explanations side by side; its attributes are described at `Difference`."""
+
+    a: Explanation
+    b: Explanation
+    layers: Mapping[str, LayerDifference]
+    names: AxisNames = field(default_factory=AxisNames)
+    permutation: Permutation | None = None
+
+    @property
+    def compared(self) -> list[LayerDifference]:
+        """The layers that have a difference, in the diagram's order."""
+        return [each for each in self.layers.values() if each.difference is not None]
+
+    @property
+    def ranked(self) -> list[LayerDifference]:
+        """Those that differ most come first, by relative L2; of equal ones the first in order."""
+        return sorted(self.compared, key=lambda each: -each.relative_l2)
+
+    @property
+    def mismatched(self) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+        """``(h', w')`` of A and of B, by name, where these are not the same."""
+        return {
+            name: (_shape(each.a), _shape(each.b))
+            for name, each in self.layers.items()
+            if each.a is not None and each.b is not None and not each.sizes_agree
+        }
+
+    @property
+    def not_finite(self) -> list[str]:
+        """Names of the layers that have no difference as A's or B's values are not finite."""
+        return [
+            name
+            for name, each in self.layers.items()
+            if each.sizes_agree and each.difference is None
+        ]
+
+    @property
+    def only_a(self) -> list[str]:
+        """Names of the layers that B has no map of."""
+        return [name for name, each in self.layers.items() if each.b is None]
+
+    @property
+    def only_b(self) -> list[str]:
+        """Names of the layers that A has no map of."""
+        return [name for name, each in self.layers.items() if each.a is None]
+
+    def name_cell(
+        self, each: LayerDifference, row: int, column: int
+    ) -> tuple[str | None, str | None]:
+        """Names of a cell's row and column; ``None`` where there is none."""
+        if not each.on_input_grid:
+            return None, None
+        rows, columns = self.names.rows, self.names.columns
+        return (
+            None if rows is None else rows[row],
+            None if columns is None else columns[column],
+        )
+
+
+def _shape(found: LayerMap) -> tuple[int, int]:
+    height, width = found.cam.shape
+    return height, width
