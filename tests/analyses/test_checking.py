@@ -55,6 +55,11 @@ def dense_model(weights: Array, *, softmaxed: bool = True) -> onnx.ModelProto:
     return make_model(nodes[:count], {"x": ["batch", 1, 4, 5]}, [output], {"w": weights})
 
 
+def lines_of(found: Check) -> list[str]:
+    parts = found.cascade, found.curves, found.no_curves, len(found.counted)
+    return list(check_lines(*parts))
+
+
 def same(one: Check, other: Check) -> bool:
     assert one.curves is not None
     assert other.curves is not None
@@ -193,7 +198,7 @@ class TestRandomization:
         found = check(model, [random_array(2, 1, 32, 32)])
         assert found.cascade.last("copy") == pytest.approx((1, 1))
         assert max(map(abs, found.cascade.last("conv"))) < 0.5
-        lines = " ".join(check_lines(found))
+        lines = " ".join(lines_of(found))
         assert "Still rank-correlated (0.5 or more) with all weights random" in lines
         assert "more than what was learned: 1 of 3 maps: copy." in lines
         assert "Changed with the weights: 2 of 3 maps: conv, small." in lines
@@ -218,9 +223,7 @@ class TestRandomization:
         alone = check(model, [blank])
         assert np.isnan(alone.cascade.signed).all()
         assert not alone.cascade.counts.any()
-        assert "Not defined (a map is constant or not finite): conv, relu." in list(
-            check_lines(alone)
-        )
+        assert "Not defined (a map is constant or not finite): conv, relu." in lines_of(alone)
         mixed, only = check(model, [blank, picture]), check(model, [picture])
         np.testing.assert_allclose(mixed.cascade.signed, only.cascade.signed, atol=1e-5)
         assert mixed.cascade.counts.max() == 3
@@ -250,7 +253,7 @@ class TestRandomization:
         )
         assert found.cascade.steps == ()
         assert np.isnan(found.cascade.last("relu")).all()
-        assert next(check_lines(found)) == "No layer has weights that could be made random."
+        assert lines_of(found)[0] == "No layer has weights that could be made random."
 
     def test_nothing_is_kept_of_random_models(self, tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -373,7 +376,7 @@ class TestCurves:
     def test_no_class_vector(self) -> None:
         found = check(load_model(image_to_image_net()), [random_array(1, 1, 8, 6)])
         assert found.curves is None
-        assert list(check_lines(found))[-1] == (
+        assert lines_of(found)[-1] == (
             "No deletion and insertion: the model gives no class vector."
         )
 
@@ -569,7 +572,7 @@ class TestTables:
     def test_columns_are_aligned_and_words_fit(self) -> None:
         last = {"kept": 0.7, "a_long_name": 0.2, "constant": np.nan, "edge": 0.5, "none": -0.001}
         found = Check("net", "published", made_cascade(last), None, "none asked", (0, 1), {})
-        lines = list(check_lines(found))
+        lines = lines_of(found)
         assert lines[0].startswith("Weights made random from end back to start, 2 layers in 1 step")
         begin = lines.index("") + 1
         assert lines[begin : begin + 7] == [
@@ -592,8 +595,8 @@ class TestTables:
     def test_of_many_names_the_first(self) -> None:
         last = {f"layer_{n}": 0.9 for n in range(40)}
         found = Check("net", "published", made_cascade(last), None, "none asked", (0,), {})
-        text = " ".join(check_lines(found))
-        assert str(found) == "\n".join(check_lines(found))
+        text = " ".join(lines_of(found))
+        assert str(found) == "\n".join(lines_of(found))
         assert "40 of 40 maps" in text
         assert "layer_11 and 28 more." in text
 
@@ -602,7 +605,7 @@ class TestTables:
         weights[7, 1] = 2.0
         sample = np.zeros((1, 4, 5), np.float32)
         sample[0, 1, 2] = 4.0
-        lines = list(check_lines(check(load_model(dense_model(weights)), [sample])))
+        lines = lines_of(check(load_model(dense_model(weights)), [sample]))
         start = next(n for n, line in enumerate(lines) if line.startswith("order by |map| of"))
         names = [line.split("  ")[0] for line in lines[start : start + 3]]
         assert names == ["order by |map| of", "x", "random order"]

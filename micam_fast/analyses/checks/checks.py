@@ -11,6 +11,7 @@ import numpy as np
 from micam_fast.analyses.checks.cascade import Cascade, RankedMap, randomize_in_steps, rank_maps
 from micam_fast.analyses.checks.curves import Curves, Orders, erase_in_steps, order_grid
 from micam_fast.analyses.checks.erasing import Eraser
+from micam_fast.analyses.checks.tables import check_lines
 from micam_fast.analyses.checks.variants import Done, Variants
 from micam_fast.api.model import Model
 from micam_fast.core.choices import PROJECTIONS, Projection
@@ -74,9 +75,8 @@ class Check:
 
     def __str__(self) -> str:
         """Both tables, each with what it comes to."""
-        from micam_fast.analyses.checks.tables import check_lines
-
-        return "\n".join(check_lines(self))
+        lines = check_lines(self.cascade, self.curves, self.no_curves, len(self.counted))
+        return "\n".join(lines)
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Write the numbers as CSV.

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from micam_fast.analyses.checks.cascade import Cascade
-from micam_fast.analyses.checks.checks import Check
 from micam_fast.analyses.checks.curves import PARTS, RANDOM_ORDERS, Curves
 from micam_fast.core.texts import LONGEST_CELL, aligned, count_of, first_of, one_line
 
@@ -19,15 +18,16 @@ _MOST_NAMED = 12
 _WIDTH = 96
 
 
-def check_lines(check: Check) -> Iterator[str]:
-    """Both tables, each with what it comes to."""
-    count = len(check.counted)
-    yield from _cascade_lines(check.cascade, count)
+def check_lines(
+    cascade: Cascade, curves: Curves | None, no_curves: str, samples: int
+) -> Iterator[str]:
+    """Both tables, each with what it comes to; see `Check`."""
+    yield from _cascade_lines(cascade, samples)
     yield ""
-    if check.curves is None:
-        yield f"No deletion and insertion: {check.no_curves}."
+    if curves is None:
+        yield f"No deletion and insertion: {no_curves}."
     else:
-        yield from _curve_lines(check.curves, count)
+        yield from _curve_lines(curves, samples)
 
 
 def _cascade_lines(cascade: Cascade, samples: int) -> Iterator[str]:
