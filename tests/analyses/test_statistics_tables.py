@@ -38,7 +38,7 @@ def found() -> Statistics:
 
 
 def test_layers_are_seen_where_the_model_hands_them_on(found: Statistics) -> None:
-    costs = {cost.layer.layer: cost for cost in find_costs(found)}
+    costs = {cost.layer.layer: cost for cost in find_costs(found.rows, found.layers)}
     assert {name: cost.seen.layer for name, cost in costs.items()} == {
         # Two layers read relu_1: there the chain ends.
         "alike": "relu_1",
@@ -49,7 +49,7 @@ def test_layers_are_seen_where_the_model_hands_them_on(found: Statistics) -> Non
 
 
 def test_what_is_used(found: Statistics) -> None:
-    costs = {cost.layer.layer: cost for cost in find_costs(found)}
+    costs = {cost.layer.layer: cost for cost in find_costs(found.rows, found.layers)}
     alike = costs["alike"]
     # Six channels are the same, two are dead behind the ReLU.
     assert alike.seen.effective_rank == pytest.approx(1)
@@ -65,31 +65,34 @@ def test_what_is_used(found: Statistics) -> None:
 def test_few_positions_bound_the_rank() -> None:
     # Three samples of a dense layer of five units: no more than two dimensions can show.
     found = stats(conv_net(), [random_array(seed, 1, 8, 6) for seed in range(3)])
-    dense = next(cost for cost in find_costs(found) if cost.layer.layer == "dense")
+    dense = next(
+        cost for cost in find_costs(found.rows, found.layers) if cost.layer.layer == "dense"
+    )
     assert dense.seen.effective_rank is not None
     assert dense.used == pytest.approx(dense.seen.effective_rank / 2)
 
 
 def test_without_a_rank_living_channels_count() -> None:
     samples = [random_array(seed, 4, 6, 6) for seed in range(5)]
-    costs = {c.layer.layer: c for c in find_costs(stats(idle_net(), samples, positions=0))}
+    found = stats(idle_net(), samples, positions=0)
+    costs = {cost.layer.layer: cost for cost in find_costs(found.rows, found.layers)}
     assert costs["alike"].used == 6 / 8
 
 
 def test_lines_of_the_terminal(found: Statistics) -> None:
-    title, header, *rows, legend = cost_lines(found)
+    title, header, *rows, legend = cost_lines(found.rows, found.layers)
     assert title == "layers that cost most and extract least, all samples:"
     assert header.split()[:2] == ["layer", "seen"]
     assert {row.split()[0] for row in rows} == {"alike", "useful"}
     assert len({len(row) for row in rows}) == 1
     assert legend.startswith("used: effective rank / channels")
-    *_, rest = cost_lines(found, most=1)
+    *_, rest = cost_lines(found.rows, found.layers, most=1)
     assert rest.startswith("1 more layer holds ")
 
 
 def test_dead_layers_are_named() -> None:
     found = stats(idle_net(), [random_array(1, 4, 6, 6)], dead_threshold=1e9)
-    *_, last = cost_lines(found)
+    *_, last = cost_lines(found.rows, found.layers)
     assert last.startswith("wholly dead: ")
     assert "alike" in last
 
@@ -98,15 +101,17 @@ def test_multiply_adds_that_nobody_knows_are_not_zero() -> None:
     nodes = [helper.make_node("Einsum", ["x", "w"], ["y"], "sum", equation="...j,jk->...k")]
     proto = make_model(nodes, {"x": [None, 5, 7]}, ["y"], {"w": random_array(1, 7, 3)})
     found = stats(proto, [random_array(2, 5, 7)])
-    assert find_costs(found)[0].multiply_adds is None
-    row = next(line for line in cost_lines(found) if line.startswith("sum"))
+    assert find_costs(found.rows, found.layers)[0].multiply_adds is None
+    row = next(line for line in cost_lines(found.rows, found.layers) if line.startswith("sum"))
     assert row.split()[:6] == ["sum", "itself", "21", "100.0%", "-", "-"]
 
 
 def test_a_model_without_costs() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"], "relu")]
     found = stats(make_model(nodes, {"x": [None, 2, 3, 3]}, ["y"]), [random_array(1, 2, 3, 3)])
-    assert list(cost_lines(found)) == ["no layer has parameters or multiply-adds"]
+    assert list(cost_lines(found.rows, found.layers)) == [
+        "no layer has parameters or multiply-adds"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,11 +129,12 @@ def test_the_table_of_a_notebook() -> None:
     samples = [random_array(seed, 1, 8, 6) for seed in range(3)]
     found = stats(proto, samples, labels=["a", "<b>", "a"])
     text = found._repr_html_()
-    assert text == html_table(found)
+    assert text == html_table(found.rows, found.layers)
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "&lt;b&gt;" in text
     # Two layers that cost, and seven for all samples and for each class.
     assert text.count("<tr>") == 1 + 2 + 1 + 3 * 7
     assert ">class<" in text
-    assert ">class<" not in html_table(stats(proto, samples))
+    found = stats(proto, samples)
+    assert ">class<" not in html_table(found.rows, found.layers)

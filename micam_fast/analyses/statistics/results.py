@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance
 from micam_fast.analyses.statistics.rows import LayerStatistics, check_format, write_rows
+from micam_fast.analyses.statistics.tables import html_table
 from micam_fast.api.averages import Average
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
@@ -231,9 +232,7 @@ class Statistics:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        from micam_fast.analyses.statistics.tables import html_table
-
-        return html_table(self)
+        return html_table(self.rows, self.layers)
 
     def _say_mean(self, what: str, label: str | None) -> str:
         return f"{what} {count_of(self._average(label).count, 'sample')}"

@@ -6,8 +6,8 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.analyses.statistics.rows import LayerStatistics
+from micam_fast.core.layers import Layer
 from micam_fast.core.texts import aligned, one_line, shortened
 
 _LONGEST_NAME = 40
@@ -49,22 +49,28 @@ class LayerCost:
     idle: float
 
 
-def find_costs(statistics: Statistics) -> list[LayerCost]:
-    """Layers with parameters or multiply-adds, over all samples, the most idle one first."""
-    rows = {row.layer: row for row in statistics.rows if row.label is None}
+def find_costs(rows: Sequence[LayerStatistics], layers: Sequence[Layer]) -> list[LayerCost]:
+    """Layers with parameters or multiply-adds, over all samples, the most idle one first.
+
+    Parameters
+    ----------
+    rows, layers
+        As in `Statistics`.
+    """
+    overall = {row.layer: row for row in rows if row.label is None}
     readers: dict[str, list[str]] = {}
-    for layer in statistics.layers:
+    for layer in layers:
         for source in layer.inputs:
             readers.setdefault(source, []).append(layer.name)
-    lone = {layer.name for layer in statistics.layers if len(layer.inputs) == 1}
-    all_parameters = sum(row.parameters for row in rows.values()) or 1
-    all_products = sum(row.multiply_adds or 0 for row in rows.values()) or 1
+    lone = {layer.name for layer in layers if len(layer.inputs) == 1}
+    all_parameters = sum(row.parameters for row in overall.values()) or 1
+    all_products = sum(row.multiply_adds or 0 for row in overall.values()) or 1
     found, followers = [], set()
-    for name, row in rows.items():
+    for name, row in overall.items():
         if name in followers or not (row.parameters or row.multiply_adds):
             continue
         chain = [row]
-        while (follower := _follower(chain[-1], readers, lone, rows)) is not None:
+        while (follower := _follower(chain[-1], readers, lone, overall)) is not None:
             chain.append(follower)
             followers.add(follower.layer)
         parameters = sum(each.parameters for each in chain)
@@ -118,17 +124,19 @@ _LEGEND = (
 _MOST = 12
 
 
-def cost_lines(statistics: Statistics, most: int = _MOST) -> Iterator[str]:
+def cost_lines(
+    rows: Sequence[LayerStatistics], layers: Sequence[Layer], most: int = _MOST
+) -> Iterator[str]:
     """The table of the layers that cost most and extract least, as lines of text.
 
     Parameters
     ----------
-    statistics
-        Of a data set.
+    rows, layers
+        As in `Statistics`.
     most
         Layers to show.
     """
-    costs = find_costs(statistics)
+    costs = find_costs(rows, layers)
     if not costs:
         yield "no layer has parameters or multiply-adds"
         return
@@ -185,23 +193,23 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def html_table(statistics: Statistics) -> str:
+def html_table(rows: Sequence[LayerStatistics], layers: Sequence[Layer]) -> str:
     """The layers that cost most and extract least, and all rows, as HTML tables; escaped."""
-    classes = bool(statistics.labels)
+    classes = any(row.label is not None for row in rows)
     header = ["layer", "type", "samples", "channels", "mean", "deviation", "min", "max", "energy",
               "dead", "sparsity", "effective rank", "parameters", "mult-adds", "energy/param",
               "not finite"]  # fmt: skip
-    rows = [_all_cells(row) for row in statistics.rows]
+    cells = [_all_cells(row) for row in rows]
     if classes:
         header.insert(0, "class")
-        rows = [
-            ("all" if row.label is None else row.label, *cells)
-            for row, cells in zip(statistics.rows, rows, strict=True)
+        cells = [
+            ("all" if row.label is None else row.label, *of_row)
+            for row, of_row in zip(rows, cells, strict=True)
         ]
-    costs = [_cells(cost) for cost in find_costs(statistics)[:_MOST]]
+    costs = [_cells(cost) for cost in find_costs(rows, layers)[:_MOST]]
     return (
         f"<p>{_TITLE}</p>{_html(COST_HEADER, costs, 2)}<p>{_LEGEND}</p>"
-        f"{_html(header, rows, 3 if classes else 2)}"
+        f"{_html(header, cells, 3 if classes else 2)}"
     )
 
 

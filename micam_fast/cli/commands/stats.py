@@ -152,7 +152,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     for line in _notes(found):
         note(line)
     # First, so that an error of the disk takes it not away.
-    for line in cost_lines(found):
+    for line in cost_lines(found.rows, found.layers):
         click.echo(line)
     make_folder(output.parent)
     written = [found.save(output), *([] if diagram is None else _save_diagrams(found, diagram))]
