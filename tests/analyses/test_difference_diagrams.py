@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from numpy.typing import ArrayLike
 
-from micam_fast import Explanation
 from micam_fast.analyses.differences import Difference, diff
 from micam_fast.analyses.differences.diagrams import compose_difference, plan_node
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Drawing, Path, Picture, Text
 from micam_fast.diagrams.places import Box
-from micam_fast.diagrams.scene import Scene
 from micam_fast.diagrams.tiles import hatch
-from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.signed_palette import diverging, paint_diverging
-from tests.diagrams.test_composition import LAYERS, NAMES, box_of
-from tests.helpers.pictures import contains, layer_map, overlap
+from tests.helpers.differences import maps_of, one_layer, side
+from tests.helpers.pictures import box_of, contains, layer_map, overlap
+from tests.helpers.small_diagram import NAMES
 
 CAPTIONS = ["A", "B", "B - A"]
-
-
-def side(
-    maps: Mapping[str, LayerMap],
-    *,
-    sample: str = "",
-    model: str = "net",
-    layers: tuple[Layer, ...] = LAYERS,
-    input_size: tuple[int, int] = (4, 4),
-) -> Explanation:
-    return Explanation(maps, (0.0, 1.0), None, None, input_size, Scene(model, layers), sample)
-
-
-def maps_of(seed: int, *names: str, size: tuple[int, int] = (4, 4)) -> dict[str, LayerMap]:
-    rng = np.random.default_rng(seed)
-    return {name: layer_map(rng.standard_normal(size)) for name in names or NAMES}
 
 
 def drawn(
@@ -60,12 +40,6 @@ def panes(drawing: Drawing) -> dict[str, Picture]:
 
 def place(mark: Picture) -> Box:
     return Box(mark.x, mark.y, mark.width, mark.height)
-
-
-def one_layer(a: ArrayLike, b: ArrayLike, layer: Layer | None = None) -> Difference:
-    layer = layer or Layer("conv", "Conv", "Conv")
-    sides = (side({layer.name: layer_map(cam)}, layers=(layer,)) for cam in (a, b))
-    return diff(*sides)
 
 
 # --- Nodes ----------------------------------------------------------------------------------

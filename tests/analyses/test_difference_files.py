@@ -23,8 +23,8 @@ from micam_fast.diagrams.marks import Picture
 from micam_fast.maps.signed_palette import paint_diverging
 from micam_fast.samples.axis_names import AxisNames
 from micam_fast.samples.orders import Order, Permutation
-from tests.analyses.test_differences import explanation_of, two_models
-from tests.diagrams.test_encoders import SVG
+from tests.helpers.differences import explanation_of, two_models
+from tests.helpers.drawings import SVG
 from tests.helpers.pictures import layer_map
 
 

@@ -14,9 +14,9 @@ from micam_fast.core.layers import Layer
 from micam_fast.core.prediction import Prediction
 from micam_fast.samples.axis_names import AxisNames
 from micam_fast.samples.orders import Order, Permutation
-from tests.analyses.test_difference_diagrams import maps_of, one_layer, side
-from tests.diagrams.test_composition import NAMES
+from tests.helpers.differences import maps_of, one_layer, side
 from tests.helpers.pictures import layer_map
+from tests.helpers.small_diagram import NAMES
 
 # --- Labels ---------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,32 +14,19 @@ from hypothesis.extra import numpy as hnp
 from onnx import helper, numpy_helper
 
 from micam_fast import Explanation, Model, load_model
-from micam_fast.analyses.differences.difference import Difference, diff
+from micam_fast.analyses.differences.difference import diff
 from micam_fast.analyses.differences.layers import compare_layer
 from micam_fast.api.averages import Average
 from micam_fast.core.errors import AxisError, ModelError
 from micam_fast.core.layers import Layer
 from micam_fast.demo import DIGITS
-from micam_fast.diagrams.scene import Scene
-from micam_fast.maps.layer_map import LayerMap
 from micam_fast.samples.axis_names import AxisNames
 from micam_fast.samples.orders import Order, Permutation
 from tests.helpers import models
+from tests.helpers.differences import explanation_of, two_models
 from tests.helpers.pictures import layer_map
 
 CONV = Layer("conv", "Conv", "Conv")
-
-
-def explanation_of(
-    maps: Mapping[str, LayerMap], *, model: str = "net", input_size: tuple[int, int] = (2, 2)
-) -> Explanation:
-    """An explanation whose layers are these, one after the other."""
-    names = list(maps)
-    layers = tuple(
-        Layer(name, "Conv", "Conv", tuple(names[place - 1 : place] if place else ()))
-        for place, name in enumerate(names)
-    )
-    return Explanation(maps, (0.0, 1.0), None, None, input_size, Scene(model, layers))
 
 
 # --- Numbers of a layer ---------------------------------------------------------------------
@@ -185,25 +171,6 @@ def test_a_retrained_model_differs_where_its_weights_do() -> None:
     same = [name for name, each in found.layers.items() if each.relative_l2 == 0]
     assert same == ["x", "conv", "relu", "pool", "flatten"]
     assert found.ranked[0].layer.name in ("dense", "softmax")
-
-
-def other_net() -> onnx.ModelProto:
-    """`models.conv_net` up to its pool, without pads, and a layer of its own."""
-    nodes = [
-        models.conv_node("conv", "x", "w", "b"),
-        helper.make_node("Relu", ["conv:0"], ["relu:0"], name="relu"),
-        helper.make_node("Sigmoid", ["relu:0"], ["own:0"], name="own"),
-        helper.make_node("GlobalAveragePool", ["own:0"], ["gpool:0"], name="gpool"),
-        helper.make_node("Flatten", ["gpool:0"], ["flatten:0"], name="flatten"),
-    ]
-    constants = {"w": models.random_array(3, 4, 1, 3, 3), "b": models.random_array(4, 4)}
-    inputs: dict[str, list[Any]] = {"x": ["batch", 1, 8, 6]}
-    return models.make_model(nodes, inputs, ["flatten:0"], constants, name="other")
-
-
-def two_models() -> Difference:
-    sample = models.random_array(1, 1, 8, 6)
-    return diff(*(load_model(each).explain(sample) for each in (models.conv_net(), other_net())))
 
 
 def test_layers_that_do_not_match_are_named_and_the_rest_is_compared() -> None:

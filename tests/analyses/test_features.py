@@ -34,7 +34,7 @@ from tests.helpers.models import (
     single_conv,
     two_input_net,
 )
-from tests.whole.test_real_models import load
+from tests.helpers.real_models import load
 
 DIGIT = 3
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from PIL import Image
 
 from micam_fast.analyses.grids.picture import (
     LARGEST_GRID,
@@ -20,12 +18,13 @@ from micam_fast.analyses.grids.picture import (
 )
 from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind
 from micam_fast.core.layers import Layer
-from micam_fast.diagrams.encoders import write_png, write_svg
+from micam_fast.diagrams.encoders import write_svg
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Drawing, Picture, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.maps.contributions import energy_shares
 from micam_fast.maps.signed_palette import paint_diverging
+from tests.helpers.drawings import pixels_of
 from tests.helpers.models import Array, random_array
 from tests.helpers.pictures import Bytes, overlap
 
@@ -39,12 +38,6 @@ WHITE = (255, 255, 255)
 
 def draw(maps: Array, of: ChannelKind = "activations") -> Drawing:
     return draw_grid(LAYER, maps.astype(np.float32), of=of, header=HEADER)
-
-
-def pixels_of(drawing: Drawing) -> Bytes:
-    file = io.BytesIO()
-    write_png(drawing, file)
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def texts(drawing: Drawing) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from micam_fast._loops import moments as loops
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance, Scratch
 from tests.helpers.models import random_array
+from tests.helpers.reference import effective_rank
 
 Array = NDArray[np.float32]
 
@@ -27,13 +28,6 @@ def measure(*samples: Array, positions: int | None = None) -> ChannelMoments:
     if found.covariance is not None:
         found.covariance.settle(scratch)
     return found
-
-
-def effective_rank(values: NDArray[np.float64]) -> float:
-    """Roy and Vetterli's, of the population covariance of channels ``(C, n)``."""
-    shares = np.linalg.eigvalsh(np.atleast_2d(np.cov(values, bias=True))).clip(0)
-    shares = shares[shares > 0] / shares.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def check(found: ChannelMoments, whole: Array, rank: float = 1e-6) -> None:

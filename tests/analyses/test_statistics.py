@@ -22,9 +22,9 @@ from micam_fast.analyses.statistics import Statistics, stats
 from micam_fast.analyses.statistics.rows import LayerStatistics
 from micam_fast.core.errors import OutputError, SampleError
 from micam_fast.engine.loaded_model import SampleLike
-from tests.analyses.test_moments import effective_rank
 from tests.helpers import models
 from tests.helpers.models import conv_net, conv_node, make_model, random_array
+from tests.helpers.reference import effective_rank
 
 SAMPLES = [random_array(seed, 1, 8, 6) for seed in range(9)]
 LABELS = ["b", "a", "a", "b", "a", "c", "b", "b", "a"]

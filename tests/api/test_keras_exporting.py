@@ -20,9 +20,9 @@ from micam_fast.core.errors import ExportError, OutputError, SampleError
 from micam_fast.engine.onnx_runtime import Extractor
 from micam_fast.models.keras import KerasExport, export_model
 from tests.helpers import keras_models
+from tests.helpers.comparing import assert_close
 from tests.helpers.keras_layers import needs_tensorflow
 from tests.helpers.models import Array, random_array
-from tests.whole.test_numbers import assert_close
 
 pytestmark = [
     needs_tensorflow,

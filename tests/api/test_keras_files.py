@@ -20,9 +20,9 @@ from micam_fast.api.keras_files import exported_file, is_keras_file
 from micam_fast.core.errors import ExportError, OutputError
 from micam_fast.models.keras import open_keras
 from tests.helpers import keras_models
+from tests.helpers.comparing import assert_close
 from tests.helpers.keras_layers import needs_tensorflow
 from tests.helpers.models import random_array
-from tests.whole.test_numbers import assert_close
 
 # --- Names -----------------------------------------------------------------------------------
 

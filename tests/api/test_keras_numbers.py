@@ -17,12 +17,13 @@ from micam_fast.core.choices import Projection
 from micam_fast.diagrams.labels import label_lines
 from micam_fast.models.keras import export_model, open_keras
 from tests.helpers import keras_models, reference
+from tests.helpers.comparing import assert_close, assert_colours
 from tests.helpers.keras_layers import CONVOLUTIONS, OTHERS, needs_tensorflow
 from tests.helpers.keras_models import exported
 from tests.helpers.keras_oracle import adjoint_by_tape, expected_map, run_layers
 from tests.helpers.models import Array, random_array
 from tests.helpers.places import DATA
-from tests.whole.test_numbers import assert_close, assert_colours, run
+from tests.helpers.plain_runtime import run
 
 pytestmark = needs_tensorflow
 

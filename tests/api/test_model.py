@@ -18,6 +18,7 @@ import micam_fast
 from micam_fast.core.errors import LayerSelectionError, ModelError, SampleError
 from micam_fast.maps.sample_maps import lift_ranges
 from tests.helpers import reference
+from tests.helpers.comparing import assert_same
 from tests.helpers.models import (
     Array,
     conv_net,
@@ -31,15 +32,6 @@ from tests.helpers.models import (
 
 node = helper.make_node
 SAMPLES = random_array(9, 7, 1, 8, 6)
-
-
-def assert_same(first: micam_fast.Explanation, second: micam_fast.Explanation) -> None:
-    """The same bits."""
-    assert list(first.cams) == list(second.cams)
-    assert first.global_range == second.global_range
-    for name in first.cams:
-        np.testing.assert_array_equal(first.cams[name], second.cams[name])
-        np.testing.assert_array_equal(first.rgba[name], second.rgba[name])
 
 
 def deep_net(blocks: int = 4) -> onnx.ModelProto:

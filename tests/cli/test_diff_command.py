@@ -16,9 +16,9 @@ from micam_fast import load_model
 from micam_fast.analyses.differences import diff, files
 from micam_fast.api.averages import Average
 from micam_fast.core.formats import format_names
-from tests.analyses.test_differences import other_net
 from tests.helpers import models
 from tests.helpers.commands import failure_line, names, only, succeeded, usage_error
+from tests.helpers.differences import other_net
 
 Run = Callable[..., Result]
 

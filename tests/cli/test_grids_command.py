@@ -19,10 +19,10 @@ from micam_fast.core.errors import LayerSelectionError, OutputError, SampleError
 from micam_fast.core.formats import format_names
 from micam_fast.demo import DIGITS, MODEL
 from micam_fast.samples import Sample
-from tests.analyses.test_grids import pixels_of
-from tests.engine.test_activations import copies
 from tests.helpers import models
+from tests.helpers.activations import copies
 from tests.helpers.commands import names, succeeded, usage_error
+from tests.helpers.drawings import pixels_of
 
 RunGrids = Callable[..., Result]
 SPATIAL = ["000_image", "001_conv_1", "002_relu_1", "003_pool_1", "004_conv_2", "005_relu_2",

@@ -18,8 +18,7 @@ from micam_fast.cli.opening import open_samples, read_labels
 from micam_fast.core.errors import SampleError
 from micam_fast.samples import Sample
 from micam_fast.samples.orders import Order, Permutation
-from tests.samples.test_samples import DEPTH, GRAY, IMAGE, numbered
-from tests.whole.test_hostile_samples import OPEN_GRAY
+from tests.helpers.samples import DEPTH, GRAY, IMAGE, OPEN_GRAY, numbered
 
 GIVEN = {
     "inputs": (),

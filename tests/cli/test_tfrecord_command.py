@@ -19,8 +19,8 @@ from PIL import Image
 from micam_fast.cli.commands.tfrecord import tfrecord
 from micam_fast.core.errors import DataError, OutputError
 from micam_fast.samples import PixelRules, read_picture
-from tests.cli.test_progress import on_terminal, without_escapes
 from tests.helpers.commands import names, succeeded, usage_error
+from tests.helpers.terminal import on_terminal, without_escapes
 from tests.helpers.tfrecord_files import labels_of, read_file
 
 keras_mnist: Any = pytest.importorskip("keras.datasets.mnist")
@@ -272,7 +272,7 @@ class TestTerminal:
 
     def test_a_bar_and_the_notes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_table(tmp_path / "flows.csv", FLOWS)
-        monkeypatch.setattr("tests.cli.test_progress.COMMAND", sys.executable)
+        monkeypatch.setattr("tests.helpers.terminal.COMMAND", sys.executable)
         program = "from micam_fast.cli.commands.tfrecord import tfrecord; tfrecord()"
         words = ("table", "flows.csv", "--label", "class", "--height", "2", "--width", "2")
         code, shown = on_terminal(("-c", program, *words), tmp_path)

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from micam_fast import cli
 from tests.helpers.commands import failure_line, succeeded, usage_error
-from tests.viewer.test_viewer_data import held
+from tests.helpers.pages import held
 
 
 @pytest.fixture

@@ -12,24 +12,13 @@ from hypothesis import given, settings, strategies as st
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.layout import find_engine, lay_out
 from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text, move
 from micam_fast.diagrams.places import Box, Cluster, DiagramLayout, Route
 from micam_fast.diagrams.sheet import compose_tile, diagram_size, edges, node_specs
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
 from micam_fast.maps.layer_map import LayerMap
-from tests.helpers.pictures import border_distance, compose, contains, layer_map, overlap
-
-LAYERS = (
-    Layer("image", "Input", "Input", output_shape=(None, 1, 4, 4)),
-    Layer("conv", "Conv", "Conv", ("image",), ((None, 1, 4, 4),), (None, 2, 4, 4)),
-    Layer("left", "Relu", "Relu", ("conv",), cluster=("outer",)),
-    Layer("right", "Relu", "Relu", ("conv",), cluster=("outer", "inner")),
-    Layer("add", "Add", "Add", ("left", "right"), ((None, 2, 4, 4),) * 2),
-)
-NAMES = [layer.name for layer in LAYERS]
-HEADER = ["demo_net", "sample: 3.png", "prediction: class 3, probability 0.9998"]
-LEFT_OUT = "left"
+from tests.helpers.pictures import border_distance, box_of, compose, contains, layer_map, overlap
+from tests.helpers.small_diagram import HEADER, LAYERS, LEFT_OUT, NAMES, placed
 
 
 def some_maps(names: Sequence[str] = NAMES) -> dict[str, LayerMap]:
@@ -39,10 +28,6 @@ def some_maps(names: Sequence[str] = NAMES) -> dict[str, LayerMap]:
         for layer in LAYERS
         if layer.name in names
     }
-
-
-def placed(names: Sequence[str] = NAMES, rankdir: str = "TB") -> DiagramLayout:
-    return lay_out(node_specs(LAYERS, names), edges(LAYERS), rankdir=rankdir, engine=find_engine())
 
 
 def diagram(
@@ -77,11 +62,6 @@ def tiles(drawing: Drawing) -> dict[str, Picture]:
         for mark in drawing.marks
         if isinstance(mark, Picture) and mark.title is not None
     }
-
-
-def box_of(mark: Path) -> Box:
-    xs, ys = zip(*mark.points, strict=True)
-    return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
 
 
 def node_boxes(drawing: Drawing, names: Sequence[str] = NAMES) -> dict[str, Box]:

@@ -11,36 +11,23 @@ import numpy as np
 import pypdf
 import pytest
 from hypothesis import given, settings, strategies as st
-from numpy.typing import NDArray
 from PIL import Image
 
 from micam_fast.diagrams.encoders import encode_picture, write_pdf, write_png, write_svg
 from micam_fast.diagrams.encoders.fonts import drawable, font, text_width
 from micam_fast.diagrams.encoders.png import encode_png
-from micam_fast.diagrams.marks import BLACK, Drawing, Mark, Path, Picture, Text
-
-SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = "<a href=\"x\">&amp; 'q' ]]> \x00\x07\x1b\x7f \ud800 \udfff \ufffe \n\t é 日 🙂 </text>"
+from micam_fast.diagrams.marks import BLACK, Drawing, Path, Picture, Text
+from tests.helpers.drawings import HOSTILE, SVG, everything, pixels_of, sheet
 
 PIXELS = np.array(
     [[[255, 0, 0, 255], [0, 255, 0, 128]], [[0, 0, 255, 0], [9, 8, 7, 255]]], np.uint8
 )
 
 
-def sheet(*marks: Mark, width: float = 300, height: float = 200, title: str = "") -> Drawing:
-    return Drawing(width, height, marks, title)
-
-
 def png_bytes(drawing: Drawing, level: int = 1) -> bytes:
     buffer = io.BytesIO()
     write_png(drawing, buffer, level)
     return buffer.getvalue()
-
-
-def png_pixels(drawing: Drawing) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(png_bytes(drawing))) as image:
-        assert image.mode == "RGB"
-        return np.asarray(image)
 
 
 def bands_of(rows: int, patch: pytest.MonkeyPatch) -> None:
@@ -58,23 +45,6 @@ def pdf_bytes(drawing: Drawing) -> bytes:
 def pdf_page(drawing: Drawing) -> pypdf.PageObject:
     (page,) = pypdf.PdfReader(io.BytesIO(pdf_bytes(drawing))).pages
     return page
-
-
-def everything() -> Drawing:
-    """All kinds of marks, some of them over the edges."""
-    rng = np.random.default_rng(1)
-    curve = ((20.0, 5.0), (20.0, 80.0), (250.5, 60.2), (250.5, 190.7))
-    return sheet(
-        Path(((10.0, 10.0), (290.0, 10.0), (290.0, 190.0), (10.0, 190.0)), closed=True),
-        Picture(30, 17, 90, 60, rng.integers(0, 256, (20, 30, 4), np.uint8)),
-        Picture(150, 140, 64, 64, rng.integers(0, 256, (64, 64, 3), np.uint8)),
-        Path(curve, curved=True),
-        Path(((250.0, 190.0), (245.0, 175.0), (255.0, 175.0)), filled=True, closed=True),
-        Path(((-50.0, 40.3), (400.0, 133.3)), width=3.0),
-        *(Text(5 + 20 * line, 20.0 * line, f"Line Ágj {line}", 11 + line) for line in range(11)),
-        Text(10, 60, "cut to f…", 13, full="cut to fit"),
-        title="everything",
-    )
 
 
 # --- PNG ------------------------------------------------------------------------------------
@@ -97,9 +67,9 @@ def test_an_empty_sheet_is_white_and_small(level: int, size: int) -> None:
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 199])
 def test_bands_make_no_difference(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = png_pixels(everything())
+    whole = pixels_of(everything())
     bands_of(rows, monkeypatch)
-    np.testing.assert_array_equal(png_pixels(everything()), whole)
+    np.testing.assert_array_equal(pixels_of(everything()), whole)
 
 
 @pytest.mark.parametrize("rows", [3, 100])
@@ -116,10 +86,10 @@ def test_bands_make_no_difference_to_lines(
 ) -> None:
     path = Path(tuple(points), closed=closed, curved=kind == "curve", filled=kind == "area")
     drawing = sheet(path, width=100, height=100)
-    whole = png_pixels(drawing)
+    whole = pixels_of(drawing)
     with pytest.MonkeyPatch.context() as patch:
         bands_of(rows, patch)
-        np.testing.assert_array_equal(png_pixels(drawing), whole)
+        np.testing.assert_array_equal(pixels_of(drawing), whole)
 
 
 @pytest.mark.parametrize("kind", ["line", "curve", "area"])
@@ -132,17 +102,17 @@ def test_pieces_of_lines_fit_together(
     curved, filled = kind == "curve", kind == "area"
     for each in points:
         path = Path(tuple(map(tuple, each)), closed=closed, curved=curved, filled=filled)
-        whole = png_pixels(sheet(path))
+        whole = pixels_of(sheet(path))
         with monkeypatch.context() as patch:
             patch.setattr("micam_fast.diagrams.encoders.lines.PIECE_ROWS", 64)
-            pieces = png_pixels(sheet(path))
+            pieces = pixels_of(sheet(path))
         difference = np.abs(whole.astype(int) - pieces).max(axis=2)
         assert difference.max() <= 40
         assert (difference > 0).sum() <= 5
 
 
 def test_pictures_are_laid_over_white_by_their_alpha() -> None:
-    found = png_pixels(sheet(Picture(1, 2, 2, 2, PIXELS), width=5, height=5))
+    found = pixels_of(sheet(Picture(1, 2, 2, 2, PIXELS), width=5, height=5))
     expected = np.full((5, 5, 3), 255, np.uint8)
     expected[2:4, 1:3] = [[(255, 0, 0), (127, 255, 127)], [(255, 255, 255), (9, 8, 7)]]
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
@@ -150,20 +120,20 @@ def test_pictures_are_laid_over_white_by_their_alpha() -> None:
 
 def test_pictures_are_laid_over_what_lies_below() -> None:
     below = Picture(0, 0, 2, 2, np.zeros((1, 1, 3), np.uint8))
-    found = png_pixels(sheet(below, Picture(0, 0, 2, 2, PIXELS), width=2, height=2))
+    found = pixels_of(sheet(below, Picture(0, 0, 2, 2, PIXELS), width=2, height=2))
     expected = [[(255, 0, 0), (0, 128, 0)], [(0, 0, 0), (9, 8, 7)]]
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
 
 
 def test_pictures_are_enlarged_without_smoothing() -> None:
     opaque = PIXELS[..., :3]
-    found = png_pixels(sheet(Picture(0, 0, 8, 6, opaque), width=8, height=6))
+    found = pixels_of(sheet(Picture(0, 0, 8, 6, opaque), width=8, height=6))
     np.testing.assert_array_equal(found, opaque.repeat(3, axis=0).repeat(4, axis=1))
 
 
 def test_pictures_are_cut_at_the_edges() -> None:
     red = np.full((4, 4, 3), (255, 0, 0), np.uint8)
-    found = png_pixels(
+    found = pixels_of(
         sheet(Picture(-2, -2, 4, 4, red), Picture(8, 9, 4, 4, red), width=10, height=10)
     )
     expected = np.zeros((10, 10), bool)
@@ -173,7 +143,7 @@ def test_pictures_are_cut_at_the_edges() -> None:
 
 def test_text_stands_on_its_baseline() -> None:
     size = 15.0
-    found = png_pixels(sheet(Text(20, 50, "HHHH", size, BLACK)))
+    found = pixels_of(sheet(Text(20, 50, "HHHH", size, BLACK)))
     rows, columns = np.nonzero(found[..., 0] < 128)
     assert rows.max() in (48, 49, 50)
     assert rows.min() > 50 - size
@@ -182,12 +152,12 @@ def test_text_stands_on_its_baseline() -> None:
 
 
 def test_text_has_its_colour() -> None:
-    found = png_pixels(sheet(Text(5, 50, "███ HHH", 40, (200, 30, 10))))
+    found = pixels_of(sheet(Text(5, 50, "███ HHH", 40, (200, 30, 10))))
     assert (found == (200, 30, 10)).all(axis=2).any()
 
 
 def test_a_line_has_its_width_colour_and_place() -> None:
-    found = png_pixels(sheet(Path(((10.0, 20.0), (40.0, 20.0)), BLACK, 4.0), width=60, height=40))
+    found = pixels_of(sheet(Path(((10.0, 20.0), (40.0, 20.0)), BLACK, 4.0), width=60, height=40))
     dark = 1 - found[..., 0] / 255
     assert dark[:, 25].sum() == pytest.approx(4, abs=0.5)
     rows = np.nonzero(dark[:, 25])[0]
@@ -198,7 +168,7 @@ def test_a_line_has_its_width_colour_and_place() -> None:
 
 def test_an_area_is_filled_with_smooth_edges() -> None:
     corners = ((10.0, 10.0), (50.0, 10.0), (30.0, 50.0))
-    found = png_pixels(sheet(Path(corners, BLACK, filled=True, closed=True)))
+    found = pixels_of(sheet(Path(corners, BLACK, filled=True, closed=True)))
     dark = 1 - found[..., 0] / 255
     assert dark.sum() == pytest.approx(800, rel=0.04)
     assert ((dark > 0) & (dark < 1)).any()
@@ -206,7 +176,7 @@ def test_an_area_is_filled_with_smooth_edges() -> None:
 
 def test_a_curve_passes_where_bezier_says() -> None:
     points = ((10.0, 10.0), (110.0, 10.0), (10.0, 110.0), (110.0, 110.0))
-    found = png_pixels(sheet(Path(points, BLACK, 2.0, curved=True)))
+    found = pixels_of(sheet(Path(points, BLACK, 2.0, curved=True)))
     for t in (0.1, 0.3, 0.5, 0.8):
         weights = np.array([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3])
         x, y = weights @ np.array(points)
@@ -216,7 +186,7 @@ def test_a_curve_passes_where_bezier_says() -> None:
 @pytest.mark.parametrize("level", range(10))
 def test_pixels_are_the_same_at_every_level(level: int) -> None:
     with Image.open(io.BytesIO(png_bytes(everything(), level))) as image:
-        np.testing.assert_array_equal(np.asarray(image), png_pixels(everything()))
+        np.testing.assert_array_equal(np.asarray(image), pixels_of(everything()))
 
 
 @pytest.mark.parametrize("level", [0, 1, 6])
@@ -452,6 +422,6 @@ def test_width_is_proportional_to_the_size(text: str, size: float) -> None:
 @pytest.mark.parametrize("size", [13.0, 6.5])
 def test_png_text_is_as_wide_as_measured(size: float) -> None:
     text = "HinputH" * 5
-    found = png_pixels(sheet(Text(10, 50, text, size, BLACK), width=600))
+    found = pixels_of(sheet(Text(10, 50, text, size, BLACK), width=600))
     columns = np.nonzero((found[..., 0] < 200).any(axis=0))[0]
     assert columns.max() - 10 == pytest.approx(text_width(text, size), abs=2)

@@ -28,9 +28,9 @@ from micam_fast.diagrams.scene import Scene
 from micam_fast.diagrams.sheet import Sheet
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
-from tests.diagrams.test_composition import HEADER, LAYERS, LEFT_OUT, NAMES, placed
-from tests.diagrams.test_encoders import HOSTILE, SVG, everything
+from tests.helpers.drawings import HOSTILE, SVG, everything
 from tests.helpers.pictures import compose, layer_map
+from tests.helpers.small_diagram import HEADER, LAYERS, LEFT_OUT, NAMES, placed
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,17 +18,9 @@ import micam_fast
 from micam_fast.api.model import Model
 from micam_fast.core.errors import LayerSelectionError, SampleError
 from micam_fast.demo import DIGITS, MODEL
-from micam_fast.engine.activations import ActivationStream, LayerActivation
+from micam_fast.engine.activations import ActivationStream
+from tests.helpers.activations import Found, copies
 from tests.helpers.models import conv_net, make_model, random_array, two_input_net
-
-Found = Iterator[LayerActivation] | SampleError
-
-
-def copies(index: int, slot: int, found: Found) -> dict[str, NDArray[np.float32]]:
-    """All activations of a sample."""
-    if isinstance(found, SampleError):
-        raise found
-    return {each.layer: each.array.copy() for each in found}
 
 
 def by_onnxruntime(proto: onnx.ModelProto, model: Model, feeds: dict[str, Any]) -> dict[str, Any]:

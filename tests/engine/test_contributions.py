@@ -16,22 +16,18 @@ from micam_fast.core.choices import PROJECTIONS, Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import Axes, Geometry, Tap
 from micam_fast.demo import DIGITS
-from micam_fast.engine.activations import LayerActivation
 from micam_fast.maps.contributions import contribute, energy_shares
 from micam_fast.maps.taps import find_taps, mean_taps, sum_kernel
 from tests.helpers import reference
+from tests.helpers.activations import copies
+from tests.helpers.convolutions import convolutions
 from tests.helpers.models import Array, conv_node, make_model, random_array, single_conv
-from tests.whole.test_numbers import channels_last, convolutions, run
+from tests.helpers.plain_runtime import run
+from tests.helpers.reference import channels_last
 
 # Of all that is added up in a cell; what is left of it may be far less.
 ROUNDING = 2e-6
 both = pytest.mark.parametrize("projection", PROJECTIONS)
-
-
-def copies(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> dict[str, Any]:
-    if isinstance(found, SampleError):
-        raise found
-    return {each.layer: each.array.copy() for each in found}
 
 
 def contributions(model: Model, sample: Any, projection: Projection) -> dict[str, Array]:

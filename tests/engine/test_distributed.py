@@ -44,7 +44,7 @@ from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions
 from tests.helpers import models
 from tests.helpers.commands import failure_line, succeeded
-from tests.runs.test_batch import as_samples, random_samples
+from tests.helpers.samples import as_samples, random_samples
 
 # Its functions have no types.
 distributed: Any = untyped

@@ -30,8 +30,9 @@ from tests.helpers.chains import (
     op,
     per_channel,
 )
+from tests.helpers.comparing import assert_close
 from tests.helpers.models import Array, make_model, random_array
-from tests.whole.test_numbers import assert_close, run
+from tests.helpers.plain_runtime import run
 
 RELU = op("Relu", "norm", "relu")
 SAMPLES = random_array(12, 5, *SHAPE)

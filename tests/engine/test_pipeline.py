@@ -16,8 +16,9 @@ from micam_fast.core.errors import SampleError
 from micam_fast.engine import runner as running
 from micam_fast.maps.taps import sum_kernel
 from tests.helpers import reference
-from tests.helpers.models import conv_net, conv_node, loop_body, make_model, random_array
-from tests.whole.test_numbers import assert_close, run
+from tests.helpers.comparing import assert_close, assert_singles
+from tests.helpers.models import centred, conv_net, conv_node, loop_body, make_model, random_array
+from tests.helpers.plain_runtime import run
 
 node = helper.make_node
 IMAGE = {"x": ["N", 3, 6, 5]}
@@ -38,16 +39,6 @@ def qkv() -> onnx.ModelProto:
         "i": np.array(0),
     }
     return make_model(nodes, {"x": ["N", 5, 6]}, ["o"], constants)
-
-
-def centred() -> onnx.ModelProto:
-    """Subtracts the mean over the batch."""
-    nodes = [
-        conv_node("conv", "x", "w"),
-        node("ReduceMean", ["conv:0"], ["m"], name="mean", axes=[0], keepdims=1),
-        node("Sub", ["conv:0", "m"], ["o"], name="sub"),
-    ]
-    return make_model(nodes, IMAGE, ["o"], {"w": KERNEL})
 
 
 def softmax_over_batch() -> onnx.ModelProto:
@@ -118,17 +109,6 @@ def test_batches_never_change_the_numbers(make: Any, batch_size: int) -> None:
         np.testing.assert_allclose(found.output, single.output, rtol=1e-4, atol=1e-5)
         for name, cam in single.cams.items():
             assert_close(found.cams[name], cam, 1e-5)
-
-
-def assert_singles(model: micam_fast.Model, samples: Any, batch_size: int) -> None:
-    found = model.explain_many(samples, batch_size=batch_size)
-    for sample, each in zip(samples, found, strict=True):
-        single = model.explain(sample)
-        assert each.output is not None
-        assert single.output is not None
-        np.testing.assert_allclose(each.output, single.output, rtol=1e-4, atol=1e-5)
-        for name, cam in single.cams.items():
-            assert_close(each.cams[name], cam, 1e-5)
 
 
 def test_the_output_is_proved_even_if_no_layer_that_mixes_is_mapped() -> None:

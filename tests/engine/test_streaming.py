@@ -16,10 +16,9 @@ import micam_fast
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.pipeline import Pipeline
 from micam_fast.engine.runner import Runner
-from tests.api.test_model import assert_same
-from tests.engine.test_pipeline import assert_singles, centred
 from tests.helpers.chains import BATCH_NORM, CONV, build, op
-from tests.helpers.models import Array, conv_net, make_model, random_array
+from tests.helpers.comparing import assert_same, assert_singles
+from tests.helpers.models import Array, centred, conv_net, make_model, random_array
 
 SAMPLES = random_array(9, 24, 1, 8, 6)
 OPEN = build(CONV, BATCH_NORM, op("Relu", "norm", "relu"), shape=(3, "height", "width"))

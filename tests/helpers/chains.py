@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 import micam_fast
 from tests.helpers import reference
 from tests.helpers.models import Array, make_model, random_array
-from tests.whole.test_numbers import run
+from tests.helpers.plain_runtime import run
 
 CHANNELS = 5
 KERNEL = random_array(0, CHANNELS, 3, 3, 3)

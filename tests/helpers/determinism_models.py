@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+import micam_fast
 from tests.helpers.models import conv_net, conv_node, make_model, random_array
 
 node = helper.make_node
@@ -167,3 +168,7 @@ def samples_of(model: Any, count: int) -> list[Any]:
     (spec,) = model.inputs
     shape = [size or 20 for axis, size in enumerate(spec.shape) if axis != spec.axes.batch]
     return list(random_array(5, count, *shape))
+
+
+def load_net(name: str, **how: Any) -> micam_fast.Model:
+    return micam_fast.load_model(MODELS[name](), **how)

@@ -208,3 +208,13 @@ def if_branches(captured: str) -> dict[str, Any]:
         for op in ("Neg", "Abs")
     }
     return {"then_branch": made["Neg"], "else_branch": made["Abs"]}
+
+
+def centred() -> onnx.ModelProto:
+    """Subtracts the mean over the batch."""
+    nodes = [
+        conv_node("conv", "x", "w"),
+        helper.make_node("ReduceMean", ["conv:0"], ["m"], name="mean", axes=[0], keepdims=1),
+        helper.make_node("Sub", ["conv:0", "m"], ["o"], name="sub"),
+    ]
+    return make_model(nodes, {"x": ["N", 3, 6, 5]}, ["o"], {"w": random_array(0, 4, 3, 3, 3)})

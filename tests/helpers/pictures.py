@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer, Shape
-from micam_fast.diagrams.marks import Drawing
+from micam_fast.diagrams.marks import Drawing, Path
 from micam_fast.diagrams.places import Box, DiagramLayout
 from micam_fast.diagrams.sheet import Sheet
 from micam_fast.maps.layer_map import LayerMap
@@ -124,3 +124,8 @@ def compose(
         native=native,
     )
     return sheet.template.fill(sheet.fillings(maps, header))
+
+
+def box_of(mark: Path) -> Box:
+    xs, ys = zip(*mark.points, strict=True)
+    return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))

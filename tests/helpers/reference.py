@@ -1,4 +1,4 @@
-"""A naive float64 oracle of SPEC sections 2 and 3, and of the grid resize of section 4.
+"""A naive float64 oracle of SPEC sections 2 and 3, of section 4's grid resize and effective ranks.
 
 Written from the formulas alone, with NumPy alone, for tests to hold the fast code against: it
 imports nothing of what it judges, and prefers plain loops to speed.
@@ -347,3 +347,15 @@ def shrink_strongest(cam: Array, height: int, width: int) -> Float64:
             if not filled[cell] or abs(cam[y, x]) > abs(target[cell]):
                 target[cell], filled[cell] = cam[y, x], True
     return target
+
+
+def channels_last(activation: Array) -> Array:
+    """One sample ``(1, C, ...)`` as ``(..., C)``."""
+    return np.moveaxis(activation[0], 0, -1)
+
+
+def effective_rank(values: NDArray[np.float64]) -> float:
+    """Roy and Vetterli's, of the population covariance of channels ``(C, n)``."""
+    shares = np.linalg.eigvalsh(np.atleast_2d(np.cov(values, bias=True))).clip(0)
+    shares = shares[shares > 0] / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

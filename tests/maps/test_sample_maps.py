@@ -12,8 +12,8 @@ import micam_fast
 from micam_fast._loops import colours
 from micam_fast.maps.sample_maps import EachLayer, Frame, SampleMaps, lift_ranges
 from tests.helpers import reference
+from tests.helpers.comparing import assert_colours
 from tests.helpers.models import conv_net, random_array
-from tests.whole.test_numbers import assert_colours
 
 SIZES = ((2, 3), (1, 4), (3, 3))
 NAMES = ("first", "second", "third")

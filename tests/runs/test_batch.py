@@ -22,6 +22,7 @@ from micam_fast.runs.sample_files import PlotOptions, sample_stem
 from micam_fast.runs.summary import RunSummary, exit_code
 from micam_fast.samples import Sample
 from tests.helpers import models
+from tests.helpers.samples import as_samples, random_samples
 
 Done = tuple[int, str, Sequence[str] | SampleError]
 
@@ -49,16 +50,6 @@ def files_of(found: Sequence[str] | SampleError) -> Sequence[str]:
 def written(told: Sequence[Done]) -> list[int]:
     """Indices of the samples that have their files."""
     return [index for index, _, found in told if not isinstance(found, SampleError)]
-
-
-def random_samples(count: int, *, seed: int = 1) -> list[NDArray[np.float32]]:
-    """Samples for `models.conv_net`."""
-    return list(models.random_array(seed, count, 1, 8, 6, spread=0.1))
-
-
-def as_samples(arrays: Sequence[NDArray[np.float32]]) -> list[Sample]:
-    """Samples named ``s0``, ``s1`` ..."""
-    return [Sample(f"s{index}", {"x": array}) for index, array in enumerate(arrays)]
 
 
 def expected_name(

@@ -34,21 +34,11 @@ from micam_fast.samples import (
 )
 from micam_fast.samples.arrays import ARRAY_SUFFIXES, sample_shape
 from micam_fast.samples.pictures import IMAGE_SUFFIXES
+from tests.helpers.samples import DEPTH, FLAT, GRAY, IMAGE, OPEN, RGB, numbered
 
-GRAY = ModelInput("x", (None, 1, 8, 6), Axes(0, 1), "float32")
 GRAY_LAST = ModelInput("x", (None, 8, 6, 1), Axes(0, 3), "float32")
-RGB = ModelInput("x", (None, 3, 8, 6), Axes(0, 1), "float32")
 RGB_LAST = ModelInput("x", (None, 8, 6, 3), Axes(0, 3), "float32")
-OPEN = ModelInput("x", (None, 3, None, None), Axes(0, 1), "float32")
 SEQUENCE = ModelInput("seq", (None, 10, 4), Axes(0, 2), "float32")
-FLAT = ModelInput("v", (None, 5), Axes(0, 1), "float32")
-IMAGE = ModelInput("image", (None, 1, 8, 6), Axes(0, 1), "float32")
-DEPTH = ModelInput("depth", (None, 2, 8, 6), Axes(0, 1), "float32")
-
-
-def numbered(*shape: int) -> NDArray[np.float32]:
-    """An array whose values all differ."""
-    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
 
 def read_all(*paths: Path, **given: Any) -> list[Sample]:

@@ -12,7 +12,7 @@ import pytest
 
 from micam_fast.core.errors import SampleError
 from micam_fast.samples import expand_paths, names_beside, read_samples
-from tests.samples.test_samples import GRAY, numbered
+from tests.helpers.samples import GRAY, numbered
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,16 +35,7 @@ from micam_fast.viewer import (
     write_page,
 )
 from tests.helpers import models
-
-
-def element(html: str, name: str) -> str:
-    (found,) = re.findall(rf'<script type="[a-z/]*" id="{name}">(.*?)</script>', html, re.DOTALL)
-    return str(found)
-
-
-def held(html: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(element(html, "micam-page"))
-    return found
+from tests.helpers.pages import element, held
 
 
 @pytest.fixture(scope="module")

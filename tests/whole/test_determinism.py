@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,60 +12,40 @@ import pytest
 from onnx import helper
 
 import micam_fast
-from tests.helpers.determinism_models import MODELS, deep, mixing_a_little, samples_of
+from tests.helpers.determinism_models import MODELS, deep, load_net, mixing_a_little, samples_of
+from tests.helpers.digests import digest, digests
 from tests.helpers.models import make_model, random_array
 
 COUNT = 11
 
 
-def digest(found: Any) -> str:
-    """Of everything that an explanation holds."""
-    assert isinstance(found, micam_fast.Explanation)
-    content = hashlib.sha256()
-    for layer, cam in found.cams.items():
-        for array in (cam, found.rgba[layer]):
-            content.update(f"{layer} {array.dtype} {array.shape}".encode() + array.tobytes())
-    content.update(repr((dict(found.ranges), found.global_range, found.prediction)).encode())
-    if found.output is not None:
-        content.update(found.output.tobytes())
-    return content.hexdigest()
-
-
-def digests(model: micam_fast.Model, samples: Iterable[Any], **how: Any) -> list[str]:
-    return [digest(found) for found in model.explain_many(samples, **how)]
-
-
-def open_net(name: str, **how: Any) -> micam_fast.Model:
-    return micam_fast.load_model(MODELS[name](), **how)
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_threads_batches_order_and_resumption_change_no_bit(name: str) -> None:
-    model = open_net(name, threads=1)
+    model = load_net(name, threads=1)
     samples = samples_of(model, COUNT)
     # Each by a run of its own, and the last of them by a fresh model.
     expected = [digest(model.explain(sample)) for sample in samples]
-    assert digest(open_net(name, threads=1).explain(samples[-1])) == expected[-1]
+    assert digest(load_net(name, threads=1).explain(samples[-1])) == expected[-1]
     for threads in (1, 2, 3):
-        loaded = open_net(name, threads=threads)
+        loaded = load_net(name, threads=threads)
         for batch_size in (8, None, 3, COUNT):
             assert digests(loaded, samples, batch_size=batch_size) == expected
         # A run that was killed goes on somewhere; a lone sample has all threads.
-        fresh = open_net(name, threads=threads)
+        fresh = load_net(name, threads=threads)
         assert digests(fresh, samples[5:], batch_size=2) == expected[5:]
         assert digests(fresh, samples[3:5]) == expected[3:5]
         assert digests(fresh, samples[::-1], batch_size=5) == expected[::-1]
-        assert digest(open_net(name, threads=threads).explain(samples[2])) == expected[2]
+        assert digest(load_net(name, threads=threads).explain(samples[2])) == expected[2]
 
 
 def test_another_projection_and_fewer_layers() -> None:
     for how in ({"projection": "transposed"}, {}):
         layers = None if how else "conv,softmax"
-        single = open_net("conv_net", threads=1, layers=layers)
+        single = load_net("conv_net", threads=1, layers=layers)
         samples = samples_of(single, COUNT)
         expected = [digest(single.explain(sample, **how)) for sample in samples]  # type: ignore[arg-type]
         for threads in (2, 3):
-            model = open_net("conv_net", threads=threads, layers=layers)
+            model = load_net("conv_net", threads=threads, layers=layers)
             assert digests(model, samples, batch_size=4, **how) == expected
 
 
@@ -127,9 +105,10 @@ def test_a_batch_is_proved_to_the_last_bit(layers: Any) -> None:
 
 CODE = """
 import sys
-from tests.whole.test_determinism import MODELS, digest, digests, open_net, samples_of
+from tests.helpers.determinism_models import MODELS, load_net, samples_of
+from tests.helpers.digests import digests
 for name in MODELS:
-    model = open_net(name, threads=int(sys.argv[1]))
+    model = load_net(name, threads=int(sys.argv[1]))
     print(name, *digests(model, samples_of(model, 5), batch_size=int(sys.argv[2])))
 """
 

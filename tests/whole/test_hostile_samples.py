@@ -29,13 +29,9 @@ from micam_fast.core.layers import Axes, ModelInput
 from micam_fast.samples import Sample, load_array, read_samples, reading as reading_module
 from micam_fast.samples.axis_names import read_names
 from micam_fast.samples.record_files import _checksum
+from tests.helpers.samples import FLAT, GRAY, OPEN, OPEN_GRAY, RGB
 
-FLAT = ModelInput("v", (None, 5), Axes(0, 1), "float32")
 ANY = ModelInput("v", (None, None), Axes(0, 1), "float32")
-GRAY = ModelInput("x", (None, 1, 8, 6), Axes(0, 1), "float32")
-OPEN_GRAY = ModelInput("x", (None, 1, None, None), Axes(0, 1), "float32")
-RGB = ModelInput("x", (None, 3, 8, 6), Axes(0, 1), "float32")
-OPEN = ModelInput("x", (None, 3, None, None), Axes(0, 1), "float32")
 OPEN_HEIGHT = ModelInput("x", (None, 3, None, 224), Axes(0, 1), "float32")
 
 _SECONDS, _BYTES = 5, 2**29

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,11 +79,16 @@ def test_files_are_short(module: str) -> None:
     assert len(HOUSE.files[module].read_text(encoding="utf-8").splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
 def test_no_test_imports_another_test(path: Path) -> None:
-    """What they share is in ``tests/helpers``."""
-    for name in imported_names(path):
-        assert not name.startswith("tests.") or name.startswith("tests.helpers"), name
+    """Nor does a helper, or code in a string: what tests share is in ``tests/helpers``."""
+    quoted = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    for name in (*imported_names(path), *quoted):
+        assert not re.search(r"\btests\.(\w+\.)*test_", name), name
 
 
 def loaded_after(code: str) -> set[str]:

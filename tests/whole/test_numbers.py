@@ -5,83 +5,22 @@ The activations come from ONNX Runtime on the plain model; everything after them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings, strategies as st
 from onnx import helper
 
 import micam_fast
 from tests.helpers import reference
-from tests.helpers.models import Array, conv_node, make_model, random_array, single_conv
+from tests.helpers.comparing import assert_close, assert_colours
+from tests.helpers.convolutions import convolutions
+from tests.helpers.models import conv_node, make_model, random_array, single_conv
+from tests.helpers.plain_runtime import run
+from tests.helpers.reference import channels_last
 
 quick = settings(max_examples=25, deadline=None)
-
-
-def run(
-    model: onnx.ModelProto, feeds: Mapping[str, Array], *names: str, optimized: bool = False
-) -> list[Array]:
-    """Values of the model by a session of ONNX Runtime's that micam-fast knows nothing of."""
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    del tapped.graph.output[:]
-    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(tapped.SerializeToString(), options)
-    return list(session.run(list(names), dict(feeds)))
-
-
-def channels_last(activation: Array) -> Array:
-    """One sample ``(1, C, ...)`` as ``(..., C)``."""
-    return np.moveaxis(activation[0], 0, -1)
-
-
-def assert_close(found: Array, expected: Array, tolerance: float = 1e-4) -> None:
-    """Within the tolerance of the layer's largest value, as the issue judges."""
-    assert found.shape == expected.shape
-    scale = float(np.abs(expected).max())
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale + 1e-30)
-
-
-def assert_colours(explanation: micam_fast.Explanation) -> None:
-    """RGBA, ranges and the global range follow from the maps, by the oracle."""
-    low, high = reference.global_range(explanation.cams.values())
-    assert explanation.global_range == pytest.approx((low, high), rel=1e-12, abs=0)
-    for name, cam in explanation.cams.items():
-        assert explanation.ranges[name] == pytest.approx(
-            reference.published_range(cam), rel=1e-12, abs=0
-        )
-        expected = reference.rgba_uint8(cam, low, high).astype(int)
-        assert np.abs(explanation.rgba[name].astype(int) - expected).max(initial=0) <= 1
-
-
-@st.composite
-def convolutions(draw: st.DrawFn, rank: int, *, transpose: bool) -> dict[str, Any]:
-    """Sizes, strides, pads, dilations and groups of a convolution that has an output."""
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
-    kernel = draw(st.lists(st.integers(1, 4), min_size=rank, max_size=rank))
-    dilations = draw(st.lists(st.integers(1, 2), min_size=rank, max_size=rank))
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    pads = [draw(st.integers(0, max(0, r - 1))) for r in reach * 2]
-    return {
-        "groups": groups,
-        "j": groups * draw(st.integers(1, 2)),
-        "c": groups * draw(st.integers(1, 3)),
-        "kernel": kernel,
-        "size": [draw(st.integers(max(r, 2), 9)) for r in reach],
-        "strides": draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank)),
-        "dilations": dilations,
-        "pads": [0] * (2 * rank) if transpose else pads,
-        "bias": draw(st.sampled_from(["random", "zero", "none"])),
-        "seed": draw(st.integers(0, 10**6)),
-    }
 
 
 def check_convolution(

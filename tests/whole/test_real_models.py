@@ -7,7 +7,6 @@ wheels and nothing of them is installed.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +18,15 @@ from PIL import Image
 
 import micam_fast
 from tests.helpers import reference
+from tests.helpers.comparing import assert_close, assert_colours
 from tests.helpers.models import Array
-from tests.helpers.places import LIGHT, WHEELS
-from tests.whole.test_numbers import assert_close, assert_colours, run
+from tests.helpers.plain_runtime import run
+from tests.helpers.real_models import LIGHT_NAMES, PACKED, load
 
 pytestmark = pytest.mark.slow
 
-PACKED = {
-    "mnist-8": ("qonnx-*.whl", "qonnx/data/onnx/mnist-conv/model.onnx", (1, 28, 28)),
-    "cls": (
-        "rapidocr_onnxruntime-*.whl",
-        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
-        (3, 48, 192),
-    ),
-    "det": (
-        "rapidocr_onnxruntime-*.whl",
-        "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
-        (3, 96, 64),
-    ),
-}
-LIGHT_NAMES = [
-    "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet",
-    "squeezenet", "vgg19", "zfnet512",
-]  # fmt: skip
 # Operators that are no layers where they only handle shapes, constants and layouts.
 BOOKKEEPING = {"Constant", "ConstantOfShape", "Shape", "Slice", "Cast", "Identity", "Unsqueeze"}
-
-
-def load(name: str, folder: Path) -> tuple[onnx.ModelProto, tuple[int, ...]]:
-    """The model as it was published, and the shape of a sample."""
-    if name in LIGHT_NAMES:
-        return onnx.load(LIGHT / f"light_{name}.onnx"), (3, 224, 224)
-    wheel, member, shape = PACKED[name]
-    found = sorted(WHEELS.glob(wheel))
-    if not found:
-        pytest.skip(f"{wheel} is not in .cache/wheels; tools/test.sh downloads it")
-    with zipfile.ZipFile(found[-1]) as archive:
-        return onnx.load_from_string(archive.read(member)), shape
 
 
 def expected_map(

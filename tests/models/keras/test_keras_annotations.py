@@ -26,8 +26,9 @@ from micam_fast.models.onnx.annotations import (
     write_notes,
 )
 from tests.helpers import reference
+from tests.helpers.comparing import assert_close
 from tests.helpers.models import make_model, random_array
-from tests.whole.test_numbers import assert_close, run
+from tests.helpers.plain_runtime import run
 
 MADE_BY = {"keras": "3", "tensorflow": "2"}
 

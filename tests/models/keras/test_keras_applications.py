@@ -16,11 +16,11 @@ import pytest
 
 import micam_fast
 from micam_fast.models.keras import KerasExport, export_model, open_keras
+from tests.helpers.comparing import assert_close, assert_colours
 from tests.helpers.keras_layers import needs_tensorflow
 from tests.helpers.keras_oracle import expected_map, keras_edges, run_layers, shake_weights
 from tests.helpers.models import Array
 from tests.helpers.places import WHEELS
-from tests.whole.test_numbers import assert_close, assert_colours
 
 pytestmark = needs_tensorflow
 

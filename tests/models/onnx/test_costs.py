@@ -14,7 +14,7 @@ from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
 from tests.helpers import keras_models
 from tests.helpers.keras_layers import CONVOLUTIONS, needs_tensorflow
 from tests.helpers.models import conv_net, conv_node, make_model, random_array, single_conv
-from tests.models.onnx.test_randomizing import tensors_of
+from tests.helpers.weights import tensors_of
 
 
 def costs(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> dict[str, tuple[int, int | None]]:

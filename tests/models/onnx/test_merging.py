@@ -29,7 +29,7 @@ from tests.helpers.chains import (
     per_channel,
 )
 from tests.helpers.models import Array, if_branches, random_array
-from tests.whole.test_numbers import run
+from tests.helpers.plain_runtime import run
 
 FACTOR, SUMMAND = per_channel(CHANNELS, 1, 1), random_array(9, 1, CHANNELS, 1, 1)
 MUL, ADD = op("Mul", "conv c", "mul"), op("Add", "mul d", "add")

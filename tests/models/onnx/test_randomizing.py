@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from micam_fast import demo
 from micam_fast.models.onnx import OnnxFile, open_model, read_layers
 from micam_fast.models.onnx.constants import Constants
-from micam_fast.models.onnx.randomizing import LayerWeights, find_weights, randomize_weights
+from micam_fast.models.onnx.randomizing import find_weights, randomize_weights
 from tests.helpers.models import (
     Array,
     conv_net,
@@ -24,16 +24,7 @@ from tests.helpers.models import (
     two_input_net,
 )
 from tests.helpers.places import DATA
-
-
-def found_in(source: onnx.ModelProto | Path) -> dict[str, LayerWeights]:
-    file = open_model(source)
-    return find_weights(file, read_layers(file))
-
-
-def tensors_of(source: onnx.ModelProto | Path) -> dict[str, set[str]]:
-    """Weights of the layers that have some."""
-    return {name: set(each.tensors) for name, each in found_in(source).items() if each.tensors}
+from tests.helpers.weights import found_in, tensors_of
 
 
 def values(file: OnnxFile, name: str) -> Array:
