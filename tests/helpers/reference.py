@@ -1,4 +1,4 @@
-"""A naive float64 oracle of SPEC sections 2 and 3, of section 4's grid resize and effective ranks.
+"""A naive float64 oracle: SPEC sections 2 and 3, the grid resize of section 4, effective ranks.
 
 Written from the formulas alone, with NumPy alone, for tests to hold the fast code against: it
 imports nothing of what it judges, and prefers plain loops to speed.
