@@ -150,7 +150,7 @@ class TestRecords:
         path = numbered_file(tmp_path / "a.tfrecord", [1])
         code = (
             "import sys; sys.modules['tensorflow'] = None\n"
-            "from micam_fast.layers import Axes, ModelInput\n"
+            "from micam_fast.core.layers import Axes, ModelInput\n"
             "from micam_fast.samples import read_samples\n"
             "spec = ModelInput('x', (None, 2, 3, 1), Axes(0, 3), 'float32')\n"
             f"print(*read_samples([{str(path)!r}], [spec]))"

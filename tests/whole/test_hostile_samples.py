@@ -202,7 +202,7 @@ class TestStreaming:
         path = self.sparse(tmp_path / "a.npy", "<f4", (40, 3, 512, 512))
         code = (
             "import resource, sys\n"
-            "from micam_fast.layers import Axes, ModelInput\n"
+            "from micam_fast.core.layers import Axes, ModelInput\n"
             "from micam_fast.samples import read_samples\n"
             "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
             "spec = ModelInput('x', (None, 3, 512, 512), Axes(0, 1), 'float32')\n"
