@@ -31,7 +31,7 @@ _Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
-class Difference:
+class LayerError:
     """How far ONNX Runtime is from Keras on one sample.
 
     Attributes
@@ -71,11 +71,11 @@ class ExportReport:
     path: Path
     layers: int
     size: int
-    differences: tuple[Difference, ...]
+    differences: tuple[LayerError, ...]
     seconds: float
 
     @property
-    def worst(self) -> Difference:
+    def worst(self) -> LayerError:
         """The largest of the differences."""
         return max(self.differences, key=lambda each: each.relative)
 
@@ -151,7 +151,7 @@ def export(
 
 def _check(
     exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]] | None
-) -> list[Difference]:
+) -> list[LayerError]:
     """Compare every layer of both; the session is the one that plots would open."""
     try:
         session = open_session(
@@ -212,10 +212,10 @@ def _compare(
     by_keras: Mapping[str, NDArray[Any]],
     by_onnx: Mapping[str, NDArray[Any]],
     tolerance: float,
-) -> Difference:
+) -> LayerError:
     """The layer that differs most; the first that differs too much is named."""
     found = [
-        Difference(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
+        LayerError(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
         for note in exported.notes
         if (value := note.tap.value) in by_onnx
     ]

@@ -14,7 +14,7 @@ from micam_fast.core.layers import Axes
 
 
 @dataclass(frozen=True)
-class View:
+class ActivationAxes:
     """An activation's axes by what they hold; a flat layer has neither channels nor space.
 
     Attributes
@@ -73,7 +73,9 @@ class View:
         return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
 
 
-def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch: int | None) -> View:
+def view_activation(
+    shape: tuple[int, ...], axes: Axes, form: str, batch: int | None
+) -> ActivationAxes:
     """Find channels and spatial axes of an activation by its rank, as SPEC section 2 says.
 
     Parameters
@@ -90,10 +92,10 @@ def view_activation(shape: tuple[int, ...], axes: Axes, form: str, batch: int | 
     channel = axes.completed(len(shape)).channel
     rest = tuple(axis for axis in range(len(shape)) if axis != batch)
     if form == "recurrent" and len(rest) == 3:
-        return View(shape, batch, rest[1:], rest[:1])
+        return ActivationAxes(shape, batch, rest[1:], rest[:1])
     if form == "flat" or not 2 <= len(rest) <= 4 or channel not in rest:
-        return View(shape, batch)
-    return View(shape, batch, (channel,), tuple(axis for axis in rest if axis != channel))
+        return ActivationAxes(shape, batch)
+    return ActivationAxes(shape, batch, (channel,), tuple(axis for axis in rest if axis != channel))
 
 
 def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
@@ -120,7 +122,7 @@ def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
     return rows, math.ceil(count / rows)
 
 
-def spatial_input_size(views: Sequence[View]) -> tuple[int, int]:
+def spatial_input_size(views: Sequence[ActivationAxes]) -> tuple[int, int]:
     """``Hin x Win`` of SPEC section 1, by the model's inputs.
 
     The first spatial input decides; without one, the first input: ``1 x T`` for a sequence,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops import maps as loops
-from micam_fast.core.activation_axes import View, flat_size
+from micam_fast.core.activation_axes import ActivationAxes, flat_size
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Pointwise, Tap
 from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
@@ -81,7 +81,7 @@ class Tables:
         """Weights, row targets and column runs of all layers."""
         return self._weights.whole(), self._targets.whole(), self._runs.whole()
 
-    def add_reader(self, name: str, tap: Tap, view: View, offset: int | None) -> None:
+    def add_reader(self, name: str, tap: Tap, view: ActivationAxes, offset: int | None) -> None:
         """Add a layer that reads its own activation.
 
         Parameters
@@ -119,7 +119,9 @@ class Tables:
             self.unread.append(name)
         self._place(row, taps.size)
 
-    def add_follower(self, name: str, view: View, pointwise: Pointwise, leader: str) -> None:
+    def add_follower(
+        self, name: str, view: ActivationAxes, pointwise: Pointwise, leader: str
+    ) -> None:
         """Add a layer whose mean is taken while its leader's activation is read."""
         row = self._next(name)
         row[loops.KIND] = loops.FOLLOWS
@@ -146,7 +148,7 @@ class Tables:
         self.sizes.append((height, width))
         self.total += height * width
 
-    def _find_taps(self, name: str, tap: Tap, view: View) -> Taps | None:
+    def _find_taps(self, name: str, tap: Tap, view: ActivationAxes) -> Taps | None:
         """Taps of a layer, ``None`` for a flat one."""
         if not view.space:
             return None
@@ -176,7 +178,7 @@ class _Store:
         return np.concatenate(self._parts)
 
 
-def _read_as_it_is(view: View) -> int | None:
+def _read_as_it_is(view: ActivationAxes) -> int | None:
     """How the loops can read an array where it lies; ``None`` if it must be copied first."""
     if view.batch not in (None, 0):
         return None

@@ -28,7 +28,7 @@ _EACH = "each row of a CSV file taken as a sample"
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class SampleTable:
     """A CSV file.
 
     Attributes
@@ -47,7 +47,7 @@ class Table:
     samples: Iterator[NDArray[np.float64] | SampleError]
 
 
-def read_table(path: Path, spec: ModelInput, start: int, memory: int) -> Table:
+def read_table(path: Path, spec: ModelInput, start: int, memory: int) -> SampleTable:
     """The samples of a CSV file, from the one of number `start` on.
 
     The file is one sample where its columns are those of an input of rows and columns with one
@@ -63,10 +63,10 @@ def read_table(path: Path, spec: ModelInput, start: int, memory: int) -> Table:
     rows = _rows(path)
     header = _header(path, rows)
     if not _is_one_sample(path, header, spec):
-        return Table(header, _EACH, _each_row(path, header, rows, spec, start))
+        return SampleTable(header, _EACH, _each_row(path, header, rows, spec, start))
     if start:
         raise SampleError(f"{path} is one sample; there is no number {start}")
-    return Table(header, _ONE, _one_sample(path, header, rows, spec, memory))
+    return SampleTable(header, _ONE, _one_sample(path, header, rows, spec, memory))
 
 
 def column_names(path: Path, spec: ModelInput, width: int | None) -> tuple[str, ...] | None:

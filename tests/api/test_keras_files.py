@@ -15,7 +15,7 @@ import pytest
 
 import micam_fast
 from micam_fast.api import keras_files
-from micam_fast.api.export import Difference, ExportReport
+from micam_fast.api.export import ExportReport, LayerError
 from micam_fast.api.keras_files import exported_file, is_keras_file
 from micam_fast.core.errors import ExportError, OutputError
 from micam_fast.models.keras import open_keras
@@ -74,7 +74,7 @@ class Cache:
         self.exported.append(model.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"onnx of " + content)
-        differences = (Difference("random", "a", 1e-8), Difference("given", "b", 2e-7))
+        differences = (LayerError("random", "a", 1e-8), LayerError("given", "b", 2e-7))
         return ExportReport(path, 3, path.stat().st_size, differences, 1.25)
 
     def get(self, path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,8 +18,8 @@ import micam_fast
 from micam_fast.api.model import Model
 from micam_fast.core.errors import LayerSelectionError, SampleError
 from micam_fast.demo import DIGITS, MODEL
-from micam_fast.engine.activations import ActivationStream
-from tests.helpers.activations import Found, copies
+from micam_fast.engine.activations import ActivationStream, LayerActivation
+from tests.helpers.activations import copies
 from tests.helpers.models import conv_net, make_model, random_array, two_input_net
 
 
@@ -92,7 +92,7 @@ def test_slots_keep_the_order_and_results_come_in_it() -> None:
     samples = random_array(3, 20, *model.inputs[0].shape[1:])  # type: ignore[arg-type]
     seen: list[list[int]] = [[], [], []]
 
-    def note(index: int, slot: int, found: Found) -> float:
+    def note(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> float:
         seen[slot].append(index)
         assert not isinstance(found, SampleError)
         return float(next(found).array.sum())
@@ -159,7 +159,7 @@ def test_weights_of_a_convolution() -> None:
 # --- Streams beside and within each other -----------------------------------------------------
 
 
-def total(index: int, slot: int, found: Found) -> float:
+def total(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> float:
     """Sum of all activations."""
     assert not isinstance(found, SampleError)
     return float(sum(each.array.sum(dtype=np.float64) for each in found))
@@ -217,7 +217,7 @@ def test_a_stream_that_was_left_halfway(
 def test_a_stream_within_a_stream(
     model: Model, samples: NDArray[np.float32], totals: list[float]
 ) -> None:
-    def nested(index: int, slot: int, found: Found) -> Any:
+    def nested(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Any:
         return next(model.activations([samples[index]], total))
 
     assert within(20, lambda: list(model.activations(samples, nested))) == totals
@@ -228,7 +228,7 @@ def test_explanations_within_activations_within_explanations(
 ) -> None:
     """All threads of the one wait for the other, which must not need them."""
 
-    def inner(index: int, slot: int, found: Found) -> int:
+    def inner(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> int:
         return len(model.explain(samples[index]).cams)
 
     def outer(index: int, found: Any) -> Any:
@@ -267,7 +267,7 @@ def test_threads_that_ask_at_once_share_the_sessions(
 def test_an_error_ends_the_stream_alone(
     model: Model, samples: NDArray[np.float32], totals: list[float]
 ) -> None:
-    def fail(index: int, slot: int, found: Found) -> float:
+    def fail(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> float:
         if index == 3:
             raise KeyError("three")
         return total(index, slot, found)

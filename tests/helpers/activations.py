@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.activations import LayerActivation
 
-Found = Iterator[LayerActivation] | SampleError
 
-
-def copies(index: int, slot: int, found: Found) -> dict[str, NDArray[np.float32]]:
+def copies(
+    index: int, slot: int, found: Iterator[LayerActivation] | SampleError
+) -> dict[str, NDArray[np.float32]]:
     """All activations of a sample."""
     if isinstance(found, SampleError):
         raise found

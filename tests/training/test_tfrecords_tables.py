@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from micam_fast.core.errors import DataError
-from micam_fast.training.records import Table, survey_table
+from micam_fast.training.records import LabelledTable, survey_table
 
 
 def forbidden(note: str) -> None:
@@ -22,7 +22,7 @@ def write(folder: Path, *lines: str) -> Path:
     return path
 
 
-def survey(path: Path, **changed: Any) -> Table:
+def survey(path: Path, **changed: Any) -> LabelledTable:
     """The table with few enough values for 2 x 2."""
     given = {"label": "y", "height": 2, "width": 2, "say": forbidden, "skipped": forbidden}
     return survey_table(path, **{**given, **changed})
@@ -32,11 +32,11 @@ def quiet(note: str) -> None:
     """For notes that another test looks at."""
 
 
-def values(table: Table) -> list[list[float]]:
+def values(table: LabelledTable) -> list[list[float]]:
     return [sample.ravel().tolist() for sample, _ in table.samples()]
 
 
-def labels(table: Table) -> list[int]:
+def labels(table: LabelledTable) -> list[int]:
     return [label for _, label in table.samples()]
 
 

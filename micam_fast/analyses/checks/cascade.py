@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.analyses.checks.ranks import mean_of_defined, standard_ranks
-from micam_fast.analyses.checks.variants import Done, Variants
+from micam_fast.analyses.checks.variants import OnProgress, Variants
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.sample_result import SampleResult
@@ -95,7 +95,7 @@ def randomize_in_steps(
     most_steps: int,
     draws: int,
     seed: int,
-    done: Done,
+    done: OnProgress,
 ) -> Cascade:
     """The cascading randomization of Adebayo et al., "Sanity Checks for Saliency Maps" (2018).
 

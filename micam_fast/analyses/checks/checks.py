@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from micam_fast.analyses.checks.cascade import Cascade, RankedMap, randomize_in_steps, rank_maps
-from micam_fast.analyses.checks.curves import Curves, Orders, erase_in_steps, order_grid
+from micam_fast.analyses.checks.curves import CellOrders, Curves, erase_in_steps, order_grid
 from micam_fast.analyses.checks.erasing import Eraser
 from micam_fast.analyses.checks.tables import check_lines
-from micam_fast.analyses.checks.variants import Done, Variants
+from micam_fast.analyses.checks.variants import OnProgress, Variants
 from micam_fast.api.model import Model
 from micam_fast.core.choices import PROJECTIONS, Projection
 from micam_fast.core.csv_writing import write_csv
@@ -152,7 +152,7 @@ class _Original:
     """What is kept of a sample's maps."""
 
     ranks: Mapping[str, RankedMap]
-    orders: Orders
+    orders: CellOrders
     predicted: int | None
 
 
@@ -164,7 +164,7 @@ def check(
     steps: int = MOST_STEPS,
     draws: int = DRAWS,
     seed: int = 0,
-    done: Done = lambda what, done, total: None,
+    done: OnProgress = lambda what, done, total: None,
 ) -> Check:
     """Check whether a model's maps depend on what it has learned, and on what it decides by.
 
@@ -253,7 +253,7 @@ def _draw_curves(
     samples: Sequence[Arrays],
     originals: Sequence[_Original],
     seed: int,
-    done: Done,
+    done: OnProgress,
 ) -> tuple[Curves | None, str]:
     """Deletion and insertion, or why there is none."""
     chosen = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.checks.erasing import Eraser
 from micam_fast.analyses.checks.ranks import mean_of_defined, order_cells
-from micam_fast.analyses.checks.variants import Done, Variants
+from micam_fast.analyses.checks.variants import OnProgress, Variants
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import ModelInput
 from micam_fast.engine.sample_result import SampleResult
@@ -24,7 +24,7 @@ PARTS = 20
 
 RANDOM_ORDERS = 4
 
-Orders = Mapping[str, NDArray[np.intp]]
+CellOrders = Mapping[str, NDArray[np.intp]]
 """By layer: the cells of the input's grid, from the strongest to the weakest."""
 
 
@@ -108,12 +108,12 @@ def erase_in_steps(
     variants: Variants,
     inputs: Sequence[ModelInput],
     samples: Sequence[Arrays],
-    orders: Sequence[Orders],
+    orders: Sequence[CellOrders],
     classes: Sequence[int],
     *,
     layers: Sequence[str],
     seed: int,
-    done: Done,
+    done: OnProgress,
 ) -> Curves:
     """Deletion and insertion curves of Petsiuk et al., "RISE" (2018), section 4.2.
 

@@ -15,7 +15,7 @@ from micam_fast.models.onnx.randomizing import LayerWeights, find_weights, rando
 from micam_fast.samples import Arrays
 
 Result = TypeVar("Result")
-Done = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Is told what is going on, how many parts of it are done, and of how many."""
 
 

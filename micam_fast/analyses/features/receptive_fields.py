@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.activation_axes import View, spatial_input_size, view_activation
+from micam_fast.core.activation_axes import ActivationAxes, spatial_input_size, view_activation
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Shape, Tap
 from micam_fast.engine.batches import Feeding
@@ -175,12 +175,12 @@ class ReceptiveFields:
         view = self._view(tap)
         return not view.space or self._layer_taps(name, view).size == size
 
-    def _view(self, tap: Tap) -> View:
+    def _view(self, tap: Tap) -> ActivationAxes:
         shape = self._shapes[tap.value]
         batch = self._feeding.batch_axis(tap.value, tap.axes, self._shapes, self._count)
         return view_activation(shape, tap.axes, tap.form, batch)
 
-    def _layer_taps(self, name: str, view: View) -> Taps:
+    def _layer_taps(self, name: str, view: ActivationAxes) -> Taps:
         """The taps of the map, without their weights."""
         tap, kernel = self._taps[name], None
         if counts_kernel(tap, self._projection):
@@ -220,7 +220,7 @@ def _same(one: Dependence, other: Dependence) -> bool:
     )
 
 
-def _on_grid(view: View, grid: tuple[int, int]) -> Dependence | None:
+def _on_grid(view: ActivationAxes, grid: tuple[int, int]) -> Dependence | None:
     """An input as its own cells; ``None`` for one of another size than the grid."""
     if view.space:
         if (1, *view.size)[-2:] != grid:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from micam_fast.api.model import Model
 
 
-Found = Iterator[LayerActivation] | SampleError
-
-
 @dataclass(frozen=True)
 class GridFiles:
     """What was written for a sample.
@@ -122,7 +119,7 @@ def save_grids(
         finally:
             room.release()
 
-    def write(index: int, slot: int, found: Found) -> GridFiles:
+    def write(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> GridFiles:
         if isinstance(found, SampleError):
             raise found
         flat: list[str] = []

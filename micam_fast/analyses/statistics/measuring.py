@@ -12,7 +12,7 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance, Scratch
-from micam_fast.analyses.statistics.results import NO_ROOM, Group, Shapes, Statistics
+from micam_fast.analyses.statistics.results import NO_ROOM, FedShapes, Group, Statistics
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.activations import ActivationStream, LayerActivation
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
@@ -23,7 +23,7 @@ from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
 from micam_fast.models.onnx.linear import find_linear
 from micam_fast.samples import Arrays, fit_sample
 
-Done = Callable[[int, SampleError | None], None]
+OnSample = Callable[[int, SampleError | None], None]
 Explain = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
 
 
@@ -62,7 +62,7 @@ class Measuring:
         explain: Explain,
         memory: int,
         first: int = 0,
-        done: Done = lambda index, error: None,
+        done: OnSample = lambda index, error: None,
     ) -> Statistics:
         """Measure samples, all or a part of them.
 
@@ -116,7 +116,7 @@ class _Run:
     ) -> None:
         self._model, self._given, self._first = model, labels, first
         self.labels: dict[int, str | None] = {}
-        self._shapes: dict[int, Shapes] = {}
+        self._shapes: dict[int, FedShapes] = {}
         self.statistics = statistics
 
     def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[Arrays | SampleError]:

@@ -299,18 +299,18 @@ class ChannelMoments:
         np.maximum(high, other.moments[:, loops.HIGH], out=high)
         mine += theirs
 
-    def summary(self) -> Summary:
+    def summary(self) -> MomentSummary:
         """All channels together."""
         finite, zeros, strays = self.counts.sum(axis=0).tolist()
         if not finite:
-            return Summary(0, strays, *[None] * 6)
+            return MomentSummary(0, strays, *[None] * 6)
         weights = self.counts[:, loops.FINITE] / finite
         means = self.moments[:, loops.MEAN]
         mean = float(weights @ means)
         differences = means - mean
         squares = self.moments[:, loops.SQUARES].sum() / finite
         variance = float(squares + weights @ (differences * differences))
-        return Summary(
+        return MomentSummary(
             finite,
             strays,
             mean,
@@ -340,7 +340,7 @@ class ChannelMoments:
 
 
 @dataclass(frozen=True)
-class Summary:
+class MomentSummary:
     """Statistics of all values of a layer; all but the counts are ``None`` where none is finite.
 
     Attributes

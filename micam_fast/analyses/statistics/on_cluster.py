@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from micam_fast.analyses.statistics.measuring import Done, Measuring, multiply_adds
+from micam_fast.analyses.statistics.measuring import Measuring, OnSample, multiply_adds
 from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import Stages
@@ -95,7 +95,7 @@ def measure_on(
     labels: Iterator[str | None],
     measuring: Measuring,
     memory: int | None,
-    done: Done,
+    done: OnSample,
 ) -> Statistics:
     """Do what `Measuring.measure` does, on the workers of a client.
 

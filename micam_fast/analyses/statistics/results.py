@@ -24,7 +24,7 @@ from micam_fast.core.texts import count_of
 from micam_fast.diagrams.scene import Scene
 from micam_fast.engine.onnx_runtime import available_threads
 
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+FedShapes = tuple[tuple[str, tuple[int, ...]], ...]
 """What a sample is fed as: names and shapes."""
 NO_ROOM = "the covariance does not fit the memory bound"
 
@@ -44,7 +44,7 @@ class Group:
     """
 
     layers: dict[str, ChannelMoments] = field(default_factory=dict)
-    fed: Counter[Shapes] = field(default_factory=Counter)
+    fed: Counter[FedShapes] = field(default_factory=Counter)
     average: Average = field(default_factory=Average)
 
     def merge(self, other: Group) -> None:
@@ -102,7 +102,7 @@ class Statistics:
         self.model, self.layers = model, layers
         self.parameters, self.dead_threshold = dict(parameters), dead_threshold
         self.groups: dict[str | None, Group] = {}
-        self.multiply_adds: dict[Shapes, Mapping[str, int | None]] = {}
+        self.multiply_adds: dict[FedShapes, Mapping[str, int | None]] = {}
         self.linear: dict[str, tuple[str, NDArray[np.float64]]] = {}
         self.unranked: dict[str, str] = {}
         self.failed: list[tuple[int, SampleError]] = []

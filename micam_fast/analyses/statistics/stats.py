@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from micam_fast.analyses.statistics.measuring import Done, Measuring
+from micam_fast.analyses.statistics.measuring import Measuring, OnSample
 from micam_fast.analyses.statistics.on_cluster import measure_on
 from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.api.loading import load_model
@@ -32,7 +32,7 @@ def stats(
     diagrams: bool = False,
     memory: int | None = None,
     client: Any = None,
-    done: Done = lambda index, error: None,
+    done: OnSample = lambda index, error: None,
 ) -> Statistics:
     """Statistics of every layer over a data set, in one pass and bounded memory.
 

@@ -18,7 +18,7 @@ from micam_fast.core.texts import count_of, error_line, one_line, printable
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from micam_fast.training.records import LabelledSample, Written
+    from micam_fast.training.records import LabelledSample, RecordFiles
 
 
 @click.group()
@@ -219,7 +219,9 @@ class _Run:
         self._bar.update(self._task, description="writing")
         return self._bar.track(samples, total=total, task_id=self._task)
 
-    def report(self, written: Written, shape: tuple[int, int, int], classes: Sequence[str]) -> None:
+    def report(
+        self, written: RecordFiles, shape: tuple[int, int, int], classes: Sequence[str]
+    ) -> None:
         """What was written, and the command that trains on it."""
         from micam_fast.training.records import find_record_files
 

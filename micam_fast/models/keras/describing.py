@@ -16,7 +16,7 @@ from micam_fast.models.keras.pieces import Stored
 from micam_fast.models.onnx.annotations import LayerNote, Weight
 
 
-class Constants:
+class Initializers:
     """Initializers found by what they hold.
 
     Parameters
@@ -62,7 +62,7 @@ def _likeness(array: NDArray[Any]) -> Any:
 
 
 def describe(
-    calls: Sequence[LayerCall], stored: Mapping[str, Stored], constants: Constants
+    calls: Sequence[LayerCall], stored: Mapping[str, Stored], initializers: Initializers
 ) -> tuple[LayerNote, ...]:
     """Notes of all calls.
 
@@ -72,12 +72,12 @@ def describe(
         As recorded.
     stored
         Where their tensors are in the ONNX graph, by tensor name.
-    constants
+    initializers
         The graph's initializers.
     """
     channels_first = _channels_first(calls)
     return tuple(
-        _describe_call(call, stored, constants, call.name in channels_first) for call in calls
+        _describe_call(call, stored, initializers, call.name in channels_first) for call in calls
     )
 
 
@@ -102,7 +102,7 @@ def _channels_first(calls: Sequence[LayerCall]) -> set[str]:
 
 
 def _describe_call(
-    call: LayerCall, stored: Mapping[str, Stored], constants: Constants, channels_first: bool
+    call: LayerCall, stored: Mapping[str, Stored], initializers: Initializers, channels_first: bool
 ) -> LayerNote:
     inner = _innermost(call.layer)
     kernel, pointwise, bias = _weights(inner)
@@ -131,10 +131,10 @@ def _describe_call(
     assert inner is call.layer
     read = stored.get(call.inputs[0].name)
     title = call.name
-    kernels = [constants.find(in_order(kernel), f"{title}/kernel")]
+    kernels = [initializers.find(in_order(kernel), f"{title}/kernel")]
     if pointwise is not None:
         turned = _channels_in_front(pointwise)
-        kernels.append(constants.find(turned, f"{title}/pointwise_kernel"))
+        kernels.append(initializers.find(turned, f"{title}/pointwise_kernel"))
     tap = replace(
         tap,
         geometry=_geometry(call.layer, kernel),
@@ -142,7 +142,10 @@ def _describe_call(
         source_channel=1 if read is None else _channel_axis(read, channels_first) or 1,
     )
     return LayerNote(
-        layer, tap, tuple(kernels), None if bias is None else constants.find(bias, f"{title}/bias")
+        layer,
+        tap,
+        tuple(kernels),
+        None if bias is None else initializers.find(bias, f"{title}/bias"),
     )
 
 

@@ -14,7 +14,7 @@ from micam_fast.core.errors import ExportError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.layers import Axes, ModelInput
 from micam_fast.models.keras.conversion import OPSET, convert, declare_value
-from micam_fast.models.keras.describing import Constants, describe
+from micam_fast.models.keras.describing import Initializers, describe
 from micam_fast.models.keras.recording import Recording, describe_error, record
 from micam_fast.models.keras.tidying import (
     cancel_transposes,
@@ -119,9 +119,9 @@ def export_model(model: Any) -> KerasExport:
     # A convolution may read what is no layer's activation: the second output of one.
     read = {tensor.name for call in recording.calls for tensor in call.inputs}
     drop_dead_nodes(graph, arrays, {stored[name].value for name in read if name in stored})
-    constants = Constants(arrays, names)
-    notes = _in_order(describe(recording.calls, stored, constants), recording.order)
-    rename_values(graph, constants.names)
+    initializers = Initializers(arrays, names)
+    notes = _in_order(describe(recording.calls, stored, initializers), recording.order)
+    rename_values(graph, initializers.names)
     proto = onnx.helper.make_model(
         graph,
         producer_name="micam-fast",
@@ -129,7 +129,7 @@ def export_model(model: Any) -> KerasExport:
         ir_version=_IR_VERSION,
     )
     for name, array in arrays.items():
-        _add_initializer(proto.graph, constants.names.get(name, name), array)
+        _add_initializer(proto.graph, initializers.names.get(name, name), array)
     made_by = {
         "keras": keras.__version__,
         "tensorflow": tensorflow.__version__,

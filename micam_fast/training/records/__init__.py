@@ -16,21 +16,21 @@ from micam_fast.training.records.mnist import Digits, digit_samples, read_mnist,
 from micam_fast.training.records.reading import Split, Splits, open_all, open_splits
 from micam_fast.training.records.records import (
     LabelledSample,
-    Written,
+    RecordFiles,
     check_size,
     write_records,
     write_side_file,
 )
-from micam_fast.training.records.tables import Table, survey_table
+from micam_fast.training.records.tables import LabelledTable, survey_table
 
 __all__ = [
     "Digits",
     "LabelledSample",
+    "LabelledTable",
     "Pictures",
+    "RecordFiles",
     "Split",
     "Splits",
-    "Table",
-    "Written",
     "check_records",
     "check_size",
     "data_errors",

@@ -25,7 +25,7 @@ LabelledSample = tuple[NDArray[np.float32], int]
 
 
 @dataclass(frozen=True)
-class Written:
+class RecordFiles:
     """What `write_records` left."""
 
     files: tuple[Path, ...]
@@ -50,7 +50,7 @@ def check_size(height: int, width: int, channels: int) -> None:
 
 def write_records(
     samples: Iterable[LabelledSample], folder: Path, stem: str, *, shards: int = 1
-) -> Written:
+) -> RecordFiles:
     """Write samples as ``STEM.tfrecord``, or dealt to ``STEM-00000-of-0000N.tfrecord`` ....
 
     Record ``i`` goes to file ``i % shards``, as cards are dealt. So the order within each file
@@ -95,7 +95,7 @@ def write_records(
         # The message is the hidden name, a semicolon and the system's reason.
         reason = first_line(error.message or "").rpartition("; ")[2]
         raise DataError(f"cannot write to folder {folder}: {reason}") from None
-    return Written(tuple(files), count)
+    return RecordFiles(tuple(files), count)
 
 
 def write_side_file(path: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from micam_fast.training.records.records import LabelledSample
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LabelledTable:
     """A CSV file that was read to learn what its columns are, and how it fills a sample."""
 
     header: Header
@@ -92,7 +92,7 @@ def survey_table(
     window: bool = False,
     say: Callable[[str], None],
     skipped: Callable[[str], None],
-) -> Table:
+) -> LabelledTable:
     """Read a CSV file to learn its columns, codes and classes; only those are held in memory.
 
     A column of which at least half of the values are no numbers is a text column: its values, as
@@ -155,7 +155,7 @@ def survey_table(
         say(f"text column {header.columns[index]!r} becomes codes: {_listed(names)}")
     if classes != _whole_numbers(len(classes)):
         say(f"labels {label!r} become class codes: {_listed(classes)}")
-    table = Table(header, height, width, window, codes, classes, count)
+    table = LabelledTable(header, height, width, window, codes, classes, count)
     late = [name for name, first in first_sample.items() if first >= int(0.6 * table.count)]
     if late:
         say(
