@@ -34,7 +34,7 @@ _BLOCK_BYTES, _PIECE_BYTES = 2**28, 2**23
 
 
 @dataclass(frozen=True)
-class _Header:
+class _NpyHeader:
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype[Any]
@@ -53,7 +53,9 @@ class StoredRows:
     off meanwhile is an error and not the end of the process.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, header: _Header, fit: Fit, memory: int) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, header: _NpyHeader, fit: Fit, memory: int
+    ) -> None:
         self._path, self._file, self._header, self._fit = path, file, header, fit
         self._block_bytes = min(_BLOCK_BYTES, memory // 4)
         # Rows of an array in Fortran order, and the number of the first.
@@ -229,7 +231,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
         return flat.reshape(header.shape, order="F" if header.fortran else "C")
 
 
-def _read_header(file: Any, path: Path, size: int | None = None) -> _Header:
+def _read_header(file: Any, path: Path, size: int | None = None) -> _NpyHeader:
     """What a file says of its array, which must be of numbers, and in a file of that size.
 
     Raises
@@ -264,7 +266,7 @@ def _read_header(file: Any, path: Path, size: int | None = None) -> _Header:
     if dtype.hasobject:
         raise SampleError(f"{path} holds Python objects, which are never unpickled; save numbers")
     check_kind(dtype)
-    header = _Header(shape, fortran, dtype, len(start) + len(digits) + len(text))
+    header = _NpyHeader(shape, fortran, dtype, len(start) + len(digits) + len(text))
     if any(isinstance(each, bool) or each < 0 for each in shape):
         raise SampleError(f"{path} is no readable array file (its shape is {shape})")
     if header.offset + header.nbytes > size:

@@ -19,7 +19,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Header:
+class CsvHeader:
     """Names of the columns; ``NAME#2`` and so on where a name comes again."""
 
     path: Path
@@ -33,7 +33,7 @@ class Header:
         return tuple(index for index in range(len(self.columns)) if index != self.label)
 
 
-def read_header(path: Path, label: str) -> Header:
+def read_header(path: Path, label: str) -> CsvHeader:
     """Read the first row, which names the columns.
 
     Raises
@@ -52,10 +52,10 @@ def read_header(path: Path, label: str) -> Header:
         raise DataError(f"{path} has {names.count(label)} columns {label!r}, expected is one")
     if len(names) == 1:
         raise DataError(f"{path} has no column but the label {label!r}")
-    return Header(path, number_repeats(names), names.index(label))
+    return CsvHeader(path, number_repeats(names), names.index(label))
 
 
-def text_columns(header: Header) -> frozenset[int]:
+def text_columns(header: CsvHeader) -> frozenset[int]:
     """Indices of the features of which at least half of the values are no numbers.
 
     Values that are missing do not count. In a column that is mostly numbers the others make their
@@ -72,7 +72,7 @@ def text_columns(header: Header) -> frozenset[int]:
 
 
 def good_rows(
-    header: Header, texts: Collection[int], *, skipped: Callable[[str], None]
+    header: CsvHeader, texts: Collection[int], *, skipped: Callable[[str], None]
 ) -> Iterator[list[str]]:
     """Rows that make a sample: all fields, a label, finite numbers where no text is expected.
 

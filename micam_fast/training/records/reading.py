@@ -111,7 +111,7 @@ def open_splits(
         dataset = tf.data.TFRecordDataset([str(path) for path in files[of]])
         begin_epoch: Callable[[int], None] = _nothing
         if shuffled:
-            order = _Order(tf, seed)
+            order = _EpochOrder(tf, seed)
             dataset, begin_epoch = order.shuffled(dataset), order.begin_epoch
         # Chosen before they are parsed: what is skipped costs only its reading.
         dataset = dataset.batch(batch_size, drop_remainder=True).skip(first).take(batches)
@@ -164,7 +164,7 @@ def open_all(
     return Split(dataset, batches, labels)
 
 
-class _Order:
+class _EpochOrder:
     """The order of shuffled records, by the number of the epoch.
 
     TensorFlow's own reshuffling counts how often a dataset was read in this process.

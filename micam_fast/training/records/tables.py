@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import DataError
-from micam_fast.training.records.csv_rows import Header, good_rows, read_header, text_columns
+from micam_fast.training.records.csv_rows import CsvHeader, good_rows, read_header, text_columns
 from micam_fast.training.records.records import LabelledSample
 
 
@@ -22,7 +22,7 @@ from micam_fast.training.records.records import LabelledSample
 class LabelledTable:
     """A CSV file that was read to learn what its columns are, and how it fills a sample."""
 
-    header: Header
+    header: CsvHeader
     height: int
     width: int
     window: bool
@@ -165,7 +165,7 @@ def survey_table(
     return table
 
 
-def _check_size(header: Header, height: int, width: int, window: bool) -> None:
+def _check_size(header: CsvHeader, height: int, width: int, window: bool) -> None:
     count = len(header.features)
     room, size = (width, f"--width {width}") if window else (height * width, f"{height} x {width}")
     if count > room:

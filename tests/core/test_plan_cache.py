@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from micam_fast.core import plan_cache as plan_files
+from micam_fast.core import plan_cache
 from micam_fast.core.plan_cache import PlanFiles, plan_key, user_plan_files
 
 KEY = plan_key(b"key")
@@ -63,7 +63,7 @@ def test_json_that_is_too_deep(files: PlanFiles, tmp_path: Path) -> None:
     files.keep(KEY, CONTENT)
     (path,) = tmp_path.rglob("*.json")
     deep = b"[" * 100_000
-    path.write_bytes(plan_files._digest(deep) + b"\n" + deep)
+    path.write_bytes(plan_cache._digest(deep) + b"\n" + deep)
     assert files.load(KEY) is None
 
 
@@ -90,7 +90,7 @@ def test_the_folder_is_bounded(
     files: PlanFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was used last stays; halves that another process left behind go, too."""
-    monkeypatch.setattr(plan_files, "LARGEST_NUMBER", 3)
+    monkeypatch.setattr(plan_cache, "LARGEST_NUMBER", 3)
     keys = [plan_key(bytes([number])) for number in range(5)]
     folder = tmp_path / "new" / "plans"
     folder.mkdir(parents=True)
@@ -113,16 +113,17 @@ def test_keys_tell_their_parts_apart() -> None:
 
 def test_keys_change_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = []
-    (tmp_path / "module.py").write_text("one")
-    monkeypatch.setattr(plan_files, "_PACKAGE", tmp_path)
+    module = tmp_path / "core" / "module.py"
+    module.parent.mkdir()
+    monkeypatch.setattr(plan_cache, "_PACKAGE", tmp_path)
     for text in ("one", "other"):
-        (tmp_path / "module.py").write_text(text)
-        plan_files._code.cache_clear()
+        module.write_text(text)
+        plan_cache._code.cache_clear()
         keys.append(plan_key(b"a"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "9.9")
-    plan_files._code.cache_clear()
+    plan_cache._code.cache_clear()
     keys.append(plan_key(b"a"))
-    plan_files._code.cache_clear()
+    plan_cache._code.cache_clear()
     assert len(set(keys)) == 3
 
 
