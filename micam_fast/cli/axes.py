@@ -1,4 +1,4 @@
-"""Names of rows and columns, and other orders of them: options that commands share."""
+"""Names of rows and columns, and other orders of them: reading what the options name."""
 
 from __future__ import annotations
 
@@ -6,49 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from micam_fast.cli.opening import Given, all_of
+from micam_fast.cli.options import AxisOptions
 
 if TYPE_CHECKING:
     from micam_fast.api.model import Model
     from micam_fast.samples.axis_names import Axis, AxisNames
     from micam_fast.samples.orders import Permutation
 
-names_options = all_of(
-    *(
-        click.option(
-            f"--{axis}-names",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help=f"Names of the input's {axis}s: one a line, a CSV's header, or the .json beside "
-            "records.",
-        )
-        for axis in ("row", "column")
-    )
-)
-"""Adds ``row_names`` and ``column_names``."""
 
-permute_options = all_of(
-    *(
-        click.option(
-            f"--permute-{axis}s",
-            metavar="FILE|seed:N",
-            help=f"Feed the {axis}s in another order: an index or name a line, or a random one.",
-        )
-        for axis in ("row", "column")
-    )
-)
-"""Adds ``permute_rows`` and ``permute_columns``."""
-
-
-def read_axis_names(given: Given, model: Model, paths: Sequence[str] = ()) -> AxisNames:
+def read_axis_names(options: AxisOptions, model: Model, paths: Sequence[str] = ()) -> AxisNames:
     """Names of the rows and columns of the model's input, in the samples' own order.
 
     Parameters
     ----------
-    given
-        Values of `names_options`; a command may be without them.
+    options
+        Files of names.
     model
         That the names are for.
     paths
@@ -71,7 +43,7 @@ def read_axis_names(given: Given, model: Model, paths: Sequence[str] = ()) -> Ax
         check_names(names, size, axis, path)
         return names
 
-    rows, columns = given.get("row_names"), given.get("column_names")
+    rows, columns = options.row_names, options.column_names
     found = AxisNames(
         None if rows is None else read(rows, grid.height, "rows"),
         None if columns is None else read(columns, grid.width, "columns"),
@@ -83,14 +55,14 @@ def read_axis_names(given: Given, model: Model, paths: Sequence[str] = ()) -> Ax
 
 
 def read_permutation(
-    given: Given, model: Model, names: AxisNames | None = None
+    options: AxisOptions, model: Model, names: AxisNames | None = None
 ) -> Permutation | None:
     """The order in which the rows and columns of samples are to be fed; ``None`` for their own.
 
     Parameters
     ----------
-    given
-        Values of `permute_options`.
+    options
+        The orders.
     model
         That is fed.
     names
@@ -104,7 +76,7 @@ def read_permutation(
     from micam_fast.samples.axis_names import AxisNames
     from micam_fast.samples.orders import Permutation, find_grid, read_order
 
-    rows, columns = given.get("permute_rows"), given.get("permute_columns")
+    rows, columns = options.permute_rows, options.permute_columns
     if rows is None and columns is None:
         return None
     grid = find_grid(model.inputs)

@@ -1,11 +1,10 @@
-"""Which model, which layers and which samples: options that commands share, and opening them."""
+"""Which model, which layers, which samples: opening what the options name."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micam_fast.cli.common import Failure, note
-from micam_fast.cli.values import parse_memory, parse_number, parse_numbers
-from micam_fast.core.choices import ARRAY_LAYOUTS, CHANNEL_ORDERS, PROJECTIONS
+from micam_fast.cli.options import ModelOptions, SampleOptions
 from micam_fast.core.errors import SampleError
 from micam_fast.core.texts import one_line
 
@@ -28,138 +26,26 @@ _LEAST_MEMORY = 2**26
 _LONGEST_PATH = 2**16
 """In bytes; no system takes one as long."""
 
-Decorator = Callable[[Any], Any]
-Given = Mapping[str, Any]
-"""Values of a command's options by parameter name."""
 
-
-def all_of(*options: Decorator) -> Decorator:
-    """One decorator of several, which list themselves in this order."""
-    return lambda command: functools.reduce(lambda made, each: each(made), options[::-1], command)
-
-
-SAMPLES = click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
-
-layer_options = all_of(
-    click.option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match."),
-    click.option(
-        "--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers."
-    ),
-    click.option("--from", "start", metavar="LAYER", help="Map only this layer and what follows."),
-    click.option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it."),
-)
-"""Adds ``include``, ``exclude``, ``start`` and ``stop``."""
-
-projection_option = click.option(
-    "--projection",
-    type=click.Choice(PROJECTIONS),
-    default="published",
-    show_default=True,
-    help="Map on the layer's own grid, as the published engine draws it, or on its input's grid.",
-)
-
-labels_option = click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Text file of known labels, one a line, in the order of the samples.",
-)
-
-sample_options = all_of(
-    click.option(
-        "--input",
-        "inputs",
-        multiple=True,
-        metavar="NAME=FILE",
-        help="Array for another input of the model: one sample for all, or one for each.",
-    ),
-    click.option(
-        "--layout",
-        type=click.Choice(ARRAY_LAYOUTS),
-        default="auto",
-        show_default=True,
-        help="Where arrays have their channels; 'auto' decides by the shape.",
-    ),
-    click.option(
-        "--scale",
-        callback=parse_number,
-        metavar="NUMBER",
-        default="1",
-        show_default=True,
-        help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.",
-    ),
-    click.option(
-        "--mean",
-        callback=parse_numbers,
-        metavar="NUMBER,...",
-        default="0",
-        show_default=True,
-        help="Pictures: one number, or one for each channel.",
-    ),
-    click.option(
-        "--std",
-        callback=parse_numbers,
-        metavar="NUMBER,...",
-        default="1",
-        show_default=True,
-        help="Pictures: one number, or one for each channel.",
-    ),
-    click.option(
-        "--channel-order",
-        type=click.Choice(CHANNEL_ORDERS),
-        default="rgb",
-        show_default=True,
-        help="Pictures: order of the model's channels.",
-    ),
-)
-"""Adds ``inputs``, ``layout``, ``scale``, ``mean``, ``std`` and ``channel_order``."""
-
-trust_option = click.option(
-    "--trust",
-    is_flag=True,
-    help="Run the Python code in a Keras file's Lambda layers, with your rights; only for files "
-    "that you trust.",
-)
-
-running_options = all_of(
-    click.option(
-        "--threads",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Samples to work on at a time, each by one thread.  [default: all cores]",
-    ),
-    click.option(
-        "--memory",
-        callback=parse_memory,
-        metavar="SIZE",
-        help="Limit for the activations in memory, like 4G.  [default: a quarter of the machine's]",
-    ),
-    trust_option,
-)
-"""Adds ``threads``, ``memory`` and ``trust``."""
-
-engine_option = click.option(
-    "--engine",
-    metavar="PATH",
-    help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
-)
-
-
-def open_model(path: Path, given: Given) -> Model:
+def open_model(path: Path, options: ModelOptions) -> Model:
     """Open the model with the layers that the options choose.
 
     Parameters
     ----------
     path
         Of an ONNX or Keras file.
-    given
-        Values of `layer_options`, `running_options` and `engine_option`; an option that the command
-        has not counts as one that was not given.
+    options
+        Its layers, and how it runs.
     """
     from micam_fast.api.loading import load_model
     from micam_fast.core.layer_choice import layers_between, match_layers
 
-    include, exclude, start, stop = map(given.get, ("include", "exclude", "start", "stop"))
+    include, exclude, start, stop = (
+        options.include,
+        options.exclude,
+        options.start,
+        options.stop,
+    )
     ways = (include, exclude, stop if start is None else start)
     if sum(way is not None for way in ways) > 1:
         raise click.UsageError("choose one of --layers, --exclude-layers and --from/--to")
@@ -173,15 +59,15 @@ def open_model(path: Path, given: Given) -> Model:
     return load_model(
         path,
         layers=choose if include is None else include,
-        threads=given.get("threads"),
-        memory=given.get("memory"),
-        engine=given.get("engine"),
-        trust=bool(given.get("trust")),
+        threads=options.threads,
+        memory=options.memory,
+        engine=options.engine,
+        trust=options.trust,
         say=note,
     )
 
 
-def check_samples(paths: Sequence[str], given: Given) -> None:
+def check_samples(paths: Sequence[str], options: SampleOptions) -> None:
     """Refuse a command line without samples, or with a deviation of 0, before the model is opened.
 
     Raises
@@ -189,16 +75,16 @@ def check_samples(paths: Sequence[str], given: Given) -> None:
     click.UsageError
         With what is missing.
     """
-    if not paths and not given["inputs"]:
+    if not paths and not options.inputs:
         raise click.UsageError("give at least one sample, or '-' for a list on standard input")
-    if 0 in given["std"]:
+    if 0 in options.std:
         raise click.UsageError("--std must not be 0")
 
 
 def open_samples(
     model: Model,
     paths: Sequence[str],
-    given: Given,
+    options: SampleOptions,
     permutation: Permutation | None = None,
     *,
     say: Callable[[str], None] = note,
@@ -211,8 +97,8 @@ def open_samples(
         That they are for.
     paths
         Files, folders, patterns, or ``-`` for a list of them on standard input.
-    given
-        Values of `sample_options`.
+    options
+        How they are read.
     permutation
         Another order of their rows and columns, see `axes.read_permutation`.
     say
@@ -225,17 +111,17 @@ def open_samples(
     """
     from micam_fast.samples import PixelRules, channel_count, read_samples
 
-    extra = _read_inputs(model, given["inputs"], given["layout"])
+    extra = _read_inputs(model, options.inputs, options.layout)
     fed = [spec for spec in model.inputs if spec.name not in extra]
     if paths and not fed:
         raise click.UsageError("--input feeds every input of the model; leave out SAMPLES")
-    rules = PixelRules(given["scale"], given["mean"], given["std"], given["channel_order"])
+    rules = PixelRules(options.scale, options.mean, options.std, options.channel_order)
     if fed and (channels := channel_count(fed[0])):
         rules.check(channels)
     samples = read_samples(
         _listed(paths),
         model.inputs,
-        layout=given["layout"],
+        layout=options.layout,
         rules=rules,
         extra=extra,
         memory=_sample_memory(model),

@@ -13,6 +13,7 @@ from onnx import helper
 
 from micam_fast import Model, cli, load_model
 from micam_fast.cli.axes import read_axis_names, read_permutation
+from micam_fast.cli.options import AxisOptions
 from micam_fast.core.errors import AxisError
 from micam_fast.samples.axis_names import AxisNames
 from tests.helpers.commands import arrays, failure_line, names, only, succeeded
@@ -53,25 +54,25 @@ class TestNames:
     def test_of_both(self, model: Model, tmp_path: Path) -> None:
         rows = lines(tmp_path / "rows.txt", *"pqr")
         columns = lines(tmp_path / "columns.csv", "a,b,c,d", "1,2,3,4")
-        options = {"row_names": rows, "column_names": columns}
+        options = AxisOptions(row_names=rows, column_names=columns)
         assert read_axis_names(options, model) == AxisNames(tuple("pqr"), tuple("abcd"))
 
     def test_none(self, model: Model) -> None:
-        assert read_axis_names({}, model, ["a.npy"]) == AxisNames()
+        assert read_axis_names(AxisOptions(), model, ["a.npy"]) == AxisNames()
 
     def test_a_wrong_number(self, model: Model, tmp_path: Path) -> None:
         rows = lines(tmp_path / "rows.txt", *"pqrs")
         with pytest.raises(AxisError, match=r"rows\.txt names 4 rows, the model's input has 3 row"):
-            read_axis_names({"row_names": rows}, model)
+            read_axis_names(AxisOptions(row_names=rows), model)
 
     def test_those_of_the_samples(self, model: Model, tmp_path: Path) -> None:
         table = lines(tmp_path / "a.csv", "a,b,c,d", *["1,2,3,4"] * 3)
-        assert read_axis_names({}, model, [str(table)]) == AxisNames(None, tuple("abcd"))
+        assert read_axis_names(AxisOptions(), model, [str(table)]) == AxisNames(None, tuple("abcd"))
 
     def test_given_ones_come_first(self, model: Model, tmp_path: Path) -> None:
         table = lines(tmp_path / "a.csv", "a,b,c,d", *["1,2,3,4"] * 3)
         columns = lines(tmp_path / "columns.txt", *"wxyz")
-        found = read_axis_names({"column_names": columns}, model, [str(table)])
+        found = read_axis_names(AxisOptions(column_names=columns), model, [str(table)])
         assert found.columns == tuple("wxyz")
 
 
@@ -79,12 +80,12 @@ class TestPermutation:
     """The options become a permutation."""
 
     def test_none(self, model: Model) -> None:
-        assert read_permutation({}, model) is None
+        assert read_permutation(AxisOptions(), model) is None
 
     def test_indices_and_names(self, model: Model, tmp_path: Path) -> None:
         rows = lines(tmp_path / "rows.txt", 2, 0, 1)
         columns = lines(tmp_path / "columns.txt", *"dbca")
-        options = {"permute_rows": str(rows), "permute_columns": str(columns)}
+        options = AxisOptions(permute_rows=str(rows), permute_columns=str(columns))
         found = read_permutation(options, model, AxisNames(None, tuple("abcd")))
         assert found is not None
         cells = np.arange(12.0).reshape(1, 3, 4)

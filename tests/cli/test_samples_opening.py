@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,19 +16,15 @@ import numpy as np
 import pytest
 
 from micam_fast.cli.opening import open_samples, read_labels
+from micam_fast.cli.options import SampleOptions
 from micam_fast.core.errors import SampleError
 from micam_fast.samples import Sample
 from micam_fast.samples.orders import Order, Permutation
 from tests.helpers.samples import DEPTH, GRAY, IMAGE, OPEN_GRAY, numbered
 
-GIVEN = {
-    "inputs": (),
-    "layout": "auto",
-    "scale": 1.0,
-    "mean": (0.0,),
-    "std": (1.0,),
-    "channel_order": "rgb",
-}
+GIVEN = SampleOptions(
+    inputs=(), layout="auto", scale=1.0, mean=(0.0,), std=(1.0,), channel_order="rgb"
+)
 
 
 def opened(*paths: object, memory: int = 2**30, **given: Any) -> list[Sample]:
@@ -35,7 +32,9 @@ def opened(*paths: object, memory: int = 2**30, **given: Any) -> list[Sample]:
     inputs = [IMAGE, DEPTH] if given.get("inputs") else [GRAY]
     permutation = given.pop("permutation", None)
     model: Any = SimpleNamespace(inputs=inputs, memory=memory)
-    return list(open_samples(model, [str(path) for path in paths], GIVEN | given, permutation))
+    return list(
+        open_samples(model, [str(path) for path in paths], replace(GIVEN, **given), permutation)
+    )
 
 
 @pytest.fixture

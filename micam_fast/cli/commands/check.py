@@ -5,23 +5,40 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from micam_fast.cli.common import MODEL, Failure, note_compiling
-from micam_fast.cli.opening import (
+from micam_fast.cli.common import Failure, note_compiling
+from micam_fast.cli.opening import check_samples, open_model, open_samples
+from micam_fast.cli.options import (
+    MODEL,
     SAMPLES,
-    check_samples,
+    ModelOptions,
+    SampleOptions,
     layer_options,
-    open_model,
-    open_samples,
     projection_option,
+    read_options,
     running_options,
     sample_options,
 )
+from micam_fast.core.choices import Projection
 from micam_fast.core.texts import printable, skipped
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``check`` is asked for."""
+
+    output: Path
+    projection: Projection
+    steps: int
+    draws: int
+    seed: int
+    model: ModelOptions
+    samples: SampleOptions
 
 
 @click.command(short_help="Check whether the maps can be trusted.")
@@ -76,23 +93,24 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     from micam_fast.analyses.checks import check as check_maps
     from micam_fast.core.output_files import check_file, make_folder
 
-    check_samples(sample_paths, given)
-    output: Path = given["output"]
+    options = read_options(_Options, given)
+    check_samples(sample_paths, options.samples)
+    output: Path = options.output
     if output.suffix.lower() != ".csv":
         raise click.BadParameter(f"{str(output)!r} must end in .csv", param_hint="'--output'")
     check_file(output)
-    model = open_model(model_path, given)
-    samples = list(open_samples(model, sample_paths, given))
+    model = open_model(model_path, options.model)
+    samples = list(open_samples(model, sample_paths, options.samples))
     if not samples:
         raise Failure(f"no sample in {', '.join(sample_paths)}")
     with _progress() as done, when_compiling(note_compiling):
         found = check_maps(
             model,
             [sample.given for sample in samples],
-            projection=given["projection"],
-            steps=given["steps"],
-            draws=given["draws"],
-            seed=given["seed"],
+            projection=options.projection,
+            steps=options.steps,
+            draws=options.draws,
+            seed=options.seed,
             done=done,
         )
     for index, error in found.failed.items():

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from micam_fast.cli.common import note, note_compiling, output_dir_option
+from micam_fast.cli.common import note, note_compiling
+from micam_fast.cli.options import output_dir_option
 from micam_fast.cli.progress import progress, report
 
 

@@ -11,22 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
-from micam_fast.cli.common import Failure, diagram_options, note, note_compiling, output_dir_option
-from micam_fast.cli.opening import (
-    check_samples,
+from micam_fast.cli.axes import read_axis_names, read_permutation
+from micam_fast.cli.common import Failure, note, note_compiling
+from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.options import (
+    AxisOptions,
+    DrawingOptions,
+    ModelOptions,
+    SampleOptions,
+    diagram_options,
     engine_option,
     labels_option,
     layer_options,
-    open_model,
-    open_samples,
+    names_options,
+    output_dir_option,
+    permute_options,
     projection_option,
-    read_labels,
+    read_options,
     running_options,
     sample_options,
 )
 from micam_fast.cli.values import formats_option
-from micam_fast.core.choices import MODEL_SUFFIXES
+from micam_fast.core.choices import MODEL_SUFFIXES, Projection
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import aligned, count_of, printable, skipped
 
@@ -43,6 +49,20 @@ _USAGE = (
     "expected is MODEL A B (two samples of one model), or MODEL MODEL A [B] (two models); models "
     f"are the first arguments that end in {', '.join(MODEL_SUFFIXES)}"
 )
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``diff`` is asked for."""
+
+    output_dir: Path
+    formats: tuple[str, ...]
+    projection: Projection
+    model: ModelOptions
+    drawing: DrawingOptions
+    labels: Path | None
+    samples: SampleOptions
+    axes: AxisOptions
 
 
 @click.command(short_help="Draw what changes between two samples, folders or models.")
@@ -74,27 +94,30 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     from micam_fast.analyses.differences import diff as compare
     from micam_fast.core.output_files import check_folder
 
-    models, samples = _sort(arguments, permuted=_permuted(given))
-    check_samples(samples, given)
-    labels = [*read_labels(given["labels"]), "", ""]
-    check_folder(given["output_dir"])
-    first = open_model(Path(models[0]), given)
-    second = first if Path(models[1]) == Path(models[0]) else open_model(Path(models[1]), given)
-    names = read_axis_names(given, first, samples)
-    ours, theirs = (read_axis_names({}, first, [path]).columns for path in samples)
+    options = read_options(_Options, given)
+    models, samples = _sort(arguments, permuted=_permuted(options))
+    check_samples(samples, options.samples)
+    labels = [*read_labels(options.labels), "", ""]
+    check_folder(options.output_dir)
+    first = open_model(Path(models[0]), options.model)
+    second = first
+    if Path(models[1]) != Path(models[0]):
+        second = open_model(Path(models[1]), options.model)
+    names = read_axis_names(options.axes, first, samples)
+    ours, theirs = (read_axis_names(AxisOptions(), first, [path]).columns for path in samples)
     if None not in (ours, theirs) and ours != theirs:
         note(
             f"{samples[1]} names other columns than {samples[0]}; columns are taken in their "
             "order, whatever their names"
         )
-    permutation = read_permutation(given, second, names)
+    permutation = read_permutation(options.axes, second, names)
     shown = _tell_apart(*samples)
     sides = (
         _Side("A", first, samples[0], shown[0], labels[0]),
         _Side("B", second, samples[1], shown[1], labels[1], permutation),
     )
     with when_compiling(note_compiling):
-        (a, a_failed), (b, b_failed) = (_explain(side, given) for side in sides)
+        (a, a_failed), (b, b_failed) = (_explain(side, options) for side in sides)
     if a.sample == b.sample and samples[0] != samples[1]:
         a, b = replace(a, sample=shown[0]), replace(b, sample=shown[1])
     if first is not second and first.name == second.name:
@@ -105,7 +128,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     difference = compare(a, b, names=names, permutation=permutation)
     _tell_what_is_left_out(difference)
     stem = _stem([a.scene.model, b.scene.model, *shown])
-    written, errors = _write(difference, stem, given)
+    written, errors = _write(difference, stem, options)
     if written:
         _show_table(difference)
         click.echo(f"wrote {stem} ({', '.join(written)}) to {printable(str(given['output_dir']))}")
@@ -127,8 +150,8 @@ class _Side:
     permutation: Permutation | None = None
 
 
-def _permuted(given: dict[str, Any]) -> bool:
-    return given["permute_rows"] is not None or given["permute_columns"] is not None
+def _permuted(options: _Options) -> bool:
+    return options.axes.permute_rows is not None or options.axes.permute_columns is not None
 
 
 def _sort(arguments: Sequence[str], *, permuted: bool) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -156,7 +179,7 @@ def _tell_apart(one: str, other: str) -> tuple[str, str]:
     return a, b
 
 
-def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
+def _explain(side: _Side, options: _Options) -> tuple[Explanation, int]:
     """Explain a sample, or take the mean of several.
 
     Returns
@@ -170,7 +193,7 @@ def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
     known: dict[int, str | None] = {}
 
     def feed() -> Iterator[Mapping[str, NDArray[Any]] | SampleError]:
-        samples = open_samples(side.model, [side.path], given, side.permutation)
+        samples = open_samples(side.model, [side.path], options.samples, side.permutation)
         for index, sample in enumerate(samples):
             # The heading tells of the order, of a mean's, too.
             names[index] = sample.name.removesuffix(f", {side.permutation}")
@@ -181,7 +204,7 @@ def _explain(side: _Side, given: dict[str, Any]) -> tuple[Explanation, int]:
     alone: Explanation | None = None
     failed = 0
     for index, found in enumerate(
-        side.model.stream(feed(), lambda _, found: found, projection=given["projection"])
+        side.model.stream(feed(), lambda _, found: found, projection=options.projection)
     ):
         try:
             if isinstance(found, SampleError):
@@ -223,20 +246,20 @@ def _stem(names: Iterable[str]) -> str:
 
 
 def _write(
-    difference: Difference, stem: str, given: dict[str, Any]
+    difference: Difference, stem: str, options: _Options
 ) -> tuple[list[str], list[MicamError]]:
     """Write all formats; one that fails does not keep the others from being written."""
     from micam_fast.core.output_files import make_folder
 
-    folder = make_folder(given["output_dir"])
+    folder = make_folder(options.output_dir)
     written: list[str] = []
     errors: list[MicamError] = []
-    for name in given["formats"]:
+    for name in options.formats:
         try:
             difference.save(
                 folder / f"{stem}.{name}",
-                rankdir=given["rankdir"],
-                scale_tiles=given["scale_tiles"],
+                rankdir=options.drawing.rankdir,
+                scale_tiles=options.drawing.scale_tiles,
             )
             written.append(name)
         except MicamError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from micam_fast.cli.common import MODEL
+from micam_fast.cli.options import MODEL
 
 
 def _size(name: str) -> Callable[[Any], Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from micam_fast.cli.common import Failure
-from micam_fast.cli.opening import trust_option
+from micam_fast.cli.options import trust_option
 from micam_fast.core.texts import count_of, one_line
 
 if TYPE_CHECKING:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
-from micam_fast.cli.common import MODEL, Failure, note_compiling
-from micam_fast.cli.opening import (
+from micam_fast.cli.axes import read_axis_names, read_permutation
+from micam_fast.cli.common import Failure, note_compiling
+from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.options import (
+    MODEL,
     SAMPLES,
-    check_samples,
+    AxisOptions,
+    ModelOptions,
+    SampleOptions,
     labels_option,
     layer_options,
-    open_model,
-    open_samples,
+    names_options,
+    permute_options,
     projection_option,
-    read_labels,
+    read_options,
     running_options,
     sample_options,
 )
+from micam_fast.core.choices import Projection
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import aligned, count_of, one_line, printable, skipped
 
@@ -37,6 +42,19 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "sample", "label", "layer", "map_row", "map_column", "value", "rows", "columns", "exact",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``features`` is asked for."""
+
+    top: int
+    output: Path | None
+    projection: Projection
+    model: ModelOptions
+    axes: AxisOptions
+    labels: Path | None
+    samples: SampleOptions
 
 
 @click.command(short_help="Print which parts of the input the strongest cells see.")
@@ -77,24 +95,25 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
     from micam_fast.core.csv_writing import write_csv
     from micam_fast.core.output_files import check_file, make_folder
 
-    check_samples(sample_paths, given)
-    if given["output"] is not None:
-        check_file(given["output"])
-    labels = read_labels(given["labels"])
-    model = open_model(model_path, given)
-    names = read_axis_names(given, model, sample_paths)
-    permutation = read_permutation(given, model, names)
+    options = read_options(_Options, given)
+    check_samples(sample_paths, options.samples)
+    if options.output is not None:
+        check_file(options.output)
+    labels = read_labels(options.labels)
+    model = open_model(model_path, options.model)
+    names = read_axis_names(options.axes, model, sample_paths)
+    permutation = read_permutation(options.axes, model, names)
     if permutation is not None:
         names = permutation.names(names)
-    samples = open_samples(model, sample_paths, given, permutation)
+    samples = open_samples(model, sample_paths, options.samples, permutation)
     run = _Run()
     with when_compiling(note_compiling):
-        found = _follow(model, sample_paths, samples, labels, names, given, run)
-        if given["output"] is None:
+        found = _follow(model, sample_paths, samples, labels, names, options, run)
+        if options.output is None:
             _print(found, names)
         else:
-            make_folder(given["output"].parent)
-            write_csv(given["output"], _COLUMNS, _rows(found, names, run))
+            make_folder(options.output.parent)
+            write_csv(options.output, _COLUMNS, _rows(found, names, run))
             click.echo(
                 f"wrote {count_of(run.features, 'feature')} of "
                 f"{count_of(run.followed, 'sample')} to {printable(str(given['output']))}"
@@ -118,7 +137,7 @@ def _follow(
     samples: Iterator[Sample],
     labels: Sequence[str],
     names: AxisNames,
-    given: Mapping[str, Any],
+    options: _Options,
     run: _Run,
 ) -> Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]]:
     """Name, label, explanation and features of each sample; those that fail are named.
@@ -130,7 +149,7 @@ def _follow(
     """
     from micam_fast.analyses.features.features import FeatureFinder
 
-    finder = FeatureFinder(model, given["projection"])
+    finder = FeatureFinder(model, options.projection)
     waiting: dict[int, Sample] = {}
 
     def feed() -> Iterator[Any]:
@@ -138,14 +157,14 @@ def _follow(
             waiting[index] = sample
             yield sample.given
 
-    streamed = model.stream(feed(), lambda _, found: found, projection=given["projection"])
+    streamed = model.stream(feed(), lambda _, found: found, projection=options.projection)
     for index, explanation in enumerate(streamed):
         sample = waiting.pop(index)
         try:
             if isinstance(explanation, SampleError):
                 raise explanation
             _check_names(names, explanation.input_size)
-            found = finder.find(explanation, sample.arrays, top=given["top"])
+            found = finder.find(explanation, sample.arrays, top=options.top)
         except MicamError as error:
             Failure(skipped(index, sample.name, error)).show()
             run.failed += 1

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from micam_fast.cli.common import MODEL, Failure, note, note_compiling, output_dir_option
-from micam_fast.cli.opening import (
+from micam_fast.cli.common import Failure, note, note_compiling
+from micam_fast.cli.opening import check_samples, open_model, open_samples
+from micam_fast.cli.options import (
+    MODEL,
     SAMPLES,
-    check_samples,
+    ModelOptions,
+    SampleOptions,
     layer_options,
-    open_model,
-    open_samples,
+    output_dir_option,
     projection_option,
+    read_options,
     running_options,
     sample_options,
 )
 from micam_fast.cli.progress import progress, report
 from micam_fast.cli.values import formats_option
-from micam_fast.core.choices import CHANNEL_KINDS
+from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind, Projection
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import count_of, first_of
 
 _MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``grids`` is asked for."""
+
+    output_dir: Path
+    of: ChannelKind
+    formats: tuple[str, ...]
+    projection: Projection
+    model: ModelOptions
+    samples: SampleOptions
 
 
 @click.command()
@@ -57,16 +73,16 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     from micam_fast.runs.sample_files import PlotOptions
     from micam_fast.runs.summary import RunSummary, exit_code
 
-    check_samples(sample_paths, given)
+    options = read_options(_Options, given)
+    check_samples(sample_paths, options.samples)
     summary = RunSummary()
-    model = open_model(model_path, given)
-    samples = open_samples(model, sample_paths, given)
+    model = open_model(model_path, options.model)
+    samples = open_samples(model, sample_paths, options.samples)
     if len(model.mapped) == len(model.layers):
         note(
             f"a picture for each of up to {count_of(len(model.layers), 'layer')}; "
             "--layers chooses some"
         )
-    options = PlotOptions(given["output_dir"], given["formats"])
     flat: dict[str, None] = {}
     error: MicamError | None = None
     try:
@@ -74,10 +90,10 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             found = save_grids(
                 model,
                 samples,
-                given["output_dir"],
-                of=given["of"],
-                formats=given["formats"],
-                projection=given["projection"],
+                options.output_dir,
+                of=options.of,
+                formats=options.formats,
+                projection=options.projection,
             )
             for index, (name, each) in enumerate(found):
                 shown = (
@@ -98,7 +114,7 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     if flat:
         named = first_of(list(flat), _MOST_NAMED)
         note(f"no feature maps, as their activation is a list of values: {named}")
-    report(summary, options)
+    report(summary, PlotOptions(options.output_dir, options.formats))
     if error is not None:
         Failure(str(error)).show()
     elif not summary.samples:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from micam_fast.cli.common import MODEL, note
-from micam_fast.cli.opening import trust_option
+from micam_fast.cli.common import note
+from micam_fast.cli.options import MODEL, trust_option
 from micam_fast.core.texts import aligned
 
 

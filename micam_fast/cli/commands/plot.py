@@ -6,39 +6,38 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
-from micam_fast.cli.common import (
+from micam_fast.cli.axes import read_axis_names, read_permutation
+from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
+from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.options import (
     MODEL,
-    Failure,
-    diagram_options,
-    note,
-    note_compiling,
-    opened_cluster,
-    output_dir_option,
-    scheduler_option,
-)
-from micam_fast.cli.opening import (
     SAMPLES,
-    Given,
-    check_samples,
+    AxisOptions,
+    DrawingOptions,
+    ModelOptions,
+    SampleOptions,
+    diagram_options,
     engine_option,
     labels_option,
     layer_options,
-    open_model,
-    open_samples,
+    names_options,
+    output_dir_option,
+    permute_options,
     projection_option,
-    read_labels,
+    read_options,
     running_options,
     sample_options,
+    scheduler_option,
 )
 from micam_fast.cli.progress import progress, report, report_profile
 from micam_fast.cli.values import formats_option
-from micam_fast.core.choices import LOOKS
+from micam_fast.core.choices import LOOKS, Look, Projection
 from micam_fast.core.errors import MicamError
 from micam_fast.core.texts import count_of
 from micam_fast.runs.interrupts import stop_on_signals
@@ -53,6 +52,29 @@ _RUNNING = ("threads", "batch_size", "max_errors", "fail_fast", "scheduler")
 _OF_THE_RUN = ("output_dir", "resume", "log_json", "profile")
 """Options that no manifest tells."""
 _GO_ON = "--resume goes on with the run"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``plot`` is asked for."""
+
+    output_dir: Path | str
+    formats: tuple[str, ...]
+    look: Look
+    projection: Projection
+    model: ModelOptions
+    drawing: DrawingOptions
+    labels: Path | None
+    samples: SampleOptions
+    axes: AxisOptions
+    batch_size: int | None
+    scheduler: str | None
+    compress_level: int
+    resume: bool
+    fail_fast: bool
+    max_errors: int | None
+    log_json: Path | None
+    profile: bool
 
 
 @click.command()
@@ -125,12 +147,13 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """
     from micam_fast.runs.event_log import RunLog
 
-    check_samples(sample_paths, given)
-    if given["fail_fast"] and given["max_errors"] is not None:
+    options = read_options(_Options, given)
+    check_samples(sample_paths, options.samples)
+    if options.fail_fast and options.max_errors is not None:
         raise click.UsageError("choose one of --fail-fast and --max-errors")
-    with RunLog(given["log_json"]) as log:
+    with RunLog(options.log_json) as log:
         try:
-            code = _plot(model_path, sample_paths, given, log)
+            code = _plot(model_path, sample_paths, options, log)
         except MicamError as error:
             log.write("end", exit_code=2, error=str(error))
             raise
@@ -146,7 +169,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     sys.exit(code)
 
 
-def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: RunLog) -> int:
+def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, log: RunLog) -> int:
     """Do the run and tell of it; the exit code."""
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.runs.journal import Journal
@@ -160,90 +183,91 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], given: Given, log: Ru
         note(text)
         log.write("note", text=text)
 
-    options = PlotOptions(
-        folder=given["output_dir"],
-        formats=given["formats"],
-        look=given["look"],
-        projection=given["projection"],
-        rankdir=given["rankdir"],
-        batch_size=given["batch_size"],
-        scale_tiles=given["scale_tiles"],
-        compress_level=given["compress_level"],
+    output = PlotOptions(
+        folder=options.output_dir,
+        formats=options.formats,
+        look=options.look,
+        projection=options.projection,
+        rankdir=options.drawing.rankdir,
+        batch_size=options.batch_size,
+        scale_tiles=options.drawing.scale_tiles,
+        compress_level=options.compress_level,
     )
-    labels = read_labels(given["labels"])
+    labels = read_labels(options.labels)
     summary = RunSummary()
     with summary.stages.stage("load the model"):
-        model = open_model(model_path, given)
-    names = read_axis_names(given, model, sample_paths)
-    order = read_permutation(given, model, names)
-    samples = open_samples(model, sample_paths, given, order, say=say)
+        model = open_model(model_path, options.model)
+    names = read_axis_names(options.axes, model, sample_paths)
+    order = read_permutation(options.axes, model, names)
+    samples = open_samples(model, sample_paths, options.samples, order, say=say)
     with summary.stages.stage("lay out"):
-        check_output(model, options)
-    header = describe_run(model, model_path, options, *_told(given))
+        check_output(model, output)
+    header = describe_run(model, model_path, output, *_told())
     error: MicamError | None = None
     execute: Execute | None = None
     with (
-        opened_cluster(given, say) as cluster,
-        open_run(options.store, header, resume=given["resume"], say=say) as manifest,
+        opened_cluster(options.scheduler, options.model.threads, say) as cluster,
+        open_run(output.store, header, resume=options.resume, say=say) as manifest,
         stop_on_signals(say) as stop,
     ):
         if cluster is not None:
             from micam_fast.runs.on_cluster import execute_on
 
-            execute = execute_on(cluster, model, options, summary.stages)
-        log.write("start", samples=sample_paths, folder=str(options.folder), **header)
+            execute = execute_on(cluster, model, output, summary.stages)
+        log.write("start", samples=sample_paths, folder=str(output.folder), **header)
         try:
-            limit = ErrorLimit(stop, 1 if given["fail_fast"] else given["max_errors"])
+            limit = ErrorLimit(stop, 1 if options.fail_fast else options.max_errors)
             with progress(say) as shown, when_compiling(note_compiling):
                 plot_samples(
                     model,
                     samples,
-                    options,
+                    output,
                     labels=labels,
                     summary=summary,
-                    journal=Journal(manifest, options.store, say),
+                    journal=Journal(manifest, output.store, say),
                     stop=stop,
                     execute=execute,
                     observers=(log, shown, limit),
                 )
         except MicamError as raised:
             error = raised
-        if summary.samples == summary.failed <= 1 and not given["resume"]:
+        if summary.samples == summary.failed <= 1 and not options.resume:
             manifest.discard()
-    report(summary, options, f"{options.folder}/{NAME}")
-    if given["profile"]:
+    report(summary, output, f"{output.folder}/{NAME}")
+    if options.profile:
         report_profile(summary, model.threads)
     log.write("summary", written=summary.written, resumed=summary.resumed, failed=summary.failed)
     ended = stop.reason if error is None else str(error)
     if ended is not None:
         Failure(f"{ended}; {_GO_ON}" if summary.samples else ended).show()
     else:
-        _check_counts(summary, labels, given, sample_paths)
+        _check_counts(summary, labels, options, sample_paths)
     code = exit_code(summary, error) if stop.signal is None else 128 + stop.signal
     log.write("end", exit_code=code, **({} if ended is None else {"error": ended}))
     return code
 
 
 def _check_counts(
-    summary: RunSummary, labels: Sequence[str], given: Given, sample_paths: Sequence[str]
+    summary: RunSummary, labels: Sequence[str], options: _Options, sample_paths: Sequence[str]
 ) -> None:
     if not summary.samples:
         Failure(
             f"no sample in {', '.join(sample_paths)} (folders below a folder are left out; "
             "'FOLDER/**/*.npy' takes them)"
         ).show()
-    if given["labels"] and len(labels) != summary.samples:
+    if options.labels and len(labels) != summary.samples:
         note(f"{count_of(len(labels), 'label')} for {count_of(summary.samples, 'sample')}")
 
 
-def _told(given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
+def _told() -> tuple[dict[str, Any], dict[str, Any]]:
     """The options as a manifest has them: those that decide over the bytes, and the others."""
     told: dict[str, Any] = {}
     running: dict[str, Any] = {}
-    for param in click.get_current_context().command.params:
+    context = click.get_current_context()
+    for param in context.command.params:
         name = param.name or ""
-        if isinstance(param, click.Option) and name in given and name not in _OF_THE_RUN:
-            value = given[name]
+        if isinstance(param, click.Option) and name in context.params and name not in _OF_THE_RUN:
+            value = context.params[name]
             known = running if name in _RUNNING else told
             known[param.opts[0]] = str(value) if isinstance(value, Path) else value
     return told, running

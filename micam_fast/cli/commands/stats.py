@@ -5,29 +5,25 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.common import (
+from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
+from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.options import (
     MODEL,
-    Failure,
-    note,
-    note_compiling,
-    opened_cluster,
-    scheduler_option,
-)
-from micam_fast.cli.opening import (
     SAMPLES,
-    check_samples,
+    ModelOptions,
+    SampleOptions,
     engine_option,
     layer_options,
-    open_model,
-    open_samples,
-    read_labels,
+    read_options,
     running_options,
     sample_options,
+    scheduler_option,
 )
 from micam_fast.cli.values import parse_number
 from micam_fast.core.extras import import_extra
@@ -42,6 +38,20 @@ if TYPE_CHECKING:
     from micam_fast.samples import Sample
 
 _OWN_LABELS = "label"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``stats`` is asked for."""
+
+    output: Path
+    by: str | None
+    diagram: Path | None
+    dead_threshold: float
+    rank_positions: int | None
+    model: ModelOptions
+    samples: SampleOptions
+    scheduler: str | None
 
 
 @click.command(short_help="Measure every layer over a data set.")
@@ -101,13 +111,14 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     from micam_fast.analyses.statistics.tables import cost_lines
     from micam_fast.core.output_files import check_file
 
-    check_samples(sample_paths, given)
-    output, diagram = check_format(given["output"]), given["diagram"]
+    options = read_options(_Options, given)
+    check_samples(sample_paths, options.samples)
+    output, diagram = check_format(options.output), options.diagram
     for path in (output, *([] if diagram is None else [_check_diagram(diagram)])):
         check_file(path)
-    own = given["by"] == _OWN_LABELS
-    listed = None if own or given["by"] is None else read_labels(Path(given["by"]))
-    model = open_model(model_path, given)
+    own = options.by == _OWN_LABELS
+    listed = None if own or options.by is None else read_labels(Path(options.by))
+    model = open_model(model_path, options.model)
     # There may be any number of samples: what is known of one is let go of when it is done.
     names: dict[int, str] = {}
     labels: deque[str | None] = deque()
@@ -116,7 +127,8 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
 
     def read() -> Iterator[SampleLike | SampleError]:
         nonlocal count
-        for index, sample in enumerate(_with_progress(open_samples(model, sample_paths, given))):
+        samples = open_samples(model, sample_paths, options.samples)
+        for index, sample in enumerate(_with_progress(samples)):
             names[index], count = sample.name, index + 1
             known = listed[index] if listed and index < len(listed) else None
             labels.append(sample.label if own else known)
@@ -131,15 +143,18 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
         if error is not None:
             failed[index] = skipped(index, name, error)
 
-    with opened_cluster(given, note) as cluster, when_compiling(note_compiling):
+    with (
+        opened_cluster(options.scheduler, options.model.threads, note) as cluster,
+        when_compiling(note_compiling),
+    ):
         found = measure(
             model,
             read(),
             labels=label_each(),
-            dead_threshold=given["dead_threshold"],
-            positions=given["rank_positions"],
+            dead_threshold=options.dead_threshold,
+            positions=options.rank_positions,
             diagrams=diagram is not None,
-            memory=given["memory"],
+            memory=options.model.memory,
             client=None if cluster is None else cluster.client,
             done=done,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.common import output_dir_option
+from micam_fast.cli.options import output_dir_option
 from micam_fast.core.texts import count_of, error_line, one_line, printable
 
 if TYPE_CHECKING:

@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.axes import names_options, permute_options, read_axis_names, read_permutation
-from micam_fast.cli.common import MODEL, Failure, note, note_compiling
-from micam_fast.cli.opening import (
+from micam_fast.cli.axes import read_axis_names, read_permutation
+from micam_fast.cli.common import Failure, note, note_compiling
+from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.options import (
+    MODEL,
     SAMPLES,
-    check_samples,
+    AxisOptions,
+    ModelOptions,
+    SampleOptions,
     engine_option,
     labels_option,
     layer_options,
-    open_model,
-    open_samples,
+    names_options,
+    permute_options,
     projection_option,
-    read_labels,
+    read_options,
     running_options,
     sample_options,
 )
+from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.texts import count_of, printable, skipped
 
 if TYPE_CHECKING:
     from micam_fast.api.explanation import Explanation
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What ``view`` is asked for."""
+
+    output: Path
+    show: bool
+    feature_maps: str | None
+    labels: Path | None
+    axes: AxisOptions
+    projection: Projection
+    model: ModelOptions
+    samples: SampleOptions
 
 
 @click.command()
@@ -69,21 +89,22 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     from micam_fast.core.output_files import check_folder, make_folder
     from micam_fast.viewer import choose_layers, gather, write_page
 
+    options = read_options(_Options, given)
     import_extra("bokeh.models", extra="view", purpose="the interactive page")
-    check_samples(sample_paths, given)
-    check_folder(given["output"].parent)
-    labels = read_labels(given["labels"])
-    model = open_model(model_path, given)
-    names = read_axis_names(given, model, sample_paths)
-    permutation = read_permutation(given, model, names)
+    check_samples(sample_paths, options.samples)
+    check_folder(options.output.parent)
+    labels = read_labels(options.labels)
+    model = open_model(model_path, options.model)
+    names = read_axis_names(options.axes, model, sample_paths)
+    permutation = read_permutation(options.axes, model, names)
     if permutation is not None:
         names = permutation.names(names)
-    chosen = given["feature_maps"] and match_layers(model.layers, given["feature_maps"])
-    samples = list(open_samples(model, sample_paths, given, permutation))
+    chosen = options.feature_maps and match_layers(model.layers, options.feature_maps)
+    samples = list(open_samples(model, sample_paths, options.samples, permutation))
     if not samples:
         raise Failure(f"no sample in {', '.join(sample_paths)}")
     with when_compiling(note_compiling):
-        explanations, arrays = _explain(model, samples, labels, given["projection"])
+        explanations, arrays = _explain(model, samples, labels, options.projection)
         if not explanations:
             sys.exit(2)
         layers = choose_layers(explanations) if chosen is None else chosen
@@ -93,9 +114,9 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
             "the page is without feature maps, which would make it large; --feature-maps GLOB "
             "chooses layers"
         )
-    make_folder(given["output"].parent)
+    make_folder(options.output.parent)
     path = write_page(
-        given["output"],
+        options.output,
         explanations,
         feature_maps=feature_maps,
         row_names=names.rows,
@@ -107,7 +128,7 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     click.echo(
         f"wrote {printable(str(path))} ({count_of(len(explanations), 'sample')}, {size:.1f} MB)"
     )
-    if given["show"]:
+    if options.show:
         click.launch(str(path))
     if len(explanations) < len(samples):
         sys.exit(1)

@@ -1,0 +1,299 @@
+"""Options that commands share, and the records that hold their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from micam_fast.cli.values import parse_memory, parse_number, parse_numbers, parse_scale
+from micam_fast.core.choices import (
+    ARRAY_LAYOUTS,
+    CHANNEL_ORDERS,
+    PROJECTIONS,
+    RANKDIRS,
+    ArrayLayout,
+)
+from micam_fast.runs.stores import is_url
+
+_Decorator = Callable[[Any], Any]
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is opened; what a command has no option for stays as it is here."""
+
+    include: str | None = None
+    exclude: str | None = None
+    start: str | None = None
+    stop: str | None = None
+    threads: int | None = None
+    memory: int | None = None
+    trust: bool = False
+    engine: str | None = None
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How samples are read."""
+
+    inputs: tuple[str, ...]
+    layout: ArrayLayout
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: str
+
+
+@dataclass(frozen=True)
+class AxisOptions:
+    """Names of the input's rows and columns, and other orders of them."""
+
+    row_names: Path | None = None
+    column_names: Path | None = None
+    permute_rows: str | None = None
+    permute_columns: str | None = None
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """How a diagram lies, and how large it is."""
+
+    rankdir: str
+    scale_tiles: float
+
+
+def read_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """The values of a command's options, once and for all.
+
+    Parameters
+    ----------
+    kind
+        A dataclass with a field for each option; a field that is a dataclass itself takes those of
+        its own fields.
+    given
+        What click gave, by parameter name.
+
+    Raises
+    ------
+    TypeError
+        If an option has no field, or a field without a default no option.
+    """
+    left = dict(given)
+    found = _take(kind, left)
+    if left:
+        raise TypeError(f"{kind.__name__} has no field for {', '.join(left)}")
+    return found
+
+
+def _take(kind: type[Options], left: dict[str, Any]) -> Options:
+    hints = get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        own = hints[field.name]
+        if isinstance(own, type) and dataclasses.is_dataclass(own):
+            values[field.name] = _take(own, left)
+        elif field.name in left:
+            values[field.name] = left.pop(field.name)
+    return kind(**values)
+
+
+def all_of(*options: _Decorator) -> _Decorator:
+    """One decorator of several, which list themselves in this order."""
+    return lambda command: functools.reduce(lambda made, each: each(made), options[::-1], command)
+
+
+MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+SAMPLES = click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
+
+layer_options = all_of(
+    click.option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match."),
+    click.option(
+        "--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers."
+    ),
+    click.option("--from", "start", metavar="LAYER", help="Map only this layer and what follows."),
+    click.option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it."),
+)
+"""Adds the first fields of `ModelOptions`."""
+
+projection_option = click.option(
+    "--projection",
+    type=click.Choice(PROJECTIONS),
+    default="published",
+    show_default=True,
+    help="Map on the layer's own grid, as the published engine draws it, or on its input's grid.",
+)
+
+labels_option = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Text file of known labels, one a line, in the order of the samples.",
+)
+
+sample_options = all_of(
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME=FILE",
+        help="Array for another input of the model: one sample for all, or one for each.",
+    ),
+    click.option(
+        "--layout",
+        type=click.Choice(ARRAY_LAYOUTS),
+        default="auto",
+        show_default=True,
+        help="Where arrays have their channels; 'auto' decides by the shape.",
+    ),
+    click.option(
+        "--scale",
+        callback=parse_number,
+        metavar="NUMBER",
+        default="1",
+        show_default=True,
+        help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.",
+    ),
+    click.option(
+        "--mean",
+        callback=parse_numbers,
+        metavar="NUMBER,...",
+        default="0",
+        show_default=True,
+        help="Pictures: one number, or one for each channel.",
+    ),
+    click.option(
+        "--std",
+        callback=parse_numbers,
+        metavar="NUMBER,...",
+        default="1",
+        show_default=True,
+        help="Pictures: one number, or one for each channel.",
+    ),
+    click.option(
+        "--channel-order",
+        type=click.Choice(CHANNEL_ORDERS),
+        default="rgb",
+        show_default=True,
+        help="Pictures: order of the model's channels.",
+    ),
+)
+"""Adds the fields of `SampleOptions`."""
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the Python code in a Keras file's Lambda layers, with your rights; only for files "
+    "that you trust.",
+)
+
+running_options = all_of(
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Samples to work on at a time, each by one thread.  [default: all cores]",
+    ),
+    click.option(
+        "--memory",
+        callback=parse_memory,
+        metavar="SIZE",
+        help="Limit for the activations in memory, like 4G.  [default: a quarter of the machine's]",
+    ),
+    trust_option,
+)
+"""Adds further fields of `ModelOptions`."""
+
+engine_option = click.option(
+    "--engine",
+    metavar="PATH",
+    help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
+)
+
+
+names_options = all_of(
+    *(
+        click.option(
+            f"--{axis}-names",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Names of the input's {axis}s: one a line, a CSV's header, or the .json beside "
+            "records.",
+        )
+        for axis in ("row", "column")
+    )
+)
+"""Adds the first fields of `AxisOptions`."""
+
+permute_options = all_of(
+    *(
+        click.option(
+            f"--permute-{axis}s",
+            metavar="FILE|seed:N",
+            help=f"Feed the {axis}s in another order: an index or name a line, or a random one.",
+        )
+        for axis in ("row", "column")
+    )
+)
+"""Adds the others."""
+
+
+diagram_options = all_of(
+    click.option(
+        "--rankdir",
+        type=click.Choice(RANKDIRS),
+        default="TB",
+        show_default=True,
+        help="Draw from top to bottom, or from left to right.",
+    ),
+    click.option(
+        "--scale-tiles",
+        callback=parse_scale,
+        metavar="FACTOR",
+        default="1",
+        show_default=True,
+        help="Size of the picture relative to the published tile of 635 x 205 pixels.",
+    ),
+)
+"""Adds the fields of `DrawingOptions`."""
+
+
+def output_dir_option(default: str, *, urls: bool = False) -> _Decorator:
+    """The option ``--output-dir``; a URL stays a text."""
+    return click.option(
+        "--output-dir",
+        type=_read_place if urls else click.Path(path_type=Path),
+        metavar="FOLDER|URL" if urls else None,
+        default=default,
+        show_default=True,
+        help="Folder for the files, or a URL like s3://BUCKET/PREFIX."
+        if urls
+        else "Folder for the files.",
+    )
+
+
+def _read_place(text: str) -> Path | str:
+    return text if is_url(text) else Path(text)
+
+
+def _check_scheduler(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from micam_fast.engine.cluster.connecting import check_address
+
+        check_address(value)
+    return value
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    callback=_check_scheduler,
+    metavar="ADDRESS",
+    help="Run on a Dask cluster, like tcp://HOST:8786, or on 'local:N', N processes of this "
+    "machine.",
+)
