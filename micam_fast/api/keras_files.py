@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from micam_fast.core.choices import KERAS_SUFFIXES
+from micam_fast.core.digests import file_digest, short_digest
 from micam_fast.core.errors import ExportError, ModelError
 from micam_fast.core.output_files import check_folder
 from micam_fast.models.onnx import OnnxFile, open_model
@@ -80,10 +80,9 @@ def _place(path: Path, trust: bool) -> Path:
 
     from platformdirs import user_cache_path
 
-    digest = hashlib.sha256(f"{version('micam-fast')} {FORMAT} {trust} ".encode())
     try:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
+        content = file_digest(path)
     except OSError as error:
         raise ExportError(f"cannot read Keras model {path}: {error.strerror or error}") from None
-    return user_cache_path("micam-fast") / "keras" / f"{digest.hexdigest()[:32]}.onnx"
+    name = short_digest(f"{version('micam-fast')} {FORMAT} {trust} {content}")
+    return user_cache_path("micam-fast") / "keras" / f"{name}.onnx"

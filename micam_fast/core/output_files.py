@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
 
+from micam_fast.core.digests import short_digest
 from micam_fast.core.errors import OutputError
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
@@ -160,7 +160,7 @@ def file_stem(text: str, longest: int = 80) -> str:
 def unique_stem(text: str, longest: int = 80) -> str:
     """Like `file_stem`; with a hash of the text where that is another one."""
     stem = file_stem(text, longest)
-    return stem if stem == text else f"{stem}~{_digest(text)}"
+    return stem if stem == text else f"{stem}~{short_digest(text)}"
 
 
 def archive_name(text: str) -> str:
@@ -176,8 +176,4 @@ def archive_name(text: str) -> str:
         or _LEADS_OUT.search(text)
         or _HASHED.search(text)
     )
-    return f"{file_stem(text)}~{_digest(text)}" if odd else text
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return f"{file_stem(text)}~{short_digest(text)}" if odd else text

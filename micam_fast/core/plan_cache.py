@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from micam_fast.core.digests import short_digest
 from micam_fast.core.errors import OutputError
 from micam_fast.core.output_files import atomic_file, is_there, make_folder
 
@@ -44,7 +45,7 @@ class PlanFiles:
             return None
         try:
             digest, _, content = path.read_bytes().partition(b"\n")
-            if digest != _digest(content):
+            if digest != short_digest(content).encode():
                 return None
             # So that the files in use are the newest ones.
             with suppress(OSError):
@@ -59,7 +60,7 @@ class PlanFiles:
         with suppress(OutputError, OSError):
             make_folder(self._folder)
             with atomic_file(self._place(key)) as file:
-                file.write(_digest(text) + b"\n" + text)
+                file.write(short_digest(text).encode() + b"\n" + text)
             for path in sorted(self._folder.iterdir(), key=_age)[LARGEST_NUMBER:]:
                 path.unlink(missing_ok=True)
 
@@ -93,10 +94,6 @@ def _code() -> bytes:
     paths = sorted(path for wing in _WINGS for path in (_PACKAGE / wing).rglob("*.py"))
     sources = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
     return repr((version("micam-fast"), onnx.__version__, sources)).encode()
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _age(path: Path) -> float:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from micam_fast.core.digests import file_digest
 from micam_fast.core.errors import ModelError, OutputError, ResumeError
 from micam_fast.core.formats import need_layout
 from micam_fast.core.output_files import output_folder
@@ -213,8 +214,7 @@ def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
 

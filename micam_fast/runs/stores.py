@@ -7,7 +7,6 @@ come from the environment or from fsspec's own configuration.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import re
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from micam_fast.core.digests import short_digest
 from micam_fast.core.errors import MissingExtraError, OutputError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.output_files import (
@@ -233,7 +233,7 @@ class UrlStore:
         """A folder of the user's cache, of this URL alone."""
         from platformdirs import user_cache_path
 
-        return user_cache_path("micam-fast") / "runs" / _digest(self.url)
+        return user_cache_path("micam-fast") / "runs" / short_digest(self.url)
 
     def check(self) -> None:
         """See `Store`; whether there may be written is known by the first file."""
@@ -386,7 +386,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "no permission"
     return first_line_of(error)[:_LONGEST_REASON]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

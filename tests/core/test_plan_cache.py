@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from micam_fast.core import plan_cache
+from micam_fast.core.digests import short_digest
 from micam_fast.core.plan_cache import PlanFiles, plan_key, user_plan_files
 
 KEY = plan_key(b"key")
@@ -63,7 +64,7 @@ def test_json_that_is_too_deep(files: PlanFiles, tmp_path: Path) -> None:
     files.keep(KEY, CONTENT)
     (path,) = tmp_path.rglob("*.json")
     deep = b"[" * 100_000
-    path.write_bytes(plan_cache._digest(deep) + b"\n" + deep)
+    path.write_bytes(short_digest(deep).encode() + b"\n" + deep)
     assert files.load(KEY) is None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
+from micam_fast.core.digests import short_digest
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.encoders.fonts import FAMILY
 from micam_fast.diagrams.encoders.png import encode_png
@@ -46,7 +46,7 @@ class SvgPage:
         count = Counter(_shape(path) for path in paths)
         shared = [shape for shape, times in count.items() if times > 1]
         # By what they are: several diagrams may stand in one page, as in a notebook.
-        self._names = {shape: f"micam-{_digest(shape)}" for shape in shared}
+        self._names = {shape: f"micam-{short_digest(shape, 6)}" for shape in shared}
         width, height = _number(template.width), _number(template.height)
         lines = [
             '<?xml version="1.0" encoding="UTF-8"?>',
@@ -129,10 +129,6 @@ def _shape(path: Path, x: float = 0.0, y: float = 0.0) -> str:
         return f'd="{data}" fill="{_hex(path.colour)}"'
     width = _number(path.width)
     return f'd="{data}" fill="none" stroke="{_hex(path.colour)}" stroke-width="{width}"'
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _text(text: str) -> str:
