@@ -247,7 +247,7 @@ class _Reader:
             self._columns = path, ()
 
     def _records(self, path: Path, start: int) -> Iterator[_Found]:
-        spec, side = self.fed[0], read_side_file(path)
+        spec, side, number = self.fed[0], read_side_file(path), None
         for number, record in enumerate(read_records(path, start, self._memory), start):
             if isinstance(record, SampleError):
                 yield _Found(error=record)
@@ -259,6 +259,8 @@ class _Reader:
                 yield _Found({spec.name: fill_sample(record.values, spec, side.size)}, label)
             except SampleError as error:
                 yield _Found(error=SampleError(f"{path}, record {number}: {error}"))
+        if number is None:
+            raise SampleError(f"{path} holds 0 records")
 
     def _check_fed(self, names: Collection[str]) -> None:
         missing = [spec.name for spec in self.fed if spec.name not in names]

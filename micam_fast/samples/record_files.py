@@ -96,15 +96,26 @@ def _side(size: Any) -> int:
     return size
 
 
-def read_records(path: Path, start: int = 0, memory: int = 2**62) -> Iterator[Record | SampleError]:
-    """The records of a file from `start` on, one by one; an error in the place of one without.
+def read_records(
+    path: Path, start: int = 0, memory: int = 2**62, *, labelled: bool = False
+) -> Iterator[Record | SampleError]:
+    """Read the records of a file one by one; an error stands in the place of a broken record.
 
-    A record which would take more than `memory` bytes is such one.
+    Parameters
+    ----------
+    path
+        The file.
+    start
+        Index of the first record that is read.
+    memory
+        Most bytes that reading a record may take; a larger record is an error.
+    labelled
+        Whether a record without a label is an error.
 
     Raises
     ------
     SampleError
-        If the file cannot be read, is broken, or has no record `start`.
+        If the file cannot be read or is broken, or if it ends before a `start` that is not 0.
     """
     number = 0
     try:
@@ -123,17 +134,15 @@ def read_records(path: Path, start: int = 0, memory: int = 2**62) -> Iterator[Re
                             f"{show_bytes(memory)} of memory (--memory)"
                         )
                     else:
-                        yield _parse(record, where)
+                        yield _parse(record, where, labelled)
                 number += 1
     except OSError as error:
         raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
     except _BrokenFrameError:
         after = f"cut off after {number} records" if number else "no TFRecord file at all"
         raise SampleError(f"{path} is broken, or {after}") from None
-    if number <= start:
-        raise SampleError(
-            f"{path} holds {number} records" + (f"; there is no number {start}" if start else "")
-        )
+    if start and number <= start:
+        raise SampleError(f"{path} holds {number} records; there is no number {start}")
 
 
 class _BrokenFrameError(Exception):
@@ -178,7 +187,7 @@ def _checksum(data: bytes) -> bytes:
     return (rotated + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def _parse(record: bytes, where: str) -> Record | SampleError:
+def _parse(record: bytes, where: str, labelled: bool) -> Record | SampleError:
     from google.protobuf.message import DecodeError
 
     try:
@@ -189,14 +198,14 @@ def _parse(record: bytes, where: str) -> Record | SampleError:
         if name in features and features[name].WhichOneof("kind") != kind:
             found = features[name].WhichOneof("kind")
             return SampleError(f"{where}: feature {name!r} is of kind {found}, expected is {kind}")
-    if "sample" not in features:
-        there = list_names(sorted(features)) or "none"
-        return SampleError(f"{where}: no feature 'sample'; its features are: {there}")
-    found = features["sample"].float_list.value
+        if name not in features and (labelled or name == "sample"):
+            there = list_names(sorted(features)) or "none"
+            hint = ". Expected are 'sample' (floats) and 'label' (one integer)" if labelled else ""
+            return SampleError(f"{where}: no feature {name!r}; its features are: {there}{hint}")
     labels = features["label"].int64_list.value if "label" in features else ()
-    if len(labels) > 1:
+    if len(labels) > 1 or (labelled and not labels):
         return SampleError(f"{where}: {len(labels)} labels, expected is 1")
-    values = np.fromiter(found, np.float32, len(found))
+    values = np.array(features["sample"].float_list.value, np.float32)
     return Record(values, labels[0] if labels else None)
 
 

@@ -6,20 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.errors import DataError
+from micam_fast.core.errors import DataError, SampleError
 from micam_fast.core.extras import import_extra
 
-_PURPOSE = "reading TFRecord files"
+if TYPE_CHECKING:
+    from micam_fast.samples.record_files import Record
 
 _FRILLS = re.compile(r"\x1b\[[0-9;]*m|\{\{function_node [^{}]*\}\}|\[Op:\w+\].*")
-
-_FRAME = 16
-"""Bytes around each record: its length and two checksums."""
 
 
 def find_record_files(path: Path) -> list[Path]:
@@ -33,16 +31,14 @@ def find_record_files(path: Path) -> list[Path]:
     DataError
         If there is none.
     """
+    from micam_fast.samples.record_files import is_record_file
+
     try:
         if path.is_file():
             return [path]
         if not path.is_dir():
             raise DataError(f"no such file or folder: {path}")
-        found = sorted(
-            each
-            for each in path.iterdir()
-            if ".tfrecord" in each.name and not each.name.startswith(".") and each.is_file()
-        )
+        found = sorted(each for each in path.iterdir() if is_record_file(each) and each.is_file())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     if not found:
@@ -71,15 +67,12 @@ def check_records(
         If the file is broken or empty, or a record has no ``sample`` or ``label``, another number
         of values than ``height * width * channels``, a value that is not finite, or a label outside
         ``0 ... classes - 1``.
-    MissingExtraError
-        If TensorFlow is not installed.
     """
-    tf = import_extra("tensorflow", extra="training", purpose=_PURPOSE)
     labels = []
-    for number, record in enumerate(_raw_records(tf, path)):
-        where = f"{path}, record {number}"
-        features = _features(tf, record, where)
-        values = np.array(_values(features, "sample", "float_list", where))
+    for number, record in enumerate(_records(path)):
+        if isinstance(record, SampleError):
+            raise DataError(str(record))
+        where, values, label = f"{path}, record {number}", record.values, record.label
         if len(values) != height * width * channels:
             raise DataError(
                 f"{where}: the sample has {len(values)} values, expected are {height} x {width} x "
@@ -92,15 +85,13 @@ def check_records(
                 f"{where}: the sample has {values[place]} at value {place}, expected are finite "
                 "numbers (one that is none makes the whole network NaN)"
             )
-        label = _values(features, "label", "int64_list", where)
-        if len(label) != 1:
-            raise DataError(f"{where}: {len(label)} labels, expected is 1")
-        if not 0 <= label[0] < classes:
+        assert label is not None
+        if not 0 <= label < classes:
             raise DataError(
-                f"{where}: label {label[0]} is outside the {classes} classes 0 to {classes - 1} "
+                f"{where}: label {label} is outside the {classes} classes 0 to {classes - 1} "
                 "(--classes)"
             )
-        labels.append(label[0])
+        labels.append(label)
     if not labels:
         raise DataError(f"{path} holds no records")
     return np.array(labels, np.int64)
@@ -118,12 +109,12 @@ def data_errors(files: Sequence[Path]) -> Iterator[None]:
     DataError
         If TensorFlow fails and one of the files cannot be read to its end.
     """
-    tf = import_extra("tensorflow", extra="training", purpose=_PURPOSE)
+    tf = import_extra("tensorflow", extra="training", purpose="reading TFRecord files")
     try:
         yield
     except tf.errors.OpError:
         for path in files:
-            for _ in _raw_records(tf, path):
+            for _ in _records(path):
                 pass
         raise
 
@@ -137,47 +128,10 @@ def first_line(message: str) -> str:
     return told[0] if told else "no reason given"
 
 
-def _raw_records(tf: Any, path: Path) -> Iterator[bytes]:
-    """The serialized records; TensorFlow checks their checksums."""
-    number = size = 0
-    broken = False
-    try:
-        # Python's reason is a word, TensorFlow's a paragraph.
-        path.open("rb").close()
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            yield record
-            number += 1
-            size += _FRAME + len(record)
-        # TensorFlow says nothing about a file that ends within the frame before a record.
-        broken = size != path.stat().st_size
-    except tf.errors.DataLossError:
-        broken = True
-    except (OSError, tf.errors.OpError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.message
-        raise DataError(f"cannot read {path}: {first_line(reason or str(error))}") from None
-    if broken:
-        after = f"cut off after {number} records" if number else "no TFRecord file at all"
-        raise DataError(f"{path} is broken, or {after}")
-
-
-def _features(tf: Any, record: bytes, where: str) -> Any:
-    from google.protobuf.message import DecodeError
+def _records(path: Path) -> Iterator[Record | SampleError]:
+    from micam_fast.samples.record_files import read_records
 
     try:
-        return tf.train.Example.FromString(record).features.feature
-    except DecodeError:
-        raise DataError(f"{where} is no tf.train.Example") from None
-
-
-def _values(features: Any, name: str, kind: str, where: str) -> Any:
-    """The list of a feature, which must be there and of the right kind."""
-    if name not in features:
-        there = ", ".join(sorted(features)) or "none"
-        raise DataError(
-            f"{where}: no feature {name!r}; its features are: {there}. "
-            "Expected are 'sample' (floats) and 'label' (one integer)"
-        )
-    found = features[name].WhichOneof("kind")
-    if found != kind:
-        raise DataError(f"{where}: feature {name!r} is of kind {found}, expected is {kind}")
-    return getattr(features[name], kind).value
+        yield from read_records(path, labelled=True)
+    except SampleError as error:
+        raise DataError(str(error)) from None
