@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from micam_fast.core.errors import DataError
 from micam_fast.core.input_files import open_input
 
 _LONGEST_ROW = 2**24
 """In characters: a million columns; a quote that is not closed could take in the whole file."""
+_LARGEST = float(np.finfo(np.float32).max)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -79,15 +82,15 @@ def read_csv_rows(path: Path) -> Iterator[CsvRow]:
         ) from None
 
 
-def read_csv_header(path: Path) -> list[str]:
-    """Fields of the first row.
+def read_csv_header(path: Path, rows: Iterator[CsvRow] | None = None) -> list[str]:
+    """Fields of the first row; `rows` go on behind it.
 
     Raises
     ------
     DataError
         If the file cannot be read, is empty, or its first row is broken.
     """
-    first = next(read_csv_rows(path), None)
+    first = next(read_csv_rows(path) if rows is None else rows, None)
     if first is None:
         raise DataError(f"{path} is empty")
     if first.fault is not None:
@@ -118,6 +121,42 @@ def parse_field(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def parse_row(
+    row: CsvRow,
+    columns: Sequence[str],
+    numeric: Iterable[int],
+    *,
+    label: int | None = None,
+    remedy: str = "",
+) -> list[float]:
+    """The numbers in the `numeric` fields of a row; `remedy` ends the error of a text among them.
+
+    Raises
+    ------
+    DataError
+        If the row is broken, has not a field for each column or none for the `label`, or if a
+        number is missing or is not one that float32 can hold.
+    """
+    fields = row.fields
+    if row.fault is not None:
+        raise DataError(row.fault)
+    if len(fields) != len(columns):
+        raise DataError(f"{len(fields)} fields, expected are {len(columns)}")
+    if label is not None and not fields[label]:
+        raise DataError(f"no label in column {columns[label]!r}")
+    numbers = []
+    for index in numeric:
+        value = parse_field(fields[index])
+        # Written as a comparison that NaN fails, too.
+        if value is None or not abs(value) <= _LARGEST:
+            raise DataError(
+                f"{fields[index]!r} in column {columns[index]!r}, expected is a finite number"
+                f"{remedy if value is None and fields[index] else ''}"
+            )
+        numbers.append(value)
+    return numbers
 
 
 def _no_text(lines: list[str]) -> str | None:

@@ -11,18 +11,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.csv_reading import CsvRow, number_repeats, parse_field, read_csv_rows
+from micam_fast.core.csv_reading import (
+    CsvRow,
+    number_repeats,
+    parse_field,
+    parse_row,
+    read_csv_header,
+    read_csv_rows,
+)
 from micam_fast.core.errors import DataError, SampleError
 from micam_fast.core.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import channels_last_shape, fill_sample, sample_shape
 from micam_fast.samples.bounds import check_memory
 
 CSV_SUFFIX = ".csv"
-_LARGEST = float(np.finfo(np.float32).max)
 _VALUE_BYTES = 32
 """What a number takes in a list."""
 _SURPLUS = 100_000
 """Rows beyond those of one sample that are still counted, for the error."""
+_TEXT_REMEDY = " ('micam-fast tfrecord table' makes records of tables with text)"
 _ONE = "CSV file taken as one sample of rows x columns"
 _EACH = "each row of a CSV file taken as a sample"
 
@@ -94,14 +101,13 @@ def _rows(path: Path) -> Iterator[CsvRow]:
 
 
 def _header(path: Path, rows: Iterator[CsvRow]) -> tuple[str, ...]:
-    first = next(rows, None)
-    if first is None:
-        raise SampleError(f"{path} is empty")
-    if first.fault is not None:
-        raise SampleError(f"{path}, {first.where}: {first.fault}")
-    if all(parse_field(field) is not None for field in first.fields):
+    try:
+        names = read_csv_header(path, rows)
+    except DataError as error:
+        raise SampleError(str(error)) from None
+    if all(parse_field(field) is not None for field in names):
         raise SampleError(f"{path} begins with numbers; put a row of column names before them")
-    return number_repeats(first.fields)
+    return number_repeats(names)
 
 
 def _is_one_sample(path: Path, header: tuple[str, ...], spec: ModelInput) -> bool:
@@ -192,19 +198,7 @@ def _numbers(path: Path, header: tuple[str, ...], row: CsvRow) -> list[float]:
     SampleError
         If it is broken, or a field is no finite float32.
     """
-    fault = row.fault
-    if fault is None and len(row.fields) != len(header):
-        fault = f"{len(row.fields)} fields, expected are {len(header)}"
-    numbers: list[float] = []
-    for name, field in zip(header, row.fields if fault is None else (), strict=fault is None):
-        value = parse_field(field)
-        # Written as a comparison that NaN fails, too.
-        if value is None or not abs(value) <= _LARGEST:
-            fault = f"{field!r} in column {name!r}, expected is a finite number"
-            if value is None and field:
-                fault += " ('micam-fast tfrecord table' makes records of tables with text)"
-            break
-        numbers.append(value)
-    if fault is not None:
-        raise SampleError(f"{path}, {row.where}: {fault}")
-    return numbers
+    try:
+        return parse_row(row, header, range(len(header)), remedy=_TEXT_REMEDY)
+    except DataError as error:
+        raise SampleError(f"{path}, {row.where}: {error}") from None

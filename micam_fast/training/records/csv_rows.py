@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from micam_fast.core.csv_reading import number_repeats, parse_field, read_csv_header, read_csv_rows
+from micam_fast.core.csv_reading import (
+    number_repeats,
+    parse_field,
+    parse_row,
+    read_csv_header,
+    read_csv_rows,
+)
 from micam_fast.core.errors import DataError
 from micam_fast.core.texts import first_of
 
 _MOST_NAMED = 20
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -85,22 +88,9 @@ def good_rows(
     """
     numeric = [index for index in header.features if index not in texts]
     for row in islice(read_csv_rows(header.path), 1, None):
-        fields, fault = row.fields, row.fault
-        if fault is not None:
-            pass
-        elif len(fields) != len(header.columns):
-            fault = f"{len(fields)} fields, expected are {len(header.columns)}"
-        elif not fields[header.label]:
-            fault = f"no label in column {header.columns[header.label]!r}"
+        try:
+            parse_row(row, header.columns, numeric, label=header.label)
+        except DataError as error:
+            skipped(f"{header.path}, {row.where}: {error}")
         else:
-            for index in numeric:
-                value = parse_field(fields[index])
-                # Written as a comparison that NaN fails, too.
-                if value is None or not abs(value) <= _LARGEST:
-                    name = header.columns[index]
-                    fault = f"{fields[index]!r} in column {name!r}, expected is a finite number"
-                    break
-        if fault is None:
-            yield fields
-        else:
-            skipped(f"{header.path}, {row.where}: {fault}")
+            yield row.fields
