@@ -226,12 +226,22 @@ class LoadedModel:
         geometry = self.graph.taps[layer].geometry
         return None if geometry is None else (*self.graph.weights(layer), geometry)
 
-    def fit(self, sample: SampleLike | SampleError) -> Arrays | SampleError:
-        """Arrays of one sample in the model's layout and element types."""
+    def fit(
+        self, sample: SampleLike | SampleError, *, remedy: str = "use explain_many"
+    ) -> Arrays | SampleError:
+        """Arrays of one sample in the model's layout and element types, or why there are none.
+
+        Parameters
+        ----------
+        sample
+            As `Model.explain` takes it. An error in its place is returned.
+        remedy
+            What to do with a batch, to end the error's sentence.
+        """
         if isinstance(sample, SampleError):
             return sample
         try:
-            return fit_sample(sample, self.inputs, remedy="use explain_many")
+            return fit_sample(sample, self.inputs, remedy=remedy)
         except SampleError as error:
             return error
 

@@ -211,7 +211,7 @@ def check(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number}")
     variants = Variants(model)
-    given = [variants.fit(sample) for sample in samples]
+    given = [model.fit(sample) for sample in samples]
 
     def keep(index: int, found: Found) -> _Original | SampleError:
         sample = given[index]

@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from micam_fast.core.choices import Projection
-from micam_fast.core.errors import SampleError
-from micam_fast.engine.loaded_model import LoadedModel, SampleLike
+from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.engine.streaming import Found, StreamedSample, number_samples, take_found
 from micam_fast.models.onnx.files import tensors
 from micam_fast.models.onnx.randomizing import LayerWeights, find_weights, randomize_weights
@@ -43,10 +42,6 @@ class Variants:
         held = 5 * 4 * sum(math.prod(each.dims) for each in tensors(model.file.proto.graph))
         self.workers = max(1, min(model.threads, model.memory // max(1, held)))
 
-    def fit(self, sample: SampleLike | SampleError) -> Arrays | SampleError:
-        """A sample in the model's layout and element types."""
-        return self._model.fit(sample)
-
     def find_weights(self) -> dict[str, LayerWeights]:
         """Weights of each layer, in the diagram's order."""
         return find_weights(self._model.file, self._model.graph)
@@ -66,7 +61,7 @@ class Variants:
         keys, seeds
             See `randomize_weights`.
         samples
-            As `fit` gives them.
+            As `Model.fit` gives them.
         mapped, projection
             The maps.
         """
@@ -82,7 +77,7 @@ class Variants:
         Parameters
         ----------
         samples
-            As `fit` gives them.
+            As `LoadedModel.fit` gives them.
         read
             Takes a result with its prediction; several run at a time.
         """

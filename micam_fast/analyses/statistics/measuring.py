@@ -21,8 +21,9 @@ from micam_fast.engine.streaming import Found
 from micam_fast.models.onnx import ModelGraph
 from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
 from micam_fast.models.onnx.linear import find_linear
-from micam_fast.samples import Arrays, fit_sample
+from micam_fast.samples import Arrays
 
+BATCH_REMEDY = "give them one by one"
 OnSample = Callable[[int, SampleError | None], None]
 Explain = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
 
@@ -123,15 +124,9 @@ class _Run:
         """Samples in the model's layout; their labels and shapes are noted."""
         for index, sample in enumerate(samples, self._first):
             self.labels[index] = next(self._given) or None
-            if isinstance(sample, SampleError):
-                yield sample
-                continue
-            try:
-                fitted = fit_sample(sample, self._model.inputs, remedy="give them one by one")
-            except SampleError as error:
-                yield error
-                continue
-            self._shapes[index] = tuple((name, array.shape) for name, array in fitted.items())
+            fitted = self._model.fit(sample, remedy=BATCH_REMEDY)
+            if not isinstance(fitted, SampleError):
+                self._shapes[index] = tuple((name, array.shape) for name, array in fitted.items())
             yield fitted
 
     def finish(self, index: int, result: int | SampleError, explained: Found | None) -> None:

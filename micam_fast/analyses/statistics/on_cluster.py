@@ -7,7 +7,12 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from micam_fast.analyses.statistics.measuring import Measuring, OnSample, multiply_adds
+from micam_fast.analyses.statistics.measuring import (
+    BATCH_REMEDY,
+    Measuring,
+    OnSample,
+    multiply_adds,
+)
 from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import Stages
@@ -17,7 +22,7 @@ from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
 from micam_fast.engine.streaming import Found, number_samples, stream, take_found
-from micam_fast.samples import Arrays, fit_sample
+from micam_fast.samples import Arrays
 
 _FEWEST, _MOST = 32, 2048
 _BYTES = 64_000_000
@@ -119,14 +124,10 @@ def measure_on(
 
     def items() -> Iterator[Item]:
         for index, sample in enumerate(samples):
-            label = next(labels)
-            if not isinstance(sample, SampleError):
-                try:
-                    sample = fit_sample(sample, model.inputs, remedy="give them one by one")
-                    shapes.update((name, array.shape) for name, array in sample.items())
-                except SampleError as error:
-                    sample = error
-            yield index, sample, label
+            fitted = model.fit(sample, remedy=BATCH_REMEDY)
+            if not isinstance(fitted, SampleError):
+                shapes.update((name, array.shape) for name, array in fitted.items())
+            yield index, fitted, next(labels)
 
     bound = model.memory if memory is None else memory
     found = measuring.begin(model)
