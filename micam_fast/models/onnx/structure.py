@@ -182,6 +182,9 @@ class _Check:
                 f"node {_label(node)} splits into {attribute.i:,} values and gives "
                 f"{len(node.output)}; export the model again"
             )
+        for tensor in (attribute.t, *attribute.tensors):
+            if tensor.data_type or tensor.dims:
+                self._tensor(tensor)
         for sparse in sparse_tensors(attribute):
             self._sparse(sparse)
 
@@ -221,11 +224,6 @@ class _Check:
             self._tensor(tensor)
         for sparse in graph.sparse_initializer:
             self._sparse(sparse)
-        for node in graph.node:
-            for attribute in node.attribute:
-                for tensor in (attribute.t, *attribute.tensors):
-                    if tensor.data_type or tensor.dims:
-                        self._tensor(tensor)
 
     def _values(self, graph: onnx.GraphProto) -> None:
         """Every value of the outer graph is made once."""
