@@ -88,10 +88,10 @@ def model() -> Model:
 def test_chunks_of_statistics(model: Model) -> None:
     names = [layer.name for layer in model.layers]
     shapes = {"x": (1, 8, 6)}
-    assert chunk_size(model, names, (), shapes) == 32
+    assert chunk_size(model, names, shapes) == 32
     wide = load_model(models.conv_net(classes=4000))
     names = [layer.name for layer in wide.layers]
-    size = chunk_size(wide, names, (), shapes)
+    size = chunk_size(wide, names, shapes)
     assert 32 < size <= 2048
     # Without covariances there is little to send.
-    assert chunk_size(wide, names, names, shapes) == 32
+    assert chunk_size(wide, (), shapes) == 32

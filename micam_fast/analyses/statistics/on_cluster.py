@@ -131,11 +131,12 @@ def measure_on(
 
     bound = model.memory if memory is None else memory
     found = measuring.begin(model)
+    ranked = frozenset() if measuring.positions == 0 else measuring.names - found.linear.keys()
     size = 0
 
     def count() -> int:
         nonlocal size
-        size = size or chunk_size(model, measuring.names, found.linear, shapes)
+        size = size or chunk_size(model, ranked, shapes)
         return size
 
     with open_run(cluster, model, _Measure(measuring, memory)) as run:
@@ -153,10 +154,7 @@ def measure_on(
 
 
 def chunk_size(
-    model: LoadedModel,
-    names: Collection[str],
-    linear: Collection[str],
-    shapes: Mapping[str, tuple[int, ...]],
+    model: LoadedModel, ranked: Collection[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> int:
     """Samples in a chunk, so that sending its covariances back takes a tenth of the time.
 
@@ -166,10 +164,8 @@ def chunk_size(
     ----------
     model
         The model.
-    names
-        The layers that are measured.
-    linear
-        Those among them without a covariance of their own.
+    ranked
+        The layers that have a covariance of their own.
     shapes
         Of one sample, by input name; empty where none is known.
     """
@@ -180,7 +176,7 @@ def chunk_size(
         axis = tap.axes.completed(len(shape)).channel
         flat = tap.form == "flat" or len(shape) < 3 or axis is None
         channels = math.prod(shape) if flat else shape[axis or 0]
-        if layer.name in names and layer.name not in linear:
+        if layer.name in ranked:
             sent += 4.0 * channels**2
             products += channels * math.prod(shape) / 2
     if shapes:
