@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.layers import Axes
+from micam_fast.core.layers import Axes, ModelInput
 
 
 @dataclass(frozen=True)
@@ -122,16 +122,23 @@ def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
     return rows, math.ceil(count / rows)
 
 
-def spatial_input_size(views: Sequence[ActivationAxes]) -> tuple[int, int]:
-    """``Hin x Win`` of SPEC section 1, by the model's inputs.
+def view_inputs(
+    inputs: Sequence[ModelInput], shapes: Mapping[str, tuple[int, ...]]
+) -> list[ActivationAxes]:
+    """Axes of a model's inputs, by the shapes of the arrays that they are fed."""
+    return [
+        view_activation(shapes[spec.name], spec.axes, "channels", spec.axes.batch)
+        for spec in inputs
+    ]
 
-    The first spatial input decides; without one, the first input: ``1 x T`` for a sequence,
-    ``1 x N`` for a flat one.
-    """
-    for view in views:
-        if len(view.size) >= 2:
-            height, width = view.size[-2:]
-            return height, width
-    if views[0].size:
-        return 1, views[0].size[0]
-    return 1, max(1, views[0].count)
+
+def grid_input(views: Sequence[ActivationAxes]) -> int:
+    """Index of the input that gives ``Hin x Win``: the first spatial one, else the first."""
+    return next((index for index, view in enumerate(views) if len(view.space) > 1), 0)
+
+
+def spatial_input_size(views: Sequence[ActivationAxes]) -> tuple[int, int]:
+    """``Hin x Win`` of SPEC section 1: ``1 x T`` for a sequence, ``1 x N`` for a flat input."""
+    view = views[grid_input(views)]
+    height, width = (1, *(view.size or (max(1, view.count),)))[-2:]
+    return height, width

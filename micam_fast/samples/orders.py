@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.activation_axes import view_activation
+from micam_fast.core.activation_axes import grid_input, view_inputs
 from micam_fast.core.errors import AxisError, SampleError
 from micam_fast.core.layers import ModelInput
 from micam_fast.core.output_files import is_there
@@ -138,15 +138,13 @@ def find_grid(inputs: Sequence[ModelInput]) -> InputGrid:
     The first spatial input decides; without one, the first input, whose steps (of a sequence) or
     values (of a flat one) are columns.
     """
-    found = []
-    for spec in inputs:
-        view = view_activation(
-            tuple(size or 0 for size in spec.shape), spec.axes, "channels", spec.axes.batch
-        )
-        inner = [axis for axis in range(len(spec.shape)) if axis != spec.axes.batch]
-        # A flat input of several axes has no order of its own.
-        found.append((spec, inner, view.space or (tuple(inner) if len(inner) == 1 else ())))
-    spec, inner, space = next((each for each in found if len(each[2]) > 1), found[0])
+    shapes = {spec.name: tuple(size or 0 for size in spec.shape) for spec in inputs}
+    views = view_inputs(inputs, shapes)
+    place = grid_input(views)
+    spec = inputs[place]
+    inner = [axis for axis in range(len(spec.shape)) if axis != spec.axes.batch]
+    # A flat input of several axes has no order of its own.
+    space = views[place].space or (inner if len(inner) == 1 else ())
     rows, columns = (None, None, *space)[-2:]
     return InputGrid(
         spec.name,

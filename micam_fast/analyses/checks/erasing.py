@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.activation_axes import view_activation
+from micam_fast.core.activation_axes import grid_input, view_inputs
 from micam_fast.core.layers import ModelInput
 from micam_fast.samples import Arrays
 
@@ -39,15 +39,10 @@ class Eraser:
 
     def __init__(self, inputs: Sequence[ModelInput], sample: Arrays) -> None:
         arrays = {spec.name: _with_batch(sample[spec.name], spec) for spec in inputs}
-        views = {
-            spec.name: view_activation(
-                arrays[spec.name].shape, spec.axes, "channels", spec.axes.batch
-            )
-            for spec in inputs
-        }
-        planes = [name for name, view in views.items() if len(view.size) >= 2]
-        self.name = (planes or list(views))[0]
-        self._sample, self._array, view = sample, arrays[self.name], views[self.name]
+        views = view_inputs(inputs, {name: array.shape for name, array in arrays.items()})
+        place = grid_input(views)
+        self.name, view = inputs[place].name, views[place]
+        self._sample, self._array = sample, arrays[self.name]
         kept = view.space[-2:] or range(self._array.ndim)
         self._grid = tuple(n if axis in kept else 1 for axis, n in enumerate(self._array.shape))
         self.count = math.prod(self._grid)

@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.activation_axes import ActivationAxes, spatial_input_size, view_activation
+from micam_fast.core.activation_axes import (
+    ActivationAxes,
+    spatial_input_size,
+    view_activation,
+    view_inputs,
+)
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Shape, Tap
 from micam_fast.engine.batches import Feeding
@@ -139,22 +144,21 @@ class ReceptiveFields:
         self._feeding = Feeding(graph)
         self._count = self._feeding.count([sample])
         feeds = self._feeding.stack([sample])
-        views = {
-            spec.name: view_activation(
-                feeds[spec.name].shape, spec.axes, "channels", spec.axes.batch
-            )
-            for spec in graph.inputs
-        }
-        self.grid = spatial_input_size(list(views.values()))
+        views = view_inputs(graph.inputs, {name: array.shape for name, array in feeds.items()})
+        self.grid = spatial_input_size(views)
         self._taps = {name: graph.taps[name] for name in names}
-        inputs = {name: _on_grid(view, self.grid) for name, view in views.items()}
+        inputs = {
+            spec.name: found
+            for spec, view in zip(graph.inputs, views, strict=True)
+            if (found := _on_grid(view, self.grid)) is not None
+        }
         for is_sure in (False, True):
             self._shapes, numbers = _run_time_shapes(file, graph, feeds, providers, run=is_sure)
             if all(self._fits(name, sizes[name]) for name in self._taps):
                 break
         self._found = follow(
             graph.graph,
-            {name: found for name, found in inputs.items() if found is not None},
+            inputs,
             self._shapes,
             numbers,
             [tap.value for tap in self._taps.values()],
