@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.activation_axes import spatial_input_size, view_activation
+from micam_fast.core.activation_axes import spatial_input_size, view_inputs
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Tap
 from micam_fast.core.lru import Recent
@@ -157,12 +157,7 @@ class Runner:
         feeds = self.feeding.stack(samples)
         shapes = {} if seen is None else seen
         shapes.update((name, array.shape) for name, array in feeds.items())
-        input_size = spatial_input_size(
-            [
-                view_activation(feeds[spec.name].shape, spec.axes, "channels", spec.axes.batch)
-                for spec in self.graph.inputs
-            ]
-        )
+        input_size = spatial_input_size(view_inputs(self.graph.inputs, shapes))
         plans: list[MapPlan] = []
         found: list[Maps] = []
         outputs: list[NDArray[Any]] | None = None
