@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
-import re
+import html
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# Where Bokeh writes identifiers. What a user named cannot stand there: in JSON its quotation marks
-# are escaped, and so they are in HTML.
-_PLACES = re.compile(
-    rf'"(?:id|docid)":"({_UUID}|p[0-9]+)"'
-    rf'|<div id="({_UUID})" data-root-id="(p[0-9]+)"'
-    rf'|<script type="application/json" id="({_UUID})"'
-)
-_ITEMS = re.compile(r'const render_items = \[\{"docid":".*\}\];')
-_MODEL = re.compile(r"\bp[0-9]+\b")
+from micam_fast.viewer.graph import bokeh
 
 
-def stable_identifiers(html: str) -> str:
-    """A page with its own identifiers, whatever others this process has made.
+class _Root(NamedTuple):
+    """What Bokeh reads of a root."""
+
+    id: str
+    name: str
+    tags: tuple[str, ...] = ()
+
+
+def render_page(document: Any, template: str, variables: Mapping[str, str]) -> str:
+    """Fill in the template of a page, as ``bokeh.embed.file_html`` does with random identifiers.
 
     Bokeh numbers its models through a process, in which threads may write several pages at a time,
-    and takes random names for the elements of a page.
+    and draws the names of a page's elements.
 
     Parameters
     ----------
-    html
-        A page of ``bokeh.embed.file_html``.
+    document
+        A Bokeh document whose roots have names.
+    template
+        It embeds each root as ``embed(roots.NAME)``.
+    variables
+        What else the template reads.
     """
-    # Before it stands Bokeh itself, which is most of the page.
-    head, begin, body = html.partition("<body")
-    found = dict.fromkeys(each for match in _PLACES.findall(body) for each in match if each)
-    names = {each: f"{'m' if each[0] == 'p' else 'e'}{place}" for place, each in enumerate(found)}
+    embed, templates = bokeh("embed"), bokeh("core.templates")
+    numbers = itertools.count()
+    names: dict[str, str] = {}
+    places: dict[str, str] = {}
+    for root in sorted(document.roots, key=lambda root: template.index(f"(roots.{root.name})")):
+        places[root.name], names[root.id] = f"e{next(numbers)}", f"m{next(numbers)}"
+    json_name = f"e{next(numbers)}"
 
-    def rename(match: re.Match[str]) -> str:
-        return _MODEL.sub(lambda each: names.get(each[0], each[0]), match[0])
+    def rename(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [rename(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if "id" in value and value["id"] not in names:
+            names[value["id"]] = f"m{next(numbers)}"
+        return {key: names[each] if key == "id" else rename(each) for key, each in value.items()}
 
-    body = _ITEMS.sub(rename, _PLACES.sub(rename, body))
-    # Random ones are nothing else, wherever they stand.
-    body = re.sub(_UUID, lambda each: names.get(each[0], each[0]), body)
-    return f"{head}{begin}{body}"
+    content = rename(document.to_json(deferred=False))
+    document_name = f"e{next(numbers)}"
+    content = bokeh("core.json_encoder").serialize_json({document_name: content})
+    roots = {_Root(names[root.id], root.name): places[root.name] for root in document.roots}
+    item = embed.util.RenderItem(document_name, roots=roots)
+    resources = bokeh("resources").Resources(mode="inline")
+    scripts, styles = embed.bundle.bundle_for_objs_and_resources([document], resources)
+    tag = embed.wrappers.wrap_in_script_tag
+    # Given as text, Bokeh would put the template into a page of its own.
+    page = templates.get_env().from_string(template)
+    text: str = page.render(
+        **variables,
+        bokeh_js=scripts,
+        bokeh_css=styles,
+        roots=item.roots,
+        macros=templates.MACROS,
+        plot_script=tag(html.escape(content, quote=False), "application/json", json_name)
+        + tag(embed.elements.script_for_render_items(json_name, [item])),
+    )
+    return text

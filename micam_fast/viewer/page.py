@@ -15,8 +15,7 @@ from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.shown import Shown
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all
-from micam_fast.viewer.graph import bokeh
-from micam_fast.viewer.identifiers import stable_identifiers
+from micam_fast.viewer.identifiers import render_page
 from micam_fast.viewer.payload import PageData, data_elements, told
 
 # In this order: each uses what stands above.
@@ -58,20 +57,16 @@ def page_html(
         rankdir=rankdir,
     )
     document = build_document(data, compare=compare, look=look)
-    html: str = bokeh("embed").file_html(
+    return render_page(
         document,
-        bokeh("resources").Resources(mode="inline"),
-        title=data.title,
-        # Given as text, Bokeh would put it into a page of its own.
-        template=bokeh("core.templates").get_env().from_string(_text("template.html")),
-        template_variables={
+        _text("template.html"),
+        {
+            "title": data.title,
             "style": _text("style.css"),
             "scripts": _scripts(),
             "data": "".join(data_elements(data)),
         },
-        suppress_callback_warning=True,
     )
-    return stable_identifiers(html)
 
 
 def write_page(
