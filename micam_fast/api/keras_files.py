@@ -8,7 +8,7 @@ from pathlib import Path
 
 from micam_fast.core.choices import KERAS_SUFFIXES
 from micam_fast.core.digests import file_digest, short_digest
-from micam_fast.core.errors import ExportError, ModelError
+from micam_fast.core.errors import ExportError, ModelError, os_errors_as
 from micam_fast.core.output_files import check_folder
 from micam_fast.models.onnx import OnnxFile, open_model
 from micam_fast.models.onnx.annotations import FORMAT
@@ -80,9 +80,7 @@ def _place(path: Path, trust: bool) -> Path:
 
     from platformdirs import user_cache_path
 
-    try:
+    with os_errors_as(ExportError, f"cannot read Keras model {path}"):
         content = file_digest(path)
-    except OSError as error:
-        raise ExportError(f"cannot read Keras model {path}: {error.strerror or error}") from None
     name = short_digest(f"{version('micam-fast')} {FORMAT} {trust} {content}")
     return user_cache_path("micam-fast") / "keras" / f"{name}.onnx"

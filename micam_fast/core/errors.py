@@ -1,5 +1,8 @@
 """Errors a user can act on: each message says the value, what was expected and the remedy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MicamError(Exception):
     """Base of every error that micam-fast raises on purpose."""
@@ -51,3 +54,12 @@ class MissingExtraError(MicamError):
 
 class ClusterError(MicamError):
     """A cluster that cannot be reached, has no worker, or whose workers are of other versions."""
+
+
+@contextmanager
+def os_errors_as(kind: type[MicamError], failure: str) -> Iterator[None]:
+    """Raise an OSError as an error of this kind, with the system's reason behind the failure."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{failure}: {error.strerror or error}") from None

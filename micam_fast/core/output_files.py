@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
 
 from micam_fast.core.digests import short_digest
-from micam_fast.core.errors import OutputError
+from micam_fast.core.errors import OutputError, os_errors_as
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 _LONGEST_PATH, _LONGEST_PART = 1000, 240
@@ -65,10 +65,8 @@ def remove_file(path: Path) -> None:
     OutputError
         If it cannot be removed.
     """
-    try:
+    with os_errors_as(OutputError, f"cannot remove {path}"):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from None
 
 
 def check_folder(path: Path) -> None:
@@ -109,10 +107,8 @@ def make_folder(path: Path) -> Path:
     OutputError
         If it cannot be created.
     """
-    try:
+    with os_errors_as(OutputError, f"cannot write to folder {path}"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to folder {path}: {error.strerror or error}") from None
     return path
 
 

@@ -21,7 +21,6 @@ BLACK: Colour = (0, 0, 0)
 INK: Colour = (34, 34, 34)
 GREY: Colour = (110, 110, 110)
 RULE: Colour = (200, 200, 200)
-WHITE: Colour = (255, 255, 255)
 
 
 @dataclass(frozen=True)

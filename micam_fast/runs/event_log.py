@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from micam_fast.core.errors import OutputError
+from micam_fast.core.errors import OutputError, os_errors_as
 from micam_fast.runs.journal import manifest_line
 from micam_fast.runs.observing import RunSample
 
@@ -32,14 +32,12 @@ class RunLog:
         self._path = path
         self._file = None
         if path is not None:
-            try:
+            with os_errors_as(OutputError, f"cannot write log {path}"):
                 torn = _is_torn(path)
                 # Who follows the file sees each line as it comes.
                 self._file = path.open("ab", buffering=0)
                 if torn:
                     self._file.write(b"\n")
-            except OSError as error:
-                raise OutputError(f"cannot write log {path}: {error.strerror or error}") from None
 
     def write(self, event: str, **facts: Any) -> None:
         """Tell of an event."""
@@ -47,11 +45,9 @@ class RunLog:
             return
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         content = json.dumps({"time": time, "event": event, **facts}).encode() + b"\n"
-        try:
+        with os_errors_as(OutputError, f"cannot write log {self._path}"):
             while content:
                 content = content[self._file.write(content) or 0 :]
-        except OSError as error:
-            raise OutputError(f"cannot write log {self._path}: {error.strerror or error}") from None
 
     def finished(self, sample: RunSample) -> None:
         """Tell of a sample; the ranges of all its layers are in the manifest."""

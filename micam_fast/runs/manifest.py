@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from micam_fast.core.errors import OutputError, ResumeError
+from micam_fast.core.errors import OutputError, ResumeError, os_errors_as
 from micam_fast.core.output_files import atomic_file
 
 NAME = "manifest.jsonl"
@@ -44,11 +44,9 @@ class Manifest:
         # Where the last line of a sample begins: 8 bytes for each, however many there are.
         self._places = array("q")
         self._last, self._ordered = -1, True
-        try:
+        with os_errors_as(OutputError, f"cannot write {path}"):
             self._file = path.open("rb+", buffering=0)
             self._scan()
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
     def __len__(self) -> int:
         """One more than the highest index of a sample."""
@@ -64,12 +62,10 @@ class Manifest:
         """
         if not 0 <= index < len(self._places) or self._places[index] == _NOWHERE:
             return None
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._places[index])
-                return _parse(file.readline())
-        except OSError as error:
-            raise OutputError(f"cannot read {self.path}: {error.strerror or error}") from None
+        failure = f"cannot read {self.path}"
+        with os_errors_as(OutputError, failure), self.path.open("rb") as file:
+            file.seek(self._places[index])
+            return _parse(file.readline())
 
     def add(self, line: Line) -> None:
         """Append the line of a sample; nothing happens if it has that very line, but for the time.
@@ -109,7 +105,7 @@ class Manifest:
         OutputError
             If the file cannot be written.
         """
-        try:
+        with os_errors_as(OutputError, f"cannot write {self.path}"):
             self._check_there()
             if self._ordered:
                 with suppress(OSError):
@@ -124,8 +120,6 @@ class Manifest:
             self._file.close()
             self._file = self.path.open("rb+", buffering=0)
             self._scan()
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from None
 
     def discard(self) -> None:
         """Remove the file."""
@@ -246,10 +240,8 @@ def take_further(path: Path, other: bytes | None) -> None:
     """
     if other is None:
         return
-    try:
+    with os_errors_as(OutputError, f"cannot read {path}"):
         known = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise OutputError(f"cannot read {path}: {error.strerror or error}") from None
     if other.count(b"\n") > known.count(b"\n"):
         with atomic_file(path) as file:
             file.write(other)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micam_fast.core.digests import file_digest
-from micam_fast.core.errors import ModelError, OutputError, ResumeError
+from micam_fast.core.errors import ModelError, OutputError, ResumeError, os_errors_as
 from micam_fast.core.formats import need_layout
 from micam_fast.core.output_files import output_folder
 from micam_fast.core.texts import count_of
@@ -183,18 +183,16 @@ def remove_leftovers(folder: Path) -> None:
     OutputError
         If it cannot be removed.
     """
-    try:
-        with os.scandir(folder) as found:
-            for each in found:
-                if _LEFT.fullmatch(each.name):
-                    with suppress(FileNotFoundError):
-                        Path(each.path).unlink()
-                elif each.name.endswith(("_tiles", "_dot")) and each.is_dir(follow_symlinks=False):
-                    for path in Path(each.path).iterdir():
-                        if _LEFT_TILE.fullmatch(path.name):
-                            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot tidy up folder {folder}: {error.strerror or error}") from None
+    failure = f"cannot tidy up folder {folder}"
+    with os_errors_as(OutputError, failure), os.scandir(folder) as found:
+        for each in found:
+            if _LEFT.fullmatch(each.name):
+                with suppress(FileNotFoundError):
+                    Path(each.path).unlink()
+            elif each.name.endswith(("_tiles", "_dot")) and each.is_dir(follow_symlinks=False):
+                for path in Path(each.path).iterdir():
+                    if _LEFT_TILE.fullmatch(path.name):
+                        path.unlink(missing_ok=True)
 
 
 def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
@@ -213,10 +211,8 @@ def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
 
 
 def _digest(path: Path) -> str:
-    try:
+    with os_errors_as(ModelError, f"cannot read model {path}"):
         return file_digest(path)
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
 
 
 def _layout_digest(model: Model, options: PlotOptions) -> str | None:

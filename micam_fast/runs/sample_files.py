@@ -11,7 +11,7 @@ from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.api.saving import write_format
 from micam_fast.core.choices import Look, Projection
-from micam_fast.core.errors import OutputError
+from micam_fast.core.errors import OutputError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
 from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
@@ -145,7 +145,5 @@ def write_sample(
 
 
 def _size(path: Path) -> int:
-    try:
+    with os_errors_as(OutputError, f"cannot write {path}"):
         return path.stat().st_size
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from micam_fast.core.digests import short_digest
-from micam_fast.core.errors import MissingExtraError, OutputError
+from micam_fast.core.errors import MissingExtraError, OutputError, os_errors_as
 from micam_fast.core.extras import import_extra
 from micam_fast.core.output_files import (
     check_folder,
@@ -191,10 +191,8 @@ class FolderStore:
     def mark(self, name: str) -> None:
         """See `Store`."""
         path = self.folder / name
-        try:
+        with os_errors_as(OutputError, f"cannot write {path}"):
             path.touch()
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
     def sees(self, name: str) -> bool:
         """See `Store`."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from micam_fast.diagrams.encoders.fonts import drawable, font
-from micam_fast.diagrams.marks import WHITE, Drawing, Mark, Path, Picture, Point, Text
+from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Point, Text
 
 BAND_ROWS = 512
 _OVERSAMPLING = 4
@@ -28,7 +28,7 @@ def draw_bands(drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
     extents = [_extent(mark) for mark in drawing.marks]
     for top in range(0, height, BAND_ROWS):
         bottom = min(top + BAND_ROWS, height)
-        band = Image.new("RGB", (width, bottom - top), WHITE)
+        band = Image.new("RGB", (width, bottom - top), (255, 255, 255))
         for mark, (first, last) in zip(drawing.marks, extents, strict=True):
             if first < bottom and last > top:
                 _draw(mark, band, top)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.errors import DataError, SampleError
+from micam_fast.core.errors import DataError, SampleError, os_errors_as
 from micam_fast.core.extras import import_extra
 
 if TYPE_CHECKING:
@@ -33,14 +33,12 @@ def find_record_files(path: Path) -> list[Path]:
     """
     from micam_fast.samples.record_files import is_record_file
 
-    try:
+    with os_errors_as(DataError, f"cannot read {path}"):
         if path.is_file():
             return [path]
         if not path.is_dir():
             raise DataError(f"no such file or folder: {path}")
         found = sorted(each for each in path.iterdir() if is_record_file(each) and each.is_file())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     if not found:
         raise DataError(
             f"no record files (*.tfrecord) in folder {path}: 'micam-fast tfrecord' makes some"

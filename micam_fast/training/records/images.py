@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.errors import DataError, SampleError
+from micam_fast.core.errors import DataError, SampleError, os_errors_as
 from micam_fast.training.records.records import LabelledSample
 
 
@@ -45,12 +45,10 @@ def find_pictures(folder: Path, *, say: Callable[[str], None]) -> Pictures:
     suffixes = {
         suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN
     }
-    try:
+    with os_errors_as(DataError, f"cannot read folder {folder}"):
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         classes = [path for path in entries if path.is_dir()]
         inside = [sorted(path.iterdir()) for path in classes]
-    except OSError as error:
-        raise DataError(f"cannot read folder {folder}: {error.strerror or error}") from None
     found = []
     others = len(entries) - len(classes)
     for label, paths in enumerate(inside):
