@@ -18,7 +18,7 @@ from micam_fast.analyses.features.features import FeatureFinder
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.activations import LayerActivation
-from micam_fast.viewer import write_page
+from micam_fast.viewer import View
 
 TABLE = "looking"
 CASES = [DEMO_CASE, ("resnet18", 75), ("ResNet50", 224), ("DenseNet121", 224)]
@@ -91,13 +91,13 @@ def test_stats(benchmark: Any, case: tuple[str, int], positions: int | None) -> 
 def test_page(benchmark: Any, case: tuple[str, int], tmp_path: Path) -> None:
     of = Case(benchmark, case)
     explanations = of.explain()
-    page = write_page(tmp_path / "page.html", explanations)
+    page = View(explanations).save(tmp_path / "page.html")
     size = page.stat().st_size
     cells = sum(cam.size for cam in explanations[0].cams.values())
     # Four bytes a cell, at most a third more in base64, and Bokeh itself.
     assert 3 * cells * len(of.samples) < size < 6 * cells * len(of.samples) + 10e6
     of.time(
-        "page, maps there", lambda: write_page(tmp_path / "page.html", explanations),
+        "page, maps there", lambda: View(explanations).save(tmp_path / "page.html"),
         megabytes=round(size / 1e6, 1), layers=len(of.model.layers),
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from micam_fast import Explanation, Model, cli, demo, load_model
 from micam_fast.diagrams.layout import find_engine
-from micam_fast.viewer import choose_layers, gather, write_page
+from micam_fast.viewer import View, choose_layers, gather
 from tests.helpers import models
 from tests.helpers.browser import Driven, chromium, opened
 
@@ -172,9 +172,7 @@ def digits_page(
     maps = list(gather(demo_model, page_digits, choose_layers(page_explanations)))
     path = tmp_path_factory.mktemp("page") / "digits.html"
     rows, columns = ([f"{axis} {place}" for place in range(28)] for axis in ("line", "pixel"))
-    return write_page(
-        path, page_explanations, feature_maps=maps, row_names=rows, column_names=columns
-    )
+    return View(page_explanations, maps, rows, columns).save(path)
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ class Model(LoadedModel):
         sample_names, labels
             What the page calls the samples, and their known labels, as far as there are any.
         row_names, column_names, compare, title
-            As in `write_page`.
+            As in `View`.
 
         Returns
         -------

@@ -1,7 +1,6 @@
 """The interactive page: every layer's map of some samples in one HTML file, built on Bokeh."""
 
 from micam_fast.viewer.feature_maps import FeatureMaps, choose_layers, gather, quantize
-from micam_fast.viewer.page import page_html, write_page
 from micam_fast.viewer.view import View
 
 __all__ = [
@@ -9,7 +8,5 @@ __all__ = [
     "View",
     "choose_layers",
     "gather",
-    "page_html",
     "quantize",
-    "write_page",
 ]

@@ -12,7 +12,7 @@ from onnx import helper
 
 from micam_fast import Explanation, Model, load_model
 from micam_fast.maps.signed_palette import paint_diverging
-from micam_fast.viewer import gather, write_page
+from micam_fast.viewer import View, gather
 from tests.helpers import models
 from tests.helpers.browser import Driven, opened, over_white, text
 
@@ -397,7 +397,7 @@ def test_layers_that_have_no_numbers_or_do_not_match_say_so(browser: Any, tmp_pa
     sample = models.random_array(1, 1, 8, 6)
     bad = np.full((1, 8, 6), np.nan, np.float32)
     pages = [first.explain(sample), other.explain(sample), first.explain(bad)]
-    path = write_page(tmp_path / "mixed.html", pages, compare=True)
+    path = View(pages, compare=True).save(tmp_path / "mixed.html")
     with opened(browser, path) as page:
         assert page.ask("micam.state.other") == 1
         conv = page.index("conv")
@@ -414,7 +414,7 @@ def test_layers_that_have_no_numbers_or_do_not_match_say_so(browser: Any, tmp_pa
 def test_the_first_layer_is_in_the_first_view_however_the_graph_lies(
     browser: Any, tmp_path: Path, page_explanations: list[Explanation], rankdir: str
 ) -> None:
-    path = write_page(tmp_path / "page.html", page_explanations[:1], rankdir=rankdir)
+    path = View(page_explanations[:1], rankdir=rankdir).save(tmp_path / "page.html")
     with opened(browser, path) as page:
         x, y, width, height = page.ask("micam.page.layers[0].box")
         for corner in ((x, y), (x + width, y + height)):

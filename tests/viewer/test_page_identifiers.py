@@ -9,9 +9,9 @@ import re
 import numpy as np
 
 from micam_fast import Model, demo
+from micam_fast.viewer import View
 from micam_fast.viewer.graph import bokeh
 from micam_fast.viewer.identifiers import render_page
-from micam_fast.viewer.page import page_html
 
 TEMPLATE = "{% from macros import embed %}<body>{{ embed(roots.main) }}{{ plot_script }}</body>"
 
@@ -44,4 +44,4 @@ def test_names_of_the_users_are_kept() -> None:
 
 def test_pages_of_one_process(demo_model: Model) -> None:
     one = demo_model.explain(np.load(demo.DIGITS)[3])
-    assert page_html([one]) == page_html([one])
+    assert View([one]).html == View([one]).html

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from micam_fast import load_model
-from micam_fast.viewer import write_page
+from micam_fast.viewer import View
 from tests.helpers import models
 from tests.helpers.browser import OPEN, PAINTED
 
@@ -44,7 +44,7 @@ def chain(count: int) -> onnx.ModelProto:
 def test_430_layers_of_16_samples_open_in_time(browser: Any, tmp_path: Path) -> None:
     model = load_model(chain(430))
     found = list(model.explain_many(models.random_array(2, 16, 4, 112, 112)))
-    path = write_page(tmp_path / "large.html", found)
+    path = View(found).save(tmp_path / "large.html")
     cells = sum(cam.size for each in found for cam in each.cams.values())
     assert len(found[0].maps) == 430
     assert path.stat().st_size < 60e6

@@ -30,9 +30,7 @@ from micam_fast.viewer import (
     choose_layers,
     feature_maps,
     gather,
-    page_html,
     quantize,
-    write_page,
 )
 from tests.helpers import models
 from tests.helpers.pages import element, held
@@ -40,7 +38,7 @@ from tests.helpers.pages import element, held
 
 @pytest.fixture(scope="module")
 def html(demo_explanation: Explanation) -> str:
-    return page_html([demo_explanation])
+    return View([demo_explanation]).html
 
 
 # --- feature maps -------------------------------------------------------------------------------
@@ -147,7 +145,7 @@ def test_nodes_stand_where_the_diagram_has_them(html: str, demo_explanation: Exp
 def test_what_names_hold_stays_text(demo_explanation: Explanation) -> None:
     hostile = "</script><img src=x onerror=alert(1)>&amp;{{ 7*7 }}{% raw %}"
     named = dataclasses.replace(demo_explanation, sample=hostile, label=hostile)
-    html = page_html([named], title=hostile, row_names=[hostile], column_names=["\u2028"])
+    html = View([named], title=hostile, row_names=[hostile], column_names=["\u2028"]).html
     assert hostile not in html
     assert "<img" not in html.split("<body>")[1].split("<script", 1)[0]
     page = held(html)
@@ -158,7 +156,7 @@ def test_what_names_hold_stays_text(demo_explanation: Explanation) -> None:
 
 def test_a_layer_without_numbers_has_none_in_the_page() -> None:
     model = load_model(models.conv_net())
-    html = page_html([model.explain(np.full((1, 8, 6), np.nan, np.float32))])
+    html = View([model.explain(np.full((1, 8, 6), np.nan, np.float32))]).html
     maps = held(html)["samples"][0]["maps"]
     assert all(described["bad"] and "begin" not in described for described in maps)
     assert element(html, "micam-cams-0") == ""
@@ -168,7 +166,7 @@ def test_two_models_are_matched_by_name() -> None:
     first = load_model(models.conv_net())
     other = load_model(models.single_conv(models.random_array(1, 2, 1, 3, 3), ["N", 1, 8, 6]))
     sample = models.random_array(1, 1, 8, 6)
-    page = held(page_html([first.explain(sample), other.explain(sample)], compare=True))
+    page = held(View([first.explain(sample), other.explain(sample)], compare=True).html)
     names = [layer["name"] for layer in page["layers"]]
     there = [name for name, found in zip(names, page["samples"][1]["maps"], strict=True) if found]
     assert there == ["x", "conv"]
@@ -186,11 +184,11 @@ def test_an_explanation_saves_itself_as_a_page(
 
 def test_arguments_that_do_not_fit_are_told(demo_explanation: Explanation) -> None:
     with pytest.raises(ValueError, match="at least one explanation"):
-        page_html([])
+        _ = View([]).html
     with pytest.raises(ValueError, match="one mapping for each explanation: 1, not 2"):
-        page_html([demo_explanation], feature_maps=[{}, {}])
+        _ = View([demo_explanation], feature_maps=[{}, {}]).html
     with pytest.raises(ValueError, match="unknown look: 'round'"):
-        page_html([demo_explanation], look="round")  # type: ignore[arg-type]
+        _ = View([demo_explanation], look="round").html  # type: ignore[arg-type]
 
 
 def test_without_bokeh_the_extra_is_named(
@@ -198,7 +196,7 @@ def test_without_bokeh_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "bokeh.models", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'micam-fast\[view\]'"):
-        write_page(tmp_path / "page.html", [demo_explanation])
+        View([demo_explanation]).save(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
 
 

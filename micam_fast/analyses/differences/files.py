@@ -57,7 +57,7 @@ def _save_svg(difference: Comparison, path: Path, style: Style) -> None:
 
 
 def _save_html(difference: Comparison, path: Path, style: Style) -> None:
-    from micam_fast.viewer import write_page
+    from micam_fast.viewer import View
 
     # The page itself says which is A and which B.
     order = "" if difference.permutation is None else f", {difference.permutation}"
@@ -65,8 +65,7 @@ def _save_html(difference: Comparison, path: Path, style: Style) -> None:
         replace(each, sample=f"{each.sample or each.scene.model}{told}")
         for each, told in ((difference.a, ""), (difference.b, order))
     ]
-    write_page(
-        path,
+    page = View(
         sides,
         row_names=difference.names.rows,
         column_names=difference.names.columns,
@@ -74,6 +73,7 @@ def _save_html(difference: Comparison, path: Path, style: Style) -> None:
         title=header_lines(difference)[0],
         rankdir=style.rankdir,
     )
+    page.save(path)
 
 
 def _save_csv(difference: Comparison, path: Path, style: Style) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
-from micam_fast.viewer import write_page
+from micam_fast.viewer import View
 
 
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
-    write_page(path, [shown], look=style.look, rankdir=style.rankdir)
+    View([shown], look=style.look, rankdir=style.rankdir).save(path)
     return [path]

@@ -87,7 +87,7 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     from micam_fast.core.extras import import_extra
     from micam_fast.core.layer_choice import match_layers
     from micam_fast.core.output_files import check_folder, make_folder
-    from micam_fast.viewer import choose_layers, gather, write_page
+    from micam_fast.viewer import View, choose_layers, gather
 
     options = read_options(_Options, given)
     import_extra("bokeh.models", extra="view", purpose="the interactive page")
@@ -115,13 +115,8 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
             "chooses layers"
         )
     make_folder(options.output.parent)
-    path = write_page(
-        options.output,
-        explanations,
-        feature_maps=feature_maps,
-        row_names=names.rows,
-        column_names=names.columns,
-    )
+    page = View(explanations, feature_maps, names.rows, names.columns)
+    path = page.save(options.output)
     if labels and len(labels) != len(samples):
         note(f"{count_of(len(labels), 'label')} for {count_of(len(samples), 'sample')}")
     size = path.stat().st_size / 1e6
