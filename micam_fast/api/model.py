@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from micam_fast.api.explanation import Explanation, raise_errors
-from micam_fast.core.choices import Projection, check_projection
+from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, match_layers
 from micam_fast.core.plan_cache import user_plan_files
@@ -155,7 +155,7 @@ class Model(LoadedModel):
         ValueError
             If the projection is unknown or the batch size less than 1.
         """
-        check_projection(projection)
+        check_choice("projection", projection, PROJECTIONS)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(samples, Mapping):

@@ -22,15 +22,7 @@ KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 MODEL_SUFFIXES = (".onnx", *KERAS_SUFFIXES)
 
 
-def check_projection(projection: Projection) -> None:
-    """Refuse what is no projection.
-
-    Raises
-    ------
-    ValueError
-        With those that there are.
-    """
-    if projection not in PROJECTIONS:
-        raise ValueError(
-            f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
-        )
+def check_choice(kind: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise a ValueError that lists the known values, unless the value is one of them."""
+    if value not in known:
+        raise ValueError(f"unknown {kind}: {value!r} (must be one of {', '.join(known)})")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from micam_fast.core.choices import RANKDIRS
+from micam_fast.core.choices import RANKDIRS, check_choice
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.marks import DPI
 
@@ -113,8 +113,7 @@ def diagram_source(
 def _digraph(name: str, rankdir: str, splines: str) -> graphviz.Digraph:
     import graphviz
 
-    if rankdir not in RANKDIRS:
-        raise ValueError(f"unknown rankdir: {rankdir!r} (must be one of {', '.join(RANKDIRS)})")
+    check_choice("rankdir", rankdir, RANKDIRS)
     return graphviz.Digraph(
         name,
         graph_attr={"rankdir": rankdir, "splines": splines, "ranksep": "0.45", "nodesep": "0.3"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from micam_fast.core.choices import LOOKS, Look
+from micam_fast.core.choices import LOOKS, Look, check_choice
 from micam_fast.core.errors import OutputError
 
 LARGEST_PNG = 170e6
@@ -37,8 +37,7 @@ class Style:
     tiles_from: str | None = None
 
     def __post_init__(self) -> None:
-        if self.look not in LOOKS:
-            raise ValueError(f"unknown look: {self.look!r} (must be one of {', '.join(LOOKS)})")
+        check_choice("look", self.look, LOOKS)
         if not 0 < self.scale < math.inf:
             raise ValueError(f"scale_tiles must be a positive number, not {self.scale}")
         if self.compress_level not in range(10):

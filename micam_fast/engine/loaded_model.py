@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from micam_fast.core.choices import Projection, check_projection
+from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, choose_layers
 from micam_fast.core.layers import Geometry, Layer, ModelInput
@@ -198,7 +198,7 @@ class LoadedModel:
         ValueError
             If the projection is unknown.
         """
-        check_projection(projection)
+        check_choice("projection", projection, PROJECTIONS)
         parts = Contributions(self.graph, projection)
 
         def split(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Result:

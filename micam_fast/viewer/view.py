@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.choices import LOOKS, Look
+from micam_fast.core.choices import LOOKS, Look, check_choice
 from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.shown import Shown
 from micam_fast.viewer.document import build_document
@@ -82,8 +82,7 @@ class View:
                 f"feature_maps must be one mapping for each explanation: {len(shown)}, not "
                 f"{len(maps)}"
             )
-        if self.look not in LOOKS:
-            raise ValueError(f"unknown look: {self.look!r} (must be one of {', '.join(LOOKS)})")
+        check_choice("look", self.look, LOOKS)
         scene = shown[0].scene
         data = PageData(
             explanations=shown,

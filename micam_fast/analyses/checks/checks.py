@@ -14,7 +14,7 @@ from micam_fast.analyses.checks.erasing import Eraser
 from micam_fast.analyses.checks.tables import check_lines
 from micam_fast.analyses.checks.variants import OnProgress, Variants
 from micam_fast.api.model import Model
-from micam_fast.core.choices import PROJECTIONS, Projection
+from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.errors import SampleError
 from micam_fast.core.output_files import remove_file
@@ -203,10 +203,7 @@ def check(
     ValueError
         If the projection is unknown, or `steps` or `draws` less than 1.
     """
-    if projection not in PROJECTIONS:
-        raise ValueError(
-            f"unknown projection: {projection!r} (must be one of {', '.join(PROJECTIONS)})"
-        )
+    check_choice("projection", projection, PROJECTIONS)
     for name, number in (("steps", steps), ("draws", draws)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number}")

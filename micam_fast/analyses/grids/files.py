@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.analyses.grids.picture import draw_grid
-from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind, Projection
+from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind, Projection, check_choice
 from micam_fast.core.errors import LayerSelectionError, SampleError
 from micam_fast.core.formats import format_names
 from micam_fast.core.layers import Layer
@@ -92,8 +92,7 @@ def save_grids(
     ValueError
         If `of`, a format or the projection is none that there is.
     """
-    if of not in CHANNEL_KINDS:
-        raise ValueError(f"unknown kind: {of!r} (must be one of {', '.join(CHANNEL_KINDS)})")
+    check_choice("kind", of, CHANNEL_KINDS)
     for name in formats:
         if name not in format_names("grid"):
             known = ", ".join(format_names("grid"))
