@@ -18,7 +18,7 @@ from benchmarks.activations import Activations, Array, Tapped, check_cam, check_
 from benchmarks.cases import BATCH, DEMO_CASE, THREADS, choose_case, describe, show_model
 from benchmarks.models import make_samples, model_path
 from micam_fast.core.choices import Look
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.samples import Sample
@@ -100,7 +100,7 @@ def test_published(benchmark: Any, case: tuple[str, int], tmp_path: Path) -> Non
     path = model_path(*case)
     samples = make_samples(path, 1)
     model = Tapped(path)
-    stages = Stages()
+    stages = StageTimes()
     cams: dict[str, Array] = {}
     composer = ""
 

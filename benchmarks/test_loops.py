@@ -22,7 +22,7 @@ from benchmarks.activations import Activations, Tapped, check_cam, is_flat
 from benchmarks.cases import DEMO_CASE, THREADS, choose_case, describe, show_model
 from benchmarks.models import SEED, make_samples, model_path
 from micam_fast.core.layers import Axes, Geometry, Tap
-from micam_fast.maps.plan import MapPlan, Maps
+from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.taps import sum_kernel
 from tests.helpers import reference
 
@@ -132,7 +132,7 @@ def test_one_convolution(benchmark: Any, one: NDArray[np.float32], size: int) ->
     benchmark(project)
 
 
-def check_maps(plan: MapPlan, maps: Maps, activations: Activations) -> None:
+def check_maps(plan: MapPlan, maps: BatchMaps, activations: Activations) -> None:
     for name, size, (begin, count) in zip(plan.names, plan.sizes, plan.slots, strict=True):
         found = maps.values[-1, begin : begin + count].reshape(size)
         check_cam(found, activations.expected_cam(name, BATCH - 1), name)

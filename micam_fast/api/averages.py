@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
-from micam_fast.diagrams.scene import Scene
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.sample_result import SampleResult
-from micam_fast.maps.sample_maps import Frame, SampleMaps
+from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
 
 
 class Average:
@@ -33,7 +33,7 @@ class Average:
         Samples so far.
     """
 
-    def __init__(self, scene: Scene | None = None) -> None:
+    def __init__(self, scene: ModelDiagram | None = None) -> None:
         self.count = 0
         self._scene = scene
         self._first: SampleResult | None = None
@@ -94,18 +94,18 @@ class Average:
         return self._explain(np.sqrt(self._squares / counts), sample, label)
 
     def _start(self, explanation: SampleResult) -> None:
-        frame = _maps(explanation).frame
+        layout = _maps(explanation).layout
         if self._first is None:
             self._first = explanation
-            total = int(frame.slots[:, 1].sum())
+            total = int(layout.slots[:, 1].sum())
             self._owner = np.empty(total, np.intp)
-            for layer, (begin, end) in enumerate(frame.bounds):
+            for layer, (begin, end) in enumerate(layout.bounds):
                 self._owner[begin:end] = layer
-            self._counts = np.zeros(len(frame.names))
+            self._counts = np.zeros(len(layout.names))
             self._means, self._squares = np.zeros(total), np.zeros(total)
             return
-        known = _maps(self._first).frame
-        if known != frame and not _alike(known, frame):
+        known = _maps(self._first).layout
+        if known != layout and not _alike(known, layout):
             raise SampleError(
                 f"{_name(explanation) or 'a sample'} has maps of other sizes than "
                 f"{_name(self._first) or 'the first one'}; only samples of one shape have a mean"
@@ -133,16 +133,16 @@ class Average:
     def _explain(self, cells: NDArray[np.float64], sample: str, label: str | None) -> Explanation:
         if self._first is None:
             raise SampleError("there is no sample to take the mean of")
-        frame = _maps(self._first).frame
+        layout = _maps(self._first).layout
         values = cells.astype(np.float32)
-        ranges = np.full((len(frame.names), 2), np.nan)
+        ranges = np.full((len(layout.names), 2), np.nan)
         bad_values = {}
-        for layer, (begin, end) in enumerate(frame.bounds):
+        for layer, (begin, end) in enumerate(layout.bounds):
             if self._counts[layer]:
                 ranges[layer] = values[begin:end].min(), values[begin:end].max()
             else:
-                bad_values[frame.names[layer]] = self._bad_values[frame.names[layer]]
-        maps = SampleMaps(frame, values, ranges, bad_values)
+                bad_values[layout.names[layer]] = self._bad_values[layout.names[layer]]
+        maps = SampleMaps(layout, values, ranges, bad_values)
         scene = self._scene
         if scene is None:
             assert isinstance(self._first, Explanation), "an average of bare results needs a scene"
@@ -162,7 +162,7 @@ def _maps(explanation: SampleResult) -> SampleMaps:
     return maps
 
 
-def _alike(one: Frame, other: Frame) -> bool:
+def _alike(one: MapsLayout, other: MapsLayout) -> bool:
     return (
         one.names == other.names
         and one.sizes == other.sizes

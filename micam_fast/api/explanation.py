@@ -10,7 +10,7 @@ from typing import Self
 from micam_fast.core.choices import Look
 from micam_fast.core.errors import SampleError
 from micam_fast.core.notebooks import diagram_bundle
-from micam_fast.diagrams.scene import Scene
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.sample_result import SampleResult
 
 
@@ -28,13 +28,13 @@ class Explanation(SampleResult):
         What the header calls the sample, and its known label.
     """
 
-    scene: Scene
+    scene: ModelDiagram
     sample: str = ""
     label: str | None = None
 
     @classmethod
     def of(
-        cls, result: SampleResult, scene: Scene, sample: str = "", label: str | None = None
+        cls, result: SampleResult, scene: ModelDiagram, sample: str = "", label: str | None = None
     ) -> Self:
         """What the engine gave, on a diagram."""
         return cls(

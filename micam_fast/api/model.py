@@ -13,9 +13,9 @@ from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, match_layers
 from micam_fast.core.plan_cache import user_plan_files
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.known_layouts import layouts_by
-from micam_fast.diagrams.scene import Scene
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
 from micam_fast.engine.streaming import Found, StreamedSample, number_samples, take_found
 from micam_fast.models.onnx import OnnxFile
@@ -63,7 +63,7 @@ class Model(LoadedModel):
     ) -> None:
         super().__init__(file, layers=layers, threads=threads, providers=providers, memory=memory)
         place = None if engine is None else Path(engine)
-        self.scene = Scene(self.name, self.layers, place, layouts_by(user_plan_files()))
+        self.scene = ModelDiagram(self.name, self.layers, place, layouts_by(user_plan_files()))
 
     def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
         """Explain one sample.
@@ -176,7 +176,7 @@ class Model(LoadedModel):
         *,
         batch_size: int | None = None,
         projection: Projection = "published",
-        stages: Stages | None = None,
+        stages: StageTimes | None = None,
     ) -> Iterator[Result]:
         """Like `explain_each`, and go on with each sample in the thread that explained it.
 

@@ -28,7 +28,7 @@ from micam_fast.cli.common import Failure
 from micam_fast.core.errors import MicamError
 
 
-class _Group(click.Group):
+class _CommandGroup(click.Group):
     """Turns our errors into one line and exit code 2; lists commands in the order of a tour."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,7 +62,7 @@ def _open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="micam-fast", prog_name="micam-fast")
 def main() -> None:
     """Show what every layer of a CNN extracts from a sample, in one picture.

@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-Reader = Callable[[Any], Any]
+ReadValue = Callable[[Any], Any]
 
 
 def read_record(kind: Any, value: Any) -> Any:
@@ -30,7 +30,7 @@ def read_record(kind: Any, value: Any) -> Any:
 
 
 @functools.cache
-def _reader(kind: Any) -> Reader:
+def _reader(kind: Any) -> ReadValue:
     """What reads a type; made once, as type hints take longer to look at than the values."""
     origin, choices = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
@@ -48,7 +48,7 @@ def _reader(kind: Any) -> Reader:
     return _plain_reader(kind, lambda value: type(value) in types)
 
 
-def _dataclass_reader(kind: Any) -> Reader:
+def _dataclass_reader(kind: Any) -> ReadValue:
     kinds = get_type_hints(kind)
     readers = {name: _reader(hint) for name, hint in kinds.items()}
 
@@ -61,7 +61,7 @@ def _dataclass_reader(kind: Any) -> Reader:
     return read
 
 
-def _union_reader(kind: Any, choices: tuple[Any, ...]) -> Reader:
+def _union_reader(kind: Any, choices: tuple[Any, ...]) -> ReadValue:
     readers = [_reader(choice) for choice in choices if choice is not type(None)]
     optional = len(readers) < len(choices)
 
@@ -78,7 +78,7 @@ def _union_reader(kind: Any, choices: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _tuple_reader(kind: Any, choices: tuple[Any, ...]) -> Reader:
+def _tuple_reader(kind: Any, choices: tuple[Any, ...]) -> ReadValue:
     if choices[-1] is ...:
         reader = _reader(choices[0])
 
@@ -96,7 +96,7 @@ def _tuple_reader(kind: Any, choices: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _dict_reader(kind: Any, choice: Any) -> Reader:
+def _dict_reader(kind: Any, choice: Any) -> ReadValue:
     reader = _reader(choice)
 
     def read(value: Any) -> Any:
@@ -106,7 +106,7 @@ def _dict_reader(kind: Any, choice: Any) -> Reader:
     return read
 
 
-def _plain_reader(kind: Any, fits: Callable[[Any], bool]) -> Reader:
+def _plain_reader(kind: Any, fits: Callable[[Any], bool]) -> ReadValue:
     def read(value: Any) -> Any:
         _check(fits(value), kind, value)
         return value

@@ -9,7 +9,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Recent(dict[Key, Value]):
+class LruCache(dict[Key, Value]):
     """A dictionary that makes what it is asked for, and lets go of what was not used for longest.
 
     Parameters

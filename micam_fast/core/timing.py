@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
-class Stages:
+class StageTimes:
     """Seconds by stage. A stage within another one counts for itself alone.
 
     Attributes

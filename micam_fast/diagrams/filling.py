@@ -1,11 +1,11 @@
-"""What every picture of a sample has: its lines above the diagram, its tiles on the sheet."""
+"""What every picture of a sample has: its lines above the diagram, its tiles on the template."""
 
 from __future__ import annotations
 
 from micam_fast.core.output_files import file_stem
+from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.marks import Filling
-from micam_fast.diagrams.sheet import Sheet
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 
@@ -24,10 +24,12 @@ def header_lines(shown: Shown) -> list[str]:
     return fit_header(lines)
 
 
-def fill_sheet(shown: Shown, style: Style, *, native: bool) -> tuple[Sheet, list[Filling]]:
+def fill_template(
+    shown: Shown, style: Style, *, native: bool
+) -> tuple[DiagramTemplate, list[Filling]]:
     """What the diagram shares with those of other samples, and what this one brings."""
     header = header_lines(shown)
-    sheet = shown.scene.sheet(
+    template = shown.scene.template(
         shown.maps,
         header,
         input_size=shown.input_size,
@@ -36,7 +38,7 @@ def fill_sheet(shown: Shown, style: Style, *, native: bool) -> tuple[Sheet, list
         scale=style.scale,
         native=native,
     )
-    return sheet, sheet.fillings(shown.maps, header)
+    return template, template.fillings(shown.maps, header)
 
 
 def tile_names(shown: Shown) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from micam_fast.core.errors import LayoutEngineError
 from micam_fast.diagrams.dot import NodeSpec, cluster_paths, layout_source
 from micam_fast.diagrams.marks import DPI, Point
-from micam_fast.diagrams.places import Box, Cluster, DiagramLayout, Route
+from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
 
 TIMEOUT = 60.0
 """Seconds that the engine may take before a plainer layout is asked for."""
@@ -129,14 +129,14 @@ def _read(graph: Mapping[str, Any], nodes: Sequence[NodeSpec]) -> DiagramLayout:
         return [((x - left) * _POINTS_TO_PIXELS, (top - y) * _POINTS_TO_PIXELS) for x, y in points]
 
     titles = [path[-1] for path in cluster_paths(nodes)]
-    clusters: list[Cluster] = []
+    clusters: list[NestedFrame] = []
     boxes: dict[str, Box] = {}
     heads: dict[int, Box] = {}
     for each in objects:
         frame = _bounds(place(_drawn(each)))
         kind, _, number = each["name"].rpartition("_")
         if kind:
-            clusters.append(Cluster(titles[int(number)], frame))
+            clusters.append(NestedFrame(titles[int(number)], frame))
         else:
             node = nodes[int(number.removeprefix("n"))]
             # Whole pixels: tiles are pictures, and text is sharper on the grid.

@@ -23,7 +23,7 @@ from micam_fast.diagrams.marks import (
     enlarge,
     move,
 )
-from micam_fast.diagrams.places import Cluster, DiagramLayout, Route
+from micam_fast.diagrams.places import DiagramLayout, NestedFrame, Route
 
 NAME_SIZE, LABEL_SIZE = 15.0, 13.0
 LINE = 17.5
@@ -72,14 +72,14 @@ def arrange(
     template, slots
         As of `template_of`.
     """
-    width, height = sheet_size(layout, head, scale)
+    width, height = picture_size(layout, head, scale)
     left = round((max(layout.width, head[0]) + 2 * MARGIN - layout.width) / 2)
     parts = [placed(part, 0, 0, scale) for part in top]
     parts += [placed(part, left, round(head[1]), scale) for part in body]
     return template_of(parts, width, height, title)
 
 
-def sheet_size(layout: DiagramLayout, head: tuple[float, float], scale: float) -> tuple[int, int]:
+def picture_size(layout: DiagramLayout, head: tuple[float, float], scale: float) -> tuple[int, int]:
     """Width and height in pixels of a diagram with a heading of this width and height."""
     width = max(layout.width, head[0]) + 2 * MARGIN
     return round(width * scale), round((head[1] + layout.height + MARGIN) * scale)
@@ -114,7 +114,7 @@ def placed(part: Mark | AnySlot, x: float, y: float, scale: float) -> Mark | Any
     return enlarge(move(part, x, y), scale)
 
 
-def cluster_marks(cluster: Cluster) -> Iterator[Mark]:
+def cluster_marks(cluster: NestedFrame) -> Iterator[Mark]:
     """A nested model's frame and title."""
     box = cluster.box
     yield replace(frame(box.x, box.y, box.width, box.height), colour=GREY)

@@ -27,7 +27,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class NestedFrame:
     """A nested model's frame."""
 
     name: str
@@ -50,4 +50,4 @@ class DiagramLayout:
     height: float
     nodes: Mapping[str, Box]
     routes: tuple[Route, ...]
-    clusters: tuple[Cluster, ...]
+    clusters: tuple[NestedFrame, ...]

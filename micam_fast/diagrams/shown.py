@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from micam_fast.core.prediction import Prediction
-from micam_fast.diagrams.scene import Scene
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.maps.layer_map import LayerMap
 
 
@@ -31,7 +31,7 @@ class Shown(Protocol):
     def input_size(self) -> tuple[int, int]: ...  # noqa: D102
 
     @property
-    def scene(self) -> Scene: ...  # noqa: D102
+    def scene(self) -> ModelDiagram: ...  # noqa: D102
 
     @property
     def sample(self) -> str: ...  # noqa: D102

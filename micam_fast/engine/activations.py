@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.errors import SampleError
-from micam_fast.engine.batches import Feeding
-from micam_fast.engine.lanes import Lane, SharedMemory
+from micam_fast.engine.batches import Batching
 from micam_fast.engine.sessions import Sessions
 from micam_fast.engine.threads import working
+from micam_fast.engine.workspaces import SharedMemory, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.samples import Arrays
 
@@ -92,24 +92,24 @@ class ActivationStream:
         if sources:
             values += [tap.source for tap in self._taps.values() if tap.source is not None]
         self._sessions = Sessions(file, graph, values, providers=providers, memory=memory)
-        self._feeding = Feeding(graph)
+        self._batching = Batching(graph)
         self.threads, self._memory = threads, memory
-        # Of the last stream, for the next one; streams that run at a time have lanes of their own.
-        self._idle: deque[tuple[list[Lane], SharedMemory]] = deque(maxlen=1)
+        # The last stream leaves its own to the next; streams side by side share none.
+        self._idle: deque[tuple[list[Workspace], SharedMemory]] = deque(maxlen=1)
 
     def stream(
         self, samples: Iterable[Arrays | SampleError], then: Take[Result]
     ) -> Iterator[Result | SampleError]:
         """Run samples; see `Model.activations`."""
         pending: deque[Future[Result | SampleError]] = deque()
-        with self._lanes() as (lanes, shared), ExitStack() as stack:
-            slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in lanes]
+        with self._workspaces() as (workspaces, shared), ExitStack() as stack:
+            slots = [stack.enter_context(ThreadPoolExecutor(1)) for _ in workspaces]
             try:
                 for index, sample in enumerate(samples):
                     slot = index % len(slots)
-                    lane, thread = lanes[slot], slots[slot]
+                    workspace, thread = workspaces[slot], slots[slot]
                     pending.append(
-                        thread.submit(self._run, index, slot, sample, lane, shared, then)
+                        thread.submit(self._run, index, slot, sample, workspace, shared, then)
                     )
                     if len(pending) > len(slots):
                         yield pending.popleft().result()
@@ -120,12 +120,12 @@ class ActivationStream:
                     waiting.cancel()
 
     @contextmanager
-    def _lanes(self) -> Iterator[tuple[list[Lane], SharedMemory]]:
-        """A lane for each slot, that no other stream has, and the memory that they share."""
+    def _workspaces(self) -> Iterator[tuple[list[Workspace], SharedMemory]]:
+        """A workspace for each slot, that no other stream has, and the memory that they share."""
         try:
             found = self._idle.pop()
         except IndexError:
-            found = [Lane(1) for _ in range(self.threads)], SharedMemory(self._memory)
+            found = [Workspace(1) for _ in range(self.threads)], SharedMemory(self._memory)
         try:
             yield found
         finally:
@@ -136,7 +136,7 @@ class ActivationStream:
         index: int,
         slot: int,
         sample: Arrays | SampleError,
-        lane: Lane,
+        workspace: Workspace,
         shared: SharedMemory,
         then: Take[Result],
     ) -> Result | SampleError:
@@ -144,28 +144,28 @@ class ActivationStream:
             with working():
                 if isinstance(sample, SampleError):
                     return then(index, slot, sample)
-                feeds = self._feeding.stack([sample])
-                count = self._feeding.count([sample])
+                feeds = self._batching.stack([sample])
+                count = self._batching.count([sample])
                 needed = self._sessions.size({n: a.shape for n, a in feeds.items()}, count)
-                with shared.taken(lane, needed):
-                    return then(index, slot, self._each(feeds, count, lane))
+                with shared.taken(workspace, needed):
+                    return then(index, slot, self._each(feeds, count, workspace))
         except SampleError as error:
             return error
 
     def _each(
-        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+        self, feeds: Mapping[str, NDArray[Any]], count: int, workspace: Workspace
     ) -> Iterator[LayerActivation]:
         # A late slice that fails must not leave the layers before it half counted.
-        self._sessions.prove(feeds, count, lane)
+        self._sessions.prove(feeds, count, workspace)
         pending = dict(self._taps)
         shapes: dict[str, tuple[int, ...]] = {}
-        for found in self._sessions.run(feeds, count, lane):
+        for found in self._sessions.run(feeds, count, workspace):
             arrays = {**feeds, **found.arrays}
             shapes.update((value, array.shape) for value, array in arrays.items())
             ready = [name for name, tap in pending.items() if tap.value in arrays]
             for name in ready:
                 tap = pending.pop(name)
-                axis = self._feeding.batch_axis(tap.value, tap.axes, shapes, count)
+                axis = self._batching.batch_axis(tap.value, tap.axes, shapes, count)
                 view = view_activation(shapes[tap.value], tap.axes, tap.form, axis)
                 array = arrays[tap.value]
                 if array.size:

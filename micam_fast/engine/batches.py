@@ -21,7 +21,7 @@ class NotBatchableError(Exception):
     """A model whose samples cannot run together."""
 
 
-class Feeding:
+class Batching:
     """The batch of a model.
 
     Parameters

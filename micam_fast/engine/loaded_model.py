@@ -13,10 +13,10 @@ from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, choose_layers
 from micam_fast.core.layers import Geometry, Layer, ModelInput
-from micam_fast.core.lru import Recent
+from micam_fast.core.lru import LruCache
 from micam_fast.core.machine import quarter_of_memory
 from micam_fast.core.plan_cache import user_plan_files
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.engine.activations import ActivationStream, LayerActivation, Take
 from micam_fast.engine.contributing import Contributions
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
@@ -82,7 +82,7 @@ class LoadedModel:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
         self._loops_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam-loops")
         self._pipelines: dict[Projection, Pipeline] = {}
-        self._activations: Recent[tuple[frozenset[str], bool], ActivationStream] = Recent(1)
+        self._activations: LruCache[tuple[frozenset[str], bool], ActivationStream] = LruCache(1)
         self._activations_lock = threading.Lock()
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self.pipeline("published")
@@ -100,7 +100,7 @@ class LoadedModel:
         finish: Finish[Streamed, Result],
         *,
         batch_size: int | None = None,
-        stages: Stages | None = None,
+        stages: StageTimes | None = None,
     ) -> Iterator[Result]:
         """Run samples on all threads, see `streaming.stream`.
 
@@ -128,7 +128,7 @@ class LoadedModel:
             finish,
             batch_size=batch_size,
             pool=self._pool,
-            stages=stages or Stages(),
+            stages=stages or StageTimes(),
         )
 
     def activations(

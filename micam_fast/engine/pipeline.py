@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.engine.batches import NotBatchableError, Shapes
-from micam_fast.engine.lanes import Lane, SharedMemory
 from micam_fast.engine.runner import Runner, Worker
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.workspaces import SharedMemory, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.merging import IS_BLOCKED
 from micam_fast.samples import Arrays
@@ -38,10 +38,10 @@ class Pipeline:
     another thread, and a batch stays in the caches of its core. A sample with no other beside it
     gets all threads, ONNX Runtime's where these do not change the bits, and the loops'.
 
-    A model whose operators sum in an order of the batch's (`onnx_model.invariance`) runs one sample
-    at a time. Of any other the first batch of several samples is proved: its first and another
-    sample also run alone, each value must have grown along its batch axis and nowhere else, and
-    their maps and outputs must be the same bits. A model that fails (a Reshape that fixes the
+    A model whose operators sum in an order of the batch's (`models.onnx.invariance`) runs one
+    sample at a time. Of any other the first batch of several samples is proved: its first and
+    another sample also run alone, each value must have grown along its batch axis and nowhere else,
+    and their maps and outputs must be the same bits. A model that fails (a Reshape that fixes the
     batch, a mean over it) runs one sample at a time from then on. A batch that the model fixes is
     filled up with the last sample.
     """
@@ -68,10 +68,10 @@ class Pipeline:
         self._proved = False
         self._lock = threading.RLock()
         self._memory = SharedMemory(memory)
-        self._wide = Worker(Lane(shared), pool, threads)
+        self._wide = Worker(Workspace(shared), pool, threads)
         self._narrow: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for _ in range(threads):
-            self._narrow.put(Worker(Lane(1)))
+            self._narrow.put(Worker(Workspace(1)))
 
     @property
     def sessions(self) -> Sessions:
@@ -88,8 +88,8 @@ class Pipeline:
         asked
             Most samples that the caller wants.
         """
-        if self._runner.feeding.fixed_batch is not None:
-            return self._runner.feeding.fixed_batch
+        if self._runner.batching.fixed_batch is not None:
+            return self._runner.batching.fixed_batch
         if self._alone:
             return 1
         size = self._size(shapes, 1)
@@ -103,12 +103,15 @@ class Pipeline:
 
     def parts(self, count: int) -> int:
         """In how many parts a lone batch of so many samples runs, side by side."""
-        return min(self.threads, 1 if self._runner.feeding.fixed_batch is not None else count)
+        return min(self.threads, 1 if self._runner.batching.fixed_batch is not None else count)
 
     @contextmanager
     def wide(self, samples: Sequence[Arrays]) -> Iterator[Worker]:
         """The worker with all threads, for samples with no others beside them."""
-        with self._wide.lane.lock, self._memory.taken(self._wide.lane, self._needed(samples)):
+        with (
+            self._wide.workspace.lock,
+            self._memory.taken(self._wide.workspace, self._needed(samples)),
+        ):
             yield self._wide
 
     @contextmanager
@@ -116,15 +119,15 @@ class Pipeline:
         """A worker of one thread, one of as many as there are threads."""
         worker = self._narrow.get()
         try:
-            with self._memory.taken(worker.lane, self._needed(samples)):
+            with self._memory.taken(worker.workspace, self._needed(samples)):
                 yield worker
         finally:
             self._narrow.put(worker)
 
     def _needed(self, samples: Sequence[Arrays]) -> int:
         """Bytes of the activations of a batch."""
-        count = self._runner.feeding.count(samples)
-        if self._alone and self._runner.feeding.fixed_batch is None:
+        count = self._runner.batching.count(samples)
+        if self._alone and self._runner.batching.fixed_batch is None:
             count = 1
         return self._size({name: array.shape for name, array in samples[0].items()}, count)
 
@@ -137,7 +140,7 @@ class Pipeline:
         return max(1, self.sessions.size(fed, count))
 
     def run(
-        self, samples: Sequence[Arrays], worker: Worker, stages: Stages
+        self, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
     ) -> list[SampleResult | SampleError]:
         """Run a batch; one at a time if the model cannot take several, or the batch fails."""
         if len(samples) > 1 and self._alone:
@@ -159,12 +162,12 @@ class Pipeline:
             return found
 
     def _one_by_one(
-        self, samples: Sequence[Arrays], worker: Worker, stages: Stages
+        self, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
     ) -> list[SampleResult | SampleError]:
         return [found for sample in samples for found in self.run([sample], worker, stages)]
 
     def _prove(
-        self, samples: Sequence[Arrays], worker: Worker, stages: Stages
+        self, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
     ) -> list[SampleResult]:
         """Run a batch, and two of its samples alone; these must be the same."""
         if self._proved:
@@ -175,7 +178,7 @@ class Pipeline:
         shapes: dict[str, tuple[int, ...]] = {}
         (first,) = self._runner.run(samples[:1], worker, stages, seen=shapes)
         (other,) = self._runner.run([samples[place]], worker, stages)
-        alone = None if self._runner.feeding.fixed_batch is not None else shapes
+        alone = None if self._runner.batching.fixed_batch is not None else shapes
         together = self._runner.run(samples, worker, stages, alone=alone)
         if not (_alike(first, together[0]) and _alike(other, together[place])):
             raise NotBatchableError

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from micam_fast.core.activation_axes import spatial_input_size, view_inputs
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Tap
-from micam_fast.core.lru import Recent
-from micam_fast.core.timing import Stages
-from micam_fast.engine.assembly import Assembly
-from micam_fast.engine.batches import Feeding, Shapes
-from micam_fast.engine.lanes import Lane
+from micam_fast.core.lru import LruCache
+from micam_fast.core.timing import StageTimes
+from micam_fast.engine.batches import Batching, Shapes
 from micam_fast.engine.onnx_runtime import Activations
+from micam_fast.engine.result_builder import ResultBuilder
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions
-from micam_fast.maps.plan import MapPlan, Maps
+from micam_fast.engine.workspaces import Workspace
+from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.taps import SummedKernel, sum_kernel
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.samples import Arrays
@@ -33,11 +33,11 @@ _KEPT_PLANS = 128
 
 @dataclass(frozen=True, eq=False)
 class Worker:
-    """Where a batch runs: a lane of ONNX Runtime, and who runs the loops.
+    """Where a batch runs: a workspace of ONNX Runtime, and who runs the loops.
 
     Attributes
     ----------
-    lane
+    workspace
         Memory and threads of ONNX Runtime.
     pool, threads
         Of the loops; without a pool the calling thread runs them.
@@ -45,7 +45,7 @@ class Worker:
         Plans that fit the lane's activations, whose places do not change from batch to batch.
     """
 
-    lane: Lane
+    workspace: Workspace
     pool: ThreadPoolExecutor | None = None
     threads: int = 1
     prepared: WeakKeyDictionary[Activations, _Prepared] = field(default_factory=WeakKeyDictionary)
@@ -115,9 +115,9 @@ class Runner:
         if graph.prediction is not None:
             wanted.append(graph.prediction)
         self.sessions = Sessions(file, graph, wanted, providers=providers, memory=memory)
-        self.feeding = Feeding(graph)
-        self._plans: Recent[tuple[Any, ...], MapPlan] = Recent(_KEPT_PLANS)
-        self._assemblies: Recent[tuple[MapPlan, ...], Assembly] = Recent(_KEPT_PLANS)
+        self.batching = Batching(graph)
+        self._plans: LruCache[tuple[Any, ...], MapPlan] = LruCache(_KEPT_PLANS)
+        self._builders: LruCache[tuple[MapPlan, ...], ResultBuilder] = LruCache(_KEPT_PLANS)
         self._kernels: dict[str, SummedKernel] = {}
         # Workers share the plans.
         self._lock = threading.Lock()
@@ -126,7 +126,7 @@ class Runner:
         self,
         samples: Sequence[Arrays],
         worker: Worker,
-        stages: Stages,
+        stages: StageTimes,
         *,
         alone: Shapes | None = None,
         seen: dict[str, tuple[int, ...]] | None = None,
@@ -153,16 +153,16 @@ class Runner:
         SampleError
             If ONNX Runtime cannot run the batch.
         """
-        count = self.feeding.count(samples)
-        feeds = self.feeding.stack(samples)
+        count = self.batching.count(samples)
+        feeds = self.batching.stack(samples)
         shapes = {} if seen is None else seen
         shapes.update((name, array.shape) for name, array in feeds.items())
         input_size = spatial_input_size(view_inputs(self.graph.inputs, shapes))
         plans: list[MapPlan] = []
-        found: list[Maps] = []
+        found: list[BatchMaps] = []
         outputs: list[NDArray[Any]] | None = None
         pending = dict(self._taps)
-        runs = self.sessions.run(feeds, count, worker.lane)
+        runs = self.sessions.run(feeds, count, worker.workspace)
         while True:
             with stages.stage("forward pass"):
                 activations = next(runs, None)
@@ -185,7 +185,7 @@ class Runner:
                     plan.project(
                         activations.arena,
                         arrays,
-                        worker.lane.staging(plan.staging),
+                        worker.workspace.staging(plan.staging),
                         pool=worker.pool,
                         workers=worker.threads,
                     )
@@ -197,9 +197,9 @@ class Runner:
         with stages.stage("maps"):
             with self._lock:
                 key = tuple(plans)
-                assembly = self._assemblies.get_or_make(key, lambda: Assembly(self.graph, key))
+                builder = self._builders.get_or_make(key, lambda: ResultBuilder(self.graph, key))
             return [
-                assembly.build(
+                builder.build(
                     found,
                     sample,
                     output=None if outputs is None else outputs[sample],
@@ -220,7 +220,7 @@ class Runner:
         fed: tuple[tuple[int, ...], ...],
     ) -> _Prepared:
         """Plan the maps of those layers whose activations, or what they follow from, are there."""
-        batch_axis = self.feeding.batch_axis
+        batch_axis = self.batching.batch_axis
         axes = {spec.name: spec.axes.batch for spec in self.graph.inputs}
         taps = {}
         for name, tap in pending.items():

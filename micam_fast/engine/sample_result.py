@@ -43,7 +43,7 @@ class SampleResult:
         """Maps ``(h', w')`` float32 by layer name."""
         maps = self.maps
         if isinstance(maps, SampleMaps):
-            return EachLayer(maps.frame.index, maps.cam)
+            return EachLayer(maps.layout.index, maps.cam)
         return EachLayer(maps, lambda name: maps[name].cam)
 
     @property

@@ -11,8 +11,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from micam_fast.core.lru import Recent
-from micam_fast.engine.lanes import KEPT_SETS, Lane
+from micam_fast.core.lru import LruCache
 from micam_fast.engine.onnx_runtime import (
     Activations,
     Extractor,
@@ -21,6 +20,7 @@ from micam_fast.engine.onnx_runtime import (
     extract,
     open_session,
 )
+from micam_fast.engine.workspaces import KEPT_SETS, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.merging import merge_scalings
 from micam_fast.models.onnx.slices import Slice, cut_model, find_bounds, move_weights, whole_model
@@ -70,14 +70,14 @@ class Sessions:
         self._wanted = [name for name in dict.fromkeys(wanted) if name not in fed]
         self._providers, self._memory = providers, memory
         self.weights_size: int = file.proto.ByteSize()
-        self._opened: Recent[tuple[tuple[int, ...], int], list[_Opened]] = Recent(KEPT_SETS)
-        self._bounds: Recent[tuple[Any, ...], tuple[int, ...]] = Recent(_KEPT_SIZES)
-        self._inferred: Recent[tuple[Any, ...], dict[str, int]] = Recent(_KEPT_SIZES)
+        self._opened: LruCache[tuple[tuple[int, ...], int], list[_Opened]] = LruCache(KEPT_SETS)
+        self._bounds: LruCache[tuple[Any, ...], tuple[int, ...]] = LruCache(_KEPT_SIZES)
+        self._inferred: LruCache[tuple[Any, ...], dict[str, int]] = LruCache(_KEPT_SIZES)
         # What shape inference cannot tell is learned from runs of one sample. It says how many may
         # run side by side, not where to cut: that must not depend on what ran before.
         self._learned: dict[str, int] = {}
-        self._proved: Recent[tuple[Any, ...], bool] = Recent(_KEPT_SIZES)
-        # Lanes share the sessions, and what is known of sizes.
+        self._proved: LruCache[tuple[Any, ...], bool] = LruCache(_KEPT_SIZES)
+        # Workspaces share the sessions, and what is known of sizes.
         self._lock = threading.Lock()
 
     def check(self, threads: int) -> None:
@@ -106,16 +106,16 @@ class Sessions:
             return sum(known.get(n, count * self._learned.get(n, 0)) for n in self._wanted)
 
     def run(
-        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+        self, feeds: Mapping[str, NDArray[Any]], count: int, workspace: Workspace
     ) -> Iterator[Activations]:
         """Run a batch of `count` samples; the activations of each slice, one after the other."""
-        for activations in extract(self._extractors(feeds, count, lane), feeds):
+        for activations in extract(self._extractors(feeds, count, workspace), feeds):
             if count == 1:
                 with self._lock:
                     self._learned.update((n, a.nbytes) for n, a in activations.arrays.items())
             yield activations
 
-    def prove(self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane) -> None:
+    def prove(self, feeds: Mapping[str, NDArray[Any]], count: int, workspace: Workspace) -> None:
         """Make sure that inputs of these shapes run to the end, if they run in slices.
 
         The first of some shapes runs one more time for that.
@@ -125,24 +125,24 @@ class Sessions:
         SampleError
             If they do not.
         """
-        if len(self._extractors(feeds, count, lane)) == 1:
+        if len(self._extractors(feeds, count, workspace)) == 1:
             return
         key = tuple((name, array.shape) for name, array in feeds.items())
         with self._lock:
             proved = key in self._proved
         if not proved:
-            for _ in self.run(feeds, count, lane):
+            for _ in self.run(feeds, count, workspace):
                 pass
             with self._lock:
                 self._proved.get_or_make(key, lambda: True)
 
     def _extractors(
-        self, feeds: Mapping[str, NDArray[Any]], count: int, lane: Lane
+        self, feeds: Mapping[str, NDArray[Any]], count: int, workspace: Workspace
     ) -> list[Extractor]:
         with self._lock:
             bounds = self._find_bounds({name: array.shape for name, array in feeds.items()})
-            opened = self._open(bounds, lane.threads)
-        return lane.extractors.get_or_make(
+            opened = self._open(bounds, workspace.threads)
+        return workspace.extractors.get_or_make(
             bounds, lambda: [Extractor(e.session, e.inputs, e.outputs, e.known) for e in opened]
         )
 

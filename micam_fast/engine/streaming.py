@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from micam_fast.core.errors import SampleError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.engine.pipeline import Pipeline
 from micam_fast.engine.runner import Worker
 from micam_fast.engine.sample_result import SampleResult
@@ -58,7 +58,7 @@ def stream(
     *,
     batch_size: int | None,
     pool: ThreadPoolExecutor | None,
-    stages: Stages,
+    stages: StageTimes,
 ) -> Iterator[Result]:
     """Run samples, and go on with each in the thread that ran it.
 
@@ -81,7 +81,7 @@ def stream(
     stages
         Is told how long things take.
     """
-    work = _Work(pipeline, finish, stages)
+    work = _BatchWork(pipeline, finish, stages)
     batches = _cut(pipeline, samples, batch_size)
     if pool is None:
         for batch in batches:
@@ -98,11 +98,11 @@ def stream(
             yield from _spread(work, first, pool)
 
 
-class _Work(Generic[Streamed, Result]):
+class _BatchWork(Generic[Streamed, Result]):
     """What is done with a batch, in the thread that calls."""
 
     def __init__(
-        self, pipeline: Pipeline, finish: Finish[Streamed, Result], stages: Stages
+        self, pipeline: Pipeline, finish: Finish[Streamed, Result], stages: StageTimes
     ) -> None:
         self.pipeline, self._finish, self._stages = pipeline, finish, stages
 
@@ -136,7 +136,7 @@ class _Work(Generic[Streamed, Result]):
 
 
 def _spread(
-    work: _Work[Streamed, Result], batch: list[Streamed], pool: ThreadPoolExecutor
+    work: _BatchWork[Streamed, Result], batch: list[Streamed], pool: ThreadPoolExecutor
 ) -> Iterator[Result]:
     """A lone batch over all threads: in parts, or by the threads of one run."""
     parts = work.pipeline.parts(len(batch))
@@ -149,7 +149,7 @@ def _spread(
 
 
 def _side_by_side(
-    work: _Work[Streamed, Result], batches: Iterable[list[Streamed]], pool: ThreadPoolExecutor
+    work: _BatchWork[Streamed, Result], batches: Iterable[list[Streamed]], pool: ThreadPoolExecutor
 ) -> Iterator[Result]:
     """Each batch in a thread of its own; results in the order of the samples."""
     pending: deque[Future[list[Result]]] = deque()

@@ -18,7 +18,7 @@ Weigh = Callable[[str], SummedKernel]
 """Gives the summed kernel of a convolution by the layer's name."""
 
 
-class Tables:
+class LoopTables:
     """Rows of `loops.project_tasks` for some layers, made one after the other.
 
     Parameters
@@ -68,8 +68,8 @@ class Tables:
         self.rows = np.zeros((layers, loops.TABLE_WIDTH), np.int64)
         self.rows[:, loops.FOLLOWER] = loops.NONE
         self._index: dict[str, int] = {}
-        self._weights, self._targets = _Store(np.float32), _Store(np.int32)
-        self._runs = _Store(np.int32)
+        self._weights, self._targets = _GrowingArray(np.float32), _GrowingArray(np.int32)
+        self._runs = _GrowingArray(np.int32)
         self.sizes: list[tuple[int, int]] = []
         self.staged: dict[str, tuple[int, int]] = {}
         self.staged_size = self.total = 0
@@ -159,7 +159,7 @@ class Tables:
         return find_taps(tap, view.size, view.channel_count, kernel, read, self._projection)
 
 
-class _Store:
+class _GrowingArray:
     """Arrays one after the other in one."""
 
     def __init__(self, dtype: type[np.generic]) -> None:

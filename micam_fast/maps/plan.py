@@ -15,14 +15,14 @@ from micam_fast._loops import maps as loops
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Pointwise, Shape, Tap
-from micam_fast.maps.loop_tables import Tables, Weigh
+from micam_fast.maps.loop_tables import LoopTables, Weigh
 
 Share = list[NDArray[np.int64]]
 """``(n, 2)`` for each worker: rows of the table and indices of the samples."""
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class BatchMaps:
     """Maps of a batch.
 
     Attributes
@@ -73,7 +73,7 @@ class MapPlan:
     sizes
         ``(h', w')`` of each map.
     slots
-        ``(layers, 2)`` int64: begin and size of each map in ``Maps.values``.
+        ``(layers, 2)`` int64: begin and size of each map in ``BatchMaps.values``.
     staging
         Float32 values that `project` needs to copy activations to.
     """
@@ -105,7 +105,7 @@ class MapPlan:
             for name, value in self._values.items()
         }
         self.names = tuple(self._views)
-        tables = Tables(len(self.names), shapes, input_size, batch_size, weigh, projection)
+        tables = LoopTables(len(self.names), shapes, input_size, batch_size, weigh, projection)
         readers: dict[str, str] = {}
         for name, view in self._views.items():
             value = self._values[name]
@@ -156,7 +156,7 @@ class MapPlan:
         *,
         pool: Executor | None = None,
         workers: int = 1,
-    ) -> Maps:
+    ) -> BatchMaps:
         """Turn a batch's activations into maps.
 
         Parameters
@@ -188,7 +188,7 @@ class MapPlan:
         else:
             for waiting in [pool.submit(loops.project_tasks, *job) for job in jobs]:
                 waiting.result()
-        return Maps(values, ranges, self._count_bad_values(arrays, ranges))
+        return BatchMaps(values, ranges, self._count_bad_values(arrays, ranges))
 
     def _activation(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """A layer's activation, computed where ONNX Runtime did not give it out."""

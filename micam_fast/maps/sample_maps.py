@@ -18,7 +18,7 @@ Value = TypeVar("Value", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class MapsLayout:
     """What the maps of all samples of the same shapes share; equal by value.
 
     Attributes
@@ -42,7 +42,7 @@ class Frame:
     even_weights: tuple[bool, ...]
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Frame) and self._value == other._value)
+        return self is other or (isinstance(other, MapsLayout) and self._value == other._value)
 
     def __hash__(self) -> int:
         return self._hash
@@ -64,7 +64,7 @@ class Frame:
         return hash(self._value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Frame, tuple(getattr(self, each.name) for each in fields(self))
+        return MapsLayout, tuple(getattr(self, each.name) for each in fields(self))
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
@@ -82,7 +82,7 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     Parameters
     ----------
-    frame
+    layout
         What they share with other samples'.
     cells
         All maps' cells, one-dimensional float32.
@@ -93,7 +93,7 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     Attributes
     ----------
-    frame, cells, ranges, bad_values
+    layout, cells, ranges, bad_values
         As given.
     global_range
         ``(gmin, gmax)`` of SPEC section 3.
@@ -101,12 +101,12 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     def __init__(
         self,
-        frame: Frame,
+        layout: MapsLayout,
         cells: NDArray[np.float32],
         ranges: NDArray[np.float64],
         bad_values: Mapping[str, int],
     ) -> None:
-        self.frame, self.cells = frame, cells
+        self.layout, self.cells = layout, cells
         self.ranges, self.bad_values = ranges, bad_values
         self.global_range = (
             min(0.0, float(np.nanmin(ranges[:, 0], initial=0.0))),
@@ -117,7 +117,7 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickling: what is computed from the rest stays behind."""
-        return SampleMaps, (self.frame, self.cells, self.ranges, dict(self.bad_values))
+        return SampleMaps, (self.layout, self.cells, self.ranges, dict(self.bad_values))
 
     @functools.cached_property
     def lifted(self) -> NDArray[np.float64]:
@@ -128,30 +128,30 @@ class SampleMaps(Mapping[str, LayerMap]):
     def colours(self) -> NDArray[np.uint8]:
         """``(cells, 4)``: R, G, B, A of all maps' cells."""
         rgba = np.empty((len(self.cells), 4), np.uint8)
-        colour_maps(self.frame.slots, self.cells, self.lifted, *self.global_range, rgba)
+        colour_maps(self.layout.slots, self.cells, self.lifted, *self.global_range, rgba)
         rgba.flags.writeable = False
         return rgba
 
     def cam(self, name: str) -> NDArray[np.float32]:
         """A layer's map ``(h', w')``."""
-        place = self.frame.index[name]
-        begin, end = self.frame.bounds[place]
-        return self.cells[begin:end].reshape(self.frame.sizes[place])
+        place = self.layout.index[name]
+        begin, end = self.layout.bounds[place]
+        return self.cells[begin:end].reshape(self.layout.sizes[place])
 
     def rgba(self, name: str) -> NDArray[np.uint8]:
         """A layer's tile ``(h', w', 4)``."""
-        place = self.frame.index[name]
-        begin, end = self.frame.bounds[place]
-        return self.colours[begin:end].reshape(*self.frame.sizes[place], 4)
+        place = self.layout.index[name]
+        begin, end = self.layout.bounds[place]
+        return self.colours[begin:end].reshape(*self.layout.sizes[place], 4)
 
     def range(self, name: str) -> tuple[float, float]:
         """``(m, M)`` of a layer."""
-        low, high = self.lifted[self.frame.index[name]].tolist()
+        low, high = self.lifted[self.layout.index[name]].tolist()
         return low, high
 
     def __getitem__(self, name: str) -> LayerMap:
         if name not in self._made:
-            frame, place = self.frame, self.frame.index[name]
+            layout, place = self.layout, self.layout.index[name]
             minimum, maximum = self.ranges[place].tolist()
             self._made[name] = LayerMap(
                 cam=self.cam(name),
@@ -159,19 +159,19 @@ class SampleMaps(Mapping[str, LayerMap]):
                 minimum=minimum,
                 maximum=maximum,
                 range=self.range(name),
-                shape=frame.shapes[place],
-                input_shapes=frame.input_shapes[place],
-                flat=frame.flat[place],
-                even_weights=frame.even_weights[place],
+                shape=layout.shapes[place],
+                input_shapes=layout.input_shapes[place],
+                flat=layout.flat[place],
+                even_weights=layout.even_weights[place],
                 bad_values=self.bad_values.get(name),
             )
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.frame.names)
+        return iter(self.layout.names)
 
     def __len__(self) -> int:
-        return len(self.frame.names)
+        return len(self.layout.names)
 
 
 class EachLayer(Mapping[str, Value]):

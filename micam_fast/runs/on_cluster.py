@@ -11,8 +11,8 @@ from pathlib import Path
 from micam_fast.api.model import Model
 from micam_fast.core.errors import OutputError, SampleError
 from micam_fast.core.output_files import partial_path
-from micam_fast.core.timing import Stages
-from micam_fast.diagrams.scene import Scene
+from micam_fast.core.timing import StageTimes
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.cluster import Cluster, open_run
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
 from micam_fast.engine.loaded_model import LoadedModel
@@ -41,14 +41,14 @@ class _Plot:
         The model's diagram, with the layouts that are known.
     """
 
-    def __init__(self, options: PlotOptions, mark: str, scene: Scene) -> None:
+    def __init__(self, options: PlotOptions, mark: str, scene: ModelDiagram) -> None:
         self._options, self._mark, self._scene = options, mark, scene
         self._checked = False
 
     def __call__(
         self, model: LoadedModel, chunk: list[RunSample]
     ) -> tuple[list[Outcome], dict[str, float]]:
-        options, stages = self._options, Stages()
+        options, stages = self._options, StageTimes()
         if not self._checked and not options.store.sees(self._mark):
             raise OutputError(
                 f"a worker does not see {options.folder} as this machine does: give a folder that "
@@ -69,7 +69,7 @@ class _Plot:
         return outcomes, stages.seconds
 
 
-def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: Stages) -> Execute:
+def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: StageTimes) -> Execute:
     """Do the work on a cluster, whose workers write the files.
 
     Parameters

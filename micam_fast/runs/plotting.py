@@ -10,8 +10,8 @@ from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.core.errors import SampleError
 from micam_fast.core.machine import release_memory
-from micam_fast.core.timing import Stages
-from micam_fast.diagrams.scene import Scene
+from micam_fast.core.timing import StageTimes
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.engine.streaming import take_found
 from micam_fast.runs.interrupts import Stop
@@ -87,7 +87,7 @@ def plot_samples(
 
 
 def read_run(
-    samples: Iterable[Sample], labels: Sequence[str], stages: Stages
+    samples: Iterable[Sample], labels: Sequence[str], stages: StageTimes
 ) -> Iterator[RunSample]:
     """The samples of a run as they are read, each with its index, its label and that time."""
     reader = enumerate(samples)
@@ -124,7 +124,7 @@ def _to_do(
             return
 
 
-def execute_here(model: Model, options: PlotOptions, stages: Stages) -> Execute:
+def execute_here(model: Model, options: PlotOptions, stages: StageTimes) -> Execute:
     """Do the work in this process, on the model's threads."""
 
     def execute(samples: Iterable[RunSample]) -> Iterator[RunSample]:
@@ -147,7 +147,7 @@ def fit_each(model: LoadedModel, samples: Iterable[RunSample]) -> Iterator[RunSa
 
 
 def write_found(
-    sample: RunSample, *, scene: Scene, options: PlotOptions, stages: Stages
+    sample: RunSample, *, scene: ModelDiagram, options: PlotOptions, stages: StageTimes
 ) -> RunSample:
     """Write the files of a sample that was run."""
     start = time.perf_counter()

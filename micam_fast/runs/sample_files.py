@@ -15,8 +15,8 @@ from micam_fast.core.errors import OutputError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
 from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
-from micam_fast.core.timing import Stages
-from micam_fast.diagrams.sheet import diagram_size
+from micam_fast.core.timing import StageTimes
+from micam_fast.diagrams.diagram_template import diagram_size
 from micam_fast.diagrams.style import Style, check_png_size
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
@@ -101,7 +101,7 @@ def sample_stem(explanation: Explanation, index: int) -> str:
 
 
 def write_sample(
-    explanation: Explanation, index: int, options: PlotOptions, folder: Path, stages: Stages
+    explanation: Explanation, index: int, options: PlotOptions, folder: Path, stages: StageTimes
 ) -> SampleFiles:
     """Write the files of a sample, each by a rename.
 

@@ -28,7 +28,7 @@ from micam_fast.core.output_files import (
     remove_file,
 )
 from micam_fast.core.texts import first_line_of
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.runs.manifest import Line, files_there, named_files
 
 Result = TypeVar("Result")
@@ -59,7 +59,7 @@ class Store(Protocol):
     def opened(self) -> Any:
         """A context in which files are written; what was made for it goes if nothing came."""
 
-    def writing(self, stages: Stages) -> Any:
+    def writing(self, stages: StageTimes) -> Any:
         """A context that gives a local folder, whose files are in the store after it.
 
         Parameters
@@ -168,7 +168,7 @@ class FolderStore:
             yield
 
     @contextmanager
-    def writing(self, stages: Stages) -> Iterator[Path]:
+    def writing(self, stages: StageTimes) -> Iterator[Path]:
         """See `Store`; each file appears when it is complete."""
         yield self.folder
 
@@ -243,7 +243,7 @@ class UrlStore:
         yield
 
     @contextmanager
-    def writing(self, stages: Stages) -> Iterator[Path]:
+    def writing(self, stages: StageTimes) -> Iterator[Path]:
         """See `Store`."""
         with tempfile.TemporaryDirectory(prefix="micam-fast-") as name:
             folder = Path(name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from micam_fast.core.errors import MicamError, SampleError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.runs.observing import RunSample
 
 MOST_LISTED = 20
@@ -36,7 +36,7 @@ class RunSummary:
     files: int = 0
     failed: int = 0
     failures: list[tuple[int, str, SampleError]] = field(default_factory=list)
-    stages: Stages = field(default_factory=Stages)
+    stages: StageTimes = field(default_factory=StageTimes)
 
     @property
     def samples(self) -> int:

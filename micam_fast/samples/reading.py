@@ -101,7 +101,7 @@ def read_samples(
         Is told once what ``layout="auto"`` decided, how CSV files are taken, and that their columns
         have different names.
     """
-    reader = _Reader(
+    reader = _SampleReader(
         inputs, layout, rules or PixelRules(), dict(extra or {}), memory or quarter_of_memory(), say
     )
     if not reader.fed:
@@ -117,7 +117,7 @@ def read_samples(
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _ReadSample:
     """What a file gave for one sample; or its error, of the sample or of the whole file."""
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class _Found:
     whole: bool = False
 
 
-class _Reader:
+class _SampleReader:
     def __init__(
         self,
         inputs: Sequence[ModelInput],
@@ -162,14 +162,14 @@ class _Reader:
 
     def fail(self, path: str, error: SampleError) -> Sample:
         """A sample that stands for all that cannot be read."""
-        return self._complete(path, _Found(error=error), path)
+        return self._complete(path, _ReadSample(error=error), path)
 
     def read_extra(self) -> Iterator[Sample]:
         for row in range(_common_length(self._extra)):
-            yield self._complete(f"sample {row}", _Found(), number=row)
+            yield self._complete(f"sample {row}", _ReadSample(), number=row)
 
     def _complete(
-        self, name: str, found: _Found, path: str = "", number: int | None = None
+        self, name: str, found: _ReadSample, path: str = "", number: int | None = None
     ) -> Sample:
         """Add the further inputs' arrays of this sample."""
         index = self._count
@@ -194,7 +194,7 @@ class _Reader:
     def _cast(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
 
-    def _contained(self, path: Path, number: int | None) -> Iterator[_Found]:
+    def _contained(self, path: Path, number: int | None) -> Iterator[_ReadSample]:
         """What a file holds; what is wrong with it as a whole comes in the end."""
         try:
             if number is not None and is_there(path.is_dir):
@@ -202,9 +202,9 @@ class _Reader:
             with _any_error(str(path)):
                 yield from islice(self._found(path, number or 0), None if number is None else 1)
         except SampleError as error:
-            yield _Found(error=error, whole=True)
+            yield _ReadSample(error=error, whole=True)
 
-    def _found(self, path: Path, start: int) -> Iterator[_Found]:
+    def _found(self, path: Path, start: int) -> Iterator[_ReadSample]:
         """What a file holds from a number on."""
         spec = self.fed[0]
         if is_record_file(path):
@@ -217,9 +217,9 @@ class _Reader:
             self._compare_columns(path, table.header, spec)
             for sample in table.samples:
                 if isinstance(sample, SampleError):
-                    yield _Found(error=sample)
+                    yield _ReadSample(error=sample)
                 else:
-                    yield _Found({spec.name: sample})
+                    yield _ReadSample({spec.name: sample})
         else:
             batches = self._load(path)
             self._check_fed(batches)
@@ -230,7 +230,7 @@ class _Reader:
                 held = count_of(count, "sample")
                 raise SampleError(f"{path} holds {held}; there is no number {start}")
             for row in range(start, count):
-                yield _Found(
+                yield _ReadSample(
                     {key: rows[row if len(rows) > 1 else 0] for key, rows in batches.items()}
                 )
 
@@ -246,19 +246,19 @@ class _Reader:
             )
             self._columns = path, ()
 
-    def _records(self, path: Path, start: int) -> Iterator[_Found]:
+    def _records(self, path: Path, start: int) -> Iterator[_ReadSample]:
         spec, side, number = self.fed[0], read_side_file(path), None
         for number, record in enumerate(read_records(path, start, self._memory), start):
             if isinstance(record, SampleError):
-                yield _Found(error=record)
+                yield _ReadSample(error=record)
                 continue
             label = None if record.label is None else str(record.label)
             if record.label is not None and 0 <= record.label < len(side.classes):
                 label = side.classes[record.label]
             try:
-                yield _Found({spec.name: fill_sample(record.values, spec, side.size)}, label)
+                yield _ReadSample({spec.name: fill_sample(record.values, spec, side.size)}, label)
             except SampleError as error:
-                yield _Found(error=SampleError(f"{path}, record {number}: {error}"))
+                yield _ReadSample(error=SampleError(f"{path}, record {number}: {error}"))
         if number is None:
             raise SampleError(f"{path} holds 0 records")
 

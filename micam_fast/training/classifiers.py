@@ -14,9 +14,9 @@ from micam_fast.core.choices import KERAS_SUFFIXES
 from micam_fast.core.errors import TrainingError
 from micam_fast.core.layers import ModelInput, show_shape
 from micam_fast.core.prediction import to_probabilities
-from micam_fast.engine.lanes import Lane
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.workspaces import Workspace
 from micam_fast.models.keras import open_keras
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.samples import cast_sample, fit_array, own_layout
@@ -145,13 +145,13 @@ def _open_onnx(path: Path) -> Classifier:
     if output is None:
         raise _no_classifier(name, "it gives no tensor made from its input")
     sessions = Sessions(file, graph, [output], providers=DEFAULT_PROVIDERS)
-    lane = Lane(available_threads())
-    sessions.check(lane.threads)
+    workspace = Workspace(available_threads())
+    sessions.check(workspace.threads)
 
     def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
         found = []
         for feed, count in _feeds(samples, spec):
-            for activations in sessions.run({spec.name: feed}, len(feed), lane):
+            for activations in sessions.run({spec.name: feed}, len(feed), workspace):
                 # Copied, as the memory of activations is used again.
                 found.append(_flat(name, activations.arrays[output], len(feed))[:count].copy())
         return np.concatenate(found)

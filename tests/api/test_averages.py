@@ -31,7 +31,7 @@ def with_cells(explanation: Explanation, cells: np.ndarray, ranges: np.ndarray) 
     maps = explanation.maps
     assert isinstance(maps, SampleMaps)
     return replace(
-        explanation, maps=SampleMaps(maps.frame, cells.astype(np.float32), ranges, {"conv_1": 4})
+        explanation, maps=SampleMaps(maps.layout, cells.astype(np.float32), ranges, {"conv_1": 4})
     )
 
 
@@ -78,7 +78,7 @@ def test_a_layer_that_is_not_finite_does_not_count(explanations: list[Explanatio
     maps = explanations[1].maps
     assert isinstance(maps, SampleMaps)
     ranges = maps.ranges.copy()
-    ranges[maps.frame.index["conv_1"]] = np.nan
+    ranges[maps.layout.index["conv_1"]] = np.nan
     broken = with_cells(explanations[1], np.full(len(maps.cells), np.nan), ranges)
     cells = broken.maps
     assert isinstance(cells, SampleMaps)

@@ -21,11 +21,11 @@ from micam_fast.api.formats.tiles import write as save_tiles
 from micam_fast.core.choices import LOOKS, Look
 from micam_fast.core.errors import LayoutEngineError, OutputError
 from micam_fast.core.formats import suffixes
+from micam_fast.diagrams.diagram_template import diagram_size
 from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.layout import find_engine
 from micam_fast.diagrams.marks import Drawing
-from micam_fast.diagrams.scene import Scene
-from micam_fast.diagrams.sheet import diagram_size
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.diagrams.style import LARGEST_PNG, Style
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -164,7 +164,7 @@ def test_tiles_of_layers_that_share_a_name_on_disk(
     found = dataclasses.replace(
         demo_explanation,
         maps={"a/b": demo_explanation.maps["image"], "a:b": demo_explanation.maps["conv_1"]},
-        scene=Scene("net", tuple(renamed)),
+        scene=ModelDiagram("net", tuple(renamed)),
     )
     save_tiles(found, tmp_path, Style("flat"))
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -389,7 +389,7 @@ def fail(drawing: Drawing, file: BinaryIO) -> None:
 @pytest.mark.parametrize(
     ("suffix", "writer"),
     [
-        ("png", "diagrams.sheet.PngPage.write"),
+        ("png", "diagrams.diagram_template.PngPage.write"),
         ("pdf", "api.formats.pdf.write_pdf"),
         ("npz", "api.formats.npz.np.savez"),
     ],
@@ -422,7 +422,7 @@ def test_a_writer_that_fails_leaves_no_file(
 def test_without_graphviz_diagrams_cannot_be_drawn(
     suffix: str, demo_explanation: Explanation, tmp_path: Path
 ) -> None:
-    scene = Scene("net", demo_explanation.scene.layers, tmp_path / "missing")
+    scene = ModelDiagram("net", demo_explanation.scene.layers, tmp_path / "missing")
     with pytest.raises(LayoutEngineError, match=r"no Graphviz program at .*; install one with"):
         dataclasses.replace(demo_explanation, scene=scene).save(tmp_path / f"x.{suffix}")
     assert not list(tmp_path.iterdir())
@@ -432,7 +432,7 @@ def test_without_graphviz_diagrams_cannot_be_drawn(
 def test_without_graphviz_the_rest_is_written(
     suffix: str, demo_explanation: Explanation, tmp_path: Path
 ) -> None:
-    scene = Scene("net", demo_explanation.scene.layers, tmp_path / "missing")
+    scene = ModelDiagram("net", demo_explanation.scene.layers, tmp_path / "missing")
     path = dataclasses.replace(demo_explanation, scene=scene).save(tmp_path / f"x.{suffix}")
     assert path.stat().st_size > 1000
 
@@ -486,7 +486,7 @@ def test_notebooks_choose(
 def test_a_notebook_without_graphviz_still_says_something(
     demo_explanation: Explanation, tmp_path: Path
 ) -> None:
-    scene = Scene("net", demo_explanation.scene.layers, tmp_path / "missing")
+    scene = ModelDiagram("net", demo_explanation.scene.layers, tmp_path / "missing")
     found = dataclasses.replace(demo_explanation, scene=scene)
     assert found._repr_mimebundle_(include=["text/plain"]) == {"text/plain": repr(found)}
 
@@ -494,7 +494,7 @@ def test_a_notebook_without_graphviz_still_says_something(
 def test_any_engine_draws_the_demo(
     demo_explanation: Explanation, any_engine: Path, tmp_path: Path
 ) -> None:
-    scene = Scene("net", demo_explanation.scene.layers, any_engine)
+    scene = ModelDiagram("net", demo_explanation.scene.layers, any_engine)
     path = dataclasses.replace(demo_explanation, scene=scene).save(tmp_path / "x.png", "flat")
     assert vivid(path) > 100_000
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from micam_fast.core.lru import Recent
+from micam_fast.core.lru import LruCache
 
 
 def test_what_was_not_used_for_longest_goes() -> None:
-    recent: Recent[str, int] = Recent(2)
+    recent: LruCache[str, int] = LruCache(2)
     assert recent.get_or_make("a", lambda: 1) == 1
     assert recent.get_or_make("b", lambda: 2) == 2
     assert recent.get_or_make("a", lambda: 99) == 1
@@ -17,7 +17,7 @@ def test_what_was_not_used_for_longest_goes() -> None:
 
 
 def test_a_maker_that_fails_leaves_no_entry() -> None:
-    recent: Recent[str, float] = Recent(1)
+    recent: LruCache[str, float] = LruCache(1)
     with pytest.raises(ZeroDivisionError, match="division by zero"):
         recent.get_or_make("a", lambda: 1 / 0)
     assert not recent

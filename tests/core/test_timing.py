@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_stages_add_up_even_when_they_fail(clock: list[float]) -> None:
     clock += [0.0, 0.0, 2.0, 10.0, 13.0]
-    stages = Stages()
+    stages = StageTimes()
     with stages.stage("work"):
         pass
     with pytest.raises(ValueError, match="stopped"), stages.stage("work"):
@@ -29,7 +29,7 @@ def test_stages_add_up_even_when_they_fail(clock: list[float]) -> None:
 
 def test_a_stage_within_another_counts_for_itself_alone(clock: list[float]) -> None:
     clock += [0.0, 0.0, 1.0, 2.0, 3.0, 5.0, 9.0, 20.0]
-    stages = Stages()
+    stages = StageTimes()
     with stages.stage("outer"):  # from 0 to 9
         with stages.stage("inner"):  # from 1 to 2
             pass
@@ -40,7 +40,7 @@ def test_a_stage_within_another_counts_for_itself_alone(clock: list[float]) -> N
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    stages = Stages()
+    stages = StageTimes()
     inside, ended = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -61,7 +61,7 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 def test_seconds_from_elsewhere(clock: list[float]) -> None:
     clock += [0.0, 0.0, 2.0]
-    stages = Stages()
+    stages = StageTimes()
     with stages.stage("work"):
         pass
     stages.include({"work": 3.0, "more": 1.0})

@@ -11,10 +11,10 @@ from hypothesis import given, settings, strategies as st
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
+from micam_fast.diagrams.diagram_template import compose_tile, diagram_size, edges, node_specs
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text, move
-from micam_fast.diagrams.places import Box, Cluster, DiagramLayout, Route
-from micam_fast.diagrams.sheet import compose_tile, diagram_size, edges, node_specs
+from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.pictures import border_distance, box_of, compose, contains, layer_map, overlap
@@ -258,7 +258,7 @@ def test_clusters_are_frames_with_titles(rankdir: str) -> None:
 def test_a_long_cluster_title_is_cut() -> None:
     name = "a_very_long_name_of_a_model_" * 5
     layout = DiagramLayout(
-        300, 200, {"image": Box(40, 60, 220, 90)}, (), (Cluster(name, Box(0, 0, 300, 200)),)
+        300, 200, {"image": Box(40, 60, 220, 90)}, (), (NestedFrame(name, Box(0, 0, 300, 200)),)
     )
     drawing = compose(LAYERS[:1], layout, {}, HEADER, input_size=(1, 1), look="flat")
     (title,) = (mark for mark in drawing.marks if isinstance(mark, Text) and mark.full == name)

@@ -24,7 +24,7 @@ from click.testing import Result
 from micam_fast import Explanation, Model, load_model
 from micam_fast.analyses.statistics import Statistics, stats
 from micam_fast.core.errors import ClusterError, OutputError, SampleError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.engine.cluster import (
     Cluster,
     connecting as clusters,
@@ -33,7 +33,7 @@ from micam_fast.engine.cluster import (
     use_client,
     worker as holding,
 )
-from micam_fast.engine.cluster.dispatch import Done
+from micam_fast.engine.cluster.dispatch import ChunkResult
 from micam_fast.engine.cluster.shipment import pack
 from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.runs.journal import Journal
@@ -173,9 +173,9 @@ class TestPickling:
 
     def test_explanations_share_their_template(self, demo_explanation: Explanation) -> None:
         first, second = (pickle.loads(pickle.dumps(demo_explanation)) for _ in range(2))
-        assert first.maps.frame is not second.maps.frame
-        assert first.maps.frame == second.maps.frame
-        assert hash(first.maps.frame) == hash(second.maps.frame)
+        assert first.maps.layout is not second.maps.layout
+        assert first.maps.layout == second.maps.layout
+        assert hash(first.maps.layout) == hash(second.maps.layout)
 
 
 class Heard:
@@ -206,7 +206,7 @@ class TestPlotting:
         samples = as_samples(random_samples(count))
         samples[1] = replace(samples[1], error=SampleError("broken"))
         folder.mkdir()
-        execute = None if cluster is None else execute_on(cluster, model, options, Stages())
+        execute = None if cluster is None else execute_on(cluster, model, options, StageTimes())
         with start_manifest(folder / "manifest.jsonl", {}) as manifest:
             journal = Journal(manifest, options.store)
             given: dict[str, Any] = {"journal": journal, "execute": execute}
@@ -245,7 +245,7 @@ class TestPlotting:
         self, cluster: Cluster, model: Model, tmp_path: Path
     ) -> None:
         options = PlotOptions("memory://somewhere", ("npz",))
-        execute = execute_on(cluster, model, options, Stages())
+        execute = execute_on(cluster, model, options, StageTimes())
         with pytest.raises(OutputError, match="a worker does not see memory://somewhere"):
             plot_samples(model, as_samples(random_samples(2)), options, execute=execute)
 
@@ -347,7 +347,7 @@ class TestRuns:
             distributed.Client(local, set_as_default=False) as client,
         ):
             used = use_client(client)
-            found: list[Done] = []
+            found: list[ChunkResult] = []
 
             def chunks() -> Iterator[list[int]]:
                 for index in range(400):

@@ -126,16 +126,16 @@ def test_batches_run_side_by_side() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "sizes", "lane"),
+    ("count", "sizes", "workspace"),
     [(1, [1], 3), (2, [1, 1], 1), (4, [2, 2], 1), (5, [4, 1], 1)],
 )
 def test_a_lone_sample_has_all_threads_and_a_lone_batch_is_shared(
-    count: int, sizes: list[int], lane: int, monkeypatch: pytest.MonkeyPatch
+    count: int, sizes: list[int], workspace: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
 
     def watched(pipeline: Pipeline, samples: Any, worker: Any, stages: Any) -> Any:
-        runs.append((len(samples), worker.lane.threads))
+        runs.append((len(samples), worker.workspace.threads))
         return explain(pipeline, samples, worker, stages)
 
     explain = Pipeline.run
@@ -143,7 +143,7 @@ def test_a_lone_sample_has_all_threads_and_a_lone_batch_is_shared(
     model.explain(SAMPLES[0])
     monkeypatch.setattr(Pipeline, "run", watched)
     assert len(list(model.explain_many(SAMPLES[:count], batch_size=4))) == count
-    assert sorted(runs, reverse=True) == [(size, lane) for size in sizes]
+    assert sorted(runs, reverse=True) == [(size, workspace) for size in sizes]
 
 
 def test_a_lone_batch_that_the_model_fixes_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:

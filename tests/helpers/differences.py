@@ -13,7 +13,7 @@ from onnx import helper
 from micam_fast import Explanation, load_model
 from micam_fast.analyses.differences import Difference, diff
 from micam_fast.core.layers import Layer
-from micam_fast.diagrams.scene import Scene
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers import models
 from tests.helpers.pictures import layer_map
@@ -29,7 +29,7 @@ def explanation_of(
         Layer(name, "Conv", "Conv", tuple(names[place - 1 : place] if place else ()))
         for place, name in enumerate(names)
     )
-    return Explanation(maps, (0.0, 1.0), None, None, input_size, Scene(model, layers))
+    return Explanation(maps, (0.0, 1.0), None, None, input_size, ModelDiagram(model, layers))
 
 
 def other_net() -> onnx.ModelProto:
@@ -59,7 +59,9 @@ def side(
     layers: tuple[Layer, ...] = LAYERS,
     input_size: tuple[int, int] = (4, 4),
 ) -> Explanation:
-    return Explanation(maps, (0.0, 1.0), None, None, input_size, Scene(model, layers), sample)
+    return Explanation(
+        maps, (0.0, 1.0), None, None, input_size, ModelDiagram(model, layers), sample
+    )
 
 
 def maps_of(seed: int, *names: str, size: tuple[int, int] = (4, 4)) -> dict[str, LayerMap]:

@@ -38,7 +38,7 @@ WINGS = {
     "samples": Wing(2, "arrays, pictures, tables, records; names and orders of axes"),
     "maps": Wing(2, "from activations to maps: taps, loop tables, plans, contributions, palettes"),
     "engine": Wing(3, "ONNX Runtime, batches, threads, streams; `cluster/` for Dask"),
-    "diagrams": Wing(3, "Graphviz layout, tiles, labels, sheets; `encoders/`"),
+    "diagrams": Wing(3, "Graphviz layout, tiles, labels, templates; `encoders/`"),
     "viewer": Wing(4, "the interactive page"),
     "api": Wing(5, "`Model`, `Explanation`, `load_model`, `export`; `formats/`, a file for each"),
     "analyses": Wing(6, "differences, checks, statistics, features, grids: one question each"),

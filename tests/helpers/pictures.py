@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer, Shape
+from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.marks import Drawing, Path
 from micam_fast.diagrams.places import Box, DiagramLayout
-from micam_fast.diagrams.sheet import Sheet
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers import reference
 
@@ -112,8 +112,8 @@ def compose(
     scale: float = 1.0,
     native: bool = False,
 ) -> Drawing:
-    """Compose the diagram of one sample; parameters as of `Sheet`."""
-    sheet = Sheet(
+    """Compose the diagram of one sample; parameters as of `DiagramTemplate`."""
+    template = DiagramTemplate(
         layers,
         layout,
         maps,
@@ -123,7 +123,7 @@ def compose(
         scale=scale,
         native=native,
     )
-    return sheet.template.fill(sheet.fillings(maps, header))
+    return template.blank.fill(template.fillings(maps, header))
 
 
 def box_of(mark: Path) -> Box:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from micam_fast.core.layers import Layer
+from micam_fast.diagrams.diagram_template import edges, node_specs
 from micam_fast.diagrams.layout import find_engine, lay_out
 from micam_fast.diagrams.places import DiagramLayout
-from micam_fast.diagrams.sheet import edges, node_specs
 
 LAYERS = (
     Layer("image", "Input", "Input", output_shape=(None, 1, 4, 4)),

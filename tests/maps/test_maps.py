@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Axes, Geometry, Pointwise, Tap
-from micam_fast.maps.plan import MapPlan, Maps
+from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.taps import sum_kernel
 from tests.helpers import reference
 from tests.helpers.models import Array, random_array
@@ -27,7 +27,7 @@ def project(
     weights: dict[str, tuple[Array, Array | None]] | None = None,
     workers: int = 1,
     projection: Projection = "published",
-) -> tuple[MapPlan, Maps]:
+) -> tuple[MapPlan, BatchMaps]:
     """Run a plan on arrays, the float32 ones of which lie in one arena."""
     floats = {name: array for name, array in arrays.items() if array.dtype == np.float32}
     offsets, begin = {}, 0
@@ -51,7 +51,7 @@ def project(
     return plan, found
 
 
-def map_of(plan: MapPlan, maps: Maps, name: str, sample: int = 0) -> Array:
+def map_of(plan: MapPlan, maps: BatchMaps, name: str, sample: int = 0) -> Array:
     index = plan.names.index(name)
     begin, size = plan.slots[index]
     return maps.values[sample, begin : begin + size].reshape(plan.sizes[index])

@@ -10,7 +10,7 @@ import pytest
 
 import micam_fast
 from micam_fast._loops import colours
-from micam_fast.maps.sample_maps import EachLayer, Frame, SampleMaps, lift_ranges
+from micam_fast.maps.sample_maps import EachLayer, MapsLayout, SampleMaps, lift_ranges
 from tests.helpers import reference
 from tests.helpers.comparing import assert_colours
 from tests.helpers.models import conv_net, random_array
@@ -33,7 +33,7 @@ def made(*, spread: float = 3.0, bad: Mapping[str, int] | None = None, seed: int
     for name in bad or {}:
         ranges[NAMES.index(name)] = np.nan
     shapes = tuple((None, 5, *size) for size in SIZES)
-    frame = Frame(
+    frame = MapsLayout(
         NAMES, np.array(slots), SIZES, shapes, tuple((s,) for s in shapes),
         (False, True, False), (True, False, False),
     )  # fmt: skip
@@ -48,8 +48,8 @@ def test_maps_in_the_diagram_s_order() -> None:
     assert list(maps) == list(NAMES)
     assert len(maps) == 3
     assert [found.cam.shape for found in maps.values()] == list(SIZES)
-    assert [found.shape for found in maps.values()] == list(maps.frame.shapes)
-    assert [found.input_shapes for found in maps.values()] == list(maps.frame.input_shapes)
+    assert [found.shape for found in maps.values()] == list(maps.layout.shapes)
+    assert [found.input_shapes for found in maps.values()] == list(maps.layout.input_shapes)
     assert [found.flat for found in maps.values()] == [False, True, False]
     assert [found.even_weights for found in maps.values()] == [True, False, False]
     values = np.concatenate([maps[name].cam.reshape(-1) for name in ("third", "first", "second")])
@@ -85,7 +85,7 @@ def test_layers_that_take_no_part(bad: tuple[str, ...]) -> None:
 
 
 def test_a_map_of_equal_values() -> None:
-    frame = Frame(("one",), np.array([[0, 4]]), ((2, 2),), ((None, 1, 2, 2),), ((),), (False,),
+    frame = MapsLayout(("one",), np.array([[0, 4]]), ((2, 2),), ((None, 1, 2, 2),), ((),), (False,),
                   (False,))  # fmt: skip
     maps = SampleMaps(frame, np.full(4, 5, np.float32), np.array([[5.0, 5.0]]), {})
     assert maps.range("one") == (5.0, 5.5)
@@ -93,7 +93,7 @@ def test_a_map_of_equal_values() -> None:
 
 
 def test_no_maps_at_all() -> None:
-    frame = Frame((), np.empty((0, 2), np.int64), (), (), (), (), ())
+    frame = MapsLayout((), np.empty((0, 2), np.int64), (), (), (), (), ())
     maps = SampleMaps(frame, np.empty(0, np.float32), np.empty((0, 2)), {})
     assert list(maps) == []
     assert maps.global_range == (0.0, 0.0)
@@ -202,7 +202,7 @@ def test_samples_of_the_same_shapes_share_their_frame() -> None:
     first, second = (model.explain(sample).maps for sample in random_array(1, 2, 1, 8, 6))
     assert isinstance(first, SampleMaps)
     assert isinstance(second, SampleMaps)
-    assert first.frame is second.frame
+    assert first.layout is second.layout
 
 
 def test_lifted_ranges_keep_what_is_no_number() -> None:

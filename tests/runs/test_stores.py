@@ -12,7 +12,7 @@ from click.testing import Result
 from moto.server import ThreadedMotoServer
 
 from micam_fast.core.errors import MissingExtraError, OutputError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.runs import stores
 from micam_fast.runs.manifest import take_further
 from micam_fast.runs.stores import FolderStore, UrlStore, open_store
@@ -65,7 +65,7 @@ def _timeless(name: str, content: bytes) -> bytes:
 
 
 def written(store: UrlStore, name: str, content: bytes) -> None:
-    with store.writing(Stages()) as folder:
+    with store.writing(StageTimes()) as folder:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 

@@ -20,9 +20,9 @@ from micam_fast.core.errors import LayoutEngineError
 from micam_fast.core.layers import Layer
 from micam_fast.core.plan_cache import PlanFiles
 from micam_fast.diagrams import known_layouts
+from micam_fast.diagrams.diagram_template import edges, node_specs
 from micam_fast.diagrams.known_layouts import layouts_by
 from micam_fast.diagrams.layout import find_engine, lay_out
-from micam_fast.diagrams.sheet import edges, node_specs
 from micam_fast.models.onnx import ModelGraph, known_layers, open_model, read_layers
 from micam_fast.models.onnx.annotations import METADATA_KEY, LayerNote, write_notes
 from micam_fast.models.onnx.known_layers import find_layers

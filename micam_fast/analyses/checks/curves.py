@@ -97,7 +97,9 @@ def order_grid(
     assert isinstance(maps, SampleMaps)
     others = {spec.name for spec in inputs} - {eraser.name}
     found = {}
-    for name, size, flat in zip(maps.frame.names, maps.frame.sizes, maps.frame.flat, strict=True):
+    for name, size, flat in zip(
+        maps.layout.names, maps.layout.sizes, maps.layout.flat, strict=True
+    ):
         on_grid = name == eraser.name or not (flat or name in others)
         if on_grid and size == result.input_size and name not in maps.bad_values:
             found[name] = order_cells(maps.cam(name), np.random.default_rng(seed))

@@ -13,7 +13,7 @@ from micam_fast.analyses.features.receptive_fields import Ranges, ReceptiveField
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.core.choices import Projection
-from micam_fast.core.lru import Recent
+from micam_fast.core.lru import LruCache
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.samples import fit_sample
 
@@ -61,7 +61,7 @@ class FeatureFinder:
 
     def __init__(self, model: Model, projection: Projection = "published") -> None:
         self._model, self._projection = model, projection
-        self._known: Recent[tuple[Any, ...], ReceptiveFields] = Recent(_KEPT_SHAPES)
+        self._known: LruCache[tuple[Any, ...], ReceptiveFields] = LruCache(_KEPT_SHAPES)
 
     def find(
         self, explanation: Explanation, sample: SampleLike, *, top: int = 3

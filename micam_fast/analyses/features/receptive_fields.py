@@ -21,9 +21,9 @@ from micam_fast.core.activation_axes import (
 )
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Shape, Tap
-from micam_fast.engine.batches import Feeding
-from micam_fast.engine.lanes import Lane
+from micam_fast.engine.batches import Batching
 from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.workspaces import Workspace
 from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.dependence import Dependence, follow, input_dependence, open_numbers
@@ -141,9 +141,9 @@ class ReceptiveFields:
         sizes: Mapping[str, tuple[int, int]],
     ) -> None:
         self._graph, self._projection = graph, projection
-        self._feeding = Feeding(graph)
-        self._count = self._feeding.count([sample])
-        feeds = self._feeding.stack([sample])
+        self._batching = Batching(graph)
+        self._count = self._batching.count([sample])
+        feeds = self._batching.stack([sample])
         views = view_inputs(graph.inputs, {name: array.shape for name, array in feeds.items()})
         self.grid = spatial_input_size(views)
         self._taps = {name: graph.taps[name] for name in names}
@@ -181,7 +181,7 @@ class ReceptiveFields:
 
     def _view(self, tap: Tap) -> ActivationAxes:
         shape = self._shapes[tap.value]
-        batch = self._feeding.batch_axis(tap.value, tap.axes, self._shapes, self._count)
+        batch = self._batching.batch_axis(tap.value, tap.axes, self._shapes, self._count)
         return view_activation(shape, tap.axes, tap.form, batch)
 
     def _layer_taps(self, name: str, view: ActivationAxes) -> Taps:
@@ -271,7 +271,7 @@ def _run_time_shapes(
         return shapes, {}
     sessions = Sessions(file, graph, [*missing, *numbers], providers=providers)
     known: dict[str, NDArray[Any]] = {}
-    for found in sessions.run(dict(feeds), 1, Lane(1)):
+    for found in sessions.run(dict(feeds), 1, Workspace(1)):
         shapes.update((name, array.shape) for name, array in found.arrays.items())
         known.update(
             (name, array.copy()) for name, array in found.arrays.items() if name in numbers

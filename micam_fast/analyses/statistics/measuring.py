@@ -12,7 +12,7 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance, Scratch
-from micam_fast.analyses.statistics.results import NO_ROOM, FedShapes, Group, Statistics
+from micam_fast.analyses.statistics.results import NO_ROOM, ClassMoments, FedShapes, Statistics
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.activations import ActivationStream, LayerActivation
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
@@ -25,7 +25,7 @@ from micam_fast.samples import Arrays
 
 BATCH_REMEDY = "give them one by one"
 OnSample = Callable[[int, SampleError | None], None]
-Explain = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
+RunMaps = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Measuring:
         labels: Iterator[str | None],
         *,
         activations: ActivationStream,
-        explain: Explain,
+        explain: RunMaps,
         memory: int,
         first: int = 0,
         done: OnSample = lambda index, error: None,
@@ -82,9 +82,9 @@ class Measuring:
         done
             As `stats` takes it.
         """
-        run = _Run(model, labels, self.begin(model), first)
+        run = _Measurement(model, labels, self.begin(model), first)
         slots = [
-            _Slot(self.positions, memory // activations.threads, run.statistics.linear)
+            _ThreadMoments(self.positions, memory // activations.threads, run.statistics.linear)
             for _ in range(activations.threads)
         ]
 
@@ -105,11 +105,11 @@ class Measuring:
                 run.finish(index, result, next(explained))
                 done(index, result if isinstance(result, SampleError) else None)
             with ThreadPoolExecutor(len(slots)) as pool:
-                list(pool.map(_Slot.settle, slots))
+                list(pool.map(_ThreadMoments.settle, slots))
         return run.collect(slots)
 
 
-class _Run:
+class _Measurement:
     """The order of the samples: their labels and shapes, until each is done."""
 
     def __init__(
@@ -137,12 +137,12 @@ class _Run:
             result.__traceback__ = result.__cause__ = result.__context__ = None
             self.statistics.failed.append((index, result))
             return
-        group = self.statistics.groups.setdefault(label, Group())
+        group = self.statistics.groups.setdefault(label, ClassMoments())
         group.fed[shapes] += 1
         if isinstance(explained, SampleResult):
             group.average.add(explained)
 
-    def collect(self, slots: list[_Slot]) -> Statistics:
+    def collect(self, slots: list[_ThreadMoments]) -> Statistics:
         """What all slots have found."""
         found = self.statistics
         for slot in slots:
@@ -183,7 +183,7 @@ def multiply_adds(
     return {name: None if n is None else n // batch for name, n in counts.items()}
 
 
-class _Slot:
+class _ThreadMoments:
     """What one thread has found; it shares nothing with the others."""
 
     def __init__(

@@ -15,7 +15,7 @@ from micam_fast.analyses.statistics.measuring import (
 )
 from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.core.errors import SampleError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.engine.activations import ActivationStream
 from micam_fast.engine.cluster.chunks import cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
@@ -31,7 +31,7 @@ _SENT, _MULTIPLIED = 2e8, 1e10
 _LEAST_SECONDS = 1e-3
 _SHARE = 0.1
 
-Item = tuple[int, Arrays | SampleError, str | None]
+LabelledArrays = tuple[int, Arrays | SampleError, str | None]
 
 
 class _Measure:
@@ -53,7 +53,7 @@ class _Measure:
     def __reduce__(self) -> tuple[Any, ...]:
         return _Measure, (self._measuring, self._memory)
 
-    def __call__(self, model: LoadedModel, chunk: list[Item]) -> Statistics:
+    def __call__(self, model: LoadedModel, chunk: list[LabelledArrays]) -> Statistics:
         def explain(fitted: Iterator[Any]) -> Iterator[Found]:
             return stream(
                 model.pipeline("published"),
@@ -61,7 +61,7 @@ class _Measure:
                 take_found,
                 batch_size=None,
                 pool=None,
-                stages=Stages(),
+                stages=StageTimes(),
             )
 
         memory = model.memory if self._memory is None else self._memory
@@ -122,7 +122,7 @@ def measure_on(
     cluster = use_client(client)
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[LabelledArrays]:
         for index, sample in enumerate(samples):
             fitted = model.fit(sample, remedy=BATCH_REMEDY)
             if not isinstance(fitted, SampleError):

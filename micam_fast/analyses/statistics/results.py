@@ -21,7 +21,7 @@ from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import count_of
-from micam_fast.diagrams.scene import Scene
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.onnx_runtime import available_threads
 
 FedShapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -30,7 +30,7 @@ NO_ROOM = "the covariance does not fit the memory bound"
 
 
 @dataclass(eq=False)
-class Group:
+class ClassMoments:
     """What is known of the samples of one class.
 
     Attributes
@@ -47,7 +47,7 @@ class Group:
     fed: Counter[FedShapes] = field(default_factory=Counter)
     average: Average = field(default_factory=Average)
 
-    def merge(self, other: Group) -> None:
+    def merge(self, other: ClassMoments) -> None:
         """Count in the samples of another part."""
         for name, moments in other.layers.items():
             if name in self.layers:
@@ -101,12 +101,12 @@ class Statistics:
     ) -> None:
         self.model, self.layers = model, layers
         self.parameters, self.dead_threshold = dict(parameters), dead_threshold
-        self.groups: dict[str | None, Group] = {}
+        self.groups: dict[str | None, ClassMoments] = {}
         self.multiply_adds: dict[FedShapes, Mapping[str, int | None]] = {}
         self.linear: dict[str, tuple[str, NDArray[np.float64]]] = {}
         self.unranked: dict[str, str] = {}
         self.failed: list[tuple[int, SampleError]] = []
-        self.scene: Scene | None = None
+        self.scene: ModelDiagram | None = None
         self._rows: tuple[LayerStatistics, ...] | None = None
 
     def __repr__(self) -> str:
@@ -163,7 +163,7 @@ class Statistics:
                     f"{_short(theirs)}"
                 )
         for label, group in other.groups.items():
-            self.groups.setdefault(label, Group()).merge(group)
+            self.groups.setdefault(label, ClassMoments()).merge(group)
         self.multiply_adds |= other.multiply_adds
         self.unranked |= other.unranked
         self.failed += other.failed
@@ -287,7 +287,9 @@ class Statistics:
             energy_per_parameter=energy / parameters if energy is not None and parameters else None,
         )
 
-    def _find_rank(self, layer: str, moments: ChannelMoments, groups: list[Group]) -> float | None:
+    def _find_rank(
+        self, layer: str, moments: ChannelMoments, groups: list[ClassMoments]
+    ) -> float | None:
         if moments.covariance is not None:
             return moments.covariance.effective_rank()
         if layer not in self.linear or layer in self.unranked:
@@ -304,7 +306,7 @@ class Statistics:
             return None
         return base.covariance.effective_rank(factor)
 
-    def _mean_multiply_adds(self, layer: str, groups: list[Group]) -> float | None:
+    def _mean_multiply_adds(self, layer: str, groups: list[ClassMoments]) -> float | None:
         total = samples = 0
         for group in groups:
             for shapes, count in group.fed.items():
@@ -316,7 +318,7 @@ class Statistics:
         return total / samples
 
 
-def _merged(groups: list[Group], layer: str) -> ChannelMoments | None:
+def _merged(groups: list[ClassMoments], layer: str) -> ChannelMoments | None:
     """Moments of a layer over some groups."""
     parts = [group.layers[layer] for group in groups if layer in group.layers]
     if len(parts) < 2:

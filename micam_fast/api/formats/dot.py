@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from micam_fast.core.output_files import atomic_file, make_own_folder, unique_stem
+from micam_fast.diagrams.diagram_template import edges, node_specs
 from micam_fast.diagrams.dot import diagram_source
 from micam_fast.diagrams.encoders import encode_picture
 from micam_fast.diagrams.filling import header_lines, tile_names
 from micam_fast.diagrams.heading import legend_lines
 from micam_fast.diagrams.labels import label_lines
-from micam_fast.diagrams.sheet import edges, node_specs
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import draw_tile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from micam_fast.core.output_files import atomic_file
-from micam_fast.diagrams.filling import fill_sheet
+from micam_fast.diagrams.filling import fill_template
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 
@@ -20,5 +20,5 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
 
 def svg_text(shown: Shown, style: Style) -> str:
     """The diagram as SVG text."""
-    sheet, fillings = fill_sheet(shown, style, native=True)
-    return sheet.svg.write(fillings)
+    template, fillings = fill_template(shown, style, native=True)
+    return template.svg.write(fillings)

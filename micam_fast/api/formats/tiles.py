@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from micam_fast.core.output_files import atomic_file, make_own_folder
+from micam_fast.diagrams.diagram_template import compose_tile
 from micam_fast.diagrams.encoders import write_png
 from micam_fast.diagrams.filling import tile_names
 from micam_fast.diagrams.marks import Drawing, Mark, move
-from micam_fast.diagrams.sheet import compose_tile
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 

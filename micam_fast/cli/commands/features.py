@@ -106,7 +106,7 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
     if permutation is not None:
         names = permutation.names(names)
     samples = open_samples(model, sample_paths, options.samples, permutation)
-    run = _Run()
+    run = _Counts()
     with when_compiling(note_compiling):
         found = _follow(model, sample_paths, samples, labels, names, options, run)
         if options.output is None:
@@ -123,7 +123,7 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
 
 
 @dataclass
-class _Run:
+class _Counts:
     """How many samples were followed, or failed, and how many features that gave."""
 
     followed: int = 0
@@ -138,7 +138,7 @@ def _follow(
     labels: Sequence[str],
     names: AxisNames,
     options: _Options,
-    run: _Run,
+    run: _Counts,
 ) -> Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]]:
     """Name, label, explanation and features of each sample; those that fail are named.
 
@@ -220,7 +220,9 @@ def _print(
 
 
 def _rows(
-    found: Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]], names: AxisNames, run: _Run
+    found: Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]],
+    names: AxisNames,
+    run: _Counts,
 ) -> Iterator[tuple[object, ...]]:
     """Lines of the table."""
     from micam_fast.analyses.features.features import show_ranges

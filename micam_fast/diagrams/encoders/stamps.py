@@ -48,7 +48,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PlacedPicture:
     """A picture, which row and column of it each row and column shown takes, and its corner."""
 
     x: int
@@ -79,14 +79,14 @@ class Shown:
             rows[first - top : end - top, 1 + 3 * left : 1 + 3 * right] = part
 
 
-Ready: TypeAlias = Stamp | Shown
+Ready: TypeAlias = Stamp | PlacedPicture
 
 
 def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
     """What is to be laid for a mark, in order, on a page of this size."""
     if isinstance(mark, Picture):
         columns, rows = shown_size(mark)
-        yield Shown(
+        yield PlacedPicture(
             round(mark.x),
             round(mark.y),
             _read_only(np.ascontiguousarray(mark.pixels)),

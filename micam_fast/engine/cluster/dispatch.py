@@ -16,7 +16,7 @@ from micam_fast.core.errors import ClusterError, MicamError, SampleError
 from micam_fast.core.extras import import_extra
 from micam_fast.engine.cluster.connecting import WAIT, Cluster, tell_facts
 from micam_fast.engine.cluster.plugins import chunk_task, scheduler_plugin, worker_plugin
-from micam_fast.engine.cluster.shipment import Work, pack
+from micam_fast.engine.cluster.shipment import ChunkWork, pack
 from micam_fast.engine.loaded_model import LoadedModel
 
 _CHUNKS_A_THREAD = 2
@@ -25,7 +25,7 @@ _LOOK = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
+class ChunkResult:
     """What became of a chunk, or of one sample of a chunk that no worker survived.
 
     Attributes
@@ -43,7 +43,7 @@ class Done:
     seconds: float
 
 
-class Run:
+class ClusterRun:
     """One model and one kind of work on a cluster; see `open_run`.
 
     Parameters
@@ -61,7 +61,7 @@ class Run:
         self._count = 0
         self._threads, self._looked, self._seen = 0, 0.0, time.monotonic()
 
-    def each(self, chunks: Iterator[list[Any]]) -> Iterator[Done]:
+    def each(self, chunks: Iterator[list[Any]]) -> Iterator[ChunkResult]:
         """Do chunks; a few for each thread of the cluster are in hand at a time.
 
         A chunk whose worker is lost is done by another one. Where Dask gives a chunk up, because
@@ -92,13 +92,13 @@ class Run:
             client = self._cluster.client
             _apart(client, lambda: client.cancel([future for _, future in pending]))
 
-    def _take(self, pending: deque[tuple[list[Any], Any]]) -> Iterator[Done]:
+    def _take(self, pending: deque[tuple[list[Any], Any]]) -> Iterator[ChunkResult]:
         """What has become of the oldest chunk, once that is known."""
         chunk, future = pending[0]
         found = self._wait(future)
         if found is not None:
             pending.popleft()
-            yield Done(chunk, *found)
+            yield ChunkResult(chunk, *found)
             return
         # Others may have died with the guilty one; from now on each runs alone.
         for _, other in list(pending)[1:]:
@@ -113,7 +113,7 @@ class Run:
                     "memory)"
                 )
                 found = error, 0.0
-            yield Done([item], *found)
+            yield ChunkResult([item], *found)
 
     def _wait(self, future: Any) -> tuple[Any, float] | None:
         """The result of a chunk; ``None`` if its workers died."""
@@ -176,7 +176,7 @@ class Run:
 
 
 @contextmanager
-def open_run(cluster: Cluster, model: LoadedModel, work: Work) -> Iterator[Run]:
+def open_run(cluster: Cluster, model: LoadedModel, work: ChunkWork) -> Iterator[ClusterRun]:
     """Send a model and its work to the workers, and take them away in the end.
 
     Parameters
@@ -205,7 +205,7 @@ def open_run(cluster: Cluster, model: LoadedModel, work: Work) -> Iterator[Run]:
     except cluster.errors as error:
         raise cluster.lost() from error
     try:
-        yield Run(cluster, name)
+        yield ClusterRun(cluster, name)
     finally:
         _apart(client, lambda: client.unregister_worker_plugin(name))
         _apart(client, lambda: client.unregister_scheduler_plugin(name))

@@ -8,7 +8,7 @@ from typing import Any
 
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
-from micam_fast.core.timing import Stages
+from micam_fast.core.timing import StageTimes
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
@@ -18,7 +18,7 @@ from micam_fast.samples import Arrays
 
 
 @dataclass(frozen=True)
-class _Explain:
+class _RunChunk:
     """What a worker does with a chunk of samples."""
 
     projection: Projection
@@ -32,7 +32,7 @@ class _Explain:
                 take_found,
                 batch_size=self.batch_size,
                 pool=None,
-                stages=Stages(),
+                stages=StageTimes(),
             )
         )
 
@@ -66,7 +66,7 @@ def run_each(
         If the client is closed, or its workers are lost or of other versions.
     """
     cluster = use_client(client)
-    with open_run(cluster, model, _Explain(projection, batch_size)) as run:
+    with open_run(cluster, model, _RunChunk(projection, batch_size)) as run:
         pace = Pace()
         for done in run.each(cut(iter(fitted), lambda: pace.count, weigh, patience=1.0)):
             if isinstance(done.result, SampleError):

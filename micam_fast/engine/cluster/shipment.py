@@ -16,7 +16,7 @@ from micam_fast.engine.sessions import LARGEST_MESSAGE
 from micam_fast.models.onnx import OnnxFile
 from micam_fast.models.onnx.files import tensors, whole_tensor
 
-Work = Callable[[LoadedModel, Any], Any]
+ChunkWork = Callable[[LoadedModel, Any], Any]
 """Takes the opened model and a chunk; can be pickled. Several run at a time."""
 
 
@@ -43,7 +43,7 @@ class Shipment:
     mapped: frozenset[str]
     providers: tuple[Any, ...] | None
     memory: int | None
-    work: Work
+    work: ChunkWork
 
     def open(self, threads: int, memory_limit: int | None) -> LoadedModel:
         """Open the model on a worker.
@@ -66,7 +66,7 @@ class Shipment:
         )
 
 
-def pack(model: LoadedModel, work: Work) -> Shipment:
+def pack(model: LoadedModel, work: ChunkWork) -> Shipment:
     """Get a model ready for workers.
 
     Raises

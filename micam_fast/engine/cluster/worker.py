@@ -9,7 +9,7 @@ from typing import Any
 
 from micam_fast.core.errors import ClusterError
 from micam_fast.engine.cluster.connecting import Facts, check_facts, tell_facts
-from micam_fast.engine.cluster.shipment import Shipment, Work
+from micam_fast.engine.cluster.shipment import ChunkWork, Shipment
 from micam_fast.engine.loaded_model import LoadedModel
 
 _held: dict[str, _Held] = {}
@@ -24,9 +24,9 @@ class _Held:
         self._content, self._threads, self._memory_limit = content, threads, memory_limit
         self._facts, self._worker = facts, worker
         self._lock = threading.Lock()
-        self._opened: tuple[LoadedModel, Work] | None = None
+        self._opened: tuple[LoadedModel, ChunkWork] | None = None
 
-    def open(self) -> tuple[LoadedModel, Work]:
+    def open(self) -> tuple[LoadedModel, ChunkWork]:
         with self._lock:
             if self._opened is None:
                 # A worker that joined late was not looked at before.
@@ -64,7 +64,7 @@ def let_go(run: str) -> None:
 
 
 def work_on(run: str, chunk: bytes) -> tuple[Any, float]:
-    """Do a pickled chunk of a run; what the run's `Work` gives, and the seconds that it took.
+    """Do a pickled chunk of a run; what the run's `ChunkWork` gives, and the seconds that it took.
 
     Raises
     ------

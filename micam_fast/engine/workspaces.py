@@ -1,4 +1,4 @@
-"""Where a model runs: threads, and memory that is used again, all lanes within one bound."""
+"""Where a model runs: threads, and memory that is used again, all workspaces within one bound."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.lru import Recent
+from micam_fast.core.lru import LruCache
 from micam_fast.engine.onnx_runtime import Extractor
 
 KEPT_SETS = 3
 
 
-class Lane:
+class Workspace:
     """Where one worker runs a model: memory for activations that is used again by the next batch.
 
     Parameters
@@ -33,7 +33,7 @@ class Lane:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.extractors: Recent[tuple[int, ...], list[Extractor]] = Recent(KEPT_SETS)
+        self.extractors: LruCache[tuple[int, ...], list[Extractor]] = LruCache(KEPT_SETS)
         self._staging = np.empty(0, np.float32)
         self.lock = threading.RLock()
 
@@ -50,45 +50,45 @@ class Lane:
 
 
 class SharedMemory:
-    """Bytes that several lanes share: a sample that needs more than a lane's part waits for it.
+    """Bytes that several workspaces share: a sample that needs more than its part waits for it.
 
     How a sample is computed must not depend on how many run beside it, so it is never cut smaller
-    for their sake. A lane keeps what it had until another one has need of it.
+    for their sake. A workspace keeps what it had until another one has need of it.
 
     Parameters
     ----------
     size
-        Bytes of all lanes together.
+        Bytes of all workspaces together.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._kept: dict[Lane, int] = {}
-        self._busy: set[Lane] = set()
+        self._kept: dict[Workspace, int] = {}
+        self._busy: set[Workspace] = set()
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, lane: Lane, needed: int) -> Iterator[None]:
-        """Wait until a lane may hold so many bytes; more than there are is all of them."""
+    def taken(self, workspace: Workspace, needed: int) -> Iterator[None]:
+        """Wait until a workspace may hold so many bytes; more than there are is all of them."""
         needed = min(needed, self.size)
         with self._changed:
-            self._kept.pop(lane, None)
+            self._kept.pop(workspace, None)
             while not self._make_room(needed):
                 self._changed.wait()
-            self._kept[lane] = needed
-            self._busy.add(lane)
+            self._kept[workspace] = needed
+            self._busy.add(workspace)
         try:
             yield
         finally:
             with self._changed:
-                self._busy.discard(lane)
+                self._busy.discard(workspace)
                 self._changed.notify_all()
 
     def _make_room(self, needed: int) -> bool:
-        """Tell whether so much is free, if need be after idle lanes have let go of theirs."""
-        for lane in [each for each in self._kept if each not in self._busy]:
+        """Tell whether so much is free, if need be after idle workspaces have let go of theirs."""
+        for workspace in [each for each in self._kept if each not in self._busy]:
             if sum(self._kept.values()) + needed <= self.size:
                 break
-            lane.release()
-            del self._kept[lane]
+            workspace.release()
+            del self._kept[workspace]
         return sum(self._kept.values()) + needed <= self.size

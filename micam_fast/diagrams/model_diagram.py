@@ -10,20 +10,20 @@ from typing import Any
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
-from micam_fast.core.lru import Recent
+from micam_fast.core.lru import LruCache
+from micam_fast.diagrams.diagram_template import DiagramTemplate, edges, node_specs
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.layout import find_engine, lay_out
 from micam_fast.diagrams.places import DiagramLayout
-from micam_fast.diagrams.sheet import Sheet, edges, node_specs
 from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import SampleMaps
 
-_KEPT_SHEETS = 8
+_KEPT_TEMPLATES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class ModelDiagram:
     """The part of a diagram that does not depend on the sample.
 
     Attributes
@@ -43,18 +43,21 @@ class Scene:
     engine: Path | None = None
     lay_out: Callable[..., DiagramLayout] = lay_out
     _layouts: dict[Hashable, DiagramLayout] = field(default_factory=dict)
-    _sheets: Recent[tuple[Any, ...], Sheet] = field(default_factory=lambda: Recent(_KEPT_SHEETS))
+    _templates: LruCache[tuple[Any, ...], DiagramTemplate] = field(
+        default_factory=lambda: LruCache(_KEPT_TEMPLATES)
+    )
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickling: the places of the nodes are kept, as finding them takes longest."""
         with self._lock:
-            return Scene, (self.model, self.layers, self.engine, lay_out, dict(self._layouts))
-
-    def adopt(self, other: Scene) -> None:
-        """Take over the places of the nodes that another scene of the same model knows."""
-        with self._lock:
-            self._layouts.update(other._layouts)
+            return ModelDiagram, (
+                self.model,
+                self.layers,
+                self.engine,
+                lay_out,
+                dict(self._layouts),
+            )
 
     def layout(
         self,
@@ -84,7 +87,7 @@ class Scene:
                 )
             return self._layouts[key]
 
-    def sheet(
+    def template(
         self,
         maps: Mapping[str, LayerMap],
         header: Sequence[str],
@@ -94,7 +97,7 @@ class Scene:
         rankdir: str,
         scale: float,
         native: bool,
-    ) -> Sheet:
+    ) -> DiagramTemplate:
         """What the diagrams of samples share; made once for those that are of the same shapes.
 
         Parameters
@@ -104,7 +107,7 @@ class Scene:
         header
             Title, then lines about the sample.
         input_size, look, scale, native
-            As in `composition.Sheet`.
+            As in `composition.DiagramTemplate`.
         rankdir
             ``"TB"`` or ``"LR"``.
         """
@@ -112,9 +115,9 @@ class Scene:
         width = head_width(header)
         key = (shapes, len(header), width, input_size, look, rankdir, scale, native)
         with self._lock:
-            return self._sheets.get_or_make(
+            return self._templates.get_or_make(
                 key,
-                lambda: Sheet(
+                lambda: DiagramTemplate(
                     self.layers,
                     self.layout(frozenset(maps), rankdir),
                     maps,
@@ -128,9 +131,9 @@ class Scene:
 
 
 def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
-    """All that a sheet takes from the maps."""
+    """All that a template takes from the maps."""
     if isinstance(maps, SampleMaps):
-        return maps.frame, frozenset(maps.bad_values.items())
+        return maps.layout, frozenset(maps.bad_values.items())
     return tuple(
         (
             name,

@@ -1,4 +1,4 @@
-"""Memory that lanes share: who waits, and whose memory is given back."""
+"""Memory that workspaces share: who waits, and whose memory is given back."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from micam_fast.engine.lanes import Lane, SharedMemory
+from micam_fast.engine.workspaces import SharedMemory, Workspace
 
 SOON = 10
 
 
-class Watched(Lane):
+class Watched(Workspace):
     """Counts how often it must let go of its memory."""
 
     released = 0
@@ -22,8 +22,8 @@ class Watched(Lane):
 
 
 def test_those_that_fit_together_run_together() -> None:
-    shared, lanes = SharedMemory(100), [Lane(1), Lane(1)]
-    with shared.taken(lanes[0], 60), shared.taken(lanes[1], 40):
+    shared, workspaces = SharedMemory(100), [Workspace(1), Workspace(1)]
+    with shared.taken(workspaces[0], 60), shared.taken(workspaces[1], 40):
         pass
 
 
@@ -31,13 +31,13 @@ def test_those_that_fit_together_run_together() -> None:
 def test_one_that_does_not_fit_beside_the_other_waits(first: int, second: int) -> None:
     shared, entered, order = SharedMemory(100), threading.Event(), []
 
-    def wait(lane: Lane) -> None:
+    def wait(workspace: Workspace) -> None:
         entered.set()
-        with shared.taken(lane, second):
+        with shared.taken(workspace, second):
             order.append("second")
 
-    with shared.taken(Lane(1), first):
-        waiting = threading.Thread(target=wait, args=(Lane(1),))
+    with shared.taken(Workspace(1), first):
+        waiting = threading.Thread(target=wait, args=(Workspace(1),))
         waiting.start()
         assert entered.wait(SOON)
         waiting.join(0.05)
@@ -60,7 +60,7 @@ def test_an_idle_lane_keeps_its_memory_until_another_has_need_of_it() -> None:
 
 def test_an_error_gives_the_memory_back() -> None:
     shared: Any = SharedMemory(100)
-    with pytest.raises(ZeroDivisionError, match="inside"), shared.taken(Lane(1), 100):
+    with pytest.raises(ZeroDivisionError, match="inside"), shared.taken(Workspace(1), 100):
         raise ZeroDivisionError("inside")
-    with shared.taken(Lane(1), 100):
+    with shared.taken(Workspace(1), 100):
         pass

@@ -33,16 +33,16 @@ from micam_fast.diagrams.parts import (
     cluster_marks,
     label_mark,
     name_marks,
+    picture_size,
     placed,
     route_marks,
-    sheet_size,
     template_of,
 )
 from micam_fast.diagrams.places import Box, DiagramLayout
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
 from micam_fast.maps.layer_map import LayerMap
 
-Maps = Mapping[str, LayerMap]
+MapsByLayer = Mapping[str, LayerMap]
 
 
 def node_specs(
@@ -72,7 +72,7 @@ class _SampleSlot(Slot, ABC):
     """A place that a sample fills from its maps or its header."""
 
     @abstractmethod
-    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         """What the sample brings."""
 
 
@@ -83,7 +83,7 @@ class _HeaderSlot(_SampleSlot):
     mark: Text
     line: int
 
-    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         return replace(self.mark, text=header[self.line])
 
 
@@ -95,7 +95,7 @@ class _NumberSlot(_SampleSlot):
     layer: str
     line: int
 
-    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         mark = self.mark
         text = number_line(maps[self.layer], self.line)
         return Text(mark.x, mark.y, text, mark.size, mark.colour)
@@ -113,7 +113,7 @@ class _TileSlot(_SampleSlot):
     scale: float
     native: bool
 
-    def fill(self, maps: Maps, header: Sequence[str]) -> Filling:
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         return functools.partial(self._draw, maps[self.layer])
 
     def _draw(self, found: LayerMap) -> Picture:
@@ -132,7 +132,7 @@ class _TileSlot(_SampleSlot):
 _Part: TypeAlias = Mark | _SampleSlot
 
 
-class Sheet:
+class DiagramTemplate:
     """A diagram for samples whose maps have the same shapes: a template, and what goes into it.
 
     Parameters
@@ -152,15 +152,15 @@ class Sheet:
 
     Attributes
     ----------
-    template
-        What all samples share.
+    blank
+        What all samples share, with holes for the rest.
     """
 
     def __init__(
         self,
         layers: Sequence[Layer],
         layout: DiagramLayout,
-        maps: Maps,
+        maps: MapsByLayer,
         header: Sequence[str],
         *,
         input_size: tuple[int, int],
@@ -181,24 +181,24 @@ class Sheet:
             body.extend(_node(layer, index, found, box, input_size, look, scale, native))
         title = header[0] if header else ""
         head = head_width(header), head_height(header)
-        self.template, self._slots = arrange(layout, head, top, body, title=title, scale=scale)
+        self.blank, self._slots = arrange(layout, head, top, body, title=title, scale=scale)
         self._png: PngPage | None = None
         self._lock = threading.Lock()
 
     @functools.cached_property
     def svg(self) -> SvgPage:
         """The template as pieces of SVG."""
-        return SvgPage(self.template)
+        return SvgPage(self.blank)
 
     @property
     def png(self) -> PngPage:
         """The template as pixels; drawing them takes long, so one thread does it for all."""
         with self._lock:
             if self._png is None:
-                self._png = PngPage(self.template)
+                self._png = PngPage(self.blank)
             return self._png
 
-    def fillings(self, maps: Maps, header: Sequence[str]) -> list[Filling]:
+    def fillings(self, maps: MapsByLayer, header: Sequence[str]) -> list[Filling]:
         """What a sample brings, in the order of the template's holes."""
         return [slot.fill(maps, header) for slot in self._slots]
 
@@ -206,7 +206,7 @@ class Sheet:
 def diagram_size(layout: DiagramLayout, header: Sequence[str], scale: float) -> tuple[int, int]:
     """Width and height in pixels of a diagram."""
     lines = fit_header(header)
-    return sheet_size(layout, (head_width(lines), head_height(lines)), scale)
+    return picture_size(layout, (head_width(lines), head_height(lines)), scale)
 
 
 def compose_tile(

@@ -19,13 +19,13 @@ from micam_fast import Explanation, Model
 from micam_fast.api.formats.svg import svg_text
 from micam_fast.core.choices import Look
 from micam_fast.demo import DIGITS
+from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.encoders import SvgPage, write_png, write_svg
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.marks import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
-from micam_fast.diagrams.scene import Scene
-from micam_fast.diagrams.sheet import Sheet
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.drawings import HOSTILE, SVG, everything
@@ -78,10 +78,10 @@ def test_a_sheet_of_another_sample_gives_this_one_s_diagram(
     where = placed(names, rankdir)
     how: dict[str, Any] = {"input_size": (4, 4), "look": look, "scale": scale}
     other = ["demo_net", "sample: 7.png", "prediction: class 3, probability 0.4444"]
-    sheet = Sheet(LAYERS, where, maps_of(1, names), other, **how)
+    template = DiagramTemplate(LAYERS, where, maps_of(1, names), other, **how)
     for seed in (2, 3):
         maps = maps_of(seed, names)
-        filled = sheet.template.fill(sheet.fillings(maps, HEADER))
+        filled = template.blank.fill(template.fillings(maps, HEADER))
         assert_same_marks(filled, compose(LAYERS, where, maps, HEADER, **how))
 
 
@@ -92,9 +92,9 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
     ]  # fmt: skip
     for kind in kinds:
         how: dict[str, Any] = {"input_size": (4, 4), "look": "flat"}
-        sheet = Sheet(LAYERS, where, maps_of(1, **kind), HEADER, **how)
+        template = DiagramTemplate(LAYERS, where, maps_of(1, **kind), HEADER, **how)
         maps = maps_of(2, **kind)
-        filled = sheet.template.fill(sheet.fillings(maps, HEADER))
+        filled = template.blank.fill(template.fillings(maps, HEADER))
         assert_same_marks(filled, compose(LAYERS, where, maps, HEADER, **how))
 
 
@@ -103,11 +103,11 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
 def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -> None:
     header = [*HEADER, "all layers: min -1.23457e-05, max 1.23457e+38"]
     given: dict[str, Any] = {"input_size": (4, 4), "look": look, "scale": scale}
-    sheet = Sheet(LAYERS, placed(), maps_of(1), header, **given)
+    template = DiagramTemplate(LAYERS, placed(), maps_of(1), header, **given)
     extremes = maps_of(2)
     extremes["conv"] = layer_map([[-1.23457e-30, 0, 1.23457e30, 1]] * 4)
-    holes = [mark for mark in sheet.template.marks if isinstance(mark, Hole)]
-    for hole, filling in zip(holes, sheet.fillings(extremes, header), strict=True):
+    holes = [mark for mark in template.blank.marks if isinstance(mark, Hole)]
+    for hole, filling in zip(holes, template.fillings(extremes, header), strict=True):
         mark = filling() if callable(filling) else filling
         assert not isinstance(mark, Path)
         if isinstance(mark, Text):
@@ -125,8 +125,8 @@ def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -
 # --- Scenes ---------------------------------------------------------------------------------
 
 
-def scene() -> Scene:
-    return Scene("demo_net", LAYERS)
+def scene() -> ModelDiagram:
+    return ModelDiagram("demo_net", LAYERS)
 
 
 HOW: Mapping[str, Any] = {
@@ -136,8 +136,8 @@ HOW: Mapping[str, Any] = {
 
 def test_samples_of_the_same_shapes_share_a_sheet() -> None:
     of_all = scene()
-    first = of_all.sheet(maps_of(1), HEADER, **HOW)
-    assert of_all.sheet(maps_of(2), [*HEADER[:2], "prediction: none"], **HOW) is first
+    first = of_all.template(maps_of(1), HEADER, **HOW)
+    assert of_all.template(maps_of(2), [*HEADER[:2], "prediction: none"], **HOW) is first
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_samples_of_the_same_shapes_share_a_sheet() -> None:
 )  # fmt: skip
 def test_another_look_is_another_sheet(other: dict[str, Any]) -> None:
     of_all = scene()
-    first = of_all.sheet(maps_of(1), HEADER, **HOW)
-    assert of_all.sheet(maps_of(1), HEADER, **{**HOW, **other}) is not first
-    assert of_all.sheet(maps_of(1), HEADER, **HOW) is first
+    first = of_all.template(maps_of(1), HEADER, **HOW)
+    assert of_all.template(maps_of(1), HEADER, **{**HOW, **other}) is not first
+    assert of_all.template(maps_of(1), HEADER, **HOW) is first
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,14 @@ def test_another_look_is_another_sheet(other: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_maps_with_other_labels_are_on_another_sheet(given: dict[str, Any]) -> None:
     of_all = scene()
-    of_all.sheet(maps_of(1), HEADER, **HOW)
+    of_all.template(maps_of(1), HEADER, **HOW)
     changed = {**maps_of(2), "right": maps_of(2, **given)["right"]}
-    sheet = of_all.sheet(changed, HEADER, **HOW)
+    template = of_all.template(changed, HEADER, **HOW)
     expected = compose(
         LAYERS, of_all.layout(frozenset(NAMES), "TB"), changed, HEADER,
         input_size=(4, 4), look="flat",
     )  # fmt: skip
-    assert_same_marks(sheet.template.fill(sheet.fillings(changed, HEADER)), expected)
+    assert_same_marks(template.blank.fill(template.fillings(changed, HEADER)), expected)
 
 
 @pytest.mark.parametrize(
@@ -178,13 +178,13 @@ def test_maps_with_other_labels_are_on_another_sheet(given: dict[str, Any]) -> N
 )
 def test_headers_of_another_size_are_on_another_sheet(header: list[str]) -> None:
     of_all = scene()
-    first = of_all.sheet(maps_of(1), HEADER, **HOW)
-    sheet = of_all.sheet(maps_of(1), header, **HOW)
-    assert sheet is not first
-    assert sheet.template.width >= head_width(header)
+    first = of_all.template(maps_of(1), HEADER, **HOW)
+    template = of_all.template(maps_of(1), header, **HOW)
+    assert template is not first
+    assert template.blank.width >= head_width(header)
     where = of_all.layout(frozenset(NAMES), "TB")
     expected = compose(LAYERS, where, maps_of(1), header, input_size=(4, 4), look="flat")
-    assert_same_marks(sheet.template.fill(sheet.fillings(maps_of(1), header)), expected)
+    assert_same_marks(template.blank.fill(template.fillings(maps_of(1), header)), expected)
 
 
 @pytest.mark.parametrize("style", [Style(), Style("flat", "LR", 0.6)], ids=["isometric", "flat"])
@@ -200,7 +200,7 @@ def test_files_do_not_depend_on_the_samples_before(demo_model: Model, style: Sty
     assert len({len(header_lines(each)) for each in together}) == 1
     for found in [*together, *together]:
         alone = dataclasses.replace(
-            found, scene=Scene(demo_model.scene.model, demo_model.scene.layers)
+            found, scene=ModelDiagram(demo_model.scene.model, demo_model.scene.layers)
         )
         assert svg_text(found, style) == svg_text(alone, style)
         assert _png(found, style) == _png(alone, style)
@@ -208,14 +208,14 @@ def test_files_do_not_depend_on_the_samples_before(demo_model: Model, style: Sty
 
 def _png(found: Explanation, style: Style) -> bytes:
     header = header_lines(found)
-    sheet = found.scene.sheet(
+    template = found.scene.template(
         found.maps, header, input_size=found.input_size, look=style.look, rankdir=style.rankdir,
         scale=style.scale, native=False,
     )  # fmt: skip
     file = io.BytesIO()
-    sheet.png.write(sheet.fillings(found.maps, header), file)
+    template.png.write(template.fillings(found.maps, header), file)
     whole = io.BytesIO()
-    write_png(sheet.template.fill(sheet.fillings(found.maps, header)), whole)
+    write_png(template.blank.fill(template.fillings(found.maps, header)), whole)
     assert file.getvalue() == whole.getvalue()
     return file.getvalue()
 

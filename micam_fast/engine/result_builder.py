@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from micam_fast.core.layers import Shape, fits_shape
 from micam_fast.core.prediction import predict
 from micam_fast.engine.sample_result import SampleResult
-from micam_fast.maps.plan import MapPlan, Maps
-from micam_fast.maps.sample_maps import Frame, SampleMaps
+from micam_fast.maps.plan import BatchMaps, MapPlan
+from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
 from micam_fast.models.onnx import ModelGraph
 
 
-class Assembly:
+class ResultBuilder:
     """Puts the maps of a model's slices together, in the diagram's order.
 
     Parameters
@@ -42,7 +42,7 @@ class Assembly:
         )
         ordered = [found[place] for place in self._order]
         read = _find_read_shapes(graph, plans)
-        self._frame = Frame(
+        self._layout = MapsLayout(
             names,
             slots[self._order],
             tuple(plan.sizes[index] for plan, index in ordered),
@@ -54,7 +54,7 @@ class Assembly:
 
     def build(
         self,
-        found: Sequence[Maps],
+        found: Sequence[BatchMaps],
         sample: int,
         *,
         output: NDArray[Any] | None,
@@ -74,7 +74,7 @@ class Assembly:
             ``(Hin, Win)``.
         """
         maps = SampleMaps(
-            self._frame,
+            self._layout,
             # A copy: the sample must not keep its batch in memory.
             np.concatenate([each.values[sample] for each in found]),
             np.concatenate([each.ranges[sample] for each in found])[self._order],
