@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from micam_fast.models.keras.conversion import OPSET, rename_node
-
-# Random operators give another value each time; what holds a graph may read the outer one.
-_NOT_FOLDED = {"RandomNormal", "RandomUniform", "If", "Loop", "Scan"}
+from micam_fast.models.onnx.operators import find_operator
 
 
 def fold_constants(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -> None:
@@ -29,7 +27,11 @@ def fold_constants(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -
     left: list[onnx.NodeProto] = []
     for node in graph.node:
         names = [name for name in node.input if name]
-        if node.op_type in _NOT_FOLDED or not all(name in constants for name in names):
+        # Random operators give another value each time; what holds a graph may read the outer one.
+        varies = find_operator(node).random == "always" or any(
+            each.HasField("g") for each in node.attribute
+        )
+        if varies or not all(name in constants for name in names):
             left.append(node)
             continue
         found = _evaluate(node, {name: constants[name] for name in names})

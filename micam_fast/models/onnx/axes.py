@@ -18,19 +18,9 @@ import onnx
 from micam_fast.core.layers import Axes
 from micam_fast.models.onnx.graph import Graph, attributes
 from micam_fast.models.onnx.limits import MOST_AXES
+from micam_fast.models.onnx.operators import find_operator
 
 CHANNEL_SECOND = Axes(batch=0, channel=1)
-
-CHANNEL_SECOND_OPS = {
-    "AveragePool", "BatchNormalization", "Col2Im", "Conv", "ConvInteger", "ConvTranspose",
-    "DeformConv", "DepthToSpace", "FusedConv", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool",
-    "GridSample", "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
-    "MaxUnpool", "QLinearConv", "SpaceToDepth",
-}  # fmt: skip
-RECURRENT_OPS = {"LSTM", "GRU", "RNN"}
-_DENSE_OPS = {"MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul"}
-# Their output is laid out anew, so nothing is known of its axes.
-_SHAPING_OPS = {"Reshape", "Flatten", "Einsum", "If", "Loop", "Scan", "NonZero", "TopK", "OneHot"}
 
 
 def infer_axes(graph: Graph) -> dict[str, Axes]:
@@ -94,9 +84,10 @@ def permutation(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
 
     ``None`` for other operators, and for the default axes of an unknown rank.
     """
-    if node.op_type == "Reshape":
+    channels = find_operator(node).channels
+    if channels == "reshaped":
         return _reshaped_layout(graph, node)
-    if node.op_type != "Transpose":
+    if channels != "permuted":
         return None
     perm = attributes(node).get("perm")
     if perm is not None:
@@ -109,7 +100,7 @@ def only_moves_layout(graph: Graph, node: onnx.NodeProto) -> bool:
     """Tell whether a node is a Transpose (or such a Reshape) between channels first and last."""
     perm = permutation(graph, node)
     if perm is None or len(perm) <= 3:
-        return node.op_type == "Transpose"
+        return find_operator(node).channels == "permuted"
     return perm in layout_moves(len(perm))
 
 
@@ -139,14 +130,14 @@ def _note(found: dict[str, Axes], names: Iterable[str], axes: Axes) -> list[str]
 
 
 def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> Axes | None:
-    op = node.op_type
-    if op in CHANNEL_SECOND_OPS:
+    channels = find_operator(node).channels
+    if channels == "second":
         return CHANNEL_SECOND
-    if op in RECURRENT_OPS:
+    if channels == "recurrent":
         return Axes(2, 3) if attributes(node).get("layout", 0) == 0 else Axes(0, 3)
     known = found.get(graph.activations(node)[0])
     shape = graph.shape(node.output[0])
-    if op in _DENSE_OPS:
+    if channels == "dense":
         # A product of two activations (attention) has no channels of its own.
         dense = any(graph.is_constant(name) for name in node.input)
         if not dense or shape is None or len(shape) < 3:
@@ -154,12 +145,12 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
         # In W x the channels are the rows, in x W the columns.
         last = 2 if graph.is_constant(node.input[0]) else 1
         return Axes(known.batch if known else 0, len(shape) - last)
-    if op == "Reshape" and permutation(graph, node) is None:
+    if channels == "reshaped" and permutation(graph, node) is None:
         return _reshaped_axes(graph, node, known)
-    moved = moved_axes(graph, node)
+    moved = None if channels == "as read" else moved_axes(graph, node)
     if moved is not None:
         return _apply(moved, known)
-    if op in _SHAPING_OPS:
+    if channels == "unknown":
         return None
     for name in graph.activations(node):
         if name in found and _same_rank(graph, name, node.output[0]):
@@ -188,21 +179,21 @@ def _reshaped_axes(graph: Graph, node: onnx.NodeProto, known: Axes | None) -> Ax
 
 def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> list[str]:
     """Names of the values whose axes are known now."""
-    op = node.op_type
+    channels = find_operator(node).channels
     source = graph.activations(node)[0]
-    if op in CHANNEL_SECOND_OPS:
+    if channels == "second":
         return _note(found, [source], CHANNEL_SECOND) if node.input[0] == source else []
-    if op in RECURRENT_OPS:
+    if channels == "recurrent":
         time_first = attributes(node).get("layout", 0) == 0
         return _note(found, [source], Axes(1, 2) if time_first else Axes(0, 2))
     known = found.get(node.output[0])
-    if known is None or op in _DENSE_OPS:
+    if known is None or channels == "dense":
         return []
-    moved = moved_axes(graph, node)
+    moved = None if channels == "as read" else moved_axes(graph, node)
     if moved is not None:
         back = _apply(_inverse(moved), known)
         return [] if back is None else _note(found, [source], back)
-    if op in _SHAPING_OPS:
+    if channels in ("reshaped", "unknown"):
         return []
     read = graph.activations(node)
     return _note(found, [n for n in read if _same_rank(graph, n, node.output[0])], known)
@@ -213,37 +204,36 @@ Move = Callable[[int], int | None]
 
 def moved_axes(graph: Graph, node: onnx.NodeProto) -> Move | None:
     """Where an operator that moves axes puts input axis ``i``; ``None`` for one that does not."""
+    channels = find_operator(node).channels
     perm = permutation(graph, node)
     if perm is not None:
         return lambda axis: perm.index(axis) if axis in perm else None
-    op = node.op_type
-    if op == "Transpose":
+    if channels == "permuted":
         return _lost
     shape = graph.shape(node.input[0])
-    if op == "Gather":
+    if channels == "gathered":
         indices = graph.shape(node.input[1])
         axis = int(attributes(node).get("axis", 0))
         if indices is None or len(indices) > 1 or (axis < 0 and shape is None):
             return _lost
         axis += len(shape) if axis < 0 and shape is not None else 0
         return _removing([axis]) if indices == () else None
-    reduces = op.startswith("Reduce") or op in ("ArgMax", "ArgMin")
-    if op not in ("Squeeze", "Unsqueeze") and not reduces:
+    if channels not in ("reduced", "squeezed", "unsqueezed"):
         return None
-    if reduces and attributes(node).get("keepdims", 1):
+    if channels == "reduced" and attributes(node).get("keepdims", 1):
         return None
     named = listed_axes(graph, node)
     if named is None:
-        if op != "Squeeze" or shape is None or None in shape:
+        if channels != "squeezed" or shape is None or None in shape:
             return _lost
         named = [axis for axis, size in enumerate(shape) if size == 1]
     if min(named, default=0) < 0:
         if shape is None:
             return _lost
         # Of a single number nothing can be named; ONNX Runtime refuses that.
-        rank = max(1, len(shape) + (len(named) if op == "Unsqueeze" else 0))
+        rank = max(1, len(shape) + (len(named) if channels == "unsqueezed" else 0))
         named = [axis % rank for axis in named]
-    return _inserting(sorted(named)) if op == "Unsqueeze" else _removing(named)
+    return _inserting(sorted(named)) if channels == "unsqueezed" else _removing(named)
 
 
 def listed_axes(graph: Graph, node: onnx.NodeProto) -> Sequence[int] | None:

@@ -16,19 +16,7 @@ from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx.files import OnnxFile, subgraphs, whole_tensor
 from micam_fast.models.onnx.inference import SMALL_TENSOR, is_small, promised_size
 from micam_fast.models.onnx.limits import largest_value, shown
-
-# Operators that are computed while the graph is read: those that take no longer than their result
-# is large. The others run in ONNX Runtime alone.
-_FOLDED = {
-    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
-    "ConstantOfShape", "DequantizeLinear", "Div", "Equal", "Exp", "Expand", "Flatten", "Floor",
-    "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log",
-    "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "QuantizeLinear",
-    "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid",
-    "Sign", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
-    "Tanh", "Tile", "Transpose", "Unsqueeze", "Where", "Xor",
-}  # fmt: skip
+from micam_fast.models.onnx.operators import ONNX_DOMAINS, find_operator
 
 
 class Constants:
@@ -102,11 +90,12 @@ class Constants:
         return sorted(found)
 
     def _fold(self, name: str, node: onnx.NodeProto) -> None:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
+        operator = find_operator(node)
+        if operator.name == "Constant" and node.attribute[0].name == "value":
             tensor = whole_tensor(node.attribute[0].t, self._model)
             self._computed[node.output[0]] = numpy_helper.to_array(tensor)
             return
-        if node.op_type not in _FOLDED or node.domain not in ("", "ai.onnx"):
+        if not operator.folded:
             raise self._not_computed(name, node, "no operator that is computed beforehand")
         feeds = {read: self.array(read) for read in captured(node)}
         made = [output for output in node.output if output]
@@ -193,7 +182,7 @@ def _evaluate(lone: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[
         newest = onnx.ModelProto()
         newest.CopyFrom(lone)
         for imported in newest.opset_import:
-            if imported.domain in ("", "ai.onnx"):
+            if imported.domain in ONNX_DOMAINS:
                 imported.version = onnx.defs.onnx_opset_version()
         evaluator = ReferenceEvaluator(newest)
     return list(evaluator.run(None, dict(feeds)))

@@ -9,30 +9,16 @@ from collections.abc import Iterator, Mapping
 import onnx
 
 from micam_fast.core.layers import Shape
-from micam_fast.models.onnx.axes import RECURRENT_OPS
 from micam_fast.models.onnx.constants import captured
 from micam_fast.models.onnx.files import subgraphs
 from micam_fast.models.onnx.graph import Graph, Kind
-from micam_fast.models.onnx.kernels import CONVOLUTIONS
 from micam_fast.models.onnx.model_graph import ModelGraph
+from micam_fast.models.onnx.operators import find_operator
 
-# Their constants are bounds, sizes and numbers of a format.
-_SETTINGS = {
-    "Clip", "DequantizeLinear", "DynamicQuantizeLinear", "Expand", "OneHot", "Pad",
-    "QuantizeLinear", "Range", "Reshape", "Resize", "Slice", "Tile", "Upsample",
-}  # fmt: skip
-# Inputs that hold weights, whatever their element type.
-_QUANTIZED = {
-    "ConvInteger": (1,), "MatMulInteger": (0, 1), "QGemm": (3, 6), "QLinearConv": (3, 8),
-    "QLinearMatMul": (0, 3),
-}  # fmt: skip
 _FLOATS = {
     onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16,
     onnx.TensorProto.BFLOAT16,
 }  # fmt: skip
-# Where the factors of a matrix product are.
-_PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
-_COUNTED = {*CONVOLUTIONS, *_PRODUCTS, *RECURRENT_OPS, "Einsum", "Gemm", "QGemm"}
 
 
 def count_parameters(graph: ModelGraph) -> dict[str, int]:
@@ -105,11 +91,11 @@ def _nodes_by_layer(graph: ModelGraph) -> dict[str, list[int]]:
 def _weights(graph: Graph, index: int) -> Iterator[str]:
     """Constants that a node reads as parameters, followed back to what they are made of."""
     node = graph.nodes[index]
-    if node.op_type in _SETTINGS:
-        return
-    quantized = [node.input[n] for n in _QUANTIZED.get(node.op_type, ()) if n < len(node.input)]
+    operator = find_operator(node)
+    quantized = {node.input[n] for n in operator.codes if n < len(node.input)}
+    settings = {node.input[n] for n in operator.settings if n < len(node.input)}
     for name in captured(node):
-        if graph.kind[name] is Kind.CONSTANT:
+        if graph.kind[name] is Kind.CONSTANT and name not in settings:
             for root, stored in _roots(graph, name):
                 known = stored or name in quantized or _element_type(graph, root) in _FLOATS
                 if known and graph.constant_shape(root):
@@ -125,7 +111,7 @@ def _roots(graph: Graph, name: str) -> Iterator[tuple[str, bool]]:
         node = graph.nodes[graph.producer[each]] if each in graph.producer else None
         if node is None or not node.input:
             yield each, False
-        elif node.op_type == "DequantizeLinear":
+        elif find_operator(node).name == "DequantizeLinear":
             yield node.input[0], True
         else:
             fresh = [read for read in dict.fromkeys(captured(node)) if read not in seen]
@@ -150,23 +136,27 @@ def _multiply_adds(
         return math.prod(each for each in shape[start:stop] if each is not None)
 
     made = next(name for name in node.output if name)
+    operator = find_operator(node)
     try:
-        if node.op_type in CONVOLUTIONS:
-            walked = node.input[0] if node.op_type == "ConvTranspose" else made
-            kernel = node.input[CONVOLUTIONS[node.op_type][0]]
-            return size(walked, 0, 1) * size(walked, 2) * size(kernel)
-        if node.op_type == "Gemm":
-            return size(made) * size(node.input[0]) // size(made, 0, 1)
-        if node.op_type == "QGemm":
-            return size(node.input[0], 0, 1) * size(node.input[_QUANTIZED["QGemm"][0]])
-        if node.op_type in _PRODUCTS:
-            return size(made) * size(node.input[_PRODUCTS[node.op_type][0]], -1)
-        if node.op_type in RECURRENT_OPS:
-            return size(node.input[0], 0, 2) * (size(node.input[1]) + size(node.input[2]))
-        if node.op_type == "Einsum" and len(node.input) > 1:
-            axes = _einsum_axes(node)
-            sizes = {axis: size(name, at, at + 1) for axis, name, at in axes}
-            return math.prod(sizes.values())
+        match operator.cost:
+            case "convolution":
+                assert operator.kernel is not None
+                walked = node.input[0] if operator.name == "ConvTranspose" else made
+                return (
+                    size(walked, 0, 1) * size(walked, 2) * size(node.input[operator.kernel.place])
+                )
+            case "gemm":
+                return size(made) * size(node.input[0]) // size(made, 0, 1)
+            case "quantized gemm":
+                return size(node.input[0], 0, 1) * size(node.input[operator.factors[1]])
+            case "product":
+                return size(made) * size(node.input[operator.factors[0]], -1)
+            case "recurrent":
+                return size(node.input[0], 0, 2) * (size(node.input[1]) + size(node.input[2]))
+            case "einsum" if len(node.input) > 1:
+                axes = _einsum_axes(node)
+                sizes = {axis: size(name, at, at + 1) for axis, name, at in axes}
+                return math.prod(sizes.values())
     except (LookupError, ValueError):
         return None
     # How often a loop runs, or which branch, the shapes do not tell.
@@ -177,7 +167,7 @@ def _holds_products(node: onnx.NodeProto) -> bool:
     """Tell whether something is multiplied in the bodies of an If, Loop or Scan."""
     bodies = (body for attribute in node.attribute for body in subgraphs(attribute))
     return any(
-        inner.op_type in _COUNTED or _holds_products(inner)
+        find_operator(inner).cost is not None or _holds_products(inner)
         for body in bodies
         for inner in body.node
     )

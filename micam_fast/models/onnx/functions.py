@@ -17,6 +17,7 @@ from micam_fast.models.onnx.limits import (
     refuse_more,
     shown,
 )
+from micam_fast.models.onnx.operators import ONNX_DOMAINS
 
 _Key = tuple[str, str, str]
 
@@ -92,4 +93,4 @@ def _calls(nodes: list[onnx.NodeProto], known: Container[_Key]) -> Counter[_Key]
 
 
 def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
+    return "" if name in ONNX_DOMAINS else name

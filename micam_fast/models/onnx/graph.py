@@ -17,18 +17,7 @@ from micam_fast.models.onnx.constants import Constants, captured
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.inference import check_sizes, infer_types, shape_of
 from micam_fast.models.onnx.limits import MOST_AXES
-
-# Where operators read a size for each axis.
-_READS_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
-_MEASURES = {"Shape", "Size"}
-RANDOM_OPS = {
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Multinomial",
-    "Bernoulli",
-}
+from micam_fast.models.onnx.operators import find_operator, onnx_opset
 
 
 class Kind(Enum):
@@ -69,8 +58,7 @@ class Graph:
         self.constants = Constants(model)
         self.inputs = [value for value in graph.input if value.name not in self.constants.held]
         self.outputs = [value.name for value in graph.output]
-        versions = {each.domain: each.version for each in model.proto.opset_import}
-        self.opset: int = versions.get("", versions.get("ai.onnx", 0))
+        self.opset = onnx_opset(model.proto)
         self.kind: dict[str, Kind] = dict.fromkeys(self.constants.held, Kind.CONSTANT)
         self.kind.update((value.name, Kind.ACTIVATION) for value in self.inputs)
         self.producer: dict[str, int] = {}
@@ -89,11 +77,12 @@ class Graph:
         for name in read:
             self.consumers[name].append(index)
         kinds = {self.kind[name] for name in read}
-        if node.op_type in RANDOM_OPS:
+        operator = find_operator(node)
+        if operator.random == "always":
             kind = Kind.ACTIVATION
         elif kinds <= {Kind.CONSTANT}:
             kind = Kind.CONSTANT
-        elif node.op_type in _MEASURES or Kind.ACTIVATION not in kinds:
+        elif operator.measures or Kind.ACTIVATION not in kinds:
             kind = Kind.SHAPE
         else:
             kind = Kind.ACTIVATION
@@ -112,7 +101,7 @@ class Graph:
     def _check_ranks(self, types: Mapping[str, onnx.TypeProto]) -> None:
         """Raise if a list of sizes is for more axes than a value can have."""
         for node in self.nodes:
-            place = _READS_SIZES.get(node.op_type)
+            place = find_operator(node).sizes
             name = node.input[place] if place is not None and place < len(node.input) else ""
             held = self.constants.held.get(name)
             shape = shape_of(types[name]) if name in types else None
@@ -200,3 +189,9 @@ class Graph:
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """The node's attributes as Python values."""
     return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+
+
+def is_training(graph: Graph, dropout: onnx.NodeProto) -> bool:
+    """Tell whether a Dropout may leave out values."""
+    mode = dropout.input[2] if len(dropout.input) > 2 else ""
+    return bool(mode) and not (graph.is_known(mode) and not graph.array(mode).any())

@@ -12,6 +12,7 @@ from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.files import subgraphs
 from micam_fast.models.onnx.limits import MOST_AXES, largest_value, shown
+from micam_fast.models.onnx.operators import find_operator
 
 # Sizes, axes, permutations: what is larger says nothing of shapes.
 SMALL_TENSOR = 1024
@@ -105,12 +106,13 @@ def _longest_list(graph: onnx.GraphProto) -> int:
             waiting.extend(reversed(each.node))
             continue
         read = [bounds.get(name, 0) for name in each.input]
-        if each.op_type in ("Shape", "Size"):
+        operator = find_operator(each)
+        if operator.measures:
             bound = MOST_AXES
-        elif each.op_type == "Constant":
+        elif operator.name == "Constant":
             bound = max((_held_numbers(attribute) for attribute in each.attribute), default=0)
         else:
-            bound = sum(read) if each.op_type == "Concat" else max(read, default=0)
+            bound = sum(read) if operator.name == "Concat" else max(read, default=0)
         bounds.update(dict.fromkeys(each.output, bound))
         for attribute in each.attribute:
             waiting.extend(subgraphs(attribute))

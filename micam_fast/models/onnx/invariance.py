@@ -3,46 +3,28 @@
 The same sum in another order has other last bits. ONNX Runtime chooses the order by the shapes that
 it sees, the batch among them, and by how many threads share an operator; and some of its functions
 give another last bit at the end of an array, where vectors do not fit any more. Which operators of
-its CPU kernels do neither was found by measuring (``tests/models/onnx/test_invariance.py``). What
-is not known to be safe counts as unsafe: its samples run alone, in one thread.
+its CPU kernels do neither was found by measuring (``tools/measure_operators.py``), and stands in
+`operators`. What nobody measured counts as unsafe: its samples run alone, in one thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from micam_fast.models.onnx.axes import listed_axes
 from micam_fast.models.onnx.files import subgraphs
-from micam_fast.models.onnx.graph import RANDOM_OPS, Graph, Kind, attributes
-
-# Each number is made by itself, or moved.
-_POINTWISE = {
-    "Abs", "Add", "And", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip",
-    "DequantizeLinear", "Div", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater",
-    "GreaterOrEqual", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Less",
-    "LessOrEqual", "Max", "Mean", "Min", "Mul", "Neg", "Not", "Or", "PRelu", "Pow",
-    "QuantizeLinear", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Softsign", "Sqrt", "Sub",
-    "Sum", "Tanh", "ThresholdedRelu", "Where", "Xor",
-}  # fmt: skip
-_MOVING = {
-    "Concat", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements",
-    "GatherND", "Identity", "Pad", "Range", "Reshape", "Shape", "Size", "Slice", "SpaceToDepth",
-    "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-}  # fmt: skip
-# Sums of one sample in an order of their own, or no sums of floating-point numbers.
-_BY_ROW = {
-    "ArgMax", "ArgMin", "AveragePool", "ConvInteger", "GlobalAveragePool", "GlobalMaxPool",
-    "InstanceNormalization", "LayerNormalization", "LogSoftmax", "MatMulInteger", "MaxPool",
-    "QLinearConv", "QLinearMatMul", "ReduceMax", "ReduceMin", "Softmax",
-}  # fmt: skip
-_SAFE = _POINTWISE | _MOVING | _BY_ROW
-# Threads that share one of these may cut its sums in other places.
-_CUT_BY_THREADS = {"ConvTranspose", "GRU", "LSTM"}
-# Kernels that ONNX Runtime keeps in its own order, however many rows there are.
-_KEPT_WHOLE = {"Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-_DOMAINS = ("", "ai.onnx")
+from micam_fast.models.onnx.graph import Graph, Kind, attributes, is_training
+from micam_fast.models.onnx.operators import (
+    SAFE,
+    UNKNOWN,
+    UNSAFE,
+    Condition,
+    Measured,
+    find_operator,
+)
 
 
 @dataclass(frozen=True)
@@ -58,11 +40,14 @@ class Invariance:
         Runtime computes convolutions in blocks (`merging.IS_BLOCKED`).
     random
         The operator that makes random numbers, if there is one: nothing is the same twice.
+    unknown
+        Operators of which something is unknown, sorted: they count as if they depended on it.
     """
 
     batch: bool
     threads: bool
     random: str
+    unknown: tuple[str, ...] = ()
 
 
 def find_invariance(graph: Graph) -> Invariance:
@@ -72,17 +57,24 @@ def find_invariance(graph: Graph) -> Invariance:
         for node in graph.nodes
         if any(graph.kind.get(name) is Kind.ACTIVATION for name in node.output if name)
     ]
-    batch = all(_keeps_batch(graph, node) for node in nodes)
+    found = [_measured(graph, node) for node in nodes]
+    batch = all(keeps is SAFE for keeps, _ in found)
     return Invariance(
         batch,
-        batch and all(_keeps_threads(graph, node) for node in nodes),
+        batch and all(keeps is SAFE for _, keeps in found),
         next((op for node in nodes if (op := _random_operator(graph, node))), ""),
+        tuple(sorted({_label(n) for n, each in zip(nodes, found, strict=True) if UNKNOWN in each})),
     )
+
+
+def _label(node: onnx.NodeProto) -> str:
+    return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
 def _random_operator(graph: Graph, node: onnx.NodeProto) -> str:
     """The operator at or in a node that makes random numbers, or an empty text."""
-    if node.op_type in RANDOM_OPS or (node.op_type == "Dropout" and _is_training(graph, node)):
+    when = find_operator(node).random
+    if when == "always" or (when == "training" and is_training(graph, node)):
         return node.op_type
     inside = (
         _random_operator(graph, each)
@@ -93,44 +85,25 @@ def _random_operator(graph: Graph, node: onnx.NodeProto) -> str:
     return next(filter(None, inside), "")
 
 
-def _is_training(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Tell whether a Dropout may leave out values."""
-    mode = node.input[2] if len(node.input) > 2 else ""
-    return bool(mode) and not (graph.is_known(mode) and not graph.array(mode).any())
-
-
-def _keeps_batch(graph: Graph, node: onnx.NodeProto) -> bool:
-    op, given = node.op_type, attributes(node)
-    if node.domain not in _DOMAINS or given.get("training_mode", 0):
-        return False
+def _measured(graph: Graph, node: onnx.NodeProto) -> tuple[Measured, Measured]:
+    """Whether a node keeps the bits of a sample in every batch, and with every thread."""
+    operator, given = find_operator(node), attributes(node)
+    bits = operator.bits
     # Vectors of two: functions of double numbers were seen to differ at their ends.
-    if any(graph.element_type(name) == onnx.TensorProto.DOUBLE for name in node.output):
-        return False
-    if op == "Dropout":
-        return not _is_training(graph, node)
-    if op in _SAFE or op in ("Conv", "ConvTranspose"):
-        return True
-    if op in ("LSTM", "GRU"):
-        return all(_is_kept(graph, name) for name in node.input[1:3])
-    if op == "Gemm":
-        return _is_kept(graph, node.input[1])
-    if op == "MatMul":
-        return _is_kept(graph, node.input[1]) or all(
-            (shape := graph.shape(name)) is not None and len(shape) > 2 for name in node.input
-        )
-    if op in ("ReduceMean", "ReduceSum"):
-        return _reduces_the_end(graph, node)
-    if op in ("Resize", "Upsample"):
-        return given.get("mode", b"nearest") == b"nearest" or _rank(graph, node.input[0]) == 4
-    return False
+    double = any(graph.element_type(name) == onnx.TensorProto.DOUBLE for name in node.output)
+    unsafe = double or given.get("training_mode", 0)
+    return (
+        _under(graph, node, UNSAFE if unsafe and bits.batch is SAFE else bits.batch, bits.batch_if),
+        _under(graph, node, bits.threads, bits.threads_if),
+    )
 
 
-def _keeps_threads(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type == "Conv":
-        return _runs_blocked(graph, node)
-    if node.op_type == "MatMul":
-        return _is_kept(graph, node.input[1])
-    return node.op_type not in _CUT_BY_THREADS
+def _under(
+    graph: Graph, node: onnx.NodeProto, measured: Measured, condition: Condition | None
+) -> Measured:
+    if measured is not SAFE or condition is None or CONDITIONS[condition](graph, node):
+        return measured
+    return UNSAFE
 
 
 def _runs_blocked(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -158,10 +131,11 @@ def _is_kept(graph: Graph, name: str) -> bool:
     """Tell whether a constant is known to ONNX Runtime before it runs."""
     while name not in graph.constants.held:
         index = graph.producer.get(name)
-        if index is None or graph.nodes[index].op_type not in _KEPT_WHOLE:
+        if index is None:
             return False
-        if graph.nodes[index].op_type == "Constant":
-            return True
+        operator = find_operator(graph.nodes[index])
+        if not operator.hands_on:
+            return operator.name == "Constant"
         name = graph.nodes[index].input[0]
     return True
 
@@ -179,3 +153,28 @@ def _reduces_the_end(graph: Graph, node: onnx.NodeProto) -> bool:
 def _rank(graph: Graph, name: str) -> int | None:
     shape = graph.shape(name)
     return None if shape is None else len(shape)
+
+
+def _factor_is_kept(graph: Graph, node: onnx.NodeProto) -> bool:
+    return _is_kept(graph, node.input[1])
+
+
+def _is_stacked(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Tell whether each sample has a product of its own."""
+    return all((_rank(graph, name) or 0) > 2 for name in node.input)
+
+
+CONDITIONS: Mapping[Condition, Callable[[Graph, onnx.NodeProto], bool]] = {
+    "blocked": _runs_blocked,
+    "factor kept": _factor_is_kept,
+    "factor kept or stacked": lambda graph, node: (
+        _factor_is_kept(graph, node) or _is_stacked(graph, node)
+    ),
+    "nearest or four axes": lambda graph, node: (
+        attributes(node).get("mode", b"nearest") == b"nearest" or _rank(graph, node.input[0]) == 4
+    ),
+    "not training": lambda graph, node: not is_training(graph, node),
+    "sums the end": _reduces_the_end,
+    "weights kept": lambda graph, node: all(_is_kept(graph, name) for name in node.input[1:3]),
+}
+"""By their names in the table of operators."""

@@ -12,25 +12,13 @@ from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Geometry
-from micam_fast.models.onnx.axes import RECURRENT_OPS, moved_axes, only_moves_layout
+from micam_fast.models.onnx.axes import moved_axes, only_moves_layout
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.graph import Graph, attributes
+from micam_fast.models.onnx.operators import find_operator
 
-# What may stand between a convolution and the Add of its bias.
-_BEFORE_BIAS = {"Identity", "Squeeze", "Transpose", "Unsqueeze"}
-# Positions of the kernel and the bias among the inputs.
-CONVOLUTIONS = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "ConvInteger": (1, None),
-    "FusedConv": (1, 2),
-    "QLinearConv": (3, 8),
-}
-# Axes of a kernel, where they are not those of channels and space.
-_LEAST_AXES = {"Gemm": 2, "MatMul": 1}
 # No stride, dilation or pad comes near it; a map that far out could not be held.
 _FAR = 2**16
-DENSE = {"Gemm": (1, 2), "MatMul": (1, None)}
 
 
 @dataclass(frozen=True)
@@ -85,17 +73,13 @@ def read_weights(
 
 def find_kernel(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, str | None]:
     """Names of the constant kernel and bias among the node's own inputs."""
-    positions: tuple[int, int | None] | None
-    if node.op_type in RECURRENT_OPS:
-        positions = (1, 3)
-    else:
-        positions = CONVOLUTIONS.get(node.op_type) or DENSE.get(node.op_type)
-    if positions is None:
+    operator = find_operator(node)
+    if operator.kernel is None:
         return None, None
-    kernel = _input(node, positions[0])
-    if node.op_type == "MatMul" and not graph.is_constant(kernel):
+    kernel = _input(node, operator.kernel.place)
+    if operator.name == "MatMul" and not graph.is_constant(kernel):
         kernel = node.input[0]
-    bias = _input(node, positions[1])
+    bias = _input(node, operator.kernel.bias)
     return (
         kernel if graph.is_known(kernel) else None,
         bias if graph.is_known(bias) else None,
@@ -104,12 +88,16 @@ def find_kernel(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, str | N
 
 def with_quantization(graph: Graph, node: onnx.NodeProto, found: Weights) -> Weights:
     """The same weights with the scales and the zero point of a quantized convolution."""
-    if node.op_type == "QLinearConv":
-        input_scale = node.input[1] if graph.is_known(node.input[1]) else None
-        return replace(found, scale=node.input[4], zero=node.input[5], input_scale=input_scale)
-    if node.op_type == "ConvInteger" and _input(node, 3):
-        return replace(found, zero=node.input[3])
-    return found
+    kernel = find_operator(node).kernel
+    if kernel is None:
+        return found
+    input_scale = _input(node, kernel.input_scale)
+    return replace(
+        found,
+        scale=_input(node, kernel.scale) or None,
+        zero=_input(node, kernel.zero) or None,
+        input_scale=input_scale if graph.is_known(input_scale) else None,
+    )
 
 
 def following_bias(
@@ -135,9 +123,10 @@ def following_bias(
     tuple or None
         The Add's output, its constant, and the nodes from the layer to the Add.
     """
-    if node.op_type not in CONVOLUTIONS and node.op_type not in DENSE:
+    operator = find_operator(node)
+    if operator.kernel is None or operator.cost == "recurrent":
         return None
-    if len(node.input) > 2 and node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[2]:
+    if _input(node, operator.kernel.bias):
         return None
     value = node.output[0]
     nodes: list[int] = []
@@ -147,7 +136,8 @@ def following_bias(
         if value not in follower.input or index not in live:
             return None
         nodes.append(index)
-        if follower.op_type == "Add":
+        between = find_operator(follower)
+        if between.name == "Add":
             other = follower.input[1] if follower.input[0] == value else follower.input[0]
             rank = _rank(graph, node, value)
             if graph.is_known(other) and _is_per_channel(
@@ -155,8 +145,9 @@ def following_bias(
             ):
                 return follower.output[0], other, nodes
             return None
-        moves = follower.op_type != "Transpose" or only_moves_layout(graph, follower)
-        if follower.op_type not in _BEFORE_BIAS or not moves:
+        if not between.hands_on or between.channels == "reshaped":
+            return None
+        if between.channels == "permuted" and not only_moves_layout(graph, follower):
             return None
         value = follower.output[0]
     return None
@@ -224,17 +215,18 @@ def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
         If the kernel has fewer axes than one of this operator.
     """
     shape = graph.constant_shape(kernel)
-    least = _LEAST_AXES.get(node.op_type, 3)
+    operator = find_operator(node)
+    least = operator.kernel.axes if operator.kernel else 0
     if len(shape) < least:
         raise ModelError(
             f"node {node.name or node.output[0]!r} ({node.op_type}) has a kernel of shape "
             f"{list(shape)}, where at least {least} axes are expected; export the model again"
         )
-    if node.op_type == "ConvTranspose":
+    if operator.name == "ConvTranspose":
         return shape[1] * int(attributes(node).get("group", 1))
-    if node.op_type == "Gemm":
+    if operator.name == "Gemm":
         return shape[0] if attributes(node).get("transB", 0) else shape[1]
-    if node.op_type == "MatMul":
+    if operator.name == "MatMul":
         return shape[-2] if kernel == node.input[0] and len(shape) > 1 else shape[-1]
     return shape[0]
 
@@ -250,7 +242,7 @@ def read_geometry(node: onnx.NodeProto, rank: int) -> Geometry:
     given = attributes(node)
     auto_pad = given.get("auto_pad", b"NOTSET").decode(errors="replace") or "NOTSET"
     found = Geometry(
-        transpose=node.op_type == "ConvTranspose",
+        transpose=find_operator(node).name == "ConvTranspose",
         strides=tuple(given.get("strides", [1] * rank)),
         dilations=tuple(given.get("dilations", [1] * rank)),
         pads=tuple(given.get("pads", [0] * (2 * rank))),

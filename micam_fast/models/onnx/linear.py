@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.models.onnx.model_graph import ModelGraph
+from micam_fast.models.onnx.operators import find_operator
 
 
 def find_linear(
@@ -61,13 +62,13 @@ def _point_convolution(graph: ModelGraph, name: str) -> tuple[str, NDArray[np.fl
     if graph.reading.kernels[name].pointwise is not None:
         return None
     node = whole.nodes[whole.producer[tap.value]]
-    if node.op_type == "Add":
+    if find_operator(node).name == "Add":
         # Its bias; anything else between the convolution and the activation is not linear.
         read = whole.activations(node)
         if len(read) != 1 or read[0] not in whole.producer:
             return None
         node = whole.nodes[whole.producer[read[0]]]
-    if node.op_type != "Conv" or node.input[0] != tap.source:
+    if find_operator(node).name != "Conv" or node.input[0] != tap.source:
         return None
     kernel, _ = graph.weights(name)
     if math.prod(kernel.shape[2:]) != 1:

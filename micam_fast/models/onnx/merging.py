@@ -21,6 +21,7 @@ from onnx import numpy_helper
 
 from micam_fast.models.onnx.constants import Constants, captured
 from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.operators import find_operator, onnx_opset
 from micam_fast.models.onnx.pointwise import count_by_channel, split_operands
 
 _RANKS = (3, 4, 5)
@@ -88,8 +89,7 @@ def merge_scalings(
     constants
         Of the graph.
     """
-    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
-    if opset < _FIRST_OPSET:
+    if onnx_opset(proto) < _FIRST_OPSET:
         return
     reads = Counter(name for node in proto.graph.node for name in captured(node))
     reads.update(value.name for value in proto.graph.output)
@@ -132,8 +132,7 @@ def _write(
     node.CopyFrom(merged)
 
 
-def _operands(graph: Graph, node: onnx.NodeProto, op_type: str) -> tuple[str, str] | None:
-    """The value and the constant that a node of this type combines, both float32."""
-    if node.op_type != op_type or graph.element_type(node.output[0]) != onnx.TensorProto.FLOAT:
-        return None
-    return split_operands(graph, node)
+def _operands(graph: Graph, node: onnx.NodeProto, name: str) -> tuple[str, str] | None:
+    """The value and the constant that an operator of this name combines, both float32."""
+    is_float = graph.element_type(node.output[0]) == onnx.TensorProto.FLOAT
+    return split_operands(graph, node) if is_float and find_operator(node).name == name else None

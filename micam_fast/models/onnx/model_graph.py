@@ -20,13 +20,8 @@ from micam_fast.models.onnx.invariance import Invariance
 from micam_fast.models.onnx.kernels import Weights, read_weights
 from micam_fast.models.onnx.limits import LARGEST_BATCH, refuse_more
 from micam_fast.models.onnx.merging import Scaling
+from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import Chain
-
-# Bookkeeping between layers: the numbers are the same before and after, but for rounding.
-SEEN_THROUGH = {
-    "Cast", "CastLike", "DequantizeLinear", "DynamicQuantizeLinear", "Identity",
-    "OptionalGetElement", "QuantizeLinear", "Squeeze", "Unsqueeze",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -193,10 +188,11 @@ def find_prediction(graph: Graph) -> str | None:
 
 
 def find_maker(graph: Graph, value: str) -> str:
-    """The operator that makes a value, bookkeeping seen through."""
+    """The operator that makes a value, bookkeeping seen through; no text for an unknown one."""
     while value in graph.producer:
         node = graph.nodes[graph.producer[value]]
-        if node.op_type not in {*SEEN_THROUGH, "Transpose", "Reshape", "Flatten"}:
-            return node.op_type
+        operator = find_operator(node)
+        if operator.role == "layer":
+            return operator.name
         value = node.input[0]
     return "Input"

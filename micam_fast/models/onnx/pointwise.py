@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Pointwise, Tap
 from micam_fast.models.onnx.constants import Constants
-from micam_fast.models.onnx.graph import Graph, attributes
+from micam_fast.models.onnx.graph import Graph, attributes, is_training
+from micam_fast.models.onnx.operators import find_operator
 
 _LEAST_RANK = 3
 # Operators between a layer and the one that it follows; two or three in real models.
@@ -27,9 +28,6 @@ _FARTHEST = 64
 _MOST_CHANNELS = 2**20
 # Bounds of a Clip that has none: it makes infinities finite.
 _LARGEST = float(np.finfo(np.float32).max)
-
-
-_SUMMANDS = {"Add", "Sub"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
         node = graph.nodes[graph.producer[value]] if value in graph.producer else None
         if node is None or graph.element_type(value) != onnx.TensorProto.FLOAT:
             return None
-        if node.op_type in ("Relu", "Clip"):
+        if find_operator(node).affine == "bounds":
             bounds = _bounds(graph, node)
             if steps or bounds is None:
                 return None
@@ -157,7 +155,7 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
         return None
     if graph.element_type(value) != onnx.TensorProto.FLOAT:
         return None
-    adds = [step.op_type in _SUMMANDS for step in steps]
+    adds = [step.op_type in ("Add", "Sub") for step in steps]
     if False in adds and True in adds[adds.index(False) :]:
         # What is centred first and scaled then would lose the digits that cancel out.
         return None
@@ -166,14 +164,14 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
 
 def _does_nothing(graph: Graph, node: onnx.NodeProto, value: str) -> bool:
     """Tell whether a node hands on what it reads."""
-    if node.op_type == "Dropout" and value == node.output[0]:
-        trains = node.input[2] if len(node.input) > 2 else ""
-        return not trains or (graph.is_known(trains) and not graph.array(trains).any())
-    return node.op_type == "Identity"
+    operator = find_operator(node)
+    if operator.name == "Dropout" and value == node.output[0]:
+        return not is_training(graph, node)
+    return operator.name == "Identity"
 
 
 def _bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
-    if node.op_type == "Relu":
+    if find_operator(node).name == "Relu":
         return 0.0, math.inf
     given = attributes(node)
     bounds = {"min": given.get("min", -_LARGEST), "max": given.get("max", _LARGEST)}
@@ -189,25 +187,26 @@ def _read_step(
     graph: Graph, node: onnx.NodeProto, rank: int, channel: int, channels: int
 ) -> tuple[str, Step] | None:
     """What a node reads, and what it does to it."""
-    if node.op_type == "BatchNormalization":
+    operator = find_operator(node)
+    if operator.affine == "normalization":
         given = attributes(node)
         trains = given.get("training_mode", 0) or given.get("spatial", 1) != 1
         constant = all(map(graph.is_constant, node.input[1:5]))
         if channel != 1 or trains or not constant:
             return None
-        step = Step(node.op_type, tuple(node.input[1:5]), float(given.get("epsilon", 1e-5)))
+        step = Step(operator.name, tuple(node.input[1:5]), float(given.get("epsilon", 1e-5)))
         return node.input[0], step
-    if node.op_type not in ("Mul", "Div", "Add", "Sub"):
+    if operator.affine not in ("factor", "summand"):
         return None
     operands = split_operands(graph, node)
     if operands is None:
         return None
     value, number = operands
-    if node.op_type in ("Sub", "Div") and node.input[0] != value:
+    if operator.name in ("Sub", "Div") and node.input[0] != value:
         return None
     if count_by_channel(graph, number, rank, channel) not in (1, channels):
         return None
-    return value, Step(node.op_type, (number,))
+    return value, Step(operator.name, (number,))
 
 
 def split_operands(graph: Graph, node: onnx.NodeProto) -> tuple[str, str] | None:

@@ -16,26 +16,13 @@ from onnx import numpy_helper
 from micam_fast.models.onnx.files import OnnxFile, subgraphs, whole_tensor
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.model_graph import ModelGraph
+from micam_fast.models.onnx.operators import find_operator
 
 _Type = onnx.TensorProto
 _REAL = {_Type.FLOAT, _Type.FLOAT16, _Type.DOUBLE, _Type.BFLOAT16}
 # 64 bits hold shapes, which may stand beside quantized weights.
 _CODES = {
     _Type.INT4, _Type.UINT4, _Type.INT8, _Type.UINT8, _Type.INT16, _Type.UINT16, _Type.INT32,
-}  # fmt: skip
-# Inputs that hold quantized weights; what else these operators read are the units of such.
-_QUANTIZED = {
-    "ConvInteger": (1,),
-    "DequantizeLinear": (0,),
-    "MatMulInteger": (0, 1),
-    "QGemm": (3, 6),
-    "QLinearConv": (3, 8),
-    "QLinearMatMul": (0, 3),
-}
-# Operators whose constants say how they work, and are not learned.
-_SETTINGS = {
-    "Clip", "NonMaxSuppression", "OneHot", "Pad", "QuantizeLinear", "Range", "Resize", "RoiAlign",
-    "Upsample",
 }  # fmt: skip
 
 
@@ -182,14 +169,13 @@ class _Finder:
         self, node: onnx.NodeProto, scopes: tuple[str, ...] = ("",), *, quantized: bool = False
     ) -> Iterator[str]:
         """Keys of the weights that a node reads, in its subgraphs, too."""
-        if node.op_type in _SETTINGS:
-            return
-        places = _QUANTIZED.get(node.op_type)
+        operator = find_operator(node)
         for place, name in enumerate(node.input):
-            if name and (places is None or place in places):
-                is_code = quantized or places is not None
+            is_weight = place in operator.codes or not operator.codes
+            if name and is_weight and place not in operator.settings:
+                is_code = quantized or bool(operator.codes)
                 yield from self.leaves(name, scopes, quantized=is_code)
-        if node.op_type == "Constant":
+        if operator.name == "Constant":
             yield from self.leaves(node.output[0], scopes, quantized=quantized)
         for attribute in node.attribute:
             for subgraph in subgraphs(attribute):
@@ -204,7 +190,7 @@ def _held_tensors(graph: onnx.GraphProto, scope: str = "") -> Iterator[tuple[str
     yield from ((scope + each.values.name, each.values) for each in graph.sparse_initializer)
     for node in graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.HasField("t"):
+            if find_operator(node).name == "Constant" and attribute.HasField("t"):
                 yield scope + node.output[0], attribute.t
             for subgraph in subgraphs(attribute):
                 yield from _held_tensors(subgraph, _scope(scope, node, subgraph))

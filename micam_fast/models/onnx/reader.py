@@ -12,12 +12,11 @@ from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Layer, Shape, Tap
 from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
-from micam_fast.models.onnx.axes import RECURRENT_OPS, infer_axes, only_moves_layout
+from micam_fast.models.onnx.axes import infer_axes, only_moves_layout
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.invariance import find_invariance
 from micam_fast.models.onnx.kernels import (
-    CONVOLUTIONS,
     Weights,
     check_groups,
     count_channels,
@@ -30,13 +29,13 @@ from micam_fast.models.onnx.kernels import (
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.merging import find_scalings
 from micam_fast.models.onnx.model_graph import (
-    SEEN_THROUGH,
     ModelGraph,
     Reading,
     find_maker,
     find_prediction,
     read_inputs,
 )
+from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import find_chains
 
 
@@ -175,14 +174,15 @@ class _Reader:
         return names
 
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
-        if index not in self.live or index in self.swallowed or node.op_type in SEEN_THROUGH:
+        if index not in self.live or index in self.swallowed:
             return False
-        if only_moves_layout(self.graph, node):
+        role = find_operator(node).role
+        if role == "bookkeeping" or (role == "layout" and only_moves_layout(self.graph, node)):
             return False
         return self.graph.is_tensor(node.output[0])
 
     def _read_node(self, node: onnx.NodeProto, name: str) -> tuple[Layer, Tap, Weights | None]:
-        value = node.output[0]
+        operator, value = find_operator(node), node.output[0]
         squeezed: int | None = None
         kernel, bias = find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
@@ -195,7 +195,7 @@ class _Reader:
                 if kernel is not None:
                     rank = len(self.graph.constant_shape(kernel))
                     squeezed = squeezed_axis(self.graph, nodes[:-1], rank)
-        if bias is not None and channels is not None and node.op_type not in RECURRENT_OPS:
+        if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
         shape = self.graph.shape(value)
         axes = self._axes_of(value)
@@ -213,12 +213,12 @@ class _Reader:
             bias_shape=bias_shape,
         )
         form: Literal["channels", "recurrent", "flat"] = "channels"
-        if node.op_type in RECURRENT_OPS:
+        if operator.channels == "recurrent":
             form = "recurrent"
-        elif node.op_type.startswith("Global") or node.op_type in {"Flatten", "Gemm"}:
+        elif operator.flat:
             form = "flat"
         tap = Tap(value, axes, form)
-        if kernel is None or node.op_type not in CONVOLUTIONS:
+        if kernel is None or operator.cost != "convolution":
             return layer, tap, None
         assert layer.kernel_shape is not None
         geometry = read_geometry(node, len(layer.kernel_shape) - 2)

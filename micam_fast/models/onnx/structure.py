@@ -31,6 +31,7 @@ from micam_fast.models.onnx.limits import (
     refuse_more,
     shown,
 )
+from micam_fast.models.onnx.operators import ONNX_DOMAINS
 
 _KINDS = onnx.AttributeProto.AttributeType
 # The field that holds an attribute of each kind.
@@ -73,7 +74,7 @@ class _Check:
         self._texts("the graph", [proto.graph.name])
         for domain, version in {(each.domain, each.version) for each in proto.opset_import}:
             self._texts("an opset", [domain])
-            if domain in ("", "ai.onnx"):
+            if domain in ONNX_DOMAINS:
                 if not 1 <= version <= _NEWEST_OPSET or self.opset:
                     self._fail(f"opset {version} is none, or one of two; export the model again")
                 self.opset = version
@@ -151,7 +152,7 @@ class _Check:
                     self._node(inner, inside=inside)
         if len(kinds) < len(node.attribute):
             self._fail(f"node {_label(node)} has an attribute twice; export the model again")
-        if node.domain in ("", "ai.onnx") and self.opset:
+        if node.domain in ONNX_DOMAINS and self.opset:
             self._check_schema(node, kinds)
 
     def _attribute(

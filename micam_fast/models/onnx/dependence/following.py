@@ -15,9 +15,9 @@ from micam_fast.models.onnx.dependence.layout import LAYOUT_RULES
 from micam_fast.models.onnx.dependence.rules import RULES
 from micam_fast.models.onnx.dependence.step import Rule, Step, added
 from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.operators import FieldRule, find_operator
 
-_KNOWN_DOMAINS = ("", "ai.onnx", "com.microsoft")
-_RULES: Mapping[str, Rule] = {**RULES, **LAYOUT_RULES}
+_RULES: Mapping[FieldRule, Rule] = {**RULES, **LAYOUT_RULES}
 
 
 def follow(
@@ -74,7 +74,7 @@ def open_numbers(graph: Graph) -> list[str]:
         {
             name
             for node in graph.nodes
-            if node.op_type not in ("Expand", "Reshape", "Tile")
+            if find_operator(node).sizes is None
             for name in node.input
             if graph.kind.get(name) is Kind.SHAPE
             and any(graph.kind[made] is Kind.ACTIVATION for made in node.output if made)
@@ -99,7 +99,7 @@ def _outputs(
 ) -> list[Dependence]:
     """What each named output depends on."""
     read = sorted(step.unread)
-    rule = _RULES.get(step.node.op_type) if step.node.domain in _KNOWN_DOMAINS else None
+    rule = None if step.operator.field is None else _RULES[step.operator.field]
     known: list[Dependence] = []
     if rule is not None:
         try:

@@ -9,6 +9,7 @@ import numpy as np
 from micam_fast.models.onnx.dependence.cells import Dependence
 from micam_fast.models.onnx.dependence.links import pad_link, place_link, resize_link, slice_link
 from micam_fast.models.onnx.dependence.step import Rule, Step, added
+from micam_fast.models.onnx.operators import FieldRule
 
 
 def _transpose(step: Step) -> Dependence:
@@ -95,12 +96,11 @@ def _resize(step: Step) -> Dependence:
     rank = len(made)
     if step.word("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise ValueError("a Resize that keeps the aspect ratio")
-    is_old = step.node.op_type == "Upsample" or step.opset < 11
     coordinates = step.word("coordinate_transformation_mode", "half_pixel")
     if coordinates == "tf_crop_and_resize":
         raise ValueError("a Resize of a crop")
     axes = [int(axis) % rank for axis in step.given.get("axes", range(rank))]
-    for axis, scale in zip(axes, _scales(step, axes, is_old=is_old), strict=True):
+    for axis, scale in zip(axes, _scales(step, axes), strict=True):
         if made[axis] == found.sizes[axis] and scale == 1:
             continue
         if step.given.get("antialias", 0):
@@ -111,19 +111,19 @@ def _resize(step: Step) -> Dependence:
             found.sizes[axis],
             scale=scale,
             mode=step.word("mode", "nearest"),
-            coordinates="asymmetric" if is_old else coordinates,
-            nearest="simple" if is_old else step.word("nearest_mode", "round_prefer_floor"),
+            coordinates="asymmetric" if step.is_old else coordinates,
+            nearest="simple" if step.is_old else step.word("nearest_mode", "round_prefer_floor"),
             exclude_outside=bool(step.given.get("exclude_outside", 0)),
         )
         found = found.linked(axis, table)
     return found
 
 
-def _scales(step: Step, axes: list[int], *, is_old: bool) -> list[float]:
+def _scales(step: Step, axes: list[int]) -> list[float]:
     """Of each resized axis; where sizes are given, the quotient of these."""
     if "scales" in step.given:
         return [float(each) for each in step.given["scales"]]
-    position = 1 if is_old else 2
+    position = 1 if step.is_old else 2
     given = step.array(position).reshape(-1) if step.has(position) else np.empty(0)
     if given.size:
         return [float(each) for each in given]
@@ -173,24 +173,20 @@ def _space_to_depth(step: Step) -> Dependence:
     return cut.transposed([0, 3, 5, 1, 2, 4]).reshaped(step.made)
 
 
-LAYOUT_RULES: Mapping[str, Rule] = {
-    "CastLike": _first_input,
-    "Concat": _concat,
-    "DepthToSpace": _depth_to_space,
-    "Expand": _expand,
-    "Flatten": _reshape,
-    "Gather": _gather,
-    "Pad": _pad,
-    "Reshape": _reshape,
-    "Resize": _resize,
-    "ReverseSequence": _reverse,
-    "Slice": _slice,
-    "SpaceToDepth": _space_to_depth,
-    "Split": _split,
-    "Squeeze": _reshape,
-    "Tile": _tile,
-    "Transpose": _transpose,
-    "Unsqueeze": _reshape,
-    "Upsample": _resize,
+LAYOUT_RULES: Mapping[FieldRule, Rule] = {
+    "concat": _concat,
+    "depth to space": _depth_to_space,
+    "expand": _expand,
+    "first input": _first_input,
+    "gather": _gather,
+    "pad": _pad,
+    "reshape": _reshape,
+    "resize": _resize,
+    "reverse": _reverse,
+    "slice": _slice,
+    "space to depth": _space_to_depth,
+    "split": _split,
+    "tile": _tile,
+    "transpose": _transpose,
 }
-"""By operator."""
+"""By their names in the table of operators."""

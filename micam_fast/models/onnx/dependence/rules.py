@@ -7,30 +7,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from micam_fast.core.layers import Geometry
-from micam_fast.models.onnx.axes import RECURRENT_OPS
 from micam_fast.models.onnx.dependence.cells import Dependence
 from micam_fast.models.onnx.dependence.links import Table, group_link, spread_link, window_link
 from micam_fast.models.onnx.dependence.step import Rule, Step, added, elementwise
-from micam_fast.models.onnx.kernels import CONVOLUTIONS, read_geometry
-
-_ELEMENTWISE = {
-    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BiasGelu",
-    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "Ceil", "Celu",
-    "Clip", "Cos", "Cosh", "DequantizeLinear", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp",
-    "FastGelu", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish",
-    "Identity", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min",
-    "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "QLinearAdd", "QLinearLeakyRelu",
-    "QLinearMul", "QLinearSigmoid", "QuantizeLinear", "QuickGelu", "Reciprocal", "Relu", "Round",
-    "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub",
-    "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu", "Where", "Xor",
-}  # fmt: skip
+from micam_fast.models.onnx.kernels import read_geometry
+from micam_fast.models.onnx.operators import FieldRule
 
 
 def _convolution(step: Step) -> Dependence:
-    found, made = step.read(), step.made
-    kernel = tuple(
-        step.given.get("kernel_shape") or step.shape(CONVOLUTIONS[step.node.op_type][0])[2:]
-    )
+    found, made, place = step.read(), step.made, step.operator.kernel
+    assert place is not None
+    kernel = tuple(step.given.get("kernel_shape") or step.shape(place.place)[2:])
     geometry = read_geometry(step.node, len(kernel))
     begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
     if geometry.groups == 1:
@@ -39,7 +26,7 @@ def _convolution(step: Step) -> Dependence:
         found = found.linked(1, group_link(made[1], found.sizes[1], geometry.groups))
     link = spread_link if geometry.transpose else window_link
     found = _windowed(found, made, link, kernel, geometry, begins)
-    if step.node.op_type == "FusedConv" and step.is_activation(3):
+    if step.operator.name == "FusedConv" and step.is_activation(3):
         found = added(found, step.read(3))
     return found
 
@@ -71,7 +58,7 @@ def _pool(step: Step) -> list[Dependence]:
     kernel = tuple(step.given["kernel_shape"])
     geometry = read_geometry(step.node, len(kernel))
     steps_over = any(stride > k for stride, k in zip(geometry.strides, kernel, strict=True))
-    if step.node.op_type == "LpPool" and geometry.auto_pad.startswith("SAME") and steps_over:
+    if step.operator.name == "LpPool" and geometry.auto_pad.startswith("SAME") and steps_over:
         raise ValueError("ONNX Runtime begins elsewhere than ONNX says")
     begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
     found = _windowed(found, made, window_link, kernel, geometry, begins)
@@ -88,14 +75,17 @@ def _global_pool(step: Step) -> Dependence:
 def _reduction(step: Step) -> Dependence:
     found = step.read()
     rank = len(found.sizes)
-    if step.node.op_type in ("ArgMax", "ArgMin"):
-        axes: list[int] = [step.axis(0, rank)]
-    else:
-        given = step.integers(1, "axes")
-        if not given and step.given.get("noop_with_empty_axes", 0):
-            return found
-        axes = [axis % rank for axis in given or range(rank)]
+    given = step.integers(1, "axes")
+    if not given and step.given.get("noop_with_empty_axes", 0):
+        return found
+    axes = [axis % rank for axis in given or range(rank)]
     return found.mixed(axes).resized(dict.fromkeys(axes, 1)).reshaped(step.made)
+
+
+def _place_of_largest(step: Step) -> Dependence:
+    found = step.read()
+    axis = step.axis(0, len(found.sizes))
+    return found.mixed([axis]).resized({axis: 1}).reshaped(step.made)
 
 
 def _largest(step: Step) -> list[Dependence]:
@@ -115,9 +105,9 @@ def _running_sum(step: Step) -> Dependence:
 def _softmax(step: Step) -> Dependence:
     found = step.read()
     rank = len(found.sizes)
-    if step.opset >= 13:
-        return found.mixed([step.axis(-1, rank)])
-    return found.mixed(range(step.axis(1, rank), rank))
+    if step.is_old:
+        return found.mixed(range(step.axis(1, rank), rank))
+    return found.mixed([step.axis(-1, rank)])
 
 
 def _batch_norm(step: Step) -> Dependence:
@@ -181,12 +171,12 @@ def _gemm(step: Step) -> Dependence:
 
 
 def _product(step: Step) -> Dependence:
-    second = 3 if step.node.op_type == "QLinearMatMul" else 1
+    first, second = step.operator.factors
     found = Dependence(step.made, ())
-    for position, back in ((0, 1), (second, 2)):
+    for position, back in ((first, 1), (second, 2)):
         if step.is_activation(position):
             factor = step.read(position)
-            if min(len(factor.sizes), len(step.shape(second)), len(step.shape(0))) < 2:
+            if min(len(factor.sizes), len(step.shape(second)), len(step.shape(first))) < 2:
                 raise ValueError("a product with a vector")
             axis = len(factor.sizes) - back
             factor = factor.mixed([axis]).resized({axis: step.made[-back]})
@@ -235,34 +225,27 @@ def _recurrent(step: Step) -> list[Dependence]:
     return [added(*parts), last, last][: len(step.node.output)]
 
 
-RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE, elementwise),
-    **dict.fromkeys(CONVOLUTIONS, _convolution),
-    **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"), _global_pool),
-    **dict.fromkeys(
-        (
-            "ArgMax", "ArgMin", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
-            "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
-        ),
-        _reduction,
-    ),
-    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), _softmax),
-    **dict.fromkeys(
-        ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), _layer_norm
-    ),
-    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), _product),
-    **dict.fromkeys(RECURRENT_OPS, _recurrent),
-    "BatchNormalization": _batch_norm,
-    "DynamicQuantizeLinear": _dynamic_quantization,
-    "CumSum": _running_sum,
-    "Einsum": _einsum,
-    "Gemm": _gemm,
-    "GroupNormalization": _group_norm,
-    "InstanceNormalization": _instance_norm,
-    "LRN": _response_norm,
-    "LpNormalization": _lp_norm,
-    "MeanVarianceNormalization": _mean_variance,
-    "TopK": _largest,
-}  # fmt: skip
-"""By operator."""
+RULES: Mapping[FieldRule, Rule] = {
+    "batch norm": _batch_norm,
+    "convolution": _convolution,
+    "dynamic quantization": _dynamic_quantization,
+    "einsum": _einsum,
+    "elementwise": elementwise,
+    "gemm": _gemm,
+    "global pool": _global_pool,
+    "group norm": _group_norm,
+    "instance norm": _instance_norm,
+    "largest": _largest,
+    "layer norm": _layer_norm,
+    "lp norm": _lp_norm,
+    "mean variance": _mean_variance,
+    "place of largest": _place_of_largest,
+    "pool": _pool,
+    "product": _product,
+    "recurrent": _recurrent,
+    "reduction": _reduction,
+    "response norm": _response_norm,
+    "running sum": _running_sum,
+    "softmax": _softmax,
+}
+"""By their names in the table of operators."""

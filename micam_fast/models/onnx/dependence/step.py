@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from micam_fast.models.onnx.dependence.cells import Dependence, union
 from micam_fast.models.onnx.dependence.terms import Term
 from micam_fast.models.onnx.graph import Graph, Kind, attributes
+from micam_fast.models.onnx.operators import find_operator
 
 
 class Step:
@@ -32,8 +33,10 @@ class Step:
     ----------
     given
         The node's attributes.
-    opset
-        Version of ONNX' operators.
+    operator
+        What is known of its operator.
+    is_old
+        Whether the model has a version of it that works another way.
     unread
         Activations that the rule has not looked at so far.
     """
@@ -48,7 +51,9 @@ class Step:
     ) -> None:
         self._graph, self.node, self._shapes, self._found = graph, node, shapes, found
         self._numbers = numbers
-        self.opset = graph.opset
+        self.operator = find_operator(node)
+        since, until = self.operator.since, self.operator.until
+        self.is_old = until is not None or (since is not None and graph.opset < since)
         self.unread = set(graph.activations(node))
 
     @functools.cached_property

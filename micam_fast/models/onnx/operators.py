@@ -1,0 +1,396 @@
+"""What is known of each operator: one row of one table.
+
+A row names its rules, which are functions where they are used: those of receptive fields in
+`dependence`, of costs in `costs`, of conditions in `invariance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+import onnx
+
+ONNX_DOMAINS = ("", "ai.onnx")
+"""Two names of the domain of ONNX's own operators."""
+MICROSOFT = "com.microsoft"
+"""Domain of the operators that ONNX Runtime adds."""
+
+
+class Measured(Enum):
+    """Whether ONNX Runtime keeps the bits of an operator's results on a processor.
+
+    What was not measured, or not in enough ways to rely on it, is unknown.
+    """
+
+    SAFE = "measured safe"
+    UNSAFE = "measured unsafe"
+    UNKNOWN = "unknown"
+
+
+SAFE, UNSAFE, UNKNOWN = Measured.SAFE, Measured.UNSAFE, Measured.UNKNOWN
+Condition = Literal[
+    "blocked", "factor kept", "factor kept or stacked", "nearest or four axes", "not training",
+    "sums the end", "weights kept",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What the bits of an operator's results depend on (``tools/measure_operators.py``).
+
+    Attributes
+    ----------
+    batch, threads
+        Whether a sample has the same bits in every batch that one thread runs, and, too, however
+        many threads share the operator.
+    batch_if, threads_if
+        A condition of `invariance`: a node that does not meet it counts as unsafe.
+    """
+
+    batch: Measured = UNKNOWN
+    threads: Measured = UNKNOWN
+    batch_if: Condition | None = None
+    threads_if: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Which inputs hold a kernel and what belongs to it.
+
+    Attributes
+    ----------
+    place, bias, scale, zero, input_scale
+        Positions among the inputs; the last three hold units of a quantized kernel and its input.
+    axes
+        The fewest axes that such a kernel has.
+    """
+
+    place: int
+    bias: int | None = None
+    scale: int | None = None
+    zero: int | None = None
+    input_scale: int | None = None
+    axes: int = 3
+
+
+Role = Literal["layer", "layout", "bookkeeping"]
+Channels = Literal[
+    "as read", "second", "recurrent", "dense", "unknown", "gathered", "permuted", "reduced",
+    "reshaped", "squeezed", "unsqueezed",
+]  # fmt: skip
+FieldRule = Literal[
+    "batch norm", "concat", "convolution", "depth to space", "dynamic quantization", "einsum",
+    "elementwise", "expand", "first input", "gather", "gemm", "global pool", "group norm",
+    "instance norm", "largest", "layer norm", "lp norm", "mean variance", "pad", "place of largest",
+    "pool", "product", "recurrent", "reduction", "reshape", "resize", "response norm", "reverse",
+    "running sum", "slice", "softmax", "space to depth", "split", "tile", "transpose",
+]  # fmt: skip
+CostRule = Literal["convolution", "einsum", "gemm", "product", "quantized gemm", "recurrent"]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What is known of an operator; a default says that there is nothing special about it.
+
+    Attributes
+    ----------
+    name, domain
+        As nodes have them.
+    since, until
+        The first opset whose operator the rules read in the newer of two ways, and the last opset
+        that has it; ``None`` where opsets make no difference.
+    role
+        A bookkeeping operator is no layer, one of the layout is none where it moves axes alone.
+    hands_on
+        Whether it gives the very numbers that it reads, in other axes at most.
+    channels
+        On which axis of its output they lie: the second one, the axis of its input (``"as read"``,
+        or moved there as its parameters say), or one that it alone does not tell.
+    flat
+        Whether its activation is drawn as a flat one.
+    kernel
+        Where a kernel and a bias are.
+    factors, codes, settings
+        Positions of a product's factors; of quantized weights, beside which other constants are
+        units; and of constants that are bounds, sizes or units, and no weights.
+    sizes
+        Position of a list with one size for each axis of the result.
+    affine
+        What it does to each channel if its other input is one number for each.
+    field, cost
+        Rules of its receptive field, by default all that it reads, and of its multiply-adds.
+    bits
+        What its results depend on besides its input.
+    folded
+        Whether it is computed while the graph is read, if it reads constants alone. It takes no
+        longer than its result is large.
+    measures
+        Whether it reads a shape alone.
+    random
+        When it makes random numbers.
+    """
+
+    name: str
+    domain: str = ""
+    since: int | None = None
+    until: int | None = None
+    role: Role = "layer"
+    hands_on: bool = False
+    channels: Channels = "as read"
+    flat: bool = False
+    kernel: Kernel | None = None
+    factors: tuple[int, int] = (0, 1)
+    codes: tuple[int, ...] = ()
+    settings: Collection[int] = ()
+    sizes: int | None = None
+    affine: Literal["bounds", "factor", "normalization", "summand"] | None = None
+    field: FieldRule | None = None
+    cost: CostRule | None = None
+    bits: Bits = Bits()
+    folded: bool = False
+    measures: bool = False
+    random: Literal["never", "always", "training"] = "never"
+
+
+def find_operator(node: onnx.NodeProto) -> Operator:
+    """The row of a node's operator; an empty one, without a name, for one that has none."""
+    return _ROWS.get((node.domain, node.op_type), _STRANGE)
+
+
+def onnx_opset(proto: onnx.ModelProto) -> int:
+    """Version of ONNX's own operators that a model imports, 0 if it imports none."""
+    versions = {each.domain: each.version for each in proto.opset_import}
+    return next((versions[each] for each in ONNX_DOMAINS if each in versions), 0)
+
+
+_STRANGE = Operator("")
+KEPT = Bits(SAFE, SAFE)
+LOST = Bits(UNSAFE, UNSAFE)
+SUMMED = Bits(SAFE, SAFE, batch_if="sums the end")
+RESIZED = Bits(SAFE, SAFE, batch_if="nearest or four axes")
+WALKED = Bits(SAFE, UNKNOWN, batch_if="weights kept")
+EVERY = range(16)
+
+# The bits of a row that says nothing of them are unknown.
+# fmt: off
+OPERATORS = (
+    # Kernels, products and recurrences.
+    Operator("Conv", channels="second", kernel=Kernel(1, 2), field="convolution",
+             cost="convolution", bits=Bits(SAFE, SAFE, threads_if="blocked")),
+    Operator("ConvInteger", channels="second", kernel=Kernel(1, zero=3), codes=(1,),
+             field="convolution", cost="convolution", bits=KEPT),
+    Operator("ConvTranspose", channels="second", kernel=Kernel(1, 2), field="convolution",
+             cost="convolution", bits=Bits(SAFE, UNSAFE)),
+    Operator("Einsum", channels="unknown", field="einsum", cost="einsum", bits=LOST),
+    Operator("GRU", channels="recurrent", kernel=Kernel(1, 3), field="recurrent", cost="recurrent",
+             bits=WALKED),
+    Operator("Gemm", flat=True, kernel=Kernel(1, 2, axes=2), field="gemm", cost="gemm",
+             bits=Bits(SAFE, SAFE, batch_if="factor kept")),
+    Operator("LSTM", channels="recurrent", kernel=Kernel(1, 3), field="recurrent", cost="recurrent",
+             bits=WALKED),
+    Operator("MatMul", channels="dense", kernel=Kernel(1, axes=1), field="product", cost="product",
+             bits=Bits(SAFE, SAFE, batch_if="factor kept or stacked", threads_if="factor kept")),
+    Operator("MatMulInteger", channels="dense", codes=(0, 1), field="product", cost="product",
+             bits=KEPT),
+    Operator("QLinearConv", channels="second", kernel=Kernel(3, 8, scale=4, zero=5, input_scale=1),
+             codes=(3, 8), field="convolution", cost="convolution", bits=KEPT),
+    Operator("QLinearMatMul", channels="dense", codes=(0, 3), factors=(0, 3), field="product",
+             cost="product", bits=KEPT),
+    Operator("RNN", channels="recurrent", kernel=Kernel(1, 3), field="recurrent", cost="recurrent",
+             bits=LOST),
+    # Pools and reductions.
+    Operator("ArgMax", channels="reduced", field="place of largest", bits=KEPT),
+    Operator("ArgMin", channels="reduced", field="place of largest", bits=KEPT),
+    Operator("AveragePool", channels="second", field="pool", bits=KEPT),
+    Operator("CumSum", field="running sum"),
+    Operator("GlobalAveragePool", channels="second", flat=True, field="global pool", bits=KEPT),
+    Operator("GlobalLpPool", channels="second", flat=True, field="global pool"),
+    Operator("GlobalMaxPool", channels="second", flat=True, field="global pool", bits=KEPT),
+    Operator("LpPool", channels="second", field="pool"),
+    Operator("MaxPool", channels="second", field="pool", bits=KEPT),
+    Operator("ReduceL1", channels="reduced", field="reduction", folded=True),
+    Operator("ReduceL2", channels="reduced", field="reduction", folded=True),
+    Operator("ReduceLogSum", channels="reduced", field="reduction"),
+    Operator("ReduceLogSumExp", channels="reduced", field="reduction"),
+    Operator("ReduceMax", channels="reduced", field="reduction", bits=KEPT, folded=True),
+    Operator("ReduceMean", channels="reduced", field="reduction", bits=SUMMED, folded=True),
+    Operator("ReduceMin", channels="reduced", field="reduction", bits=KEPT, folded=True),
+    Operator("ReduceProd", channels="reduced", field="reduction", folded=True),
+    Operator("ReduceSum", channels="reduced", field="reduction", bits=SUMMED, folded=True),
+    Operator("ReduceSumSquare", channels="reduced", field="reduction", folded=True),
+    Operator("TopK", channels="unknown", field="largest", bits=KEPT),
+    # Normalizations.
+    Operator("BatchNormalization", channels="second", field="batch norm", affine="normalization",
+             bits=KEPT),
+    Operator("GroupNormalization", channels="second", field="group norm"),
+    Operator("Hardmax", since=13, field="softmax", bits=KEPT),
+    Operator("InstanceNormalization", channels="second", field="instance norm", bits=KEPT),
+    Operator("LRN", channels="second", field="response norm", bits=LOST),
+    Operator("LayerNormalization", field="layer norm", bits=KEPT),
+    Operator("LogSoftmax", since=13, field="softmax", bits=KEPT),
+    Operator("LpNormalization", field="lp norm"),
+    Operator("MeanVarianceNormalization", field="mean variance"),
+    Operator("RMSNormalization", field="layer norm"),
+    Operator("SimplifiedLayerNormalization", field="layer norm"),
+    Operator("Softmax", since=13, field="softmax", bits=KEPT, folded=True),
+    # Element by element.
+    Operator("Abs", field="elementwise", bits=KEPT, folded=True),
+    Operator("Acos", field="elementwise", bits=LOST),
+    Operator("Acosh", field="elementwise"),
+    Operator("Add", field="elementwise", affine="summand", bits=KEPT, folded=True),
+    Operator("And", field="elementwise", bits=KEPT, folded=True),
+    Operator("Asin", field="elementwise", bits=LOST),
+    Operator("Asinh", field="elementwise"),
+    Operator("Atan", field="elementwise", bits=LOST),
+    Operator("Atanh", field="elementwise"),
+    Operator("BitShift", field="elementwise", bits=KEPT),
+    Operator("BitwiseAnd", field="elementwise", bits=KEPT),
+    Operator("BitwiseNot", field="elementwise", bits=KEPT),
+    Operator("BitwiseOr", field="elementwise", bits=KEPT),
+    Operator("BitwiseXor", field="elementwise", bits=KEPT),
+    Operator("Cast", role="bookkeeping", field="elementwise", bits=KEPT, folded=True),
+    Operator("CastLike", role="bookkeeping", field="first input", bits=KEPT, folded=True),
+    Operator("Ceil", field="elementwise", bits=KEPT, folded=True),
+    Operator("Celu", field="elementwise", bits=LOST),
+    Operator("Clip", field="elementwise", settings=EVERY, affine="bounds", bits=KEPT, folded=True),
+    Operator("Cos", field="elementwise", bits=LOST),
+    Operator("Cosh", field="elementwise"),
+    Operator("DequantizeLinear", role="bookkeeping", codes=(0,), field="elementwise",
+             settings=(1, 2), bits=KEPT, folded=True),
+    Operator("Div", field="elementwise", affine="factor", bits=KEPT, folded=True),
+    Operator("Dropout", field="elementwise", random="training",
+             bits=Bits(SAFE, SAFE, batch_if="not training")),
+    Operator("DynamicQuantizeLinear", role="bookkeeping", field="dynamic quantization", bits=LOST),
+    Operator("Elu", field="elementwise", bits=LOST),
+    Operator("Equal", field="elementwise", bits=KEPT, folded=True),
+    Operator("Erf", field="elementwise", bits=KEPT),
+    Operator("Exp", field="elementwise", bits=KEPT, folded=True),
+    Operator("Floor", field="elementwise", bits=KEPT, folded=True),
+    Operator("Gelu", field="elementwise", bits=KEPT),
+    Operator("Greater", field="elementwise", bits=KEPT, folded=True),
+    Operator("GreaterOrEqual", field="elementwise", bits=KEPT, folded=True),
+    Operator("HardSigmoid", field="elementwise", bits=KEPT),
+    Operator("HardSwish", field="elementwise", bits=KEPT),
+    Operator("Identity", role="bookkeeping", hands_on=True, field="elementwise", bits=KEPT,
+             folded=True),
+    Operator("IsInf", field="elementwise", bits=KEPT),
+    Operator("IsNaN", field="elementwise", bits=KEPT),
+    Operator("LeakyRelu", field="elementwise", bits=KEPT),
+    Operator("Less", field="elementwise", bits=KEPT, folded=True),
+    Operator("LessOrEqual", field="elementwise", bits=KEPT, folded=True),
+    Operator("Log", field="elementwise", bits=LOST, folded=True),
+    Operator("Max", field="elementwise", bits=KEPT, folded=True),
+    Operator("Mean", field="elementwise", bits=KEPT, folded=True),
+    Operator("Min", field="elementwise", bits=KEPT, folded=True),
+    Operator("Mish", field="elementwise", bits=LOST),
+    Operator("Mod", field="elementwise", bits=KEPT, folded=True),
+    Operator("Mul", field="elementwise", affine="factor", bits=KEPT, folded=True),
+    Operator("Neg", field="elementwise", bits=KEPT, folded=True),
+    Operator("Not", field="elementwise", bits=KEPT, folded=True),
+    Operator("Or", field="elementwise", bits=KEPT, folded=True),
+    Operator("PRelu", field="elementwise", bits=KEPT),
+    Operator("Pow", field="elementwise", bits=KEPT, folded=True),
+    Operator("QuantizeLinear", role="bookkeeping", field="elementwise", settings=EVERY, bits=KEPT,
+             folded=True),
+    Operator("Reciprocal", field="elementwise", bits=KEPT, folded=True),
+    Operator("Relu", field="elementwise", affine="bounds", bits=KEPT, folded=True),
+    Operator("Round", field="elementwise", bits=KEPT, folded=True),
+    Operator("Selu", field="elementwise", bits=LOST),
+    Operator("Shrink", field="elementwise", bits=KEPT),
+    Operator("Sigmoid", field="elementwise", bits=KEPT, folded=True),
+    Operator("Sign", field="elementwise", bits=KEPT, folded=True),
+    Operator("Sin", field="elementwise", bits=LOST),
+    Operator("Sinh", field="elementwise"),
+    Operator("Softplus", field="elementwise", bits=LOST, folded=True),
+    Operator("Softsign", field="elementwise", bits=KEPT),
+    Operator("Sqrt", field="elementwise", bits=KEPT, folded=True),
+    Operator("Sub", field="elementwise", affine="summand", bits=KEPT, folded=True),
+    Operator("Sum", field="elementwise", bits=KEPT, folded=True),
+    Operator("Swish", field="elementwise"),
+    Operator("Tan", field="elementwise"),
+    Operator("Tanh", field="elementwise", bits=KEPT, folded=True),
+    Operator("ThresholdedRelu", field="elementwise", bits=KEPT),
+    Operator("Trilu", field="elementwise"),
+    Operator("Where", field="elementwise", bits=KEPT, folded=True),
+    Operator("Xor", field="elementwise", bits=KEPT, folded=True),
+    # Moves, and makes anew in other places.
+    Operator("Concat", field="concat", bits=KEPT, folded=True),
+    Operator("DepthToSpace", channels="second", field="depth to space", bits=KEPT),
+    Operator("Expand", field="expand", settings=(1,), sizes=1, bits=KEPT, folded=True),
+    Operator("Flatten", role="layout", channels="unknown", flat=True, field="reshape", bits=KEPT,
+             folded=True),
+    Operator("Gather", channels="gathered", field="gather", bits=KEPT, folded=True),
+    Operator("Pad", field="pad", settings=EVERY, bits=KEPT, folded=True),
+    Operator("Reshape", role="layout", channels="reshaped", hands_on=True, field="reshape",
+             settings=(1,), sizes=1, bits=KEPT, folded=True),
+    Operator("Resize", since=11, field="resize", settings=EVERY, bits=RESIZED),
+    Operator("ReverseSequence", field="reverse"),
+    Operator("Slice", field="slice", settings=(1, 2, 3, 4), bits=KEPT, folded=True),
+    Operator("SpaceToDepth", channels="second", field="space to depth", bits=KEPT),
+    Operator("Split", field="split", bits=KEPT, folded=True),
+    Operator("Squeeze", role="bookkeeping", channels="squeezed", hands_on=True, field="reshape",
+             bits=KEPT, folded=True),
+    Operator("Tile", field="tile", settings=(1,), sizes=1, bits=KEPT, folded=True),
+    Operator("Transpose", role="layout", channels="permuted", hands_on=True, field="transpose",
+             bits=KEPT, folded=True),
+    Operator("Unsqueeze", role="bookkeeping", channels="unsqueezed", hands_on=True, field="reshape",
+             bits=KEPT, folded=True),
+    Operator("Upsample", until=9, field="resize", settings=EVERY, bits=RESIZED),
+    # Others.
+    Operator("Bernoulli", random="always"),
+    Operator("Col2Im", channels="second"),
+    Operator("Constant", folded=True),
+    Operator("ConstantOfShape", sizes=0, bits=KEPT, folded=True),
+    Operator("DeformConv", channels="second"),
+    Operator("GatherElements", bits=KEPT),
+    Operator("GatherND", bits=KEPT),
+    Operator("GridSample", channels="second"),
+    Operator("If", channels="unknown"),
+    Operator("Loop", channels="unknown"),
+    Operator("MaxUnpool", channels="second"),
+    Operator("Multinomial", random="always"),
+    Operator("NonMaxSuppression", settings=EVERY),
+    Operator("NonZero", channels="unknown"),
+    Operator("OneHot", channels="unknown", settings=EVERY),
+    Operator("OptionalGetElement", role="bookkeeping"),
+    Operator("RandomNormal", random="always"),
+    Operator("RandomNormalLike", random="always"),
+    Operator("RandomUniform", random="always"),
+    Operator("RandomUniformLike", random="always"),
+    Operator("Range", settings=EVERY, bits=KEPT, folded=True),
+    Operator("RoiAlign", settings=EVERY),
+    Operator("Scan", channels="unknown"),
+    Operator("Shape", measures=True, bits=KEPT, folded=True),
+    Operator("Size", measures=True, bits=KEPT, folded=True),
+    # Operators that ONNX Runtime adds.
+    Operator("BiasGelu", MICROSOFT, field="elementwise"),
+    Operator("DequantizeLinear", MICROSOFT, role="bookkeeping", codes=(0,), field="elementwise",
+             settings=(1, 2)),
+    Operator("FastGelu", MICROSOFT, field="elementwise"),
+    Operator("FusedConv", MICROSOFT, channels="second", kernel=Kernel(1, 2), field="convolution",
+             cost="convolution"),
+    Operator("FusedMatMul", MICROSOFT, channels="dense"),
+    Operator("Gelu", MICROSOFT, field="elementwise"),
+    Operator("GridSample", MICROSOFT, channels="second"),
+    Operator("Pad", MICROSOFT, field="pad", settings=EVERY),
+    Operator("QGemm", MICROSOFT, factors=(0, 3), codes=(3, 6), cost="quantized gemm"),
+    Operator("QLinearAdd", MICROSOFT, field="elementwise"),
+    Operator("QLinearLeakyRelu", MICROSOFT, field="elementwise"),
+    Operator("QLinearMul", MICROSOFT, field="elementwise"),
+    Operator("QLinearSigmoid", MICROSOFT, field="elementwise"),
+    Operator("QuantizeLinear", MICROSOFT, role="bookkeeping", field="elementwise", settings=EVERY),
+    Operator("QuickGelu", MICROSOFT, field="elementwise"),
+    Operator("Range", MICROSOFT, settings=EVERY),
+    Operator("Trilu", MICROSOFT, field="elementwise"),
+)
+# fmt: on
+"""All rows, by kind."""
+
+_ROWS = {
+    (domain, row.name): row
+    for row in OPERATORS
+    for domain in (ONNX_DOMAINS if row.domain == "" else (row.domain,))
+}
