@@ -3,119 +3,64 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 import micam_fast
 from micam_fast.models.onnx import open_model, read_layers
-from micam_fast.models.onnx.invariance import Invariance
+from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.invariance import Invariance, find_invariance
+from micam_fast.models.onnx.operators import OPERATORS, SAFE, Operator
 from micam_fast.models.onnx.slices import whole_model
 from tests.helpers.determinism_models import MODELS
-from tests.helpers.models import Array, conv_node, if_branches, make_model, random_array
+from tests.helpers.models import conv_node, if_branches, make_model, random_array
+from tests.helpers.operator_models import operator_models
+from tests.helpers.single_operators import bits_of, session_of, single
 
 node = helper.make_node
-COUNT = 11
 
 
 def known(model: onnx.ModelProto) -> Invariance:
     return read_layers(open_model(model)).reading.invariance
 
 
-def single(op: str, shape: Sequence[int], *constants: Array, **given: Any) -> onnx.ModelProto:
-    names = [f"c{index}" for index in range(len(constants))]
-    opset = given.pop("opset", 17)
-    nodes = [node(op, ["x", *names], ["o"], name="one", **given)]
-    held = dict(zip(names, constants, strict=True))
-    return make_model(nodes, {"x": ["N", *shape]}, ["o"], held, opset=opset)
+def check_bits(model: onnx.ModelProto, found: Invariance) -> None:
+    """Each sample has the same bits in every batch, and with several threads, too, if so said."""
+    sessions = [session_of(model, threads) for threads in ((1, 3) if found.threads else (1,))]
+    expected = bits_of(sessions[0], 1)
+    for session, batch_size in itertools.product(sessions, (1, 2, 8)):
+        assert bits_of(session, batch_size) == expected, batch_size
 
 
-def numbers(model: onnx.ModelProto, threads: int, batch_size: int) -> list[bytes]:
-    """Bytes of each output of samples that run in batches."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    feeds = {
-        each.name: random_array(i, COUNT, *each.shape[1:])
-        for i, each in enumerate(session.get_inputs())
-    }
-    runs = [
-        session.run(
-            None, {name: array[begin : begin + batch_size] for name, array in feeds.items()}
-        )
-        for begin in range(0, COUNT, batch_size)
-    ]
-    return [np.concatenate(parts).tobytes() for parts in zip(*runs, strict=True)]
-
-
-SHAPES = [(3, 5, 7), (13, 3, 3), (5, 33, 31), (16, 9, 11), (7, 1, 1), (9, 35), (1, 19), (130,)]
-PLAIN = [
-    "Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Sqrt", "LeakyRelu", "HardSwish", "HardSigmoid",
-    "Softsign", "Reciprocal", "Floor", "GlobalAveragePool", "GlobalMaxPool",
-]  # fmt: skip
-
-
-def safe_models() -> Iterator[tuple[str, onnx.ModelProto]]:
-    """Operators that are said to be safe, on awkward shapes."""
-    for shape in SHAPES:
-        last, rank = shape[-1], len(shape)
-        for op in PLAIN[: len(PLAIN) if rank > 1 else -2]:
-            yield op, single(op, shape)
-        yield "Gelu", single("Gelu", shape, opset=20)
-        for op in ("Add", "Mul", "Div", "PRelu"):
-            yield op, single(op, shape, random_array(1, last))
-        for power in (2, 0.5, 2.5):
-            yield "Pow", single("Pow", shape, np.array(power, np.float32))
-        for axis in range(1, rank + 1):
-            yield "Softmax", single("Softmax", shape, axis=axis)
-            scale = random_array(1, *shape[axis - 1 :])
-            yield "LayerNormalization", single("LayerNormalization", shape, scale, axis=axis)
-            yield "ReduceMean", single("ReduceMean", shape, axes=list(range(axis, rank + 1)))
-            yield "ReduceMax", single("ReduceMax", shape, axes=[axis])
-        for columns in (1, 7, 65):
-            yield "MatMul", single("MatMul", shape, random_array(1, last, columns))
-        yield "MatMul", single("MatMul", (1, last), random_array(1, last, 33))
-        if rank == 1:
-            yield "Gemm", single("Gemm", shape, random_array(1, 300, last), transB=1)
-        if rank == 3:
-            for made, size, groups in ((5, 1, 1), (16, 3, 1), (33, 3, 1), (shape[0], 3, shape[0])):
-                if min(shape[1:]) >= size:
-                    kernel = random_array(1, made, shape[0] // groups, size, size)
-                    yield "Conv", single("Conv", shape, kernel, group=groups)
-                    turned = random_array(1, shape[0], 2, size, size)
-                    yield "ConvTranspose", single("ConvTranspose", shape, turned, group=groups)
-            scales = np.array([1, 1, 1.5, 2], np.float32)
-            nodes = [node("Resize", ["x", "", "s"], ["o"], mode="linear")]
-            yield "Resize", make_model(nodes, {"x": ["N", *shape]}, ["o"], {"s": scales})
-            yield "AveragePool", single("AveragePool", shape, kernel_shape=[1, min(3, last)])
-        if rank == 2:
-            yield "Conv", single("Conv", shape, random_array(1, 9, shape[0], 5))
-    for maker in ("attention", "lstm", "gru", "two_pieces", "conv_net"):
-        yield maker, MODELS[maker]()
-
-
-SAFE = list(safe_models())
-
-
-@pytest.mark.parametrize("op", sorted({op for op, _ in SAFE}))
-def test_what_is_said_to_be_safe_is(op: str) -> None:
-    checked = 0
-    for model in (each for name, each in SAFE if name == op):
-        found = known(model)
+@pytest.mark.parametrize(
+    "row",
+    [row for row in OPERATORS if SAFE in (row.bits.batch, row.bits.threads)],
+    ids=lambda row: row.name,
+)
+def test_what_is_said_to_be_safe_is(row: Operator) -> None:
+    checked = shared = 0
+    for model in operator_models(row):
+        found = find_invariance(Graph(open_model(model)))
         if not found.batch:
             # A sum over all of a sample but its end, or an axis that is not there.
-            assert op == "ReduceMean"
+            assert row.name in ("ReduceMean", "ReduceSum")
             continue
+        check_bits(model, found)
         checked += 1
-        expected = numbers(model, 1, 1)
-        for threads, batch_size in itertools.product((1, 3) if found.threads else (1,), (1, 2, 8)):
-            assert numbers(model, threads, batch_size) == expected, (op, threads, batch_size)
+        shared += found.threads
     assert checked
+    assert shared or row.bits.threads is not SAFE
+
+
+@pytest.mark.parametrize("name", ["attention", "lstm", "gru", "two_pieces", "conv_net"])
+def test_models_that_are_said_to_be_safe_are(name: str) -> None:
+    model = MODELS[name]()
+    assert known(model).batch
+    check_bits(model, known(model))
 
 
 @pytest.mark.parametrize(
@@ -216,5 +161,6 @@ def test_weights_that_are_listed_as_inputs_are_constants() -> None:
     assert [value.name for value in part.proto.graph.input] == ["x"]
     assert part.inputs == ("x",)
     assert known(model).batch
-    assert numbers(part.proto, 1, 1) == numbers(part.proto, 1, 4)
-    assert numbers(model, 1, 1) != numbers(model, 1, 4)
+    for proto, keeps in ((part.proto, True), (model, False)):
+        session = session_of(proto, 1)
+        assert (bits_of(session, 1) == bits_of(session, 4)) is keeps
