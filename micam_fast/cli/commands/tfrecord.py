@@ -177,22 +177,22 @@ def _visible(name: str, otherwise: str) -> str:
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[_Recording]:
+def _running(folder: Path) -> Iterator[_RecordLines]:
     """A run that will write to a folder; with a bar on a terminal, and without one in a pipe."""
     from micam_fast.core.output_files import check_folder
 
     check_folder(folder)
     if not sys.stderr.isatty():
-        yield _Recording(None)
+        yield _RecordLines(None)
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield _Recording(bar)
+        yield _RecordLines(bar)
 
 
-class _Recording:
+class _RecordLines:
     """What a run tells its user, while it goes on and when it is done."""
 
     def __init__(self, bar: Progress | None) -> None:

@@ -31,7 +31,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Step:
+class ChannelStep:
     """A factor or a summand for each channel.
 
     Attributes
@@ -67,7 +67,7 @@ class Chain:
 
     source: str
     channels: int
-    steps: tuple[Step, ...]
+    steps: tuple[ChannelStep, ...]
     low: float
     high: float
 
@@ -124,7 +124,7 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
     channels = shape[channel]
     if (channels or 0) > _MOST_CHANNELS:
         return None
-    steps: list[Step] = []
+    steps: list[ChannelStep] = []
     low, high = -math.inf, math.inf
     value = tap.value
     far = 0
@@ -185,7 +185,7 @@ def _bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
 
 def _read_step(
     graph: Graph, node: onnx.NodeProto, rank: int, channel: int, channels: int
-) -> tuple[str, Step] | None:
+) -> tuple[str, ChannelStep] | None:
     """What a node reads, and what it does to it."""
     operator = find_operator(node)
     if operator.affine == "normalization":
@@ -194,7 +194,7 @@ def _read_step(
         constant = all(map(graph.is_constant, node.input[1:5]))
         if channel != 1 or trains or not constant:
             return None
-        step = Step(operator.name, tuple(node.input[1:5]), float(given.get("epsilon", 1e-5)))
+        step = ChannelStep(operator.name, tuple(node.input[1:5]), float(given.get("epsilon", 1e-5)))
         return node.input[0], step
     if operator.affine not in ("factor", "summand"):
         return None
@@ -206,7 +206,7 @@ def _read_step(
         return None
     if count_by_channel(graph, number, rank, channel) not in (1, channels):
         return None
-    return value, Step(operator.name, (number,))
+    return value, ChannelStep(operator.name, (number,))
 
 
 def split_operands(graph: Graph, node: onnx.NodeProto) -> tuple[str, str] | None:
@@ -230,7 +230,7 @@ def count_by_channel(graph: Graph, constant: str, rank: int, channel: int) -> in
 
 
 def _numbers(
-    step: Step, constants: Constants, channels: int
+    step: ChannelStep, constants: Constants, channels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Factor and summand of each channel."""
     arrays = [constants.array(name).astype(np.float64).reshape(-1) for name in step.constants]

@@ -60,10 +60,10 @@ def check_structure(model: OnnxFile) -> None:
     ModelError
         With what is wrong, and where.
     """
-    _Check(model).run()
+    _StructureCheck(model).run()
 
 
-class _Check:
+class _StructureCheck:
     def __init__(self, model: OnnxFile) -> None:
         self.model, self.name = model, model.name
         self.bytes = 0

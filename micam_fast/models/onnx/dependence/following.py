@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx.dependence.cells import Dependence, everything
 from micam_fast.models.onnx.dependence.layout import LAYOUT_RULES
+from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, added
 from micam_fast.models.onnx.dependence.rules import RULES
-from micam_fast.models.onnx.dependence.step import Rule, Step, added
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.operators import FieldRule, find_operator
 
@@ -58,7 +58,7 @@ def follow(
         nothing = Dependence(shapes.get(value.name), ())
         found[value.name] = inputs.get(value.name, nothing)
     for node in nodes:
-        step = Step(graph, node, shapes, numbers, found)
+        step = NodeReading(graph, node, shapes, numbers, found)
         made = [name for name in node.output if name]
         found.update(zip(made, _outputs(step, shapes, found), strict=True))
         for name in graph.activations(node):
@@ -95,7 +95,7 @@ def _nodes_before(graph: Graph, wanted: Iterable[str]) -> list[onnx.NodeProto]:
 
 
 def _outputs(
-    step: Step, shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, Dependence]
+    step: NodeReading, shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, Dependence]
 ) -> list[Dependence]:
     """What each named output depends on."""
     read = sorted(step.unread)

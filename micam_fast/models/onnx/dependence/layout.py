@@ -8,30 +8,30 @@ import numpy as np
 
 from micam_fast.models.onnx.dependence.cells import Dependence
 from micam_fast.models.onnx.dependence.links import pad_link, place_link, resize_link, slice_link
-from micam_fast.models.onnx.dependence.step import Rule, Step, added
+from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, added
 from micam_fast.models.onnx.operators import FieldRule
 
 
-def _transpose(step: Step) -> Dependence:
+def _transpose(step: NodeReading) -> Dependence:
     found = step.read()
     return found.transposed(step.given.get("perm") or range(len(found.sizes))[::-1])
 
 
-def _reshape(step: Step) -> Dependence:
+def _reshape(step: NodeReading) -> Dependence:
     return step.read().reshaped(step.made)
 
 
-def _first_input(step: Step) -> Dependence:
+def _first_input(step: NodeReading) -> Dependence:
     """The other input tells a type."""
     step.unread.clear()
     return step.read()
 
 
-def _expand(step: Step) -> Dependence:
+def _expand(step: NodeReading) -> Dependence:
     return step.read().stretched(step.made)
 
 
-def _tile(step: Step) -> Dependence:
+def _tile(step: NodeReading) -> Dependence:
     found = step.read()
     for axis, (source, size) in enumerate(zip(found.sizes, step.made, strict=True)):
         if size != source:
@@ -39,7 +39,7 @@ def _tile(step: Step) -> Dependence:
     return found
 
 
-def _concat(step: Step) -> Dependence:
+def _concat(step: NodeReading) -> Dependence:
     axis = step.axis(1, len(step.made))
     offset = 0
     parts = []
@@ -51,7 +51,7 @@ def _concat(step: Step) -> Dependence:
     return added(*parts)
 
 
-def _split(step: Step) -> list[Dependence]:
+def _split(step: NodeReading) -> list[Dependence]:
     found = step.read()
     axis = step.axis(0, len(found.sizes))
     begin = 0
@@ -63,7 +63,7 @@ def _split(step: Step) -> list[Dependence]:
     return parts
 
 
-def _slice(step: Step) -> Dependence:
+def _slice(step: NodeReading) -> Dependence:
     found = step.read()
     starts, stops = step.integers(1, "starts"), step.integers(2, "ends")
     if starts is None or stops is None:
@@ -76,7 +76,7 @@ def _slice(step: Step) -> Dependence:
     return found
 
 
-def _pad(step: Step) -> Dependence:
+def _pad(step: NodeReading) -> Dependence:
     found = step.read()
     pads = step.integers(1, "pads")
     if pads is None:
@@ -91,7 +91,7 @@ def _pad(step: Step) -> Dependence:
     return found
 
 
-def _resize(step: Step) -> Dependence:
+def _resize(step: NodeReading) -> Dependence:
     found, made = step.read(), step.made
     rank = len(made)
     if step.word("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -119,7 +119,7 @@ def _resize(step: Step) -> Dependence:
     return found
 
 
-def _scales(step: Step, axes: list[int]) -> list[float]:
+def _scales(step: NodeReading, axes: list[int]) -> list[float]:
     """Of each resized axis; where sizes are given, the quotient of these."""
     if "scales" in step.given:
         return [float(each) for each in step.given["scales"]]
@@ -131,7 +131,7 @@ def _scales(step: Step, axes: list[int]) -> list[float]:
     return [step.made[axis] / before[axis] for axis in axes]
 
 
-def _gather(step: Step) -> Dependence:
+def _gather(step: NodeReading) -> Dependence:
     if not step.is_activation(0):
         # Rows of a table: each depends on its index.
         axis = step.axis(0, len(step.shape(0)))
@@ -144,7 +144,7 @@ def _gather(step: Step) -> Dependence:
     return found.linked(axis, places).reshaped(step.made)
 
 
-def _reverse(step: Step) -> Dependence:
+def _reverse(step: NodeReading) -> Dependence:
     found = step.read()
     axis = int(step.given.get("time_axis", 0))
     size = found.sizes[axis]
@@ -153,7 +153,7 @@ def _reverse(step: Step) -> Dependence:
     return found.linked(axis, np.arange(size)[np.newaxis, ::-1])
 
 
-def _depth_to_space(step: Step) -> Dependence:
+def _depth_to_space(step: NodeReading) -> Dependence:
     found = step.read()
     batch, channels, height, width = found.sizes
     block = int(step.given["blocksize"])
@@ -165,7 +165,7 @@ def _depth_to_space(step: Step) -> Dependence:
     return cut.transposed([0, 1, 4, 2, 5, 3]).reshaped(step.made)
 
 
-def _space_to_depth(step: Step) -> Dependence:
+def _space_to_depth(step: NodeReading) -> Dependence:
     found = step.read()
     batch, channels, height, width = found.sizes
     block = int(step.given["blocksize"])

@@ -9,12 +9,12 @@ import numpy as np
 from micam_fast.core.layers import Geometry
 from micam_fast.models.onnx.dependence.cells import Dependence
 from micam_fast.models.onnx.dependence.links import Table, group_link, spread_link, window_link
-from micam_fast.models.onnx.dependence.step import Rule, Step, added, elementwise
+from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, added, elementwise
 from micam_fast.models.onnx.kernels import read_geometry
 from micam_fast.models.onnx.operators import FieldRule
 
 
-def _convolution(step: Step) -> Dependence:
+def _convolution(step: NodeReading) -> Dependence:
     found, made, place = step.read(), step.made, step.operator.kernel
     assert place is not None
     kernel = tuple(step.given.get("kernel_shape") or step.shape(place.place)[2:])
@@ -53,7 +53,7 @@ def _windowed(
     return found
 
 
-def _pool(step: Step) -> list[Dependence]:
+def _pool(step: NodeReading) -> list[Dependence]:
     found, made = step.read(), step.made
     kernel = tuple(step.given["kernel_shape"])
     geometry = read_geometry(step.node, len(kernel))
@@ -66,13 +66,13 @@ def _pool(step: Step) -> list[Dependence]:
     return [found] * len(step.node.output)
 
 
-def _global_pool(step: Step) -> Dependence:
+def _global_pool(step: NodeReading) -> Dependence:
     found = step.read()
     axes = range(2, len(found.sizes))
     return found.mixed(axes).resized(dict.fromkeys(axes, 1))
 
 
-def _reduction(step: Step) -> Dependence:
+def _reduction(step: NodeReading) -> Dependence:
     found = step.read()
     rank = len(found.sizes)
     given = step.integers(1, "axes")
@@ -82,19 +82,19 @@ def _reduction(step: Step) -> Dependence:
     return found.mixed(axes).resized(dict.fromkeys(axes, 1)).reshaped(step.made)
 
 
-def _place_of_largest(step: Step) -> Dependence:
+def _place_of_largest(step: NodeReading) -> Dependence:
     found = step.read()
     axis = step.axis(0, len(found.sizes))
     return found.mixed([axis]).resized({axis: 1}).reshaped(step.made)
 
 
-def _largest(step: Step) -> list[Dependence]:
+def _largest(step: NodeReading) -> list[Dependence]:
     found = step.read()
     axis = step.axis(-1, len(found.sizes))
     return [found.mixed([axis]).resized({axis: step.made[axis]})] * len(step.node.output)
 
 
-def _running_sum(step: Step) -> Dependence:
+def _running_sum(step: NodeReading) -> Dependence:
     found = step.read()
     (axis,) = (int(each) % len(found.sizes) for each in step.array(1).reshape(-1))
     if step.given.get("exclusive", 0):
@@ -102,7 +102,7 @@ def _running_sum(step: Step) -> Dependence:
     return found.accumulated(axis, backwards=bool(step.given.get("reverse", 0)))
 
 
-def _softmax(step: Step) -> Dependence:
+def _softmax(step: NodeReading) -> Dependence:
     found = step.read()
     rank = len(found.sizes)
     if step.is_old:
@@ -110,41 +110,41 @@ def _softmax(step: Step) -> Dependence:
     return found.mixed([step.axis(-1, rank)])
 
 
-def _batch_norm(step: Step) -> Dependence:
+def _batch_norm(step: NodeReading) -> Dependence:
     found = step.read()
     if step.given.get("training_mode", 0):
         return found.mixed(axis for axis in range(len(found.sizes)) if axis != 1)
     return found
 
 
-def _instance_norm(step: Step) -> Dependence:
+def _instance_norm(step: NodeReading) -> Dependence:
     found = step.read()
     return found.mixed(range(2, len(found.sizes)))
 
 
-def _group_norm(step: Step) -> Dependence:
+def _group_norm(step: NodeReading) -> Dependence:
     found = _instance_norm(step)
     channels = found.sizes[1]
     return found.linked(1, group_link(channels, channels, int(step.given["num_groups"])))
 
 
-def _layer_norm(step: Step) -> Dependence:
+def _layer_norm(step: NodeReading) -> Dependence:
     found = step.read()
     rank = len(found.sizes)
     return found.mixed(range(step.axis(-1, rank), rank))
 
 
-def _lp_norm(step: Step) -> Dependence:
+def _lp_norm(step: NodeReading) -> Dependence:
     found = step.read()
     return found.mixed([step.axis(-1, len(found.sizes))])
 
 
-def _mean_variance(step: Step) -> Dependence:
+def _mean_variance(step: NodeReading) -> Dependence:
     found = step.read()
     return found.mixed(int(axis) % len(found.sizes) for axis in step.given.get("axes", (0, 2, 3)))
 
 
-def _response_norm(step: Step) -> Dependence:
+def _response_norm(step: NodeReading) -> Dependence:
     found = step.read()
     channels, size = found.sizes[1], int(step.given["size"])
     table = window_link(
@@ -153,13 +153,13 @@ def _response_norm(step: Step) -> Dependence:
     return found.linked(1, table)
 
 
-def _dynamic_quantization(step: Step) -> list[Dependence]:
+def _dynamic_quantization(step: NodeReading) -> list[Dependence]:
     """Scale and zero point are bookkeeping, as they are for layers."""
     scales = [Dependence(shape, ()) for shape in step.made_shapes[1:]]
     return [step.read(), *scales]
 
 
-def _gemm(step: Step) -> Dependence:
+def _gemm(step: NodeReading) -> Dependence:
     found = Dependence(step.made, ())
     for position, (turned, summed) in enumerate((("transA", 1), ("transB", 0))):
         if step.is_activation(position):
@@ -170,7 +170,7 @@ def _gemm(step: Step) -> Dependence:
     return added(found, step.read(2).stretched(step.made)) if step.is_activation(2) else found
 
 
-def _product(step: Step) -> Dependence:
+def _product(step: NodeReading) -> Dependence:
     first, second = step.operator.factors
     found = Dependence(step.made, ())
     for position, back in ((first, 1), (second, 2)):
@@ -184,7 +184,7 @@ def _product(step: Step) -> Dependence:
     return found
 
 
-def _einsum(step: Step) -> Dependence:
+def _einsum(step: NodeReading) -> Dependence:
     before, arrow, after = step.word("equation", "").replace(" ", "").partition("->")
     if not arrow or "." in before:
         raise ValueError("an equation without an output, or with any number of axes")
@@ -205,7 +205,7 @@ def _einsum(step: Step) -> Dependence:
     return found
 
 
-def _recurrent(step: Step) -> list[Dependence]:
+def _recurrent(step: NodeReading) -> list[Dependence]:
     """``Y``, then the last states; each direction sees what it has passed."""
     found = step.read().mixed([2])
     # Y has the axes (T, D, B, H), or (B, T, D, H).

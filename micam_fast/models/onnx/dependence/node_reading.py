@@ -15,7 +15,7 @@ from micam_fast.models.onnx.graph import Graph, Kind, attributes
 from micam_fast.models.onnx.operators import find_operator
 
 
-class Step:
+class NodeReading:
     """One node, with what its inputs depend on.
 
     Parameters
@@ -138,14 +138,14 @@ class Step:
         return self.node.input[position] if position < len(self.node.input) else ""
 
 
-Rule = Callable[[Step], "Dependence | list[Dependence]"]
+Rule = Callable[[NodeReading], "Dependence | list[Dependence]"]
 """What the first output depends on, or what all outputs do.
 
 A ValueError or LookupError says that it cannot tell.
 """
 
 
-def elementwise(step: Step) -> Dependence:
+def elementwise(step: NodeReading) -> Dependence:
     """Element by element, with broadcasting."""
     terms: list[Term] = []
     for position in range(len(step.node.input)):
