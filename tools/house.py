@@ -1,7 +1,7 @@
-"""Print the structure of the package by its own imports, and write the guide's table of wings.
+"""Print the structure of the package by its own imports, and write the table of wings.
 
     python tools/house.py            # floors, circles, arrows, root entries
-    python tools/house.py --write    # the table in micam_fast/guide/house.md, too
+    python tools/house.py --write    # the table in README and guide, too
 
 Another folder can be looked at, an older checkout's say: ``python tools/house.py FOLDER``.
 """
@@ -22,7 +22,7 @@ from tests.helpers.house import (  # noqa: E402
     rooms_of,
 )
 
-PAGE = ROOT / "micam_fast" / "guide" / "house.md"
+PAGES = (ROOT / "README.md", ROOT / "micam_fast" / "guide" / "house.md")
 BEGIN, END = "<!-- house:begin -->", "<!-- house:end -->"
 
 
@@ -35,8 +35,10 @@ def with_table(text: str) -> str:
 def main(words: list[str]) -> None:
     """Do what the words ask for."""
     if words == ["--write"]:
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    house = read_house(Path(words[0]) if words and words != ["--write"] else ROOT / "micam_fast")
+        words = []
+        for page in PAGES:
+            page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+    house = read_house(Path(words[0]) if words else ROOT / "micam_fast")
     rooms = rooms_of(house)
     entries = [path for path in house.root.iterdir() if path.name != "__pycache__"]
     found = circles(house.imports)

@@ -104,24 +104,6 @@ def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
     return batch if batch is not None and batch < len(shape) and shape[batch] == 1 else None
 
 
-def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a flat layer's map, SPEC section 2.
-
-    Parameters
-    ----------
-    count
-        Number of values, at least 1.
-    input_size
-        ``(Hin, Win)``.
-    """
-    height, width = input_size
-    if count < height:
-        return 1, count
-    longer, shorter = max(height, width), min(height, width)
-    rows = math.ceil(count / min(math.sqrt(count) * longer / shorter, longer))
-    return rows, math.ceil(count / rows)
-
-
 def view_inputs(
     inputs: Sequence[ModelInput], shapes: Mapping[str, tuple[int, ...]]
 ) -> list[ActivationAxes]:

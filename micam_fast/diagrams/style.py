@@ -1,4 +1,4 @@
-"""How a diagram looks, and which writer takes a file."""
+"""How a diagram looks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import math
 from dataclasses import dataclass
 
 from micam_fast.core.choices import LOOKS, Look, check_choice
-from micam_fast.core.errors import OutputError
-
-LARGEST_PNG = 170e6
-"""Pixels above which a PNG is refused: many viewers, Pillow's default included, open no more."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +38,3 @@ class Style:
             raise ValueError(f"scale_tiles must be a positive number, not {self.scale}")
         if self.compress_level not in range(10):
             raise ValueError(f"compress_level must be 0 to 9, not {self.compress_level}")
-
-
-def check_png_size(width: float, height: float, scale: float) -> None:
-    """Refuse a picture that hardly any viewer would open.
-
-    Parameters
-    ----------
-    width, height
-        In pixels.
-    scale
-        Of its tiles.
-
-    Raises
-    ------
-    OutputError
-        If the picture would have more than `LARGEST_PNG` pixels; the message says what to do.
-    """
-    if width * height > LARGEST_PNG:
-        fitting = math.floor(scale * math.sqrt(LARGEST_PNG / (width * height)) * 20) / 20
-        raise OutputError(
-            f"the PNG would have {width} x {height} = {width * height / 1e6:.0f} megapixels, more "
-            f"than {LARGEST_PNG / 1e6:.0f}; write SVG instead, or smaller tiles with "
-            f"--scale-tiles {fitting:g} (scale_tiles={fitting:g} in Python)"
-        )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.errors import SampleError
-from micam_fast.engine.batches import Batching
+from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.sessions import Sessions
 from micam_fast.engine.threads import working
 from micam_fast.engine.workspaces import SharedMemory, Workspace

@@ -18,7 +18,7 @@ from micam_fast.core.machine import quarter_of_memory
 from micam_fast.core.plan_cache import user_plan_files
 from micam_fast.core.timing import StageTimes
 from micam_fast.engine.activations import ActivationStream, LayerActivation, Take
-from micam_fast.engine.contributing import Contributions
+from micam_fast.engine.contributions import Contributions
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.engine.pipeline import Pipeline
 from micam_fast.engine.streaming import Finish, Result, Streamed, stream

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.timing import StageTimes
-from micam_fast.engine.batches import NotBatchableError, Shapes
+from micam_fast.engine.batch_arrays import NotBatchableError, Shapes
 from micam_fast.engine.runner import Runner, Worker
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions

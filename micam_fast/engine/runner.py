@@ -17,7 +17,7 @@ from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Tap
 from micam_fast.core.lru import LruCache
 from micam_fast.core.timing import StageTimes
-from micam_fast.engine.batches import Batching, Shapes
+from micam_fast.engine.batch_arrays import Batching, Shapes
 from micam_fast.engine.onnx_runtime import Activations
 from micam_fast.engine.result_builder import ResultBuilder
 from micam_fast.engine.sample_result import SampleResult

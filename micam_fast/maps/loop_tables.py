@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops import maps as loops
-from micam_fast.core.activation_axes import ActivationAxes, flat_size
+from micam_fast.core.activation_axes import ActivationAxes
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Pointwise, Tap
+from micam_fast.maps.flat_maps import flat_size
 from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
 
 Weigh = Callable[[str], SummedKernel]

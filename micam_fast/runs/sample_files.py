@@ -17,7 +17,8 @@ from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
-from micam_fast.diagrams.style import Style, check_png_size
+from micam_fast.diagrams.png_limit import check_png_size
+from micam_fast.diagrams.style import Style
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
 

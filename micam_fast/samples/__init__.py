@@ -9,7 +9,7 @@ from micam_fast.samples.arrays import (
     fit_sample,
     own_layout,
 )
-from micam_fast.samples.naming import names_beside
+from micam_fast.samples.names_beside import names_beside
 from micam_fast.samples.pictures import PixelRules, read_picture
 from micam_fast.samples.reading import Sample, read_samples
 from micam_fast.samples.sources import expand_paths

@@ -26,7 +26,8 @@ from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.layout import find_engine
 from micam_fast.diagrams.marks import Drawing
 from micam_fast.diagrams.model_diagram import ModelDiagram
-from micam_fast.diagrams.style import LARGEST_PNG, Style
+from micam_fast.diagrams.png_limit import LARGEST_PNG
+from micam_fast.diagrams.style import Style
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = [
@@ -342,7 +343,7 @@ def test_the_scale_told_always_fits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("micam_fast.diagrams.style.LARGEST_PNG", limit)
+    monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", limit)
     with pytest.raises(OutputError, match="--scale-tiles") as told:
         demo_explanation.save(tmp_path / "x.png")
     found = re.search(r"scale_tiles=(\S+) ", str(told.value))

@@ -146,7 +146,7 @@ class TestFormats:
     def test_a_png_that_is_too_large(
         self, run_cli: Callable[..., Result], cli_out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("micam_fast.diagrams.style.LARGEST_PNG", 1e5)
+        monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 1e5)
         words = ("plot", "net.onnx", "one.npy", "--layout", "nchw")
         said = failure_line(run_cli(*words))
         assert "write SVG instead, or smaller tiles with --scale-tiles 0." in said

@@ -84,7 +84,7 @@ class TestPlots:
     def test_svg_where_a_png_would_be_too_large(
         self, digits: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("micam_fast.diagrams.style.LARGEST_PNG", 1e5)
+        monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 1e5)
         said: list[str] = []
         options, _ = plot_test_samples(demo.MODEL, digits, tmp_path, 1, say=said.append)
         assert options.formats == ("svg",)

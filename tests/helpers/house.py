@@ -31,22 +31,54 @@ class Wing(NamedTuple):
 
 
 WINGS = {
-    "core": Wing(1, "what all wings share: errors, layers, formats, texts, files, CSV, caches"),
-    "_loops": Wing(1, "compiled functions; they validate nothing", frozenset({"numpy", "numba"})),
+    "core": Wing(
+        1,
+        "what all wings share: errors, layers, output formats, versions, texts, files, CSV, caches",
+    ),
+    "_loops": Wing(
+        1,
+        "the compiled functions (Numba): maps, colours, cells of the isometric look",
+        frozenset({"numpy", "numba"}),
+    ),
     "demo": Wing(1, "model and digits of the demo", frozenset()),
-    "models": Wing(2, "what a model file says: `onnx/` (graph, table of operators), `keras/`"),
-    "samples": Wing(2, "arrays, pictures, tables, records; names and orders of axes"),
-    "maps": Wing(2, "from activations to maps: taps, loop tables, plans, contributions, palettes"),
-    "engine": Wing(3, "ONNX Runtime, batches, threads, streams; `cluster/` for Dask"),
-    "diagrams": Wing(3, "Graphviz layout, tiles, labels, templates; `encoders/`"),
-    "viewer": Wing(4, "the interactive page"),
-    "api": Wing(5, "`Model`, `Explanation`, `load_model`, `export`; `formats/`, a file for each"),
-    "analyses": Wing(6, "differences, checks, statistics, features, grids: one question each"),
-    "runs": Wing(6, "many samples to files: journal, manifest, folder, stores"),
-    "training": Wing(6, "networks, fitting, evaluation; `records/` for TFRecords"),
-    "cli": Wing(7, "the command line; `commands/`, a file for each"),
-}  # fmt: skip
-"""The wings; the guide's table is made from this one."""
+    "models": Wing(
+        2,
+        "what a model file says. `onnx/`: layers, the table of operators, kernels, receptive "
+        "fields, costs, limits; `keras/`: the export",
+    ),
+    "samples": Wing(
+        2, "arrays, pictures, CSV tables, records; names and orders of rows and columns"
+    ),
+    "maps": Wing(
+        2, "from activations to maps: kernels' taps, tables for the loops, flat maps, palettes"
+    ),
+    "engine": Wing(
+        3, "ONNX Runtime, sizes of batches, threads, memory, streams; `cluster/` for Dask"
+    ),
+    "diagrams": Wing(
+        3,
+        "layout by Graphviz, tiles, labels, heading, the largest PNG; `encoders/` for PNG, SVG "
+        "and PDF",
+    ),
+    "viewer": Wing(4, "the interactive page; its scripts in `scripts/`, and its style"),
+    "api": Wing(
+        5, "`Model`, `Explanation`, `load_model`, `export`; a file in `formats/` for each format"
+    ),
+    "analyses": Wing(
+        6, "differences, checks, statistics, features, grids: each answers one question about maps"
+    ),
+    "runs": Wing(
+        6,
+        "many samples to files: manifest, `plot --resume`, signals, JSON log, output folders and "
+        "URLs",
+    ),
+    "training": Wing(6, "networks, fitting, checkpoints, evaluation; `records/` for TFRecords"),
+    "cli": Wing(
+        7,
+        "the command line: a file in `commands/` for each command, shared options in `options.py`",
+    ),
+}
+"""The wings; the tables of README and guide are made from this one."""
 
 OTHERS = {"__init__.py", "__main__.py", "LICENSE", "guide", "py.typed"}
 """What else lies at the root. The two modules may import any wing."""
@@ -158,9 +190,10 @@ def count_floors(imports: Mapping[str, Iterable[str]]) -> int:
 
 
 def guide_table() -> str:
-    """The wings as a table for the guide."""
+    """The wings as a table for README and guide."""
     rows = [
         f"| {wing.floor} | `{name}/` | {wing.holds} |"
         for name, wing in sorted(WINGS.items(), key=lambda item: -item[1].floor)
     ]
-    return "\n".join(["| floor | wing | holds |", "| --- | --- | --- |", *rows])
+    guide = "| - | `guide/` | the pages that `micam-fast guide` prints, and the specification |"
+    return "\n".join(["| floor | wing | holds |", "| --- | --- | --- |", *rows, guide])

@@ -280,7 +280,7 @@ class TestOutput:
     def test_a_png_that_is_too_large_offers_svg_and_smaller_tiles(
         self, tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("micam_fast.diagrams.style.LARGEST_PNG", 1e5)
+        monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 1e5)
         folder = tmp_path / "out"
         options = PlotOptions(folder, ("npz", "png"))
         with pytest.raises(OutputError, match=r"megapixels.*SVG.*--scale-tiles 0\.\d+"):

@@ -69,9 +69,10 @@ def test_circles_and_floors_are_found() -> None:
     assert count_floors(imports) == 3
 
 
-def test_the_guide_has_this_table() -> None:
+@pytest.mark.parametrize("page", ["README.md", "micam_fast/guide/house.md"])
+def test_readme_and_guide_have_this_table(page: str) -> None:
     """``python tools/house.py --write`` renews it."""
-    assert guide_table() in (HOUSE.root / "guide" / "house.md").read_text(encoding="utf-8")
+    assert guide_table() in (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("module", HOUSE.files)

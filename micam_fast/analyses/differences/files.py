@@ -15,7 +15,8 @@ from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.formats import format_of
 from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.encoders import PngPage, SvgPage
-from micam_fast.diagrams.style import Style, check_png_size
+from micam_fast.diagrams.png_limit import check_png_size
+from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 
 CSV_HEADER = (

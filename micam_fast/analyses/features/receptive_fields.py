@@ -21,7 +21,7 @@ from micam_fast.core.activation_axes import (
 )
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Shape, Tap
-from micam_fast.engine.batches import Batching
+from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.sessions import Sessions
 from micam_fast.engine.workspaces import Workspace
 from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps

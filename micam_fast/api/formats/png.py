@@ -6,8 +6,9 @@ from pathlib import Path
 
 from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.filling import fill_template
+from micam_fast.diagrams.png_limit import check_png_size
 from micam_fast.diagrams.shown import Shown
-from micam_fast.diagrams.style import Style, check_png_size
+from micam_fast.diagrams.style import Style
 
 
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:

@@ -12,7 +12,7 @@ from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx.files import OnnxFile, node_tensors, settle_external_data, tensors
 from micam_fast.models.onnx.functions import inline_functions
 from micam_fast.models.onnx.limits import LARGEST_FILE, reading
-from micam_fast.models.onnx.structure import check_structure
+from micam_fast.models.onnx.validity import check_structure
 
 
 def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:

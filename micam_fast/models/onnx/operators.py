@@ -103,7 +103,8 @@ class Operator:
         The first opset whose operator the rules read in the newer of two ways, and the last opset
         that has it; ``None`` where opsets make no difference.
     role
-        A bookkeeping operator is no layer, one of the layout is none where it moves axes alone.
+        A bookkeeping operator is no layer, one of the layout is none where it moves axes alone. Nor
+        is one that reads constants or a shape alone (`graph.Kind`), whatever its role.
     hands_on
         Whether it gives the very numbers that it reads, in other axes at most.
     channels

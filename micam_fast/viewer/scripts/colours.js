@@ -25,7 +25,7 @@ micam.paintChannel = (rgba, channel) => {
   return bytes;
 };
 
-/** Signed values by the palette of micam_fast/palettes.py: blue, white at 0, brown. */
+/** Signed values by the palette of maps/signed_palette.py: blue, white at 0, brown. */
 micam.paintDiverging = (values, bound) => {
   const bytes = new Uint8Array(4 * values.length), palette = micam.palette;
   for (let i = 0, at = 0; i < values.length; i++, at += 4) {
