@@ -170,6 +170,8 @@ def onnx_opset(proto: onnx.ModelProto) -> int:
 _STRANGE = Operator("")
 KEPT = Bits(SAFE, SAFE)
 LOST = Bits(UNSAFE, UNSAFE)
+# Where a sample begins in memory was not varied: sums over sizes that are no multiple of 16, of
+# InstanceNormalization too, were since seen to differ between batches.
 SUMMED = Bits(SAFE, SAFE, batch_if="sums the end")
 RESIZED = Bits(SAFE, SAFE, batch_if="nearest or four axes")
 WALKED = Bits(SAFE, UNKNOWN, batch_if="weights kept")
