@@ -1,7 +1,8 @@
 """What is known of each operator: one row of one table.
 
 A row names its rules, which are functions where they are used: those of receptive fields in
-`dependence`, of costs in `costs`, of conditions in `invariance`.
+`dependence`, of costs in `costs`, of conditions in `invariance`. A new operator takes a row, and a
+builder in ``tests/helpers/operator_models.py``: with it tests hold the row against ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_what_is_said_to_be_safe_is(row: Operator) -> None:
         check_bits(model, found)
         checked += 1
         shared += found.threads
-    assert checked
+    assert checked, "add a builder to tests/helpers/operator_models.py"
     assert shared or row.bits.threads is not SAFE
 
 
