@@ -33,6 +33,14 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Random weights of Keras are the same in every run."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+
+
 @pytest.fixture(scope="module")
 def model() -> Any:
     """A residual block with a classifier."""

@@ -14,7 +14,6 @@ from click.testing import Result
 from PIL import Image
 
 import micam_fast.api.loading
-from micam_fast.api import formats as written
 from micam_fast.core.formats import FORMATS, format_names
 from tests.helpers import models
 from tests.helpers.commands import arrays, failure_line, names, only, succeeded, usage_error
@@ -22,11 +21,6 @@ from tests.helpers.commands import arrays, failure_line, names, only, succeeded,
 
 class TestFormats:
     """What is written."""
-
-    def test_each_format_has_a_file(self) -> None:
-        assert {each.stem for each in Path(*written.__path__).glob("[a-z]*.py")} == {
-            *format_names("diagram")
-        }
 
     def test_png_is_the_default(self, run_cli: Callable[..., Result], cli_out: Path) -> None:
         succeeded(run_cli("plot", "net.onnx", "one.npy"))

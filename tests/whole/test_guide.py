@@ -53,6 +53,15 @@ class TestPages:
             assert not anchor or anchor in anchors(target), link
         assert len(links) >= 3 or path != README
 
+    def test_the_readme_s_table_has_every_command(self) -> None:
+        rows = re.findall(r"^\| (.*?`.*?`.*?) \| (?:\w)", read(README), re.MULTILINE)
+        named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+        assert named >= {*main.commands}
+
+    def test_every_file_of_a_command_is_registered(self) -> None:
+        files = {path.stem for path in (ROOT / "micam_fast" / "cli" / "commands").glob("[a-z]*.py")}
+        assert files == {*main.commands}
+
     def test_the_readme_leads_to_every_page(self) -> None:
         assert {f"micam_fast/guide/{path.name}" for path in PAGES} == set(
             re.findall(r"micam_fast/guide/[\w-]+\.md", read(README))
@@ -113,6 +122,8 @@ class TestOptions:
             for name, command in OPTIONS["commands"]()
             if any(isinstance(each, click.Option) for each in command.params)
         }
+        missing = named - {*tables}
+        assert not missing, f"no page of the guide has <!-- options:{min(missing)} -->"
         assert sorted(tables) == sorted(named)
 
     def test_a_table_is_written_between_its_marks(self) -> None:

@@ -108,6 +108,11 @@ def test_every_command_goes_through(runs: tuple[Run, Run]) -> None:
             assert result.exit_code == 0, (words, result.output, result.exception)
 
 
+def lines(said: str) -> list[str]:
+    """But for the one that only the first run on a machine prints."""
+    return [line for line in said.splitlines() if "compiling the loops" not in line]
+
+
 def test_what_is_said_cannot_drive_a_terminal_nor_fill_it(runs: tuple[Run, Run]) -> None:
     hostile, plain = runs
     # Words of the commands differ by the samples' names alone.
@@ -115,7 +120,7 @@ def test_what_is_said_cannot_drive_a_terminal_nor_fill_it(runs: tuple[Run, Run])
         for said in (ours.stdout, ours.stderr):
             assert said.replace("\n", "").isprintable()
             assert max(map(len, said.split("\n"))) < 4 * (len(LONG) + 100)
-        assert len(ours.stderr.splitlines()) == len(theirs.stderr.splitlines())
+        assert len(lines(ours.stderr)) == len(lines(theirs.stderr))
     layers = hostile.said["layers"].stdout.splitlines()
     assert len(layers) == len(plain.said["layers"].stdout.splitlines())
     assert max(map(len, layers)) < 600
