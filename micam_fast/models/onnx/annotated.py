@@ -6,33 +6,17 @@ import math
 from collections.abc import Sequence
 
 from micam_fast.core.errors import ModelError
-from micam_fast.core.layers import Axes, Geometry, Shape
+from micam_fast.core.layers import Axes, Geometry
 from micam_fast.models.onnx.annotations import LayerNote, Weight
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
-from micam_fast.models.onnx.invariance import find_invariance
 from micam_fast.models.onnx.kernels import Weights, check_geometry, check_groups
 from micam_fast.models.onnx.limits import LONGEST_NAME, shown
-from micam_fast.models.onnx.merging import find_scalings
-from micam_fast.models.onnx.model_graph import (
-    ModelGraph,
-    Reading,
-    find_maker,
-    find_prediction,
-    read_inputs,
-)
-from micam_fast.models.onnx.pointwise import find_chains
+from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 
 
 def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
-    """The model as its export describes it.
-
-    Parameters
-    ----------
-    model
-        The opened file.
-    notes
-        Of its layers.
+    """The model as its export describes it, by the notes on its layers.
 
     Raises
     ------
@@ -62,23 +46,12 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
     taps = {note.layer.name: note.tap for note in notes}
     axes = {tap.value: tap.axes for tap in reversed(taps.values())}
 
-    def axes_of_input(name: str, shape: Shape) -> Axes:
-        return axes.get(name, Axes(0, None)).completed(len(shape))
+    def axes_of(name: str) -> Axes:
+        return axes.get(name, Axes(0, None))
 
-    first = find_prediction(graph)
-    reading = Reading(
-        layers=tuple(note.layer for note in notes),
-        taps=taps,
-        inputs=tuple(read_inputs(model, graph, axes_of_input)),
-        prediction=first,
-        prediction_axes=Axes(0, None) if first is None else axes.get(first, Axes(0, None)),
-        last_op="" if first is None else find_maker(graph, first),
-        kernels=weights,
-        chains=find_chains(graph, taps),
-        scalings=find_scalings(graph),
-        invariance=find_invariance(graph),
-    )
-    return ModelGraph(model, reading, graph)
+    inputs = read_inputs(model, graph, lambda name, shape: axes_of(name).completed(len(shape)))
+    layers = [note.layer for note in notes]
+    return assemble(model, graph, layers, taps, tuple(inputs), weights, axes_of)
 
 
 def _check(graph: Graph, note: LayerNote) -> None:

@@ -52,28 +52,13 @@ class LayerNote:
 
 
 def write_notes(notes: tuple[LayerNote, ...], made_by: Mapping[str, str]) -> str:
-    """Notes as JSON.
-
-    Parameters
-    ----------
-    notes
-        In the diagram's order, the model's inputs first.
-    made_by
-        Versions of the programs that made the file.
-    """
+    """Notes, in the diagram's order, and the versions of the programs that made them, as JSON."""
     content = {"format": FORMAT, "made_by": dict(made_by), "layers": [asdict(n) for n in notes]}
     return json.dumps(content, separators=(",", ":"))
 
 
 def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
-    """Notes from JSON.
-
-    Parameters
-    ----------
-    text
-        The value of the metadata.
-    model
-        The model's name, for messages.
+    """Notes from JSON, the value of a model's metadata.
 
     Raises
     ------

@@ -285,7 +285,4 @@ def _inverse(move: Move) -> Move:
 
 
 def _same_rank(graph: Graph, first: str, second: str) -> bool:
-    shapes = graph.shape(first), graph.shape(second)
-    if shapes[0] is None or shapes[1] is None:
-        return True
-    return len(shapes[0]) == len(shapes[1])
+    return len({graph.rank(first), graph.rank(second)} - {None}) < 2

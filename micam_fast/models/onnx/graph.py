@@ -101,16 +101,14 @@ class Graph:
     def _check_ranks(self, types: Mapping[str, onnx.TypeProto]) -> None:
         """Raise if a list of sizes is for more axes than a value can have."""
         for node in self.nodes:
-            place = find_operator(node).sizes
-            name = node.input[place] if place is not None and place < len(node.input) else ""
+            name = input_name(node, find_operator(node).sizes)
             held = self.constants.held.get(name)
             shape = shape_of(types[name]) if name in types else None
             shape = shape if held is None else tuple(held.dims)
             if shape and len(shape) == 1 and (shape[0] or 0) > MOST_AXES:
                 raise ModelError(
-                    f"model {self._model.name!r}: node {node.name or node.output[0]!r} "
-                    f"({node.op_type}) reads {shape[0]:,} sizes, and a value has at most "
-                    f"{MOST_AXES} axes; export the model again"
+                    f"model {self._model.name!r}: {label(node)} reads {shape[0]:,} sizes, and a "
+                    f"value has at most {MOST_AXES} axes; export the model again"
                 )
 
     @functools.cached_property
@@ -130,12 +128,15 @@ class Graph:
         """Shape of a value as far as it is known before a run; ``None`` if the rank is not."""
         return self._shapes.get(name)
 
+    def rank(self, name: str) -> int | None:
+        """Number of a value's axes, where it is known."""
+        shape = self.shape(name)
+        return None if shape is None else len(shape)
+
     def is_tensor(self, name: str) -> bool:
         """Tell whether a value is a numeric tensor, as far as is known."""
         found = self._types.get(name)
-        if found is None:
-            return True
-        return (
+        return found is None or (
             found.HasField("tensor_type") and found.tensor_type.elem_type != onnx.TensorProto.STRING
         )
 
@@ -148,8 +149,7 @@ class Graph:
         """Indices of nodes whose activations reach an output other than through a shape."""
         wanted = set(self.outputs)
         live = set()
-        for index in range(len(self.nodes) - 1, -1, -1):
-            node = self.nodes[index]
+        for index, node in reversed(list(enumerate(self.nodes))):
             made = [name for name in node.output if name]
             if wanted.isdisjoint(made) or self.kind[made[0]] is not Kind.ACTIVATION:
                 continue
@@ -191,7 +191,17 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
 
 
+def input_name(node: onnx.NodeProto, place: int | None) -> str:
+    """Name of the input at a place; empty where there is none."""
+    return "" if place is None or place >= len(node.input) else node.input[place]
+
+
+def label(node: onnx.NodeProto) -> str:
+    """A node in a message."""
+    return f"node {node.name or node.output[0]!r} ({node.op_type})"
+
+
 def is_training(graph: Graph, dropout: onnx.NodeProto) -> bool:
     """Tell whether a Dropout may leave out values."""
-    mode = dropout.input[2] if len(dropout.input) > 2 else ""
+    mode = input_name(dropout, 2)
     return bool(mode) and not (graph.is_known(mode) and not graph.array(mode).any())

@@ -17,14 +17,7 @@ import onnx
 from micam_fast.models.onnx.axes import listed_axes
 from micam_fast.models.onnx.files import subgraphs
 from micam_fast.models.onnx.graph import Graph, Kind, attributes, is_training
-from micam_fast.models.onnx.operators import (
-    SAFE,
-    UNKNOWN,
-    UNSAFE,
-    Condition,
-    Measured,
-    find_operator,
-)
+from micam_fast.models.onnx.operators import Condition, Measured, find_operator
 
 
 @dataclass(frozen=True)
@@ -58,12 +51,15 @@ def find_invariance(graph: Graph) -> Invariance:
         if any(graph.kind.get(name) is Kind.ACTIVATION for name in node.output if name)
     ]
     found = [_measured(graph, node) for node in nodes]
-    batch = all(keeps is SAFE for keeps, _ in found)
+    batch = all(keeps is Measured.SAFE for keeps, _ in found)
+    strange = {
+        _label(node) for node, each in zip(nodes, found, strict=True) if Measured.UNKNOWN in each
+    }
     return Invariance(
         batch,
-        batch and all(keeps is SAFE for _, keeps in found),
+        batch and all(keeps is Measured.SAFE for _, keeps in found),
         next((op for node in nodes if (op := _random_operator(graph, node))), ""),
-        tuple(sorted({_label(n) for n, each in zip(nodes, found, strict=True) if UNKNOWN in each})),
+        tuple(sorted(strange)),
     )
 
 
@@ -91,9 +87,9 @@ def _measured(graph: Graph, node: onnx.NodeProto) -> tuple[Measured, Measured]:
     bits = operator.bits
     # Vectors of two: functions of double numbers were seen to differ at their ends.
     double = any(graph.element_type(name) == onnx.TensorProto.DOUBLE for name in node.output)
-    unsafe = double or given.get("training_mode", 0)
+    unsafe = bits.batch is Measured.SAFE and (double or given.get("training_mode", 0))
     return (
-        _under(graph, node, UNSAFE if unsafe and bits.batch is SAFE else bits.batch, bits.batch_if),
+        _under(graph, node, Measured.UNSAFE if unsafe else bits.batch, bits.batch_if),
         _under(graph, node, bits.threads, bits.threads_if),
     )
 
@@ -101,9 +97,8 @@ def _measured(graph: Graph, node: onnx.NodeProto) -> tuple[Measured, Measured]:
 def _under(
     graph: Graph, node: onnx.NodeProto, measured: Measured, condition: Condition | None
 ) -> Measured:
-    if measured is not SAFE or condition is None or CONDITIONS[condition](graph, node):
-        return measured
-    return UNSAFE
+    met = condition is None or CONDITIONS[condition](graph, node)
+    return Measured.UNSAFE if measured is Measured.SAFE and not met else measured
 
 
 def _runs_blocked(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -143,16 +138,11 @@ def _is_kept(graph: Graph, name: str) -> bool:
 def _reduces_the_end(graph: Graph, node: onnx.NodeProto) -> bool:
     """Tell whether a sum is one over the last axes, which lie together for each sample."""
     axes = listed_axes(graph, node)
-    rank = _rank(graph, node.input[0])
+    rank = graph.rank(node.input[0])
     if axes is None or (rank is None and max(axes, default=0) >= 0):
         return False
     last = sorted({axis - rank if rank is not None and axis >= 0 else axis for axis in axes})
     return last == list(range(-len(last), 0))
-
-
-def _rank(graph: Graph, name: str) -> int | None:
-    shape = graph.shape(name)
-    return None if shape is None else len(shape)
 
 
 def _factor_is_kept(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -161,7 +151,7 @@ def _factor_is_kept(graph: Graph, node: onnx.NodeProto) -> bool:
 
 def _is_stacked(graph: Graph, node: onnx.NodeProto) -> bool:
     """Tell whether each sample has a product of its own."""
-    return all((_rank(graph, name) or 0) > 2 for name in node.input)
+    return all((graph.rank(name) or 0) > 2 for name in node.input)
 
 
 CONDITIONS: Mapping[Condition, Callable[[Graph, onnx.NodeProto], bool]] = {
@@ -171,7 +161,7 @@ CONDITIONS: Mapping[Condition, Callable[[Graph, onnx.NodeProto], bool]] = {
         _factor_is_kept(graph, node) or _is_stacked(graph, node)
     ),
     "nearest or four axes": lambda graph, node: (
-        attributes(node).get("mode", b"nearest") == b"nearest" or _rank(graph, node.input[0]) == 4
+        attributes(node).get("mode", b"nearest") == b"nearest" or graph.rank(node.input[0]) == 4
     ),
     "not training": lambda graph, node: not is_training(graph, node),
     "sums the end": _reduces_the_end,

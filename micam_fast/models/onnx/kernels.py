@@ -14,7 +14,7 @@ from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Geometry
 from micam_fast.models.onnx.axes import moved_axes, only_moves_layout
 from micam_fast.models.onnx.constants import Constants
-from micam_fast.models.onnx.graph import Graph, attributes
+from micam_fast.models.onnx.graph import Graph, attributes, input_name, label
 from micam_fast.models.onnx.operators import find_operator
 
 # No stride, dilation or pad comes near it; a map that far out could not be held.
@@ -53,9 +53,8 @@ def read_weights(
     if found.pointwise is not None:
         # sum_j sum_m D[j*m, u, v] P[c, j*m]: all channels in between.
         point = constants.array(found.pointwise).reshape((-1, len(kernel)))
-        kernel = np.tensordot(point.astype(np.float64), kernel[:, 0].astype(np.float64), axes=1)[
-            :, np.newaxis
-        ]
+        depth = kernel[:, 0].astype(np.float64)
+        kernel = np.tensordot(point.astype(np.float64), depth, axes=1)[:, np.newaxis]
     if found.zero is not None or found.scale is not None:
         kernel = kernel.astype(np.float32)
         column = (-1,) + (1,) * (kernel.ndim - 1)
@@ -76,14 +75,11 @@ def find_kernel(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, str | N
     operator = find_operator(node)
     if operator.kernel is None:
         return None, None
-    kernel = _input(node, operator.kernel.place)
+    kernel = input_name(node, operator.kernel.place)
     if operator.name == "MatMul" and not graph.is_constant(kernel):
         kernel = node.input[0]
-    bias = _input(node, operator.kernel.bias)
-    return (
-        kernel if graph.is_known(kernel) else None,
-        bias if graph.is_known(bias) else None,
-    )
+    bias = input_name(node, operator.kernel.bias)
+    return (kernel if graph.is_known(kernel) else None, bias if graph.is_known(bias) else None)
 
 
 def with_quantization(graph: Graph, node: onnx.NodeProto, found: Weights) -> Weights:
@@ -91,11 +87,11 @@ def with_quantization(graph: Graph, node: onnx.NodeProto, found: Weights) -> Wei
     kernel = find_operator(node).kernel
     if kernel is None:
         return found
-    input_scale = _input(node, kernel.input_scale)
+    input_scale = input_name(node, kernel.input_scale)
     return replace(
         found,
-        scale=_input(node, kernel.scale) or None,
-        zero=_input(node, kernel.zero) or None,
+        scale=input_name(node, kernel.scale) or None,
+        zero=input_name(node, kernel.zero) or None,
         input_scale=input_scale if graph.is_known(input_scale) else None,
     )
 
@@ -109,24 +105,14 @@ def following_bias(
 ) -> tuple[str, str, list[int]] | None:
     """Find a bias that is an Add of its own: one that alone consumes the node's output.
 
-    Parameters
-    ----------
-    graph, node
-        The convolution or dense layer.
-    channels
-        Number of its output channels, where it is known.
-    axes_of, live
-        Axes of values, and the nodes that count.
-
     Returns
     -------
     tuple or None
         The Add's output, its constant, and the nodes from the layer to the Add.
     """
     operator = find_operator(node)
-    if operator.kernel is None or operator.cost == "recurrent":
-        return None
-    if _input(node, operator.kernel.bias):
+    kernel = operator.kernel
+    if kernel is None or operator.cost == "recurrent" or input_name(node, kernel.bias):
         return None
     value = node.output[0]
     nodes: list[int] = []
@@ -139,12 +125,9 @@ def following_bias(
         between = find_operator(follower)
         if between.name == "Add":
             other = follower.input[1] if follower.input[0] == value else follower.input[0]
-            rank = _rank(graph, node, value)
-            if graph.is_known(other) and _is_per_channel(
-                graph, other, axes_of(value), rank, channels
-            ):
-                return follower.output[0], other, nodes
-            return None
+            axes, rank = axes_of(value), _rank(graph, node, value)
+            fits = graph.is_known(other) and _is_per_channel(graph, other, axes, rank, channels)
+            return (follower.output[0], other, nodes) if fits else None
         if not between.hands_on or between.channels == "reshaped":
             return None
         if between.channels == "permuted" and not only_moves_layout(graph, follower):
@@ -154,17 +137,7 @@ def following_bias(
 
 
 def squeezed_axis(graph: Graph, nodes: Sequence[int], rank: int) -> int | None:
-    """Spatial axis that bookkeeping between a convolution and its bias takes away, if it does.
-
-    Parameters
-    ----------
-    graph
-        The graph.
-    nodes
-        Indices of the nodes in between.
-    rank
-        Of the convolution's output.
-    """
+    """Spatial axis that nodes between a convolution of a rank and its bias take away, if any."""
     left: dict[int, int | None] = {axis: axis for axis in range(rank)}
     for index in nodes:
         move = moved_axes(graph, graph.nodes[index])
@@ -176,11 +149,8 @@ def squeezed_axis(graph: Graph, nodes: Sequence[int], rank: int) -> int | None:
 
 def _rank(graph: Graph, node: onnx.NodeProto, value: str) -> int | None:
     """Rank of a convolution's output, by its kernel where the graph does not tell."""
-    known = graph.shape(value)
-    if known is not None:
-        return len(known)
-    kernel = graph.shape(node.input[1])
-    return len(kernel) if kernel is not None and value == node.output[0] else None
+    rank = graph.rank(value)
+    return graph.rank(node.input[1]) if rank is None and value == node.output[0] else rank
 
 
 def _is_per_channel(
@@ -202,10 +172,6 @@ def _is_per_channel(
     )
 
 
-def _input(node: onnx.NodeProto, position: int | None) -> str:
-    return "" if position is None or position >= len(node.input) else node.input[position]
-
-
 def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
     """Number of output channels, which is the bias's size.
 
@@ -219,8 +185,8 @@ def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
     least = operator.kernel.axes if operator.kernel else 0
     if len(shape) < least:
         raise ModelError(
-            f"node {node.name or node.output[0]!r} ({node.op_type}) has a kernel of shape "
-            f"{list(shape)}, where at least {least} axes are expected; export the model again"
+            f"{label(node)} has a kernel of shape {list(shape)}, where at least {least} axes are "
+            "expected; export the model again"
         )
     if operator.name == "ConvTranspose":
         return shape[1] * int(attributes(node).get("group", 1))
@@ -254,10 +220,7 @@ def read_geometry(node: onnx.NodeProto, rank: int) -> Geometry:
     try:
         check_geometry(found, rank)
     except ValueError as error:
-        raise ModelError(
-            f"node {node.name or node.output[0]!r} ({node.op_type}) has {error}; export the model "
-            "again"
-        ) from None
+        raise ModelError(f"{label(node)} has {error}; export the model again") from None
     return found
 
 

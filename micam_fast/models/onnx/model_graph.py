@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,12 @@ from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.inference import infer_sizes, infer_types, shape_of
-from micam_fast.models.onnx.invariance import Invariance
+from micam_fast.models.onnx.invariance import Invariance, find_invariance
 from micam_fast.models.onnx.kernels import Weights, read_weights
 from micam_fast.models.onnx.limits import LARGEST_BATCH, refuse_more
-from micam_fast.models.onnx.merging import Scaling
+from micam_fast.models.onnx.merging import Scaling, find_scalings
 from micam_fast.models.onnx.operators import find_operator
-from micam_fast.models.onnx.pointwise import Chain
+from micam_fast.models.onnx.pointwise import Chain, find_chains
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,7 @@ class Reading:
 class ModelGraph:
     """The layers of a model, in the diagram's order, and where their activations are.
 
-    Parameters
-    ----------
-    model
-        The opened file.
-    reading
-        What was found in it, now or earlier.
-    graph
-        Its graph, where that has been read.
+    They are those of a reading, of now or earlier; the graph is given where it has been read.
 
     Attributes
     ----------
@@ -130,14 +123,7 @@ class ModelGraph:
 def read_inputs(
     model: OnnxFile, graph: Graph, axes_of: Callable[[str, Shape], Axes]
 ) -> Iterator[ModelInput]:
-    """What a caller feeds.
-
-    Parameters
-    ----------
-    model, graph
-        The model.
-    axes_of
-        Gives the axes of an input by its name and shape.
+    """What a caller feeds; `axes_of` gives an input's axes by its name and shape.
 
     Raises
     ------
@@ -145,49 +131,58 @@ def read_inputs(
         If an input is no tensor, or has no rank.
     """
     for value in graph.inputs:
+        about = f"model {model.name!r}: input {value.name!r}"
         if not value.type.HasField("tensor_type"):
-            raise ModelError(
-                f"model {model.name!r}: input {value.name!r} is no tensor; micam-fast feeds arrays "
-                "only"
-            )
+            raise ModelError(f"{about} is no tensor; micam-fast feeds arrays only")
         shape = graph.shape(value.name)
         if shape is None:
             raise ModelError(
-                f"model {model.name!r}: input {value.name!r} has no rank; give it a shape (sizes "
-                "may stay symbolic) when exporting the model"
+                f"{about} has no rank; give it a shape (sizes may stay symbolic) when exporting "
+                "the model"
             )
+        kind = value.type.tensor_type.elem_type
         try:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
         except KeyError:
             raise ModelError(
-                f"model {model.name!r}: input {value.name!r} has no element type that is known "
-                f"({value.type.tensor_type.elem_type}); export the model again"
+                f"{about} has no element type that is known ({kind}); export the model again"
             ) from None
         axes = axes_of(value.name, shape)
         batch = shape[axes.batch] if axes.batch is not None and axes.batch < len(shape) else None
-        refuse_more(
-            model.name,
-            batch or 1,
-            LARGEST_BATCH,
-            f"samples in the fixed batch of input {value.name!r}",
-            "leave the batch open when exporting it",
-        )
+        what = f"samples in the fixed batch of input {value.name!r}"
+        remedy = "leave the batch open when exporting it"
+        refuse_more(model.name, batch or 1, LARGEST_BATCH, what, remedy)
         yield ModelInput(value.name, shape, axes, str(dtype))
 
 
-def find_prediction(graph: Graph) -> str | None:
-    """The first output that is a tensor made from the model's input, if there is one."""
-    return next(
-        (
-            value
-            for value in graph.outputs
-            if graph.kind[value] is Kind.ACTIVATION and graph.is_tensor(value)
-        ),
-        None,
+def assemble(
+    model: OnnxFile,
+    graph: Graph,
+    layers: Sequence[Layer],
+    taps: dict[str, Tap],
+    inputs: tuple[ModelInput, ...],
+    kernels: dict[str, Weights],
+    axes_of: Callable[[str], Axes],
+) -> ModelGraph:
+    """The model with what follows from its layers; `axes_of` gives a value's axes by its name."""
+    tensors = (each for each in graph.outputs if graph.is_tensor(each))
+    first = next((each for each in tensors if graph.kind[each] is Kind.ACTIVATION), None)
+    reading = Reading(
+        tuple(layers),
+        taps,
+        inputs,
+        first,
+        Axes(0, None) if first is None else axes_of(first),
+        "" if first is None else _find_maker(graph, first),
+        kernels,
+        find_chains(graph, taps),
+        find_scalings(graph),
+        find_invariance(graph),
     )
+    return ModelGraph(model, reading, graph)
 
 
-def find_maker(graph: Graph, value: str) -> str:
+def _find_maker(graph: Graph, value: str) -> str:
     """The operator that makes a value, bookkeeping seen through; no text for an unknown one."""
     while value in graph.producer:
         node = graph.nodes[graph.producer[value]]

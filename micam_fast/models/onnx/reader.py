@@ -4,39 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Literal
 
 import onnx
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Layer, Shape, Tap
+from micam_fast.models.onnx import kernels
 from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
 from micam_fast.models.onnx.axes import infer_axes, only_moves_layout
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
-from micam_fast.models.onnx.invariance import find_invariance
-from micam_fast.models.onnx.kernels import (
-    Weights,
-    check_groups,
-    count_channels,
-    find_kernel,
-    following_bias,
-    read_geometry,
-    squeezed_axis,
-    with_quantization,
-)
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
-from micam_fast.models.onnx.merging import find_scalings
-from micam_fast.models.onnx.model_graph import (
-    ModelGraph,
-    Reading,
-    find_maker,
-    find_prediction,
-    read_inputs,
-)
+from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
-from micam_fast.models.onnx.pointwise import find_chains
 
 
 def read_layers(model: OnnxFile) -> ModelGraph:
@@ -102,7 +83,7 @@ class _Reader:
         names = self._names()
         layers: list[Layer] = []
         taps: dict[str, Tap] = {}
-        weights: dict[str, Weights] = {}
+        weights: dict[str, kernels.Weights] = {}
         inputs = tuple(read_inputs(self.model, self.graph, self._axes_of_input))
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
@@ -123,20 +104,7 @@ class _Reader:
             self.owner[tap.value] = name
         if len(layers) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
-        first = find_prediction(self.graph)
-        reading = Reading(
-            tuple(layers),
-            taps,
-            inputs,
-            first,
-            Axes(0, None) if first is None else self._axes_of(first),
-            "" if first is None else find_maker(self.graph, first),
-            weights,
-            find_chains(self.graph, taps),
-            find_scalings(self.graph),
-            find_invariance(self.graph),
-        )
-        return ModelGraph(self.model, reading, self.graph)
+        return assemble(self.model, self.graph, layers, taps, inputs, weights, self._axes_of)
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
         if name not in self.axes and len(shape) == 4:
@@ -181,20 +149,22 @@ class _Reader:
             return False
         return self.graph.is_tensor(node.output[0])
 
-    def _read_node(self, node: onnx.NodeProto, name: str) -> tuple[Layer, Tap, Weights | None]:
+    def _read_node(
+        self, node: onnx.NodeProto, name: str
+    ) -> tuple[Layer, Tap, kernels.Weights | None]:
         operator, value = find_operator(node), node.output[0]
         squeezed: int | None = None
-        kernel, bias = find_kernel(self.graph, node)
+        kernel, bias = kernels.find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
-        channels = count_channels(self.graph, node, kernel) if kernel else None
+        channels = kernels.count_channels(self.graph, node, kernel) if kernel else None
         if bias is None:
-            merged = following_bias(self.graph, node, channels, self._axes_of, self.live)
+            merged = kernels.following_bias(self.graph, node, channels, self._axes_of, self.live)
             if merged is not None:
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
                 if kernel is not None:
                     rank = len(self.graph.constant_shape(kernel))
-                    squeezed = squeezed_axis(self.graph, nodes[:-1], rank)
+                    squeezed = kernels.squeezed_axis(self.graph, nodes[:-1], rank)
         if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
         shape = self.graph.shape(value)
@@ -212,31 +182,29 @@ class _Reader:
             kernel_shape=None if kernel is None else self.graph.constant_shape(kernel),
             bias_shape=bias_shape,
         )
-        form: Literal["channels", "recurrent", "flat"] = "channels"
-        if operator.channels == "recurrent":
-            form = "recurrent"
-        elif operator.flat:
-            form = "flat"
-        tap = Tap(value, axes, form)
+        recurrent = operator.channels == "recurrent"
+        tap = Tap(
+            value, axes, "recurrent" if recurrent else "flat" if operator.flat else "channels"
+        )
         if kernel is None or operator.cost != "convolution":
             return layer, tap, None
         assert layer.kernel_shape is not None
-        geometry = read_geometry(node, len(layer.kernel_shape) - 2)
+        geometry = kernels.read_geometry(node, len(layer.kernel_shape) - 2)
         try:
-            check_groups(geometry, layer.kernel_shape)
+            kernels.check_groups(geometry, layer.kernel_shape)
         except ValueError as error:
             raise ModelError(
                 f"model {self.model.name!r}: layer {name!r} has {error}; export the model again"
             ) from None
         source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
         tap = replace(tap, geometry=geometry, source=source, squeezed=squeezed)
-        return layer, tap, with_quantization(self.graph, node, Weights(kernel, bias))
+        weights = kernels.Weights(kernel, bias)
+        return layer, tap, kernels.with_quantization(self.graph, node, weights)
 
     def _parents(self, node: onnx.NodeProto) -> tuple[str, ...]:
         """Layers whose activations the node reads, bookkeeping seen through."""
-        found: dict[str, None] = {}
-        for value in self.graph.activations(node):
-            found.update(dict.fromkeys(self._owners(value)))
+        read = self.graph.activations(node)
+        found = dict.fromkeys(owner for value in read for owner in self._owners(value))
         self._count_edges(len(found))
         return tuple(found)
 

@@ -14,23 +14,7 @@ from typing import Any
 import onnx
 
 from micam_fast.core.errors import ModelError
-from micam_fast.models.onnx.files import (
-    OnnxFile,
-    element_bits,
-    promised_bytes,
-    sparse_tensors,
-    subgraphs,
-)
-from micam_fast.models.onnx.limits import (
-    DEEPEST,
-    LONGEST_NAME,
-    MOST_AXES,
-    MOST_NODES,
-    MOST_VALUES,
-    largest_value,
-    refuse_more,
-    shown,
-)
+from micam_fast.models.onnx import files, limits
 from micam_fast.models.onnx.operators import ONNX_DOMAINS
 
 _KINDS = onnx.AttributeProto.AttributeType
@@ -48,11 +32,12 @@ _HAS_ALL = frozenset(_FIELDS.values())
 # Lists with a number for each axis, or two.
 _OF_AXES = {"axes", "dilations", "kernel_shape", "output_padding", "output_shape", "pads", "perm",
             "strides"}  # fmt: skip
+_AGAIN = "export the model again"
 _NEWEST_OPSET = 1000
 _Schema = tuple[range, range, dict[str, int], frozenset[str]]
 
 
-def check_structure(model: OnnxFile) -> None:
+def check_structure(model: files.OnnxFile) -> None:
     """Raise unless a model's graph, with its subgraphs and functions, can be read.
 
     Raises
@@ -64,7 +49,7 @@ def check_structure(model: OnnxFile) -> None:
 
 
 class _StructureCheck:
-    def __init__(self, model: OnnxFile) -> None:
+    def __init__(self, model: files.OnnxFile) -> None:
         self.model, self.name = model, model.name
         self.bytes = 0
         self.opset = 0
@@ -80,11 +65,8 @@ class _StructureCheck:
                 self.opset = version
         self._count()
         for function in proto.functions:
-            self._texts(
-                "a function",
-                [function.name, function.domain, function.overload, *function.input],
-                function.output,
-            )
+            names = [function.name, function.domain, function.overload, *function.input]
+            self._texts("a function", names, function.output)
             for node in function.node:
                 self._node(node, inside=True)
         for node in proto.graph.node:
@@ -96,6 +78,14 @@ class _StructureCheck:
     def _fail(self, what: str) -> None:
         raise ModelError(f"model {self.name!r}: {what}")
 
+    def _refuse(
+        self, node: onnx.NodeProto, why: str, attribute: str = "", remedy: str = _AGAIN
+    ) -> None:
+        """Raise for a node, or for an attribute of it."""
+        place = f"{node.name or next(iter(node.output), '')!r} ({node.op_type})"
+        whole = f"attribute {attribute!r} of node {place}" if attribute else f"node {place}"
+        self._fail(f"{whole} {why}; {remedy}")
+
     def _graphs(self) -> Iterator[tuple[onnx.GraphProto, int]]:
         """All graphs, the outer one first, and how deep each lies."""
         proto = self.model.proto
@@ -105,7 +95,7 @@ class _StructureCheck:
             nodes, depth = waiting.pop()
             for node in nodes:
                 for attribute in node.attribute:
-                    for subgraph in subgraphs(attribute):
+                    for subgraph in files.subgraphs(attribute):
                         yield subgraph, depth + 1
                         waiting.append((list(subgraph.node), depth + 1))
 
@@ -117,11 +107,13 @@ class _StructureCheck:
             nodes += len(graph.node)
             values += len(graph.initializer) + len(graph.sparse_initializer)
             values += len(graph.input) + len(graph.output)
-            refuse_more(self.name, nodes, MOST_NODES, "operators", remedy)
-            refuse_more(self.name, values, MOST_VALUES, "weights, inputs and outputs", remedy)
-            refuse_more(self.name, depth, DEEPEST, "graphs within each other", remedy)
+            limits.refuse_more(self.name, nodes, limits.MOST_NODES, "operators", remedy)
+            what = "weights, inputs and outputs"
+            limits.refuse_more(self.name, values, limits.MOST_VALUES, what, remedy)
+            limits.refuse_more(self.name, depth, limits.DEEPEST, "graphs within each other", remedy)
 
     def _texts(self, what: str, *names: Sequence[str]) -> None:
+        most = limits.LONGEST_NAME
         for group in names:
             try:
                 length = len("".join(group))
@@ -129,11 +121,9 @@ class _StructureCheck:
                 raise ModelError(
                     f"model {self.name!r}: a name in {what} is no UTF-8 text; the file is damaged"
                 ) from None
-            if length > LONGEST_NAME and (longest := max(map(len, group))) > LONGEST_NAME:
-                self._fail(
-                    f"a name in {what} has {longest:,} characters, and at most {LONGEST_NAME:,} "
-                    "are read; rename it"
-                )
+            if length > most and (longest := max(map(len, group))) > most:
+                characters = f"{longest:,} characters, and at most {most:,} are read"
+                self._fail(f"a name in {what} has {characters}; rename it")
 
     # --- Operators -----------------------------------------------------------------------------
 
@@ -142,51 +132,39 @@ class _StructureCheck:
         self._texts("a node", [node.name, node.op_type, node.domain, node.overload])
         self._texts("a node's inputs or outputs", node.input, node.output)
         if not node.output:
-            self._fail(f"node {_label(node)} has no output; export the model again")
+            self._refuse(node, "has no output")
         kinds: dict[str, int] = {}
         for attribute in node.attribute:
             self._attribute(node, attribute, inside)
             kinds[attribute.name] = attribute.type
-            for subgraph in subgraphs(attribute):
+            for subgraph in files.subgraphs(attribute):
                 for inner in subgraph.node:
                     self._node(inner, inside=inside)
         if len(kinds) < len(node.attribute):
-            self._fail(f"node {_label(node)} has an attribute twice; export the model again")
+            self._refuse(node, "has an attribute twice")
         if node.domain in ONNX_DOMAINS and self.opset:
             self._check_schema(node, kinds)
 
     def _attribute(
         self, node: onnx.NodeProto, attribute: onnx.AttributeProto, inside: bool
     ) -> None:
-        self._texts("an attribute", [attribute.name, attribute.ref_attr_name])
+        name = attribute.name
+        self._texts("an attribute", [name, attribute.ref_attr_name])
         field = _FIELDS.get(attribute.type)
         filled = {each[0].name for each in attribute.ListFields()} & _HAS_ALL
-        given = inside and attribute.ref_attr_name
-        empty = field in _NEEDED and not filled and not given
         if attribute.ref_attr_name and not inside:
-            self._fail(
-                f"attribute {attribute.name!r} of node {_label(node)} is to come from a function's "
-                "call, and there is none; export the model again"
-            )
+            self._refuse(node, "is to come from a function's call, and there is none", name)
+        empty = field in _NEEDED and not filled and not attribute.ref_attr_name
         if field is None or not filled <= {field} or empty:
-            self._fail(
-                f"attribute {attribute.name!r} of node {_label(node)} is not of the type that it "
-                "says; the file is damaged"
-            )
-        if attribute.name in _OF_AXES and len(attribute.ints) > 2 * MOST_AXES:
-            self._fail(
-                f"attribute {attribute.name!r} of node {_label(node)} has {len(attribute.ints):,} "
-                f"numbers, for at most {MOST_AXES} axes; export the model again"
-            )
-        if attribute.name == "num_outputs" and attribute.i != len(node.output):
-            self._fail(
-                f"node {_label(node)} splits into {attribute.i:,} values and gives "
-                f"{len(node.output)}; export the model again"
-            )
+            self._refuse(node, "is not of the type that it says", name, "the file is damaged")
+        if name in _OF_AXES and (count := len(attribute.ints)) > 2 * limits.MOST_AXES:
+            self._refuse(node, f"has {count:,} numbers, for at most {limits.MOST_AXES} axes", name)
+        if name == "num_outputs" and attribute.i != len(node.output):
+            self._refuse(node, f"splits into {attribute.i:,} values and gives {len(node.output)}")
         for tensor in (attribute.t, *attribute.tensors):
             if tensor.data_type or tensor.dims:
                 self._tensor(tensor)
-        for sparse in sparse_tensors(attribute):
+        for sparse in files.sparse_tensors(attribute):
             self._sparse(sparse)
 
     def _check_schema(self, node: onnx.NodeProto, kinds: dict[str, int]) -> None:
@@ -196,22 +174,14 @@ class _StructureCheck:
             return
         inputs, outputs, types, required = schema
         if len(node.input) not in inputs or len(node.output) not in outputs:
-            self._fail(
-                f"node {_label(node)} reads {len(node.input)} values and gives {len(node.output)}, "
-                f"which no {node.op_type} does; export the model again"
-            )
+            counts = f"reads {len(node.input)} values and gives {len(node.output)}"
+            self._refuse(node, f"{counts}, which no {node.op_type} does")
         for name, kind in kinds.items():
-            if types.get(name, kind) != kind:
-                self._fail(
-                    f"attribute {name!r} of node {_label(node)} is of the type "
-                    f"{_KINDS.Name(kind)}, and {node.op_type} takes {_KINDS.Name(types[name])}; "
-                    "export the model again"
-                )
+            if (taken := types.get(name, kind)) != kind:
+                takes = f"{node.op_type} takes {_KINDS.Name(taken)}"
+                self._refuse(node, f"is of the type {_KINDS.Name(kind)}, and {takes}", name)
         if missing := required - kinds.keys():
-            self._fail(
-                f"node {_label(node)} has no attribute {min(missing)!r}, which {node.op_type} "
-                "needs; export the model again"
-            )
+            self._refuse(node, f"has no attribute {min(missing)!r}, which {node.op_type} needs")
 
     # --- Values --------------------------------------------------------------------------------
 
@@ -219,8 +189,9 @@ class _StructureCheck:
         for value in (*graph.input, *graph.output, *graph.value_info):
             self._texts("the graph's values", [value.name])
             dims = value.type.tensor_type.shape.dim
-            if len(dims) > MOST_AXES:
-                self._fail(f"value {value.name!r} has {len(dims):,} axes, at most {MOST_AXES} fit")
+            if len(dims) > limits.MOST_AXES:
+                fits = f"at most {limits.MOST_AXES} fit"
+                self._fail(f"value {value.name!r} has {len(dims):,} axes, {fits}")
         for tensor in graph.initializer:
             self._tensor(tensor)
         for sparse in graph.sparse_initializer:
@@ -249,11 +220,10 @@ class _StructureCheck:
         self._texts("a weight", [tensor.name])
         label = f"tensor {tensor.name!r}"
         dims = self._dims(label, tensor.dims)
-        known = onnx.TensorProto.DataType.values()
-        if tensor.data_type not in known or not tensor.data_type:
+        if not tensor.data_type or tensor.data_type not in onnx.TensorProto.DataType.values():
             self._fail(f"{label} has the unknown element type {tensor.data_type}")
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            self._add(label, dims, promised_bytes(tensor))
+            self._add(label, dims, files.promised_bytes(tensor))
         elif (held := _held(tensor)) != (promised := _promised(tensor)):
             self._fail(
                 f"{label} of shape {dims} holds {held} numbers or bytes where {promised} are "
@@ -269,29 +239,26 @@ class _StructureCheck:
         if ranks not in ((1, 1), (1, 2)) or sparse.indices.data_type != onnx.TensorProto.INT64:
             self._fail(f"{label} has no list of values and whole numbers for their places")
         # Whoever reads it makes it dense.
-        bits = element_bits(sparse.values.data_type)
+        bits = files.element_bits(sparse.values.data_type)
         self._add(label, dims, math.prod(sparse.dims) * bits // 8)
 
     def _dims(self, label: str, dims: Sequence[int]) -> str:
-        if len(dims) > MOST_AXES:
-            self._fail(f"{label} has {len(dims):,} axes, and at most {MOST_AXES} are read")
+        if len(dims) > limits.MOST_AXES:
+            most = limits.MOST_AXES
+            self._fail(f"{label} has {len(dims):,} axes, and at most {most} are read")
+        text = limits.shown(str(list(dims)))
         if min(dims, default=0) < 0:
-            self._fail(f"{label} has the shape {shown(str(list(dims)))}; the file is damaged")
-        return shown(str(list(dims)))
+            self._fail(f"{label} has the shape {text}; the file is damaged")
+        return text
 
     def _add(self, label: str, dims: str, size: int) -> None:
         """Count what is not in the file itself."""
         self.bytes += size
-        if self.bytes > largest_value():
+        if self.bytes > (most := limits.largest_value()):
             self._fail(
                 f"with {label} of shape {dims} its weights take {self.bytes / 2**30:,.1f} GiB, "
-                f"more than half of this machine's memory ({largest_value() / 2**30:,.1f} GiB)"
+                f"more than half of this machine's memory ({most / 2**30:,.1f} GiB)"
             )
-
-
-def _label(node: onnx.NodeProto) -> str:
-    name = node.name or next(iter(node.output), "")
-    return f"{name!r} ({node.op_type})"
 
 
 def _held(tensor: onnx.TensorProto) -> int:
@@ -303,9 +270,9 @@ def _held(tensor: onnx.TensorProto) -> int:
 
 def _promised(tensor: onnx.TensorProto) -> int:
     """How many it must have."""
-    bits = element_bits(tensor.data_type)
+    bits = files.element_bits(tensor.data_type)
     if tensor.HasField("raw_data"):
-        return promised_bytes(tensor)
+        return files.promised_bytes(tensor)
     count = math.prod(tensor.dims)
     if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128):
         return 2 * count
