@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -146,18 +147,16 @@ def _lone_model(
     node: onnx.NodeProto, feeds: Mapping[str, NDArray[Any]], opsets: Iterable[Any]
 ) -> onnx.ModelProto:
     """A model of a single node, which reads constants."""
-    graph = onnx.helper.make_graph(
-        [node],
-        "constant",
-        [
-            onnx.helper.make_tensor_value_info(
-                read, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-            )
-            for read, array in feeds.items()
-        ],
-        [onnx.ValueInfoProto(name=made) for made in node.output if made],
-    )
-    lone = onnx.helper.make_model(graph, opset_imports=list(opsets))
+    helper = onnx.helper
+    inputs = [
+        helper.make_tensor_value_info(
+            read, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        for read, array in feeds.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=made) for made in node.output if made]
+    graph = helper.make_graph([node], "constant", inputs, outputs)
+    lone = helper.make_model(graph, opset_imports=list(opsets))
     # What gives sizes tells inference about the result.
     lone.graph.initializer.extend(
         numpy_helper.from_array(array, read)
@@ -179,8 +178,7 @@ def _evaluate(lone: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[
     try:
         evaluator = ReferenceEvaluator(lone)
     except (NotImplementedError, RuntimeError):
-        newest = onnx.ModelProto()
-        newest.CopyFrom(lone)
+        newest = copy.deepcopy(lone)
         for imported in newest.opset_import:
             if imported.domain in ONNX_DOMAINS:
                 imported.version = onnx.defs.onnx_opset_version()

@@ -45,18 +45,9 @@ def count_multiply_adds(
 ) -> dict[str, int | None]:
     """Multiply-adds of each layer's convolutions, matrix products and recurrences.
 
-    Parameters
-    ----------
-    graph
-        The model.
-    input_shapes
-        What it is fed, with the batch.
-
-    Returns
-    -------
-    dict
-        By layer; 0 for one that has none of these, ``None`` where shapes cannot tell: one that
-        inference does not know, or the body of an If, Loop or Scan.
+    By layer of a model that is fed these shapes, with the batch: 0 for a layer that has none of
+    these, ``None`` where shapes cannot tell: one that inference does not know, or the body of an
+    If, Loop or Scan.
     """
     shapes = graph.value_shapes(input_shapes)
     found: dict[str, int | None] = {}
@@ -142,9 +133,8 @@ def _multiply_adds(
             case "convolution":
                 assert operator.kernel is not None
                 walked = node.input[0] if operator.name == "ConvTranspose" else made
-                return (
-                    size(walked, 0, 1) * size(walked, 2) * size(node.input[operator.kernel.place])
-                )
+                kernel = size(node.input[operator.kernel.place])
+                return size(walked, 0, 1) * size(walked, 2) * kernel
             case "gemm":
                 return size(made) * size(node.input[0]) // size(made, 0, 1)
             case "quantized gemm":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,7 +71,11 @@ def external_path(tensor: onnx.TensorProto, model: OnnxFile) -> tuple[Path, int,
         as long as the tensor's shape says.
     """
     about = f"model {model.name!r}: tensor {tensor.name!r}"
-    entries = _entries(tensor, about)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if len(entries) < len(tensor.external_data):
+        raise ModelError(f"{about} says twice where its external data is; the file is damaged")
+    if not all(type(each) is str for pair in entries.items() for each in pair):
+        raise ModelError(f"{about} has its data in a place that is no UTF-8 text")
     location = entries.get("location", "")
     if model.folder is None:
         raise ModelError(
@@ -105,15 +110,6 @@ def external_path(tensor: onnx.TensorProto, model: OnnxFile) -> tuple[Path, int,
             f"({path.stat().st_size} bytes); the file is truncated or belongs to another model"
         )
     return path, offset, length
-
-
-def _entries(tensor: onnx.TensorProto, about: str) -> dict[str, str]:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    if len(entries) < len(tensor.external_data):
-        raise ModelError(f"{about} says twice where its external data is; the file is damaged")
-    if not all(type(each) is str for pair in entries.items() for each in pair):
-        raise ModelError(f"{about} has its data in a place that is no UTF-8 text")
-    return entries
 
 
 def _resolved(folder: Path, location: str) -> Path | None:
@@ -169,11 +165,8 @@ def external_files(model: OnnxFile) -> list[Path]:
     ModelError
         As `external_path` does.
     """
-    outside = (
-        each
-        for each in tensors(model.proto.graph)
-        if each.data_location == onnx.TensorProto.EXTERNAL
-    )
+    held = tensors(model.proto.graph)
+    outside = (each for each in held if each.data_location == onnx.TensorProto.EXTERNAL)
     return sorted({external_path(each, model)[0] for each in outside})
 
 
@@ -188,8 +181,7 @@ def whole_tensor(tensor: onnx.TensorProto, model: OnnxFile) -> onnx.TensorProto:
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return tensor
     path, offset, length = external_path(tensor, model)
-    whole = onnx.TensorProto()
-    whole.CopyFrom(tensor)
+    whole = copy.deepcopy(tensor)
     del whole.external_data[:]
     whole.data_location = onnx.TensorProto.DEFAULT
     with path.open("rb") as file:

@@ -9,14 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 import onnx
 
 from micam_fast.core.errors import ModelError
+from micam_fast.models.onnx import limits
 from micam_fast.models.onnx.files import OnnxFile, subgraphs
-from micam_fast.models.onnx.limits import (
-    DEEPEST_CALLS,
-    LARGEST_FILE,
-    MOST_NODES,
-    refuse_more,
-    shown,
-)
 from micam_fast.models.onnx.operators import ONNX_DOMAINS
 
 _Key = tuple[str, str, str]
@@ -39,8 +33,8 @@ def inline_functions(model: OnnxFile) -> onnx.ModelProto:
         return inliner.inline_local_functions(model.proto)
     except Exception as error:
         raise ModelError(
-            f"model {model.name!r}: its functions cannot be inlined ({shown(str(error))}); export "
-            "the model without functions"
+            f"model {model.name!r}: its functions cannot be inlined ({limits.shown(str(error))}); "
+            "export the model without functions"
         ) from None
 
 
@@ -57,8 +51,8 @@ def _check_expansion(model: OnnxFile) -> None:
         order = list(TopologicalSorter(calls).static_order())
     except CycleError as error:
         raise ModelError(
-            f"model {model.name!r}: function {shown(error.args[1][0][1])!r} calls itself, so it "
-            "has no end; export the model without functions"
+            f"model {model.name!r}: function {limits.shown(error.args[1][0][1])!r} calls itself, "
+            "so it has no end; export the model without functions"
         ) from None
     for key in order:
         for called, count in calls[key].items():
@@ -69,13 +63,12 @@ def _check_expansion(model: OnnxFile) -> None:
     what = "operators once its functions are inlined"
     remedy = "export it without functions"
     total = len(model.proto.graph.node) + sum(nodes[each] * n for each, n in outer.items())
-    refuse_more(model.name, total, MOST_NODES, what, remedy)
+    limits.refuse_more(model.name, total, limits.MOST_NODES, what, remedy)
     total = model.proto.ByteSize() + sum(size[each] * n for each, n in outer.items())
-    refuse_more(model.name, total, LARGEST_FILE, "bytes once its functions are inlined", remedy)
-    deepest = max(depth.values())
-    refuse_more(
-        model.name, deepest, DEEPEST_CALLS, "functions that call each other in turn", remedy
-    )
+    what = "bytes once its functions are inlined"
+    limits.refuse_more(model.name, total, limits.LARGEST_FILE, what, remedy)
+    what = "functions that call each other in turn"
+    limits.refuse_more(model.name, max(depth.values()), limits.DEEPEST_CALLS, what, remedy)
 
 
 def _calls(nodes: list[onnx.NodeProto], known: Container[_Key]) -> Counter[_Key]:

@@ -30,19 +30,17 @@ def is_small(tensor: onnx.TensorProto) -> bool:
 
 def bare_model(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy without the values of large initializers: all that inference looks at."""
-    bare = onnx.ModelProto()
-    bare.ir_version = proto.ir_version
-    bare.opset_import.extend(proto.opset_import)
+    bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
     bare.graph.node.extend(proto.graph.node)
     bare.graph.input.extend(proto.graph.input)
     bare.graph.output.extend(proto.graph.output)
     for tensor in proto.graph.initializer:
-        light = bare.graph.initializer.add()
         if is_small(tensor):
-            light.CopyFrom(tensor)
+            bare.graph.initializer.append(tensor)
         else:
-            light.name, light.data_type = tensor.name, tensor.data_type
-            light.dims.extend(tensor.dims)
+            bare.graph.initializer.add(
+                name=tensor.name, data_type=tensor.data_type, dims=tensor.dims
+            )
     return bare
 
 
@@ -63,8 +61,7 @@ def infer_types(
     with contextlib.suppress(Exception):
         follows = _longest_list(bare.graph) <= _LONGEST_LIST
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
-    graph = bare.graph
-    values: Iterable[onnx.ValueInfoProto] = (*graph.output, *graph.value_info, *graph.input)
+    values = (*bare.graph.output, *bare.graph.value_info, *bare.graph.input)
     return {value.name: value.type for value in values if value.HasField("type")}
 
 
@@ -133,10 +130,7 @@ def promised_size(proto: onnx.ModelProto, names: Iterable[str]) -> float:
         if shape is None:
             return math.inf
         # A size of 0 looks as one that is not known.
-        zero = {
-            n for n, d in enumerate(found[name].tensor_type.shape.dim) if d.HasField("dim_value")
-        }
-        if any(each is None and axis not in zero for axis, each in enumerate(shape)):
+        if not all(d.HasField("dim_value") for d in found[name].tensor_type.shape.dim):
             return math.inf
         count = math.prod(each or 0 for each in shape)
         size += count * _item_size(found[name].tensor_type.elem_type)
@@ -147,14 +141,7 @@ def check_sizes(types: Mapping[str, onnx.TypeProto], name: str) -> None:
     """Raise if a value is larger than a machine holds, for one sample at least.
 
     Operators like Expand and ConstantOfShape make much from little, and ONNX Runtime may run them
-    when it opens the model.
-
-    Parameters
-    ----------
-    types
-        As `infer_types` gives them; sizes that are open count as 1.
-    name
-        The model's, for messages.
+    when it opens the model. Of types from `infer_types`, sizes that are open count as 1.
 
     Raises
     ------

@@ -21,7 +21,6 @@ from micam_fast.models.onnx import (
     name_unused_outputs,
     read_layers,
 )
-from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.inference import bare_model
 from micam_fast.models.onnx.limits import reading
 
@@ -40,45 +39,27 @@ class _KeptReading:
 def find_layers(model: OnnxFile, files: PlanFiles) -> ModelGraph:
     """The layers of a model, as `read_layers` finds them, or found them earlier.
 
-    Parameters
-    ----------
-    model
-        The opened file.
-    files
-        Where they are kept.
-
     Raises
     ------
     ModelError
         As `read_layers` does.
     """
     with reading(model.name):
-        return _find_layers(model, files)
-
-
-def _find_layers(model: OnnxFile, files: PlanFiles) -> ModelGraph:
-    # A run needs the names, whoever finds the layers.
-    name_unused_outputs(model)
-    bare = bare_model(model.proto)
-    if bare.ByteSize() > _LARGEST_GRAPH:
-        return read_layers(model)
-    sparse = [(each.values.name, list(each.dims)) for each in model.proto.graph.sparse_initializer]
-    content = bare.SerializeToString(deterministic=True)
-    key = plan_key(b"layers", content, repr((sparse, find_notes(model))).encode())
-    kept: _KeptReading | None = try_record(_KeptReading, files.load(key))
-    if kept is not None:
-        known = ModelGraph(model, kept.reading)
-        if _are_the_same(kept.constants, known.constants):
-            return known
-    found = read_layers(model)
-    constants = found.constants
-    digests = {name: constants.digest(name) for name in sorted(constants.read)}
-    files.keep(key, _KeptReading(found.reading, digests))
-    return found
-
-
-def _are_the_same(digests: dict[str, str], constants: Constants) -> bool:
-    return all(
-        name in constants.held and constants.digest(name) == digest
-        for name, digest in digests.items()
-    )
+        # A run needs the names, whoever finds the layers.
+        name_unused_outputs(model)
+        bare, graph = bare_model(model.proto), model.proto.graph
+        if bare.ByteSize() > _LARGEST_GRAPH:
+            return read_layers(model)
+        sparse = [(each.values.name, list(each.dims)) for each in graph.sparse_initializer]
+        content = bare.SerializeToString(deterministic=True)
+        key = plan_key(b"layers", content, repr((sparse, find_notes(model))).encode())
+        kept: _KeptReading | None = try_record(_KeptReading, files.load(key))
+        if kept is not None:
+            known = ModelGraph(model, kept.reading)
+            held, digest = known.constants.held, known.constants.digest
+            if all(n in held and digest(n) == each for n, each in kept.constants.items()):
+                return known
+        found = read_layers(model)
+        digests = {n: found.constants.digest(n) for n in sorted(found.constants.read)}
+        files.keep(key, _KeptReading(found.reading, digests))
+        return found

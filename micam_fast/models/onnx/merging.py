@@ -80,14 +80,7 @@ def merge_scalings(
 ) -> None:
     """Write each such pair as one operator, where nobody asks for the product.
 
-    Parameters
-    ----------
-    proto
-        A model made of nodes of the graph, of opset 9 or above; changed.
-    scalings
-        From `find_scalings`.
-    constants
-        Of the graph.
+    The model is changed. It is made of nodes of the graph.
     """
     if onnx_opset(proto) < _FIRST_OPSET:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import stat
 from pathlib import Path
 
@@ -27,8 +28,7 @@ def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
         than what is read, or its external weights are missing or lie outside its own folder.
     """
     if isinstance(source, onnx.ModelProto):
-        proto = onnx.ModelProto()
-        proto.CopyFrom(source)
+        proto = copy.deepcopy(source)
         name = proto.graph.name
         model = OnnxFile(proto, name if name and type(name) is str else "model", None)
     else:
@@ -47,7 +47,15 @@ def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
 
 def _parse(path: Path) -> onnx.ModelProto:
     try:
-        content = _read(path)
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise ModelError(f"cannot read model {path}: it is a pipe or a device, not a file")
+        if found.st_size > LARGEST_FILE:
+            raise ModelError(
+                f"{path} is not an ONNX file: it has {found.st_size:,} bytes, and one ends at "
+                f"{LARGEST_FILE:,}; larger weights lie in files beside it (external data)"
+            )
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot read model {path}: {said}") from None
@@ -61,18 +69,6 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{path} is not an ONNX file: it holds no graph with operators")
     return proto
-
-
-def _read(path: Path) -> bytes:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise ModelError(f"cannot read model {path}: it is a pipe or a device, not a file")
-    if found.st_size > LARGEST_FILE:
-        raise ModelError(
-            f"{path} is not an ONNX file: it has {found.st_size:,} bytes, and one ends at "
-            f"{LARGEST_FILE:,}; larger weights lie in files beside it (external data)"
-        )
-    return path.read_bytes()
 
 
 def _settle_external_data(model: OnnxFile) -> None:

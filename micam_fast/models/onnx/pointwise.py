@@ -89,19 +89,9 @@ class Chain:
 
 
 def find_chains(graph: Graph, taps: Mapping[str, Tap]) -> dict[str, Chain]:
-    """The layers that are pointwise functions of another one.
+    """The layers that are pointwise functions of another one, by the taps of all in their order.
 
-    Parameters
-    ----------
-    graph
-        The model's graph.
-    taps
-        By layer name, in topological order.
-
-    Returns
-    -------
-    dict
-        By layer name. The sources are activations of layers that are not in it themselves.
+    Their sources are activations of layers that are none themselves.
     """
     read: dict[str, Axes] = {}
     found: dict[str, Chain] = {}
@@ -122,13 +112,13 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
     if shape is None or len(shape) < _LEAST_RANK or channel is None or channel >= len(shape):
         return None
     channels = shape[channel]
-    if (channels or 0) > _MOST_CHANNELS:
+    if channels is None or channels > _MOST_CHANNELS:
         return None
     steps: list[ChannelStep] = []
     low, high = -math.inf, math.inf
     value = tap.value
     far = 0
-    while channels is not None and value not in read:
+    while value not in read:
         far += 1
         if far > _FARTHEST:
             return None
@@ -151,7 +141,7 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
             steps.append(step)
         if graph.shape(value) != shape:
             return None
-    if channels is None or value == tap.value or read[value] != tap.axes:
+    if value == tap.value or read[value] != tap.axes:
         return None
     if graph.element_type(value) != onnx.TensorProto.FLOAT:
         return None
@@ -239,13 +229,6 @@ def _numbers(
         factor = weight / np.sqrt(variance + step.epsilon)
         return factor, bias - mean * factor
     number = np.broadcast_to(arrays[0], channels)
-    one, zero = np.ones(channels), np.zeros(channels)
-    match step.op_type:
-        case "Mul":
-            return number, zero
-        case "Div":
-            return 1 / number, zero
-        case "Add":
-            return one, number
-        case _:
-            return one, -number
+    if step.op_type in ("Mul", "Div"):
+        return number if step.op_type == "Mul" else 1 / number, np.zeros(channels)
+    return np.ones(channels), number if step.op_type == "Add" else -number

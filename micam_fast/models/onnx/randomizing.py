@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -51,11 +52,6 @@ def find_weights(model: OnnxFile, graph: ModelGraph) -> dict[str, LayerWeights]:
     read, directly or through constant operators (Transpose, Identity), and the integers that are
     quantized weights, in a DequantizeLinear or in an operator of integers. The scales and zero
     points of these are units and no weights; neither are sizes, bounds and pads.
-
-    Parameters
-    ----------
-    model, graph
-        The model.
     """
     finder = _Finder(graph.graph, dict(_held_tensors(model.proto.graph)))
     found = {}
@@ -90,8 +86,7 @@ def randomize_weights(model: OnnxFile, keys: Collection[str], seeds: Sequence[in
         Decide the values, together with the key: they do not depend on which other tensors are
         random.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = copy.deepcopy(model.proto)
     made = OnnxFile(proto, model.name, model.folder)
     for key, tensor in _held_tensors(proto.graph):
         if key in keys:

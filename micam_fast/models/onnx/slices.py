@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -48,22 +49,9 @@ def find_bounds(
     the same operators as in the whole model, and the numbers stay the same, to the rounding of
     kernels that it picks by the memory layout of their neighbours.
 
-    Parameters
-    ----------
-    graph
-        Of the model.
-    wanted
-        Values to be given out, each made by a node.
-    sizes
-        Bytes of each wanted value; one that is missing counts as nothing.
-    budget
-        Bytes that the wanted values of one slice may take. A slice can exceed it where there is no
-        place to cut.
-
-    Returns
-    -------
-    tuple
-        Indices of nodes: 0, the first node of each further slice, the number of nodes.
+    `wanted` are values to be given out, each made by a node; `sizes` holds their bytes (one that is
+    missing counts as nothing), and `budget` limits those of one slice, which exceeds it only where
+    there is no place to cut. Gives indices of nodes: 0, the first of each further slice, the end.
     """
     asked = frozenset(wanted)
     bounds = [0]
@@ -77,12 +65,8 @@ def find_bounds(
             place = max((p for p in places if bounds[-1] < p <= index), default=None)
             if place is not None:
                 bounds.append(place)
-                held = sum(
-                    sizes.get(name, 0)
-                    for inner in graph.nodes[place:index]
-                    for name in inner.output
-                    if name in asked
-                )
+                since = {name for node in graph.nodes[place:index] for name in node.output}
+                held = sum(sizes.get(name, 0) for name in since & asked)
         held += fresh
     return (*bounds, len(graph.nodes))
 
@@ -90,32 +74,13 @@ def find_bounds(
 def cut_model(
     model: OnnxFile, graph: Graph, wanted: Sequence[str], bounds: Sequence[int]
 ) -> tuple[Slice, ...]:
-    """Cut a model in slices.
-
-    Parameters
-    ----------
-    model, graph, wanted
-        As in `find_bounds`.
-    bounds
-        From there.
-    """
-    return tuple(
-        _slice(model, graph, wanted, begin, end) for begin, end in itertools.pairwise(bounds)
-    )
+    """Cut a model in slices at bounds from `find_bounds`."""
+    return tuple(_slice(model, graph, wanted, *pair) for pair in itertools.pairwise(bounds))
 
 
 def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
-    """The model in one piece, which `cut_model` would make, too, but needs its graph for.
-
-    Parameters
-    ----------
-    model
-        The opened file.
-    wanted
-        Values to be given out, each made by a node.
-    """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    """The model in one piece, which `cut_model` would make, too, but needs its graph for."""
+    proto = copy.deepcopy(model.proto)
     graph = proto.graph
     del graph.output[:], graph.value_info[:], proto.metadata_props[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
@@ -125,19 +90,15 @@ def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
     inputs = tuple(sorted(v.name for v in graph.input if v.name in used and v.name not in held))
     # What is not read need not be fed, nor known to ONNX Runtime. A weight that is listed here,
     # too, could be fed: ONNX Runtime would neither fold it nor put it into an order of its own.
-    _leave_out(
-        graph.input,
-        [value.name for value in graph.input],
-        used if proto.ir_version < _FREE_WEIGHTS else set(inputs),
-    )
-    _leave_out(graph.initializer, [tensor.name for tensor in graph.initializer], used)
+    _leave_out(graph.input, used if proto.ir_version < _FREE_WEIGHTS else set(inputs))
+    _leave_out(graph.initializer, used)
     return Slice(proto, inputs, tuple(wanted))
 
 
-def _leave_out(entries: Any, names: Sequence[str], used: Set[str]) -> None:
+def _leave_out(entries: Any, used: Set[str]) -> None:
     """Take what is not used out of a repeated field."""
-    for index in range(len(names) - 1, -1, -1):
-        if names[index] not in used:
+    for index in reversed(range(len(entries))):
+        if entries[index].name not in used:
             del entries[index]
 
 
@@ -208,9 +169,7 @@ def _assemble(
     outputs: Sequence[str],
 ) -> onnx.ModelProto:
     source = model.proto
-    proto = onnx.ModelProto()
-    proto.ir_version = source.ir_version
-    proto.opset_import.extend(source.opset_import)
+    proto = onnx.ModelProto(ir_version=source.ir_version, opset_import=source.opset_import)
     proto.graph.name = source.graph.name or "model"
     proto.graph.node.extend(nodes)
     used = {name for node in nodes for name in captured(node)} | set(outputs)
@@ -220,12 +179,8 @@ def _assemble(
     )
     declared = {value.name: value for value in source.graph.input}
     for name in inputs:
-        if name in declared:
-            proto.graph.input.append(declared[name])
-        else:
-            handed = proto.graph.input.add()
-            handed.name = name
-            handed.type.tensor_type.elem_type = graph.element_type(name)
+        handed = onnx.helper.make_tensor_value_info(name, graph.element_type(name), None)
+        proto.graph.input.append(declared.get(name, handed))
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     if proto.ir_version < _FREE_WEIGHTS:
         # Before that each initializer must be listed among the inputs, too.
@@ -244,11 +199,8 @@ def move_weights(proto: onnx.ModelProto, least: int) -> Iterator[onnx.TensorProt
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() < least:
             continue
-        whole = onnx.TensorProto()
-        whole.CopyFrom(tensor)
-        yield whole
-        stub = onnx.TensorProto(name=whole.name, data_type=whole.data_type, dims=whole.dims)
+        yield copy.deepcopy(tensor)
+        stub = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
         stub.data_location = onnx.TensorProto.EXTERNAL
-        entry = stub.external_data.add()
-        entry.key, entry.value = "location", "in-memory"
+        stub.external_data.add(key="location", value="in-memory")
         tensor.CopyFrom(stub)

@@ -57,12 +57,7 @@ class Dependence:
     def linked(self, axis: int, table: NDArray[np.intp]) -> Dependence:
         """What a value depends on each of whose elements reads some along an axis.
 
-        Parameters
-        ----------
-        axis
-            The axis, not negative.
-        table
-            ``(taps, size)``: positions that each one reads, -1 for none.
+        The table ``(taps, size)`` holds positions that each one reads, -1 for none.
         """
         shape = (*self.sizes[:axis], table.shape[1], *self.sizes[axis + 1 :])
         return union(shape, [term.linked(axis, table) for term in self.terms])
@@ -120,12 +115,7 @@ class Dependence:
     def at(
         self, places: NDArray[np.intp]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
-        """What some elements depend on.
-
-        Parameters
-        ----------
-        places
-            ``(n, axes)``: an index along each axis of the value.
+        """What the elements at places ``(n, axes)`` depend on.
 
         Returns
         -------
@@ -187,16 +177,9 @@ def everything(sources: Iterable[Dependence], shape: Sequence[int] | None) -> De
 def input_dependence(
     shape: Sequence[int], grid: tuple[int, int], row_axis: int | None, column_axis: int | None
 ) -> Dependence:
-    """The input itself: each element depends on its own cell.
+    """The input itself: each element depends on its own cell of a grid of rows and columns.
 
-    Parameters
-    ----------
-    shape
-        Of the input.
-    grid
-        Rows and columns.
-    row_axis, column_axis
-        Axes of the input along which they lie; ``None`` for a grid of size 1 there.
+    They lie along these axes; ``None`` for a grid of size 1 there.
     """
     sets = []
     exact = True

@@ -32,23 +32,8 @@ def follow(
     Where an operator is unknown, or a shape is, each element of what it makes is said to depend on
     all that the operator reads, at most.
 
-    Parameters
-    ----------
-    graph
-        The graph.
-    inputs
-        What the inputs that lie on the grid depend on; others count as depending on nothing.
-    shapes
-        Of the values, for one run.
-    numbers
-        What `open_numbers` asks for, as far as it is known.
-    wanted
-        Names of activations.
-
-    Returns
-    -------
-    dict
-        By name.
+    `inputs` holds what those that lie on the grid depend on, and others count as depending on
+    nothing; `shapes` are those of one run, `numbers` what `open_numbers` asks for, if known.
     """
     kept = {name for name in wanted if graph.kind.get(name) is Kind.ACTIVATION}
     nodes = _nodes_before(graph, kept)

@@ -17,18 +17,10 @@ def _transpose(step: NodeReading) -> Dependence:
     return found.transposed(step.given.get("perm") or range(len(found.sizes))[::-1])
 
 
-def _reshape(step: NodeReading) -> Dependence:
-    return step.read().reshaped(step.made)
-
-
 def _first_input(step: NodeReading) -> Dependence:
     """The other input tells a type."""
     step.unread.clear()
     return step.read()
-
-
-def _expand(step: NodeReading) -> Dependence:
-    return step.read().stretched(step.made)
 
 
 def _tile(step: NodeReading) -> Dependence:
@@ -159,10 +151,11 @@ def _depth_to_space(step: NodeReading) -> Dependence:
     block = int(step.given["blocksize"])
     each = channels // block**2
     if step.word("mode", "DCR") == "DCR":
-        cut = found.reshaped((batch, block, block, each, height, width))
-        return cut.transposed([0, 3, 4, 1, 5, 2]).reshaped(step.made)
-    cut = found.reshaped((batch, each, block, block, height, width))
-    return cut.transposed([0, 1, 4, 2, 5, 3]).reshaped(step.made)
+        cut, order = (block, block, each), [0, 3, 4, 1, 5, 2]
+    else:
+        cut, order = (each, block, block), [0, 1, 4, 2, 5, 3]
+    whole = found.reshaped((batch, *cut, height, width))
+    return whole.transposed(order).reshaped(step.made)
 
 
 def _space_to_depth(step: NodeReading) -> Dependence:
@@ -176,11 +169,11 @@ def _space_to_depth(step: NodeReading) -> Dependence:
 LAYOUT_RULES: Mapping[FieldRule, Rule] = {
     "concat": _concat,
     "depth to space": _depth_to_space,
-    "expand": _expand,
+    "expand": lambda step: step.read().stretched(step.made),
     "first input": _first_input,
     "gather": _gather,
     "pad": _pad,
-    "reshape": _reshape,
+    "reshape": lambda step: step.read().reshaped(step.made),
     "resize": _resize,
     "reverse": _reverse,
     "slice": _slice,

@@ -5,6 +5,8 @@ All tables are ``(taps, size)``; -1 where there is nothing to read.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,25 +14,15 @@ Table = NDArray[np.intp]
 
 
 def window_link(
-    size: int, source: int, *, kernel: int, stride: int, dilation: int, begin: int
+    size: int, source: int, kernel: int, stride: int, dilation: int, begin: int
 ) -> Table:
-    """A convolution's or pool's window along an axis.
-
-    Parameters
-    ----------
-    size, source
-        Positions made and read.
-    kernel, stride, dilation
-        Of the window.
-    begin
-        Padding before the first position.
-    """
+    """A convolution's or pool's window along an axis: positions made, read, padded before."""
     taps = np.arange(kernel)[:, np.newaxis] * dilation - begin
     return _within(np.arange(size) * stride + taps, source)
 
 
 def spread_link(
-    size: int, source: int, *, kernel: int, stride: int, dilation: int, begin: int
+    size: int, source: int, kernel: int, stride: int, dilation: int, begin: int
 ) -> Table:
     """A transposed convolution's window; parameters as in `window_link`."""
     taps = np.arange(kernel)[:, np.newaxis] * dilation - begin
@@ -86,16 +78,8 @@ def resize_link(
 ) -> Table:
     """A Resize or Upsample along an axis, in float32 as ONNX Runtime computes it.
 
-    Parameters
-    ----------
-    size, source
-        Positions made and read.
-    scale
-        Of the axis.
-    mode, coordinates, nearest
-        ONNX's attributes ``mode``, ``coordinate_transformation_mode`` and ``nearest_mode``.
-    exclude_outside
-        Whether a cubic leaves out what lies beyond the border.
+    Positions made and read, ONNX's attributes ``mode``, ``coordinate_transformation_mode`` and
+    ``nearest_mode``, and whether a cubic leaves out what lies beyond the border.
     """
     places = _source_coordinates(size, source, np.float32(scale), coordinates)
     if mode == "nearest":
@@ -141,17 +125,17 @@ def _nearest(places: NDArray[np.float32], nearest: str, *, shrinks: bool) -> Tab
     if nearest == "simple":
         # Before opset 11.
         nearest = "ceil" if shrinks else "floor"
-    if nearest == "floor":
-        found = np.floor(places)
-    elif nearest == "ceil":
-        found = np.ceil(places)
-    elif nearest == "round_prefer_floor":
-        found = np.ceil(places - half)
-    elif nearest == "round_prefer_ceil":
-        found = np.floor(places + half)
-    else:
+    # How to round, and what is added before.
+    ways: dict[str, tuple[Any, Any]] = {
+        "floor": (np.floor, 0),
+        "ceil": (np.ceil, 0),
+        "round_prefer_floor": (np.ceil, -half),
+        "round_prefer_ceil": (np.floor, half),
+    }
+    if nearest not in ways:
         raise ValueError(f"Resize with nearest mode {nearest!r}")
-    return found.astype(np.intp)
+    rounded, shift = ways[nearest]
+    return np.asarray(rounded(places + shift), np.intp)
 
 
 def _within(places: NDArray[np.intp], source: int) -> Table:

@@ -11,23 +11,14 @@ from numpy.typing import NDArray
 
 from micam_fast.models.onnx.dependence.cells import Dependence, union
 from micam_fast.models.onnx.dependence.terms import Term
-from micam_fast.models.onnx.graph import Graph, Kind, attributes
+from micam_fast.models.onnx.graph import Graph, Kind, attributes, input_name
 from micam_fast.models.onnx.operators import find_operator
 
 
 class NodeReading:
-    """One node, with what its inputs depend on.
+    """One node of a graph, with what the activations that it reads depend on.
 
-    Parameters
-    ----------
-    graph, node
-        The node.
-    shapes
-        Of the values, where they are known.
-    numbers
-        Values made from shapes alone, where they are known.
-    found
-        What the activations that are read depend on.
+    Shapes of values, and numbers of those that are made from shapes alone, are there if known.
 
     Attributes
     ----------
@@ -135,7 +126,7 @@ class NodeReading:
         return int(self.given.get("axis", default)) % rank
 
     def _name(self, position: int) -> str:
-        return self.node.input[position] if position < len(self.node.input) else ""
+        return input_name(self.node, position)
 
 
 Rule = Callable[[NodeReading], "Dependence | list[Dependence]"]

@@ -19,13 +19,12 @@ def _convolution(step: NodeReading) -> Dependence:
     assert place is not None
     kernel = tuple(step.given.get("kernel_shape") or step.shape(place.place)[2:])
     geometry = read_geometry(step.node, len(kernel))
-    begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
     if geometry.groups == 1:
         found = found.mixed([1]).resized({1: made[1]})
     else:
         found = found.linked(1, group_link(made[1], found.sizes[1], geometry.groups))
     link = spread_link if geometry.transpose else window_link
-    found = _windowed(found, made, link, kernel, geometry, begins)
+    found = _windowed(found, made, link, kernel, geometry)
     if step.operator.name == "FusedConv" and step.is_activation(3):
         found = added(found, step.read(3))
     return found
@@ -37,19 +36,12 @@ def _windowed(
     link: Callable[..., Table],
     kernel: tuple[int, ...],
     geometry: Geometry,
-    begins: tuple[int, ...],
 ) -> Dependence:
     """Each spatial axis, from the third on, as a kernel walks it."""
-    for axis, begin in enumerate(begins):
-        table = link(
-            made[2 + axis],
-            found.sizes[2 + axis],
-            kernel=kernel[axis],
-            stride=geometry.strides[axis],
-            dilation=geometry.dilations[axis],
-            begin=begin,
-        )
-        found = found.linked(2 + axis, table)
+    begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
+    walks = zip(kernel, geometry.strides, geometry.dilations, begins, strict=True)
+    for axis, walk in enumerate(walks, 2):
+        found = found.linked(axis, link(made[axis], found.sizes[axis], *walk))
     return found
 
 
@@ -60,8 +52,7 @@ def _pool(step: NodeReading) -> list[Dependence]:
     steps_over = any(stride > k for stride, k in zip(geometry.strides, kernel, strict=True))
     if step.operator.name == "LpPool" and geometry.auto_pad.startswith("SAME") and steps_over:
         raise ValueError("ONNX Runtime begins elsewhere than ONNX says")
-    begins = geometry.begin_pads(kernel, made[2:], found.sizes[2:])
-    found = _windowed(found, made, window_link, kernel, geometry, begins)
+    found = _windowed(found, made, window_link, kernel, geometry)
     # With the indices of the largest values.
     return [found] * len(step.node.output)
 
@@ -147,9 +138,7 @@ def _mean_variance(step: NodeReading) -> Dependence:
 def _response_norm(step: NodeReading) -> Dependence:
     found = step.read()
     channels, size = found.sizes[1], int(step.given["size"])
-    table = window_link(
-        channels, channels, kernel=size, stride=1, dilation=1, begin=(size - 1) // 2
-    )
+    table = window_link(channels, channels, size, 1, 1, (size - 1) // 2)
     return found.linked(1, table)
 
 

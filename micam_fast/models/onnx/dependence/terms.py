@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,7 @@ class Term:
     def coarse(self) -> Term:
         """All that any element depends on, for each of them; at most."""
         mixed = self.mixed(tuple(range(len(self.masks))))
-        return Term(mixed.rows, mixed.columns, mixed.masks, exact=False)
+        return replace(mixed, exact=False)
 
     def united(self, other: Term) -> Term:
         """Both, of the same pattern; in whole ones the sets may vary along different axes."""
@@ -147,22 +147,15 @@ class Term:
     def transposed(self, perm: Sequence[int]) -> Term:
         """The elements with their axes in another order."""
         last = len(self.masks)
-        return Term(
-            self.rows.transpose(*perm, last),
-            self.columns.transpose(*perm, last),
-            tuple(self.masks[axis] for axis in perm),
-            self.exact,
-        )
+        rows, columns = (bits.transpose(*perm, last) for bits in (self.rows, self.columns))
+        return Term(rows, columns, tuple(self.masks[axis] for axis in perm), self.exact)
 
     def lifted(self, axes: int) -> Term:
         """The elements with so many new axes in front."""
-        new = (1,) * axes
-        return Term(
-            self.rows.reshape(new + self.rows.shape),
-            self.columns.reshape(new + self.columns.shape),
-            (None,) * axes + self.masks,
-            self.exact,
+        rows, columns = (
+            bits.reshape((1,) * axes + bits.shape) for bits in (self.rows, self.columns)
         )
+        return Term(rows, columns, (None,) * axes + self.masks, self.exact)
 
     def reshaped(self, before: Sequence[int], after: Sequence[int], groups: Groups) -> Term:
         """The elements in their order in another shape."""
@@ -177,14 +170,9 @@ class Term:
                 if mask is not None:
                     rows = _without(rows, axis, mask)
         if max(_whole_size(bits, before, groups) for bits in (rows, columns)) > MOST_BYTES:
-            flat = self.coarse()
-            new = (1,) * len(after)
-            return Term(
-                flat.rows.reshape(*new, -1),
-                flat.columns.reshape(*new, -1),
-                (None,) * len(after),
-                exact=False,
-            )
+            flat, new = self.coarse(), (1,) * len(after)
+            rows, columns = (bits.reshape(*new, -1) for bits in (flat.rows, flat.columns))
+            return Term(rows, columns, (None,) * len(after), exact=False)
         rows, columns = (_reshaped(bits, before, after, groups) for bits in (rows, columns))
         return Term(rows, columns, tuple(masks), self.exact)
 
