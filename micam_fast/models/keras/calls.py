@@ -76,12 +76,11 @@ class Recorder:
 
         original = keras.Operation.__call__
         thread = threading.get_ident()
-        recorder = self
 
         def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread:
                 return original(operation, *args, **kwargs)
-            return recorder._call(original, operation, args, kwargs)
+            return self._call(original, operation, args, kwargs)
 
         with _hooked:
             keras.Operation.__call__ = call
@@ -170,13 +169,7 @@ class Recorder:
         return full if self._used[full] == 1 else f"{full}#{self._used[full]}"
 
     def drop_masks(self, shown: Collection[str]) -> None:
-        """Forget operations that nothing reads: those that make Keras' masks.
-
-        Parameters
-        ----------
-        shown
-            Names of the model's outputs.
-        """
+        """Forget operations that nothing reads or shows: those that make Keras' masks."""
         import keras
 
         read: set[str] = set()

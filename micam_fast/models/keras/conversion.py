@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,8 @@ from micam_fast.core.extras import import_extra
 from micam_fast.models.keras.calls import LayerCall
 from micam_fast.models.keras.pieces import Cutter, Stored
 from micam_fast.models.keras.recording import Recording, describe_error
+from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.graph import free_name
 
 OPSET = 15
 _PIECE = 40
@@ -66,9 +68,8 @@ def convert(
     ExportError
         If tf2onnx cannot convert a layer.
     """
-    cutter = Cutter(
-        recording.function.graph, recording.weights, [c.output.name for c in recording.calls]
-    )
+    names = [call.output.name for call in recording.calls]
+    cutter = Cutter(recording.function.graph, recording.weights, names)
     assembly = _Assembly(cutter, frozenset(tensor.name for tensor in recording.outputs))
     inputs = []
     for call in recording.calls:
@@ -97,25 +98,14 @@ def declare_value(stored: Stored, tensor: Any) -> onnx.ValueInfoProto:
     """Name, type and shape of the value that holds a tensor."""
     sizes: list[int | str | None] | None = None
     if tensor.shape.rank is not None:
-        sizes = [
-            "batch" if axis == 0 else tensor.shape[axis]
-            for axis in np.argsort(stored.order).tolist()
-        ]
+        axes = np.argsort(stored.order).tolist()
+        sizes = ["batch" if axis == 0 else tensor.shape[axis] for axis in axes]
     dtype = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype.as_numpy_dtype))
     return helper.make_tensor_value_info(stored.value, dtype, sizes)
 
 
 def _identity(tensor: Any) -> tuple[int, ...]:
     return tuple(range(tensor.shape.rank or 0))
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """A name that is not taken: the one that is wanted, or with a number."""
-    free, count = name, 1
-    while free in taken:
-        count += 1
-        free = f"{name}#{count}"
-    return free
 
 
 @functools.cache
@@ -180,9 +170,7 @@ def _listed(calls: Sequence[LayerCall]) -> str:
     return f"the layers {calls[0].name!r} to {calls[-1].name!r}"
 
 
-def _convert_piece(
-    graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]
-) -> onnx.ModelProto:
+def _convert_piece(graph_def: Any, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     import tensorflow as tf
 
     tfonnx = import_extra("tf2onnx.tfonnx", extra="tensorflow", purpose="the export")
@@ -192,13 +180,12 @@ def _convert_piece(
         converted = tfonnx.process_tf_graph(
             graph,
             opset=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
+            input_names=inputs,
+            output_names=outputs,
             custom_op_handlers={"Erfc": (_convert_erfc, [])},
         )
-    model: onnx.ModelProto = optimizer.optimize_graph(converted, catch_errors=False).make_model(
-        "piece"
-    )
+    optimized = optimizer.optimize_graph(converted, catch_errors=False)
+    model: onnx.ModelProto = optimized.make_model("piece")
     return model
 
 
@@ -206,9 +193,8 @@ def _convert_erfc(context: Any, node: Any, _name: str, _args: Any) -> None:
     """``1 - Erf``, for tf2onnx, which does not know the Erfc of Keras' GELU."""
     shapes, dtypes = node.output_shapes, node.output_dtypes
     context.remove_node(node.name)
-    one = context.make_const(
-        f"{node.name}/one", np.ones((), helper.tensor_dtype_to_np_dtype(dtypes[0]))
-    )
+    values = np.ones((), helper.tensor_dtype_to_np_dtype(dtypes[0]))
+    one = context.make_const(f"{node.name}/one", values)
     erf = context.make_node("Erf", node.input)
     context.make_node(
         "Sub",
@@ -285,7 +271,7 @@ def rename_node(node: onnx.NodeProto, rename: Callable[[str], str]) -> None:
     node.input[:] = [rename(name) for name in node.input]
     node.output[:] = [rename(name) for name in node.output]
     for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+        for graph in subgraphs(attribute):
             for value in (*graph.input, *graph.output, *graph.value_info):
                 value.name = rename(value.name)
             for constant in graph.initializer:

@@ -11,20 +11,15 @@ from numpy.typing import NDArray
 
 from micam_fast.core.layers import Axes, Geometry, Layer, Shape, Tap
 from micam_fast.models.keras.calls import LayerCall
-from micam_fast.models.keras.conversion import free_name
 from micam_fast.models.keras.pieces import Stored
 from micam_fast.models.onnx.annotations import LayerNote, Weight
+from micam_fast.models.onnx.graph import free_name
 
 
 class Initializers:
-    """Initializers found by what they hold.
+    """Initializers, by name, found by what they hold; one that is missing is added.
 
-    Parameters
-    ----------
-    arrays
-        By name; one that is missing is added.
-    taken
-        Names that no weight may get.
+    A weight gets none of the names that are taken.
 
     Attributes
     ----------
@@ -64,17 +59,7 @@ def _likeness(array: NDArray[Any]) -> Any:
 def describe(
     calls: Sequence[LayerCall], stored: Mapping[str, Stored], initializers: Initializers
 ) -> tuple[LayerNote, ...]:
-    """Notes of all calls.
-
-    Parameters
-    ----------
-    calls
-        As recorded.
-    stored
-        Where their tensors are in the ONNX graph, by tensor name.
-    initializers
-        The graph's initializers.
-    """
+    """Notes of all calls, whose tensors are stored in the ONNX graph by their names."""
     channels_first = _channels_first(calls)
     return tuple(
         _describe_call(call, stored, initializers, call.name in channels_first) for call in calls
@@ -120,11 +105,8 @@ def _describe_call(
         pointwise_shape=None if pointwise is None else pointwise.shape,
     )
     found = stored[call.output.name]
-    tap = Tap(
-        found.value,
-        Axes(0, _channel_axis(found, channels_first)),
-        shown=None if found.is_keras else found.order,
-    )
+    shown = None if found.is_keras else found.order
+    tap = Tap(found.value, Axes(0, _channel_axis(found, channels_first)), shown=shown)
     in_order = _kernel_order(call.layer)
     if in_order is None or kernel is None:
         return LayerNote(layer, tap)
@@ -141,22 +123,12 @@ def _describe_call(
         source=None if read is None else read.value,
         source_channel=1 if read is None else _channel_axis(read, channels_first) or 1,
     )
-    return LayerNote(
-        layer,
-        tap,
-        tuple(kernels),
-        None if bias is None else initializers.find(bias, f"{title}/bias"),
-    )
+    found_bias = None if bias is None else initializers.find(bias, f"{title}/bias")
+    return LayerNote(layer, tap, tuple(kernels), found_bias)
 
 
 def class_label(layer: Any) -> str:
-    """Class of a layer; of a wrapper, with the class of what it wraps: ``TimeDistributed(Dense)``.
-
-    Parameters
-    ----------
-    layer
-        A Keras layer or operation.
-    """
+    """Class of a layer; a wrapper's with the class of what it wraps: ``TimeDistributed(Dense)``."""
     name = type(layer).__name__
     wrapped = _wrapped(layer)
     return name if wrapped is None else f"{name}({class_label(wrapped)})"
@@ -203,9 +175,8 @@ def _activation_name(layer: Any) -> str | None:
 
 def _kernel_order(layer: Any) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     """How the kernel of a convolution is brought to ONNX order; ``None`` for other layers."""
-    import keras
+    from keras import layers
 
-    layers = keras.layers
     depthwise = (
         layers.DepthwiseConv1D,
         layers.DepthwiseConv2D,
@@ -227,12 +198,9 @@ def _channels_in_front(kernel: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_transposed(layer: Any) -> bool:
-    import keras
+    from keras.layers import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 
-    layers = keras.layers
-    return isinstance(
-        layer, (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-    )
+    return isinstance(layer, (Conv1DTranspose, Conv2DTranspose, Conv3DTranspose))
 
 
 def _geometry(layer: Any, kernel: NDArray[Any]) -> Geometry:
@@ -259,9 +227,7 @@ def _per_axis(value: Any, rank: int) -> tuple[int, ...]:
 
 
 def _channel_axis(found: Stored, channels_first: bool) -> int | None:
-    if len(found.order) < 3:
-        return None
-    return found.order[1 if channels_first else -1]
+    return None if len(found.order) < 3 else found.order[1 if channels_first else -1]
 
 
 def _shape(tensor: Any) -> Shape | None:

@@ -72,11 +72,9 @@ def open_keras(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            objects = dict(custom_objects or {})
             return keras.models.load_model(
-                path,
-                custom_objects=dict(custom_objects or {}),
-                compile=False,
-                safe_mode=not trust,
+                path, custom_objects=objects, compile=False, safe_mode=not trust
             )
     except Exception as error:
         raise ExportError(

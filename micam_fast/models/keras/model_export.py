@@ -13,17 +13,10 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import ExportError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.layers import Axes, ModelInput
+from micam_fast.models.keras import tidying
 from micam_fast.models.keras.conversion import OPSET, convert, declare_value
 from micam_fast.models.keras.describing import Initializers, describe
 from micam_fast.models.keras.recording import Recording, describe_error, record
-from micam_fast.models.keras.tidying import (
-    cancel_transposes,
-    drop_dead_nodes,
-    fold_constants,
-    mend_gaps,
-    mend_resizes,
-    rename_values,
-)
 from micam_fast.models.onnx.annotations import METADATA_KEY, LayerNote, write_notes
 
 # The one that belongs to the operator set: older versions of ONNX Runtime open the file, too.
@@ -52,10 +45,7 @@ class KerasExport:
     def run_keras(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Activations by Keras, in the layout of the ONNX values, by layer name.
 
-        Parameters
-        ----------
-        feeds
-            A batch for each input, in the order of `inputs`.
+        Each input is fed a batch, in the order of `inputs`.
 
         Raises
         ------
@@ -70,9 +60,8 @@ class KerasExport:
         by_name = {c.name: a for c, a in zip(self._recording.calls, found, strict=True)}
         for note in self.notes:
             array, order = by_name[note.layer.name], note.tap.shown
-            activations[note.layer.name] = (
-                array if order is None else array.transpose(np.argsort(order))
-            )
+            turned = array if order is None else array.transpose(np.argsort(order))
+            activations[note.layer.name] = turned
         return activations
 
 
@@ -100,7 +89,7 @@ def export_model(model: Any) -> KerasExport:
     names = {call.name for call in recording.calls}
     # What stands for a layer is called like it.
     titles = {stored[c.output.name].value: c.name for c in recording.calls}
-    rename_values(graph, titles)
+    tidying.rename_values(graph, titles)
     stored = {
         tensor: replace(found, value=titles.get(found.value, found.value))
         for tensor, found in stored.items()
@@ -112,16 +101,17 @@ def export_model(model: Any) -> KerasExport:
         if found.value not in fed:
             fed.add(found.value)
             graph.output.append(declare_value(found, tensor))
-    cancel_transposes(graph)
-    fold_constants(graph, arrays)
-    mend_gaps(graph)
-    mend_resizes(graph, arrays)
+    tidying.cancel_transposes(graph)
+    tidying.fold_constants(graph, arrays)
+    tidying.mend_gaps(graph)
+    tidying.mend_resizes(graph, arrays)
     # A convolution may read what is no layer's activation: the second output of one.
     read = {tensor.name for call in recording.calls for tensor in call.inputs}
-    drop_dead_nodes(graph, arrays, {stored[name].value for name in read if name in stored})
+    kept = {stored[name].value for name in read if name in stored}
+    tidying.drop_dead_nodes(graph, arrays, kept)
     initializers = Initializers(arrays, names)
     notes = _in_order(describe(recording.calls, stored, initializers), recording.order)
-    rename_values(graph, initializers.names)
+    tidying.rename_values(graph, initializers.names)
     proto = onnx.helper.make_model(
         graph,
         producer_name="micam-fast",
@@ -129,26 +119,18 @@ def export_model(model: Any) -> KerasExport:
         ir_version=_IR_VERSION,
     )
     for name, array in arrays.items():
-        _add_initializer(proto.graph, initializers.names.get(name, name), array)
-    made_by = {
-        "keras": keras.__version__,
-        "tensorflow": tensorflow.__version__,
-        "tf2onnx": tf2onnx.__version__,
-    }
+        # With a single copy of its values: protocol buffers copy messages.
+        proto.graph.initializer.add(
+            name=initializers.names.get(name, name),
+            data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
+            dims=array.shape,
+            raw_data=array.tobytes(),
+        )
+    made_by = {each.__name__: each.__version__ for each in (keras, tensorflow, tf2onnx)}
     onnx.helper.set_model_props(proto, {METADATA_KEY: write_notes(notes, made_by)})
     taps = {note.layer.name: note.tap for note in notes}
     inputs = tuple(_describe_input(value, taps[value.name].axes) for value in graph.input)
     return KerasExport(proto, notes, inputs, recording)
-
-
-def _add_initializer(graph: onnx.GraphProto, name: str, array: NDArray[Any]) -> None:
-    """Add an initializer with a single copy of its values: protocol buffers copy messages."""
-    graph.initializer.add(
-        name=name,
-        data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
-        dims=array.shape,
-        raw_data=array.tobytes(),
-    )
 
 
 def _describe_input(value: onnx.ValueInfoProto, axes: Axes) -> ModelInput:

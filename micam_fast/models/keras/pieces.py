@@ -34,16 +34,9 @@ class Stored:
 
 
 class Cutter:
-    """Cuts a traced graph at activations.
+    """Cuts a traced graph at the activations that layers gave.
 
-    Parameters
-    ----------
-    graph
-        TensorFlow's graph.
-    weights
-        Values of its inputs that hold weights, by tensor name.
-    activations
-        Names of the tensors that layers gave.
+    The values of its inputs that hold weights, and the activations, go by tensor names.
     """
 
     def __init__(
@@ -61,13 +54,7 @@ class Cutter:
         """The operations between what is stored and what is wanted.
 
         What is stored in another layout than Keras' is fed as it is stored, and turned inside.
-
-        Parameters
-        ----------
-        wanted
-            Tensors.
-        stored
-            ONNX values by tensor name.
+        Tensors are wanted; ONNX values are stored by tensor names.
 
         Returns
         -------

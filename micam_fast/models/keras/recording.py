@@ -62,12 +62,7 @@ class Recording:
 
 
 def record(model: Any) -> Recording:
-    """Trace a Keras model for inference.
-
-    Parameters
-    ----------
-    model
-        A built ``keras.Model``.
+    """Trace a built ``keras.Model`` for inference.
 
     Raises
     ------

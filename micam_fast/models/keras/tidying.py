@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from micam_fast.models.keras.conversion import OPSET, rename_node
+from micam_fast.models.onnx.constants import captured
 from micam_fast.models.onnx.operators import find_operator
 
 
 def fold_constants(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -> None:
     """Compute what depends on weights alone: their Transposes and Reshapes, mostly.
 
-    Parameters
-    ----------
-    graph
-        Loses the nodes that are computed.
-    constants
-        Initializers by name; gets the results.
+    The graph loses the nodes that are computed, and the constants get their results.
     """
     left: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -104,10 +100,9 @@ def drop_dead_nodes(
     for node in reversed(graph.node):
         if not wanted.isdisjoint(node.output):
             live.append(node)
-            wanted.update(_read_names([node]))
-    nodes = live[::-1]
+            wanted.update(node.input, captured(node))
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(reversed(live))
     for name in constants.keys() - wanted:
         del constants[name]
 
@@ -122,16 +117,3 @@ def rename_values(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         value.name = rename(value.name)
     for node in graph.node:
         rename_node(node, rename)
-
-
-def _read_names(nodes: Iterable[onnx.NodeProto]) -> Iterable[str]:
-    """What nodes read, in their subgraphs, too."""
-    for node in nodes:
-        yield from node.input
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _read_names(attribute.g.node)
-                yield from (value.name for value in attribute.g.output)
-            for graph in attribute.graphs:
-                yield from _read_names(graph.node)
-                yield from (value.name for value in graph.output)

@@ -27,19 +27,12 @@ _WEIGHTS = "model.weights.h5"
 
 
 def check_content(path: Path, *, trust: bool) -> None:
-    """Look at a Keras file before Keras does.
-
-    Parameters
-    ----------
-    path
-        A ``.keras``, ``.h5`` or ``.hdf5`` file.
-    trust
-        Whether Python code in it may run.
+    """Look at a ``.keras``, ``.h5`` or ``.hdf5`` file before Keras does.
 
     Raises
     ------
     ExportError
-        If it holds Python code that is not to run, names other files, or unpacks to more than a
+        If it holds Python code and is not trusted, names other files, or unpacks to more than a
         file of its size can hold.
     """
     try:

@@ -14,7 +14,7 @@ from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
 from micam_fast.models.onnx.axes import infer_axes, only_moves_layout
 from micam_fast.models.onnx.files import OnnxFile
-from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.graph import Graph, Kind, free_name
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
@@ -133,12 +133,8 @@ class _Reader:
             if not self._is_layer(index, node):
                 continue
             name = node.name if node.name and used[node.name] == 1 else node.output[0]
-            base, count = name, 1
-            while name in taken:
-                count += 1
-                name = f"{base}#{count}"
-            taken.add(name)
-            names[index] = name
+            names[index] = free_name(name, taken)
+            taken.add(names[index])
         return names
 
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
