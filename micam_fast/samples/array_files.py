@@ -26,6 +26,7 @@ from micam_fast.samples.bounds import BoundedFile, check_memory, list_names
 _LONGEST_HEADER = 10_000
 """In characters, as in NumPy; parsing longer ones could take any time and memory."""
 _MAGIC = b"\x93NUMPY"
+_FOREIGN = "not in NumPy's format; pickles are never unpickled"
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What NumPy writes; the others expand as a whole, whatever the size that is promised."""
 _LARGEST_DIRECTORY = 2**24
@@ -72,8 +73,7 @@ class StoredRows:
         with _array_errors(self._path):
             converted = self._fit.convert(self._read(index)[np.newaxis])
         assert converted is not None
-        sample: NDArray[Any] = converted[0]
-        return sample
+        return np.asarray(converted[0])
 
     @property
     def sample_bytes(self) -> int:
@@ -93,8 +93,7 @@ class StoredRows:
             self._block = np.empty(0)
             self._block = self._read_spread(index)
             self._first = index
-        row: NDArray[Any] = self._block[index - self._first]
-        return row.reshape(shape[1:], order="F")
+        return np.asarray(self._block[index - self._first]).reshape(shape[1:], order="F")
 
     def _read_spread(self, first: int) -> NDArray[Any]:
         """Rows from a number on of an array in Fortran order, which are spread over its file.
@@ -153,21 +152,16 @@ def read_archive(path: Path, names: Collection[str], memory: int) -> dict[str, N
         If the file cannot be read, holds none of them, or they take more than `memory` bytes.
     """
     with _array_errors(path), open_input(path) as file, _archive(file, path) as archive:
-        members = {
-            info.filename.removesuffix(".npy"): info
-            for info in archive.infolist()
-            if not info.is_dir()
-        }
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        members = {info.filename.removesuffix(".npy"): info for info in infos}
         wanted = [name for name in names if name in members]
         if not wanted and len(members) == 1:
             wanted = list(members)
         if not members:
             raise SampleError(f"{path.name} holds no array")
         if not wanted:
-            raise SampleError(
-                f"{path.name} holds the arrays {list_names(members)}; the model's inputs are "
-                f"{list_names(names)}"
-            )
+            held = f"{path.name} holds the arrays {list_names(members)}"
+            raise SampleError(f"{held}; the model's inputs are {list_names(names)}")
         check_memory(path, "all arrays", sum(members[name].file_size for name in wanted), memory)
         return {name: _read_member(archive, members[name], path) for name in wanted}
 
@@ -189,10 +183,7 @@ def load_array(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
                 }
         header = _read_header(file, path)
         order: Literal["F", "C"] = "F" if header.fortran else "C"
-        mapped: NDArray[Any] = np.memmap(
-            file, header.dtype, "r", header.offset, header.shape, order
-        )
-        return mapped
+        return np.memmap(file, header.dtype, "r", header.offset, header.shape, order)
 
 
 @contextmanager
@@ -204,16 +195,14 @@ def _array_errors(path: Path) -> Iterator[None]:
     except SampleError:
         raise
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise SampleError(
-            f"{path} is no readable array file (broken or truncated: {reason})"
-        ) from None
+        reason = f"broken or truncated: {str(error) or type(error).__name__}"
+        raise _unreadable(path, reason) from None
 
 
 def _archive(file: BinaryIO, path: Path) -> zipfile.ZipFile:
     """An open ``.npz``, of which no more than a bounded list of members was read."""
     if file.read(2) != b"PK":
-        raise _no_array_file(path)
+        raise _unreadable(path)
     bounded: Any = BoundedFile(file, path, "a list of members", _LARGEST_DIRECTORY)
     archive = zipfile.ZipFile(bounded)
     bounded.allow(2**62, 2**62)
@@ -232,30 +221,22 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
 
 
 def _read_header(file: Any, path: Path, size: int | None = None) -> _NpyHeader:
-    """What a file says of its array, which must be of numbers, and in a file of that size.
-
-    Raises
-    ------
-    SampleError
-        If it is none.
-    """
+    """What a file says of its array, which must be of numbers, and in a file of that size."""
     if size is None:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
     start = file.read(8)
     if not start.startswith(_MAGIC):
-        raise _no_array_file(path)
+        raise _unreadable(path)
     # The header's length has two bytes in format 1.0, and four in the later ones.
     width = {1: 2, 2: 4, 3: 4}.get(start[6]) if len(start) == 8 else None
     if width is None:
-        raise _no_array_file(path)
+        raise _unreadable(path)
     digits = file.read(width)
     length = int.from_bytes(digits, "little")
     if length > _LONGEST_HEADER:
-        raise SampleError(
-            f"{path} is no readable array file (a header of {length} bytes, expected are "
-            f"{_LONGEST_HEADER} at most)"
-        )
+        allowed = f"expected are {_LONGEST_HEADER} at most"
+        raise _unreadable(path, f"a header of {length} bytes, {allowed}")
     text = file.read(length)
     with warnings.catch_warnings():
         # NumPy tells of files that Python 2 wrote.
@@ -268,19 +249,15 @@ def _read_header(file: Any, path: Path, size: int | None = None) -> _NpyHeader:
     check_kind(dtype)
     header = _NpyHeader(shape, fortran, dtype, len(start) + len(digits) + len(text))
     if any(isinstance(each, bool) or each < 0 for each in shape):
-        raise SampleError(f"{path} is no readable array file (its shape is {shape})")
+        raise _unreadable(path, f"its shape is {shape}")
     if header.offset + header.nbytes > size:
-        raise SampleError(
-            f"{path} is no readable array file (broken or truncated: it promises "
-            f"{header.nbytes} bytes of numbers, and holds {size - header.offset})"
-        )
+        held = f"{header.nbytes} bytes of numbers, and holds {size - header.offset}"
+        raise _unreadable(path, f"broken or truncated: it promises {held}")
     return header
 
 
-def _no_array_file(path: Path) -> SampleError:
-    return SampleError(
-        f"{path} is no readable array file (not in NumPy's format; pickles are never unpickled)"
-    )
+def _unreadable(path: Path, reason: str = _FOREIGN) -> SampleError:
+    return SampleError(f"{path} is no readable array file ({reason})")
 
 
 def _read_numbers(file: Any, dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:

@@ -97,9 +97,8 @@ def find_fit(
     if layout != "auto":
         assumed = f"layout assumed: {layout}"
         if layout != own_layout(spec):
-            expected = (
-                (*expected[1:], expected[0]) if layout == "nhwc" else (expected[-1], *expected[:-1])
-            )
+            first, last = expected[:1], expected[-1:]
+            expected = (*expected[1:], *first) if layout == "nhwc" else (*last, *expected[:-1])
     wanted = show_shape(expected, unknown="any")
     raise SampleError(
         f"shape {shape} does not fit input {spec.name!r} of shape {wanted} ({assumed})"
@@ -107,13 +106,7 @@ def find_fit(
 
 
 def check_kind(dtype: np.dtype[Any]) -> None:
-    """Make sure that elements are numbers, and real ones.
-
-    Raises
-    ------
-    SampleError
-        If not.
-    """
+    """Make sure that elements are real numbers; a SampleError if not."""
     if dtype.kind not in "biuf":
         raise SampleError(f"an array of {dtype} is no sample; numbers are expected")
 
@@ -140,24 +133,19 @@ def fit_sample(
     arrays = sample if isinstance(sample, Mapping) else {inputs[0].name: sample}
     names = [spec.name for spec in inputs]
     if set(arrays) != set(names):
-        raise SampleError(
-            f"a sample for the inputs {', '.join(arrays)} was given; the model's inputs are "
-            f"{', '.join(names)}"
-        )
+        given = f"a sample for the inputs {', '.join(arrays)} was given"
+        raise SampleError(f"{given}; the model's inputs are {', '.join(names)}")
     fitted = {}
     for spec in inputs:
-        rows, _ = fit_array(_as_array(arrays[spec.name]), spec, own_layout(spec))
+        try:
+            array = np.asarray(arrays[spec.name])
+        except ValueError as error:
+            raise SampleError(f"a sample is no array: {error}") from None
+        rows, _ = fit_array(array, spec, own_layout(spec))
         if len(rows) != 1:
             raise SampleError(f"a batch of {len(rows)} samples was given as one sample; {remedy}")
         fitted[spec.name] = cast_sample(rows[0], spec)
     return fitted
-
-
-def _as_array(values: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise SampleError(f"a sample is no array: {error}") from None
 
 
 def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
@@ -193,6 +181,11 @@ def sample_shape(spec: ModelInput) -> Shape:
     return tuple(size for axis, size in enumerate(spec.shape) if axis != spec.axes.batch)
 
 
+def describe_input(spec: ModelInput) -> str:
+    """A model's input in a message."""
+    return f"input {spec.name!r} of shape {show_shape(sample_shape(spec), unknown='any')}"
+
+
 def channel_axis(spec: ModelInput) -> int | None:
     """Axis of the channels in one sample; ``None`` for a flat one."""
     channel, batch = spec.axes.channel, spec.axes.batch
@@ -223,14 +216,8 @@ def fill_sample(
 ) -> NDArray[Any]:
     """One sample in the model's layout from its values in the order height, width, channels.
 
-    Parameters
-    ----------
-    values
-        Of any shape; their row-major order counts.
-    spec
-        The input. A sequence has its steps for rows and its features for columns.
-    size
-        Height and width of the sample, where they are known.
+    The row-major order of the values counts, whatever their shape. A sequence has its steps for
+    rows and its features for columns. The sample's height and width are given where they are known.
 
     Raises
     ------
@@ -251,18 +238,16 @@ def fill_sample(
         shape[shape.index(None)] = count // max(1, others)
     sizes = tuple(each for each in shape if each is not None)
     if len(sizes) < len(shape):
+        wanted = show_shape(sample_shape(spec), unknown="any")
         raise SampleError(
-            f"the sizes that input {spec.name!r} leaves open, of shape "
-            f"{show_shape(sample_shape(spec), unknown='any')}, cannot be told from {count} values"
+            f"the sizes that input {spec.name!r} leaves open, of shape {wanted}, cannot be told "
+            f"from {count} values"
         )
     if not fits_shape(sizes, expected) or math.prod(sizes) != count:
         given = f"{count} values"
         if size is not None:
             given = f"{size[0]} x {size[1]}{f' x {sizes[2]}' if len(sizes) > 2 else ''} values"
-        raise SampleError(
-            f"{given} do not fit input {spec.name!r} of shape "
-            f"{show_shape(sample_shape(spec), unknown='any')}"
-        )
+        raise SampleError(f"{given} do not fit {describe_input(spec)}")
     filled = values.reshape(sizes)
     axis = channel_axis(spec)
     return filled if axis is None else np.moveaxis(filled, -1, axis)

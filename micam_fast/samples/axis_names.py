@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from micam_fast.core.csv_reading import number_repeats, parse_field, read_csv_header
-from micam_fast.core.errors import AxisError, DataError
+from micam_fast.core.errors import AxisError, DataError, os_errors_as
 from micam_fast.core.input_files import TEXT_LIMIT, read_input
 
 Axis = Literal["rows", "columns"]
@@ -24,18 +24,10 @@ class AxisNames:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Read names of rows or columns.
+    """Read names of rows or columns, all different: one that comes again is ``NAME#2`` and so on.
 
-    Parameters
-    ----------
-    path
-        A text file in UTF-8 with a name a line; a ``.csv`` file, whose first row is taken; or the
-        ``.json`` file that ``micam-fast tfrecord table`` writes beside its records.
-
-    Returns
-    -------
-    tuple of str
-        All different: a name that comes again is ``NAME#2`` and so on.
+    They are a text file's in UTF-8, one a line; those in the first row of a ``.csv`` file; or the
+    columns in the ``.json`` file that ``micam-fast tfrecord table`` writes beside its records.
 
     Raises
     ------
@@ -54,10 +46,8 @@ def read_names(path: Path) -> tuple[str, ...]:
     if not names:
         raise AxisError(f"{path} holds no names; expected is one a line")
     if "" in names:
-        place = names.index("")
-        what = (
-            f"column {place + 1} has no name" if suffix == ".csv" else f"line {place + 1} is empty"
-        )
+        place = names.index("") + 1
+        what = f"column {place} has no name" if suffix == ".csv" else f"line {place} is empty"
         raise AxisError(f"{path}: {what}; expected is a name")
     return number_repeats(names)
 
@@ -77,18 +67,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def check_names(names: tuple[str, ...], size: int | None, axis: Axis, path: Path) -> None:
-    """Make sure that there is a name for each row or column of the model's input.
-
-    Parameters
-    ----------
-    names
-        Of the file `path`.
-    size
-        How many rows or columns there are; ``None`` where the model leaves it open.
-    axis
-        What they name.
-    path
-        Where they are from, for the error.
+    """Make sure that a file names each row or column of the model's input, if it has a known size.
 
     Raises
     ------
@@ -140,8 +119,7 @@ def _side_file_columns(path: Path) -> list[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return read_input(path, TEXT_LIMIT).decode("utf-8-sig")
-    except OSError as error:
-        raise AxisError(f"cannot read {path}: {error.strerror or error}") from None
+        with os_errors_as(AxisError, f"cannot read {path}"):
+            return read_input(path, TEXT_LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise AxisError(f"{path} is no UTF-8 text") from None

@@ -53,6 +53,9 @@ class BoundedFile:
         self._file, self._path, self._what = file, path, what
         self._bytes, self._reads = most, reads
         self._size = os.fstat(file.fileno()).st_size
+        # What reads by the descriptor is not counted.
+        self.seek, self.tell, self.fileno = file.seek, file.tell, file.fileno
+        self.seekable = file.seekable
 
     def allow(self, most: int, reads: int) -> None:
         """From here on: so many bytes more, in so many reads."""
@@ -76,19 +79,3 @@ class BoundedFile:
                 f"{self._path} is broken: {self._what} of more bytes or pieces than a real file has"
             )
         return found
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """As of any file."""
-        return self._file.seek(offset, whence)
-
-    def seekable(self) -> bool:
-        """As of any file."""
-        return True
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._file.tell()
-
-    def fileno(self) -> int:
-        """As of any file; what reads by it is not counted."""
-        return self._file.fileno()

@@ -20,8 +20,8 @@ from micam_fast.core.csv_reading import (
     read_csv_rows,
 )
 from micam_fast.core.errors import DataError, SampleError
-from micam_fast.core.layers import ModelInput, show_shape
-from micam_fast.samples.arrays import channels_last_shape, fill_sample, sample_shape
+from micam_fast.core.layers import ModelInput
+from micam_fast.samples.arrays import channels_last_shape, describe_input, fill_sample
 from micam_fast.samples.bounds import check_memory
 
 CSV_SUFFIX = ".csv"
@@ -111,17 +111,10 @@ def _header(path: Path, rows: Iterator[CsvRow]) -> tuple[str, ...]:
 
 
 def _is_one_sample(path: Path, header: tuple[str, ...], spec: ModelInput) -> bool:
-    """Whether a file of these columns is one sample, and not one a row.
-
-    Raises
-    ------
-    SampleError
-        If it is neither.
-    """
+    """Whether a file of these columns is one sample, and not one a row; an error if neither."""
     columns = len(header)
     found = _taken_as_one(columns, spec)
     if found is None:
-        wanted = show_shape(sample_shape(spec), unknown="any")
         hint = ""
         if _taken_as_one(columns - 1, spec) is not None:
             hint = "; with one column less they would: " + (
@@ -133,7 +126,7 @@ def _is_one_sample(path: Path, header: tuple[str, ...], spec: ModelInput) -> boo
             if columns == 1 and other in header[0]:
                 hint = f"; fields seem to be separated by {other!r}, expected is ','"
         raise SampleError(
-            f"{path}: {columns} columns fit input {spec.name!r} of shape {wanted} neither as one "
+            f"{path}: {columns} columns fit {describe_input(spec)} neither as one "
             f"table of rows x columns nor with a sample in each row{hint}"
         )
     return found
@@ -167,10 +160,8 @@ def _one_sample(
             more = "more than "
             break
     if not kept or height not in (count, None):
-        wanted = show_shape(sample_shape(spec), unknown="any")
         raise SampleError(
-            f"{path}: {more}{count} rows of {len(header)} columns do not fit input {spec.name!r} "
-            f"of shape {wanted}"
+            f"{path}: {more}{count} rows of {len(header)} columns do not fit {describe_input(spec)}"
         )
     yield fill_sample(np.array(kept), spec, (len(kept), len(header)))
 
@@ -191,13 +182,7 @@ def _each_row(
 
 
 def _numbers(path: Path, header: tuple[str, ...], row: CsvRow) -> list[float]:
-    """The values of a row.
-
-    Raises
-    ------
-    SampleError
-        If it is broken, or a field is no finite float32.
-    """
+    """The values of a row, if it is not broken, each a finite float32."""
     try:
         return parse_row(row, header, range(len(header)), remedy=_TEXT_REMEDY)
     except DataError as error:

@@ -148,26 +148,16 @@ def find_grid(inputs: Sequence[ModelInput]) -> InputGrid:
     rows, columns = (None, None, *space)[-2:]
     return InputGrid(
         spec.name,
-        None if rows is None else inner.index(rows),
-        None if columns is None else inner.index(columns),
-        1 if rows is None else spec.shape[rows],
-        1 if columns is None else spec.shape[columns],
+        *(None if axis is None else inner.index(axis) for axis in (rows, columns)),
+        *(1 if axis is None else spec.shape[axis] for axis in (rows, columns)),
     )
 
 
 def read_order(given: str, axis: Axis, grid: InputGrid, names: tuple[str, ...] | None) -> Order:
     """The order that an option asks for.
 
-    Parameters
-    ----------
-    given
-        ``seed:N`` for a random one, or a text file with an index (from 0) or a name a line.
-    axis
-        What is ordered.
-    grid
-        The model's input.
-    names
-        Of the axis, as far as they are known.
+    It is ``seed:N`` for a random one, or a text file with an index (from 0) a line, or a name of
+    the axis, as far as they are known.
 
     Raises
     ------
@@ -204,9 +194,8 @@ def _parse(given: str, lines: list[str], axis: Axis, names: tuple[str, ...] | No
         if line.isascii() and line.isdecimal():
             indices.append(int(line))
         elif names is None:
-            raise AxisError(
-                f"{given}, line {number}: {line!r} is no index; names need --{one}-names"
-            )
+            needed = f"names need --{one}-names"
+            raise AxisError(f"{given}, line {number}: {line!r} is no index; {needed}")
         elif line in known:
             indices.append(known[line])
         else:
@@ -228,14 +217,11 @@ def _check(
     lines: dict[int, int] = {}
     for number, index in enumerate(indices, 1):
         if index >= size:
-            raise AxisError(
-                f"{given}, line {number}: there is no {one} {index}; expected are 0 to {size - 1}"
-            )
+            expected = f"expected are 0 to {size - 1}"
+            raise AxisError(f"{given}, line {number}: there is no {one} {index}; {expected}")
         if index in lines:
-            raise AxisError(
-                f"{given}: {one} {shown(index)} is there twice, in lines {lines[index]} and "
-                f"{number}"
-            )
+            places = f"in lines {lines[index]} and {number}"
+            raise AxisError(f"{given}: {one} {shown(index)} is there twice, {places}")
         lines[index] = number
     missing = [shown(index) for index in range(size) if index not in lines]
     if missing:

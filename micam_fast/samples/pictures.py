@@ -171,13 +171,7 @@ def _new_size(size: tuple[int, int], height: int | None, width: int | None) -> t
 
 
 def _check_size(path: Path, size: tuple[int, int], pixel_bytes: int, memory: int) -> None:
-    """Make sure that a picture of this size, width and height, can be held.
-
-    Raises
-    ------
-    SampleError
-        If not.
-    """
+    """Make sure that a picture of this size, width and height, can be held."""
     if math.prod(size) > _LARGEST or max(size) > _LONGEST_SIDE:
         raise SampleError(
             f"{path} is too large a picture: {size[0]} x {size[1]} pixels, the most are {_LARGEST} "
@@ -187,13 +181,7 @@ def _check_size(path: Path, size: tuple[int, int], pixel_bytes: int, memory: int
 
 
 def _check_scans(path: Path, file: BinaryIO) -> None:
-    """Make sure that a JPEG is complete after a bounded number of passes.
-
-    Raises
-    ------
-    SampleError
-        If it takes more.
-    """
+    """Make sure that a JPEG is complete after a bounded number of passes."""
     place, scans, last = file.tell(), 0, b""
     file.seek(0)
     while piece := file.read(2**20):

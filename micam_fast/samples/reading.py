@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.choices import ArrayLayout
 from micam_fast.core.errors import SampleError
-from micam_fast.core.layers import ModelInput, show_shape
+from micam_fast.core.layers import ModelInput
 from micam_fast.core.machine import quarter_of_memory
 from micam_fast.core.output_files import is_there
 from micam_fast.core.texts import count_of, shortened
@@ -23,13 +23,14 @@ from micam_fast.samples.arrays import (
     ARRAY_SUFFIXES,
     cast_sample,
     channel_axis,
+    describe_input,
     fill_sample,
     fit_array,
     sample_shape,
 )
 from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
 from micam_fast.samples.pictures import PixelRules, read_picture
-from micam_fast.samples.record_files import is_record_file, read_records, read_side_file
+from micam_fast.samples.record_files import is_record_name, read_records, read_side_file
 from micam_fast.samples.sources import expand_paths, match_paths, split_selector
 
 _LONGEST_MESSAGE = 600
@@ -126,27 +127,22 @@ class _ReadSample:
     whole: bool = False
 
 
+@dataclass(eq=False)
 class _SampleReader:
-    def __init__(
-        self,
-        inputs: Sequence[ModelInput],
-        layout: ArrayLayout,
-        rules: PixelRules,
-        extra: dict[str, Rows],
-        memory: int,
-        say: Callable[[str], None],
-    ) -> None:
-        self._specs = {spec.name: spec for spec in inputs}
-        self._layout = layout
-        self._rules = rules
-        self._extra = extra
-        self._memory = memory
-        self._say = say
-        self._said: set[str] = set()
-        # The first table, until another one has told that it differs.
-        self._columns: tuple[Path, tuple[str, ...]] | None = None
-        self._count = 0
-        self.fed = [spec for spec in inputs if spec.name not in extra]
+    inputs: InitVar[Sequence[ModelInput]]
+    layout: ArrayLayout
+    rules: PixelRules
+    extra: dict[str, Rows]
+    memory: int
+    say: Callable[[str], None]
+    said: set[str] = field(default_factory=set)
+    # The first table, until another one has told that it differs.
+    columns: tuple[Path, tuple[str, ...]] | None = None
+    count: int = 0
+
+    def __post_init__(self, inputs: Sequence[ModelInput]) -> None:
+        self.specs = {spec.name: spec for spec in inputs}
+        self.fed = [spec for spec in inputs if spec.name not in self.extra]
 
     def read(self, path: Path, number: int | None) -> Iterator[Sample]:
         """The samples of a file, or the one of a number."""
@@ -165,34 +161,32 @@ class _SampleReader:
         return self._complete(path, _ReadSample(error=error), path)
 
     def read_extra(self) -> Iterator[Sample]:
-        for row in range(_common_length(self._extra)):
+        for row in range(_common_length(self.extra)):
             yield self._complete(f"sample {row}", _ReadSample(), number=row)
 
     def _complete(
         self, name: str, found: _ReadSample, path: str = "", number: int | None = None
     ) -> Sample:
         """Add the further inputs' arrays of this sample."""
-        index = self._count
-        self._count += 1
+        index = self.count
+        self.count += 1
         name = _encodable(name)
         try:
             if found.error is not None:
                 raise found.error
             with _any_error(path):
-                arrays = self._cast(found.arrays | self._extra_of(index))
+                given = found.arrays | self._extra_of(index)
+                arrays = {key: cast_sample(row, self.specs[key]) for key, row in given.items()}
             label = None if found.label is None else _encodable(found.label)
             return Sample(name, arrays, None, label, path, number)
         except SampleError as error:
             return Sample(name, {}, _shortened(error), None, path, number)
 
     def _extra_of(self, index: int) -> dict[str, NDArray[Any]]:
-        for key, rows in self._extra.items():
+        for key, rows in self.extra.items():
             if len(rows) > 1 and index >= len(rows):
                 raise SampleError(f"input {key!r} has {len(rows)} samples, this is number {index}")
-        return {key: rows[index if len(rows) > 1 else 0] for key, rows in self._extra.items()}
-
-    def _cast(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return {key: cast_sample(row, self._specs[key]) for key, row in arrays.items()}
+        return {key: rows[index if len(rows) > 1 else 0] for key, rows in self.extra.items()}
 
     def _contained(self, path: Path, number: int | None) -> Iterator[_ReadSample]:
         """What a file holds; what is wrong with it as a whole comes in the end."""
@@ -207,12 +201,12 @@ class _SampleReader:
     def _found(self, path: Path, start: int) -> Iterator[_ReadSample]:
         """What a file holds from a number on."""
         spec = self.fed[0]
-        if is_record_file(path):
+        if is_record_name(path.name):
             self._check_fed([spec.name])
             yield from self._records(path, start)
         elif path.suffix.lower() == CSV_SUFFIX:
             self._check_fed([spec.name])
-            table = read_table(path, spec, start, self._memory)
+            table = read_table(path, spec, start, self.memory)
             self._tell(spec, table.note)
             self._compare_columns(path, table.header, spec)
             for sample in table.samples:
@@ -236,19 +230,19 @@ class _SampleReader:
 
     def _compare_columns(self, path: Path, header: tuple[str, ...], spec: ModelInput) -> None:
         """Tell of the first file whose columns have other names than those of the one before."""
-        if self._columns is None:
-            self._columns = path, header
-        elif self._columns[1] not in (header, ()):
+        if self.columns is None:
+            self.columns = path, header
+        elif self.columns[1] not in (header, ()):
             self._tell(
                 spec,
-                f"{path} names other columns than {self._columns[0]}; columns are taken in their "
+                f"{path} names other columns than {self.columns[0]}; columns are taken in their "
                 "order, whatever their names",
             )
-            self._columns = path, ()
+            self.columns = path, ()
 
     def _records(self, path: Path, start: int) -> Iterator[_ReadSample]:
         spec, side, number = self.fed[0], read_side_file(path), None
-        for number, record in enumerate(read_records(path, start, self._memory), start):
+        for number, record in enumerate(read_records(path, start, self.memory), start):
             if isinstance(record, SampleError):
                 yield _ReadSample(error=record)
                 continue
@@ -267,7 +261,7 @@ class _SampleReader:
         if missing:
             raise SampleError(
                 f"the model's input {missing[0]!r} has no array (give --input "
-                f"{missing[0]}=FILE, or an .npz with the arrays {', '.join(self._specs)})"
+                f"{missing[0]}=FILE, or an .npz with the arrays {', '.join(self.specs)})"
             )
 
     def _load(self, path: Path) -> dict[str, Rows]:
@@ -275,31 +269,31 @@ class _SampleReader:
         if suffix not in ARRAY_SUFFIXES:
             return {spec.name: self._read_picture(path)}
         if suffix == ".npy":
-            rows, note = open_rows(path, spec, self._layout, self._memory)
+            rows, note = open_rows(path, spec, self.layout, self.memory)
             self._tell_layout(spec, note)
             return {spec.name: rows}
-        loaded = read_archive(path, self._specs, self._memory)
-        if not loaded.keys() & self._specs:
+        loaded = read_archive(path, self.specs, self.memory)
+        if not loaded.keys() & self.specs:
             # The only one that there is, by any name.
             loaded = dict(zip([spec.name], loaded.values(), strict=True))
-        return {name: self._fit(path, array, self._specs[name]) for name, array in loaded.items()}
+        return {name: self._fit(path, array, self.specs[name]) for name, array in loaded.items()}
 
     def _fit(self, path: Path, array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
-        samples, note = fit_array(array, spec, self._layout)
+        samples, note = fit_array(array, spec, self.layout)
         if len(samples) and not samples.size:
             raise SampleError(f"{path} holds no values: its shape is {array.shape}")
         self._tell_layout(spec, note)
         return samples
 
     def _tell_layout(self, spec: ModelInput, note: str) -> None:
-        if note and self._layout == "auto":
+        if note and self.layout == "auto":
             self._tell(spec, note)
 
     def _tell(self, spec: ModelInput, note: str) -> None:
         """Say once what was decided."""
-        if note not in self._said:
-            self._said.add(note)
-            self._say(f"input {spec.name!r}: {note}")
+        if note not in self.said:
+            self.said.add(note)
+            self.say(f"input {spec.name!r}: {note}")
 
     def _read_picture(self, path: Path) -> NDArray[Any]:
         spec = self.fed[0]
@@ -308,13 +302,10 @@ class _SampleReader:
         if len(expected) != 3 or axis is None:
             if not is_there(path.exists):
                 raise SampleError(f"cannot read {path}: no such file")
-            wanted = show_shape(expected, unknown="any")
-            raise SampleError(
-                f"a picture does not fit input {spec.name!r} of shape {wanted}; give an array file"
-            )
+            raise SampleError(f"a picture does not fit {describe_input(spec)}; give an array file")
         height, width = (size for each, size in enumerate(expected) if each != axis)
         channels = expected[axis] or 3
-        pixels = read_picture(path, channels, height, width, self._rules, self._memory)
+        pixels = read_picture(path, channels, height, width, self.rules, self.memory)
         if np.dtype(spec.dtype).kind in "iu":
             pixels = np.rint(pixels)
         return np.moveaxis(pixels, -1, axis)[np.newaxis]
@@ -328,8 +319,7 @@ def _any_error(path: str) -> Iterator[None]:
     except SampleError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise SampleError(f"{path} cannot be read: {reason}") from None
+        raise SampleError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
 
 
 def _encodable(text: str) -> str:

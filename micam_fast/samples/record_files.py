@@ -48,13 +48,8 @@ class SideFile:
     classes: tuple[str, ...] = ()
 
 
-def is_record_file(path: Path) -> bool:
-    """Tell by the name: ``.tfrecord``, ``.tfrecords``, ``.tfrecord-00000-of-00010``."""
-    return is_record_name(path.name)
-
-
 def is_record_name(name: str) -> bool:
-    """Tell the same by a file's name alone."""
+    """Tell by a file's name: ``.tfrecord``, ``.tfrecords``, ``.tfrecord-00000-of-00010``."""
     return ".tfrecord" in name and not name.startswith(".")
 
 
@@ -101,16 +96,8 @@ def read_records(
 ) -> Iterator[Record | SampleError]:
     """Read the records of a file one by one; an error stands in the place of a broken record.
 
-    Parameters
-    ----------
-    path
-        The file.
-    start
-        Index of the first record that is read.
-    memory
-        Most bytes that reading a record may take; a larger record is an error.
-    labelled
-        Whether a record without a label is an error.
+    It begins at the record of the number `start`. A record that would take more than `memory` bytes
+    is an error, and one without a label where all must be `labelled`.
 
     Raises
     ------
@@ -124,7 +111,7 @@ def read_records(
             file.seek(0)
             while file.tell() < size:
                 if number < start:
-                    _skip_frame(file, size)
+                    file.seek(_read_head(file, size) + _TAIL, 1)
                 else:
                     where = f"{path}, record {number}"
                     record = _read_frame(file, size, memory)
@@ -172,11 +159,6 @@ def _read_frame(file: BinaryIO, size: int, memory: int) -> bytes | int:
     return record
 
 
-def _skip_frame(file: BinaryIO, size: int) -> None:
-    length = _read_head(file, size)
-    file.seek(length + _TAIL, 1)
-
-
 def _checksum(data: bytes) -> bytes:
     from micam_fast._loops.checksums import sum_bytes
 
@@ -218,11 +200,12 @@ def _example_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="micam_fast/example.proto", package="micam_fast", syntax="proto3"
     )
+    top = file.message_type
 
-    def add(owner: Any, name: str, **fields: tuple[int, Any, bool]) -> Any:
+    def add(owner: Any, name: str, repeated: bool = False, **kinds: Any) -> Any:
         message = owner.add(name=name)
-        for key, (number, kind, repeated) in fields.items():
-            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+        label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+        for number, (key, kind) in enumerate(kinds.items(), 1):
             added = message.field.add(name=key, number=number, label=label)
             if isinstance(kind, str):
                 added.type, added.type_name = field.TYPE_MESSAGE, f".micam_fast.{kind}"
@@ -230,28 +213,19 @@ def _example_class() -> Any:
                 added.type = kind
         return message
 
-    add(file.message_type, "BytesList", value=(1, field.TYPE_BYTES, True))
-    add(file.message_type, "FloatList", value=(1, field.TYPE_FLOAT, True))
-    add(file.message_type, "Int64List", value=(1, field.TYPE_INT64, True))
+    add(top, "BytesList", repeated=True, value=field.TYPE_BYTES)
+    add(top, "FloatList", repeated=True, value=field.TYPE_FLOAT)
+    add(top, "Int64List", repeated=True, value=field.TYPE_INT64)
     feature = add(
-        file.message_type,
-        "Feature",
-        bytes_list=(1, "BytesList", False),
-        float_list=(2, "FloatList", False),
-        int64_list=(3, "Int64List", False),
+        top, "Feature", bytes_list="BytesList", float_list="FloatList", int64_list="Int64List"
     )
     feature.oneof_decl.add(name="kind")
     for each in feature.field:
         each.oneof_index = 0
-    features = add(file.message_type, "Features", feature=(1, "Features.FeatureEntry", True))
-    entry = add(
-        features.nested_type,
-        "FeatureEntry",
-        key=(1, field.TYPE_STRING, False),
-        value=(2, "Feature", False),
-    )
+    features = add(top, "Features", repeated=True, feature="Features.FeatureEntry")
+    entry = add(features.nested_type, "FeatureEntry", key=field.TYPE_STRING, value="Feature")
     entry.options.map_entry = True
-    add(file.message_type, "Example", features=(1, "Features", False))
+    add(top, "Example", features="Features")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("micam_fast.Example"))

@@ -31,12 +31,8 @@ def expand_paths(texts: Iterable[str]) -> Iterator[Source]:
     """Files, with patterns replaced by what they match and folders by the samples in them.
 
     What a pattern or folder stands for is sorted by name. Only the names of one folder are held.
-    CSV files count in a folder that holds no other samples; beside these they are lists.
-
-    Parameters
-    ----------
-    texts
-        Files, folders and patterns, see `match_paths`.
+    CSV files count in a folder that holds no other samples; beside these they are lists. For
+    patterns see `match_paths`.
     """
     for text in texts:
         for path in match_paths(text):
@@ -104,7 +100,8 @@ def _samples_in(folder: Path, without: str | None) -> Iterator[Source]:
                     kept = tables
                 else:
                     continue
-                if not _is_folder(entry):
+                # A link that leads to itself is no folder, and an error in the place of a sample.
+                if not is_there(entry.is_dir):
                     kept.append(name)
     except OSError as error:
         yield _unreadable(folder, error)
@@ -158,11 +155,6 @@ def _folders_below(folder: Path) -> Iterator[Source]:
 
 def _fits(name: str, pattern: str) -> bool:
     return fnmatch(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    # A link that leads to itself is no folder, and an error in the place of a sample.
-    return is_there(entry.is_dir)
 
 
 def _unreadable(folder: Path, error: OSError) -> SampleError:

@@ -31,14 +31,15 @@ def find_record_files(path: Path) -> list[Path]:
     DataError
         If there is none.
     """
-    from micam_fast.samples.record_files import is_record_file
+    from micam_fast.samples.record_files import is_record_name
 
     with os_errors_as(DataError, f"cannot read {path}"):
         if path.is_file():
             return [path]
         if not path.is_dir():
             raise DataError(f"no such file or folder: {path}")
-        found = sorted(each for each in path.iterdir() if is_record_file(each) and each.is_file())
+        visible = (each for each in path.iterdir() if is_record_name(each.name))
+        found = sorted(each for each in visible if each.is_file())
     if not found:
         raise DataError(
             f"no record files (*.tfrecord) in folder {path}: 'micam-fast tfrecord' makes some"
