@@ -78,16 +78,8 @@ def view_activation(
 ) -> ActivationAxes:
     """Find channels and spatial axes of an activation by its rank, as SPEC section 2 says.
 
-    Parameters
-    ----------
-    shape
-        Of the whole array.
-    axes
-        The axes by the graph.
-    form
-        ``Tap.form``.
-    batch
-        Axis of the samples, ``None`` where the array belongs to a single sample.
+    `axes` are those by the graph, `form` is ``Tap.form``, and `batch` the axis of the samples,
+    ``None`` where the array belongs to a single sample.
     """
     channel = axes.completed(len(shape)).channel
     rest = tuple(axis for axis in range(len(shape)) if axis != batch)

@@ -161,9 +161,8 @@ def parse_row(
 
 def _no_text(lines: list[str]) -> str | None:
     """What is wrong with a row of a file that is no text, or one in another encoding."""
-    if "\0" not in "".join(lines):
-        return None
-    return "a NUL character: is it a text in UTF-16, or none at all?"
+    found = "\0" in "".join(lines)
+    return "a NUL character: is it a text in UTF-16, or none at all?" if found else None
 
 
 def _open_quote(number: int, lines: list[str], fields: list[str]) -> str | None:

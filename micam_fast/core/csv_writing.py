@@ -18,18 +18,11 @@ _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     r"""Write a table as CSV: UTF-8, commas, a line feed after each row.
 
-    Parameters
-    ----------
-    path
-        The file; one of that name is replaced when the table is complete.
-    header
-        Names of the columns.
-    rows
-        Cells of each row. Numbers, of Python or NumPy, are written with all their digits, so that
-        they read back the same; ``nan`` and ``inf`` by these words; None is an empty cell. A text
-        that a spreadsheet would run as a formula (it begins with ``=``, ``+``, ``-`` or ``@``,
-        perhaps behind blanks, or with a tab or line break) gets an apostrophe in front. Halves of
-        surrogate pairs, which UTF-8 has not, are written as ``\ud800``.
+    A file of that name is replaced when the table is complete. Numbers, of Python or NumPy, are
+    written with all their digits, so that they read back the same; ``nan`` and ``inf`` by these
+    words; None is an empty cell. A text that a spreadsheet would run as a formula (it begins with
+    ``=``, ``+``, ``-`` or ``@``, perhaps behind blanks, or with a tab or line break) gets an
+    apostrophe in front. Halves of surrogate pairs, which UTF-8 has not, are written as ``\ud800``.
 
     Raises
     ------

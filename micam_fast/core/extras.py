@@ -10,16 +10,7 @@ from micam_fast.core.errors import MissingExtraError
 
 
 def import_extra(name: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import a library that comes with an extra.
-
-    Parameters
-    ----------
-    name
-        Of the module, like ``"tensorflow"`` or ``"sklearn.metrics"``.
-    extra
-        The extra of this package that brings it.
-    purpose
-        What needs it, to begin the error's sentence: ``"training"``.
+    """Import a module that comes with an extra of this package; its purpose begins the error.
 
     Raises
     ------

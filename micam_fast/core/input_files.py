@@ -121,9 +121,6 @@ def _check_regular(found: os.stat_result) -> None:
         return
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    what = "a device"
-    if stat.S_ISFIFO(found.st_mode):
-        what = "a pipe"
-    elif stat.S_ISSOCK(found.st_mode):
-        what = "a socket"
+    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    what = next((name for test, name in kinds if test(found.st_mode)), "a device")
     raise OSError(errno.EINVAL, f"it is {what}, and no regular file")

@@ -12,14 +12,9 @@ ReadValue = Callable[[Any], Any]
 
 
 def read_record(kind: Any, value: Any) -> Any:
-    """A value of a type, from what JSON made of it.
+    """A value of a dataclass, a plain type, a literal, or a union, tuple or dictionary of these.
 
-    Parameters
-    ----------
-    kind
-        A dataclass, a plain type, a literal, or a union, tuple or dictionary of these.
-    value
-        What JSON made of ``dataclasses.asdict``.
+    It is made from what JSON made of ``dataclasses.asdict``.
 
     Raises
     ------

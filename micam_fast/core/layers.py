@@ -117,10 +117,7 @@ class Geometry:
     ) -> tuple[int, ...]:
         """Zeros before the first element of each axis, by ONNX's rules for ``auto_pad``.
 
-        Parameters
-        ----------
-        kernel_size, size, source_size
-            Spatial sizes of the kernel, of what it makes and of what it reads.
+        They follow from spatial sizes of the kernel, of what it makes and of what it reads.
         """
         if self.auto_pad == "VALID" and not self.output_shape:
             return (0,) * len(size)

@@ -12,10 +12,7 @@ Value = TypeVar("Value")
 class LruCache(dict[Key, Value]):
     """A dictionary that makes what it is asked for, and lets go of what was not used for longest.
 
-    Parameters
-    ----------
-    limit
-        How many entries are kept.
+    It keeps so many entries as its limit.
     """
 
     def __init__(self, limit: int) -> None:

@@ -11,16 +11,9 @@ def diagram_bundle(
     include: Iterable[str] | None,
     exclude: Iterable[str] | None,
 ) -> dict[str, str]:
-    """A diagram as SVG and a line of text, as IPython's ``_repr_mimebundle_`` gives them.
+    """A diagram as SVG and the result's ``repr``, as IPython's ``_repr_mimebundle_`` gives them.
 
-    Parameters
-    ----------
-    result
-        Whose ``repr`` is the line.
-    draw
-        Gives the SVG; only called if that is wanted.
-    include, exclude
-        Kinds of content, as IPython hands them over.
+    SVG is only drawn if IPython includes it.
     """
     makers: dict[str, Callable[[], str]] = {
         "text/plain": lambda: repr(result),

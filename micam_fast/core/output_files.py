@@ -39,11 +39,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     partial = partial_path(path)
     try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+        with os_errors_as(OutputError, f"cannot write {path}"):
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(path)
     finally:
         with suppress(OSError):
             partial.unlink()

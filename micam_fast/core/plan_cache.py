@@ -27,13 +27,7 @@ _WINGS = ("core", "models/onnx", "diagrams")
 
 
 class PlanFiles:
-    """A folder of such files.
-
-    Parameters
-    ----------
-    folder
-        Where they are; it is made when there is something to keep.
-    """
+    """A folder of such files; it is made when there is something to keep."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -54,19 +54,9 @@ def to_probabilities(scores: NDArray[Any], last_op: str) -> NDArray[Any]:
 
 
 def predict(output: NDArray[Any], last_op: str) -> Prediction | None:
-    """Read a class vector.
+    """Read a class vector, the model's first output for one sample, which `last_op` made.
 
-    Parameters
-    ----------
-    output
-        The model's first output for one sample.
-    last_op
-        The operator that made it, see `to_probabilities`.
-
-    Returns
-    -------
-    Prediction or None
-        ``None`` if the output is no vector of at least two finite numbers.
+    ``None`` if the output is no vector of at least two finite numbers.
     """
     scores = output.reshape(-1)
     if output.size != max(output.shape, default=0) or output.size < 2 or output.dtype.kind != "f":

@@ -14,17 +14,9 @@ _MOST_MARKS = 4
 def aligned(rows: Sequence[Sequence[str]], *, texts: int, least: int = 0) -> Iterator[str]:
     """Lines of a table, two blanks between its columns; one without any text is left out.
 
-    Cells are printable, and cut in the middle where they are very long.
-
-    Parameters
-    ----------
-    rows
-        Cells of each row, as many in each.
-    texts
-        How many columns, from the left, are texts that begin together; of the others, which are
-        numbers, the ends stand below each other.
-    least
-        Characters that a column of numbers has at least.
+    Cells are printable, and cut in the middle where they are very long. So many columns from the
+    left are `texts` that begin together; the others are numbers, whose ends stand below each other,
+    with at `least` so many characters.
     """
     shown = [
         [*(one_line(cell, LONGEST_CELL) for cell in row[:-1]), *map(one_line, row[-1:])]

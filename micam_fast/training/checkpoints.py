@@ -11,6 +11,7 @@ from typing import Any
 
 from micam_fast.core.errors import TrainingError
 from micam_fast.core.output_files import atomic_file
+from micam_fast.core.texts import count_of
 
 History = dict[str, list[float]]
 """Loss and metrics by name, a value for each epoch."""
@@ -126,9 +127,10 @@ class Checkpoint:
         found = self.read()
         if not resume:
             if found is not None:
+                done = count_of(found.epochs, "epoch")
                 raise TrainingError(
-                    f"{self._log_dir} holds a training of {_epochs(found.epochs)} already: "
-                    "--resume goes on with it, another --log-dir begins anew"
+                    f"{self._log_dir} holds a training of {done} already: --resume goes on with "
+                    "it, another --log-dir begins anew"
                 )
             return State(settings)
         if found is None:
@@ -145,7 +147,3 @@ class Checkpoint:
                     f"is {now} (give the same, or another --log-dir to begin anew)"
                 )
         return found
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'' if count == 1 else 's'}"

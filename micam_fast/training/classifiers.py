@@ -80,7 +80,9 @@ def open_classifier(path: Path) -> Classifier:
     MissingExtraError
         If it is a Keras file, and Keras is not installed.
     """
-    return _open_keras(path) if path.suffix.lower() in KERAS_SUFFIXES else _open_onnx(path)
+    if path.suffix.lower() in KERAS_SUFFIXES:
+        return keras_classifier(open_keras(path), path.name)
+    return _open_onnx(path)
 
 
 def keras_classifier(network: Any, name: str) -> Classifier:
@@ -124,10 +126,6 @@ def _last_op(tensor: Any) -> str:
             tensor = operation._inbound_nodes[node].input_tensors[0]
         else:
             return kind if activation is None else name
-
-
-def _open_keras(path: Path) -> Classifier:
-    return keras_classifier(open_keras(path), path.name)
 
 
 def _open_onnx(path: Path) -> Classifier:

@@ -30,16 +30,9 @@ def log_run(
 ) -> None:
     """Write the graph and the settings of a run.
 
-    Keras' callback writes no graph of operations, only its own description of the layers.
-
-    Parameters
-    ----------
-    folder
-        Of the log. Keras' callback writes its curves to ``train`` and ``validation`` in it.
-    network
-        A built ``keras.Model`` with one input.
-    settings
-        By name, for TensorBoard's HPARAMS page; those that are ``None`` are left out.
+    Keras' callback writes no graph of operations, only its own description of the layers, and its
+    curves to ``train`` and ``validation`` in the folder. Settings that are ``None`` are left out of
+    TensorBoard's HPARAMS page.
     """
     tf = _import("tensorflow")
     hparams = _import("tensorboard.plugins.hparams.api")
@@ -66,18 +59,7 @@ def log_evaluation(
 ) -> None:
     """Write test results to the run ``test``: means as scalars, a PR curve for each class.
 
-    Parameters
-    ----------
-    folder
-        Of the log.
-    evaluation
-        Of these probabilities and labels.
-    probabilities
-        ``(n, classes)`` in [0, 1].
-    labels
-        ``(n,)`` integers.
-    step
-        Number of the epoch.
+    They are those of probabilities ``(n, classes)`` in [0, 1] and labels ``(n,)``, after an epoch.
     """
     tf = _import("tensorflow")
     pr_curve = _import("tensorboard.plugins.pr_curve.summary")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +9,9 @@ import numpy as np
 
 from micam_fast.core.errors import TrainingError
 from micam_fast.core.extras import import_extra
+from micam_fast.training import records
 from micam_fast.training.classifiers import Classifier, open_classifier
 from micam_fast.training.metrics import Evaluation, evaluate_scores
-from micam_fast.training.records import (
-    data_errors,
-    find_record_files,
-    first_line,
-    open_all,
-    open_splits,
-)
 
 SplitName = Literal["test", "all"]
 
@@ -60,21 +53,19 @@ def evaluate_model(
     MissingExtraError
         If TensorFlow or scikit-learn is not installed.
     """
-    files = find_record_files(Path(data))
+    files = records.find_record_files(Path(data))
     # A Keras file that is opened first would name the smaller extra.
     for library in ("tensorflow", "sklearn"):
         import_extra(library, extra="training", purpose="evaluation")
     opened = open_classifier(Path(model))
     shape = _whole_shape(opened, height, width)
-    size: Mapping[str, int] = {
-        "height": shape[0],
-        "width": shape[1],
-        "channels": shape[2],
-        "classes": _count_classes(opened, shape),
-        "batch_size": batch_size,
-    }
-    part = open_all(files, **size) if split == "all" else open_splits(files, **size, seed=0).test
-    with data_errors(files):
+    size = dict(zip(("height", "width", "channels"), shape, strict=True))
+    size |= {"classes": _count_classes(opened, shape), "batch_size": batch_size}
+    if split == "all":
+        part = records.open_all(files, **size)
+    else:
+        part = records.open_splits(files, **size, seed=0).test
+    with records.data_errors(files):
         probabilities, labels = opened.classify(part.dataset.as_numpy_iterator())
     return evaluate_scores(probabilities, labels)
 
@@ -89,7 +80,7 @@ def _count_classes(classifier: Classifier, shape: tuple[int, int, int]) -> int:
     except Exception as error:
         raise TrainingError(
             f"{classifier.name} takes no samples of {' x '.join(map(str, shape))} (--height x "
-            f"--width x channels): {first_line(str(error))}"
+            f"--width x channels): {records.first_line(str(error))}"
         ) from error
 
 
@@ -98,14 +89,10 @@ def _whole_shape(
 ) -> tuple[int, int, int]:
     """Shape of a sample, by the model and by what the caller says of open sizes."""
     for axis, (option, given) in enumerate((("height", height), ("width", width))):
-        own = classifier.shape[axis]
+        own, about = classifier.shape[axis], f"{classifier.name} takes samples of"
         if own is None and given is None:
-            raise TrainingError(
-                f"{classifier.name} takes samples of any {option}: give the records' --{option}"
-            )
+            raise TrainingError(f"{about} any {option}: give the records' --{option}")
         if own is not None and given not in (None, own):
-            raise TrainingError(
-                f"{classifier.name} takes samples of {option} {own}, --{option} says {given}"
-            )
+            raise TrainingError(f"{about} {option} {own}, --{option} says {given}")
     own_height, own_width, channels = classifier.shape
     return own_height or height or 0, own_width or width or 0, channels

@@ -23,27 +23,10 @@ def fit(
     *,
     verbose: int = 0,
 ) -> State:
-    """Fit a network, from a state on, with a checkpoint after each epoch.
+    """Fit an untrained ``keras.Model``, from a state on, with a checkpoint after each epoch.
 
-    Parameters
-    ----------
-    network
-        An untrained ``keras.Model``; left trained.
-    splits
-        The data.
-    settings
-        Of the training.
-    checkpoint
-        Holds the weights of `state`, unless that is before the first epoch.
-    state
-        What has been done.
-    verbose
-        As in ``keras.Model.fit``.
-
-    Returns
-    -------
-    State
-        After the last epoch.
+    The checkpoint holds the weights of the state, unless that is before the first epoch. Gives the
+    state after the last epoch; `verbose` is that of ``keras.Model.fit``.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -198,16 +198,7 @@ _HEADINGS = (
 
 
 def _cells(scores: ClassScores) -> tuple[str, ...]:
-    counts = (
-        scores.label,
-        scores.samples,
-        scores.true_positives,
-        scores.true_negatives,
-        scores.false_positives,
-        scores.false_negatives,
-    )
-    ratios = (scores.precision, scores.recall, scores.accuracy, scores.f1, scores.average_precision)
-    return (*map(str, counts), *map(_number, ratios))
+    return tuple(_number(n) if isinstance(n, float) else str(n) for n in astuple(scores))
 
 
 def _number(value: float) -> str:

@@ -143,9 +143,8 @@ def _lenet(
     dropout: float,
     batch_normalization: bool,
 ) -> _Tensor:
-    first_kernel, first_width, second_width = {"lenet3": (5, 4096, 1600), "lenet5": (3, 1024, 512)}[
-        name
-    ]
+    sizes = {"lenet3": (5, 4096, 1600), "lenet5": (3, 1024, 512)}
+    first_kernel, first_width, second_width = sizes[name]
     layers = keras.layers
     for order, filters, kernel in (("first", 32, first_kernel), ("second", 64, 3)):
         x = layers.Conv2D(filters, kernel, padding="same", name=f"{order}_conv_layer")(x)
@@ -161,14 +160,7 @@ def _lenet(
     return layers.Dense(classes, activation="softmax", name="dense_2")(x)
 
 
-def _resnet18(
-    keras: ModuleType,
-    x: _Tensor,
-    name: str,
-    classes: int,
-    dropout: float,
-    batch_normalization: bool,
-) -> _Tensor:
+def _resnet18(keras: ModuleType, x: _Tensor, name: str, classes: int, *others: object) -> _Tensor:
     layers = keras.layers
     number = 2
 
@@ -179,14 +171,9 @@ def _resnet18(
     def convolve(x: _Tensor, filters: int, prefix: str, strides: int = 1) -> _Tensor:
         nonlocal number
         number += 1
-        return layers.Conv2D(
-            filters,
-            3,
-            strides,
-            padding="same",
-            kernel_regularizer=keras.regularizers.L2(0.0005),
-            name=f"{prefix}_conv_{number}",
-        )(x)
+        name = f"{prefix}_conv_{number}"
+        decay = keras.regularizers.L2(0.0005)
+        return layers.Conv2D(filters, 3, strides, "same", kernel_regularizer=decay, name=name)(x)
 
     x = layers.Conv2D(64, 3, padding="same", name="first_layer_112_1")(x)
     x = normalize(x, "preparation")
@@ -207,16 +194,14 @@ def _resnet18(
         x = layers.Add(name=f"{block}_2_add")([x, shortcut])
         if stage < 4:
             x = normalize(x, f"{block}_2")
-    sides = [
-        layers.MaxPooling2D(4, name="max_pooling2d")(x),
-        layers.AveragePooling2D(4, name="average_pooling2d")(x),
-    ]
-    x = layers.Concatenate(name="concatenate")(sides)
+    sides = (
+        layers.MaxPooling2D(4, name="max_pooling2d"),
+        layers.AveragePooling2D(4, name="average_pooling2d"),
+    )
+    x = layers.Concatenate(name="concatenate")([side(x) for side in sides])
     x = layers.Conv2D(10, 1, name="linear")(x)
     x = layers.Flatten(name="flatten")(x)
-    return layers.Dense(
-        classes, activation="softmax", kernel_initializer="he_normal", name="dense"
-    )(x)
+    return layers.Dense(classes, "softmax", kernel_initializer="he_normal", name="dense")(x)
 
 
 # Builder and smallest input: two halvings in a LeNet; three in resnet18, rounded up, then 4 to 1.

@@ -66,13 +66,7 @@ class TrainSettings:
     samples: int = 40
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises
-        ------
-        ValueError
-            If a number is outside its range.
-        """
+        """Check the values; a ValueError names the number that is outside its range."""
         for name, least in {
             "classes": 2, "window_size": 1, "height": 1, "width": 1, "batch_size": 1,
             "num_epochs": 1, "samples": 0,

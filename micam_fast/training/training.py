@@ -17,20 +17,13 @@ from micam_fast.core.errors import OutputError, TrainingError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.output_files import atomic_file, check_folder
 from micam_fast.diagrams.layout import find_engine
+from micam_fast.training import records
 from micam_fast.training.checkpoints import Checkpoint, History, State
 from micam_fast.training.classifiers import keras_classifier
 from micam_fast.training.curves import log_evaluation, log_run
 from micam_fast.training.fitting import fit
 from micam_fast.training.metrics import Evaluation, evaluate_scores
 from micam_fast.training.networks import LENETS, build_network, import_keras
-from micam_fast.training.records import (
-    Split,
-    Splits,
-    data_errors,
-    find_record_files,
-    first_line,
-    open_splits,
-)
 from micam_fast.training.settings import TrainSettings
 
 Say = Callable[[str], None]
@@ -55,7 +48,7 @@ class Trained:
     evaluation: Evaluation
     history: History
     model: Path
-    test: Split
+    test: records.Split
 
 
 def train(
@@ -91,8 +84,7 @@ def train(
     ------
     TrainingError
         If there is no such network, samples are too small for it, the checkpoint does not fit
-        `resume` or the settings, the training diverges, or
-        TensorFlow fails.
+        `resume` or the settings, the training diverges, or TensorFlow fails.
     DataError
         If the data cannot be read, or does not fit the settings.
     ExportError
@@ -105,26 +97,26 @@ def train(
         Passes through; the checkpoint of the last complete epoch stays.
     """
     _check_means(settings)
-    files = find_record_files(settings.data)
+    files = records.find_record_files(settings.data)
     checkpoint = Checkpoint(settings.log_dir)
     state = checkpoint.begin(settings.fixed(files), resume=resume)
-    _seed(settings)
+    seed = _seed(settings)
     network = _build(settings, note)
-    splits = open_splits(
+    splits = records.open_splits(
         files,
         height=settings.height,
         width=settings.width,
         channels=settings.window_size,
         classes=settings.classes,
         batch_size=settings.batch_size,
-        seed=_any_seed() if settings.seed is None else settings.seed,
+        seed=seed,
     )
     parts = (splits.train, splits.validation, splits.test)
     counts = "{} training, {} validation and {} test samples".format(
         *(len(part.labels) for part in parts)
     )
     say(f"{network.name}: {network.count_params():,} parameters; {counts}")
-    with _folder_errors(settings.log_dir), data_errors(splits.files):
+    with _folder_errors(settings.log_dir), records.data_errors(splits.files):
         if not state.epochs:
             log_run(settings.log_dir, network, settings.to_dict())
         state = fit(network, splits, settings, checkpoint, state, verbose=verbose)
@@ -146,15 +138,7 @@ def _check_means(settings: TrainSettings) -> None:
 
 @contextmanager
 def _folder_errors(log_dir: Path) -> Iterator[None]:
-    """Turn what Keras, h5py and TensorFlow raise over a full disk and the like into one line.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written.
-    TrainingError
-        If TensorFlow fails otherwise.
-    """
+    """Turn what Keras, h5py and TensorFlow raise over a full disk and the like into one line."""
     tf = import_extra("tensorflow", extra="training", purpose="training")
     try:
         yield
@@ -164,13 +148,12 @@ def _folder_errors(log_dir: Path) -> Iterator[None]:
         number = int(found[1]) if found else getattr(error, "errno", None)
         if isinstance(error, RuntimeError) and number is None:
             raise
-        reason = first_line(str(error)) if number is None else os.strerror(number)
+        reason = records.first_line(str(error)) if number is None else os.strerror(number)
         raise _cannot_write(log_dir, reason) from error
     except tf.errors.OpError as error:
-        whole = error.message or ""
-        told = first_line(whole)
+        told = records.first_line(error.message or "")
         # The files of the TensorBoard log, the only ones that TensorFlow itself writes.
-        if re.search(r"\[Op:\w*Summary", whole) or os.strerror(errno.ENOSPC) in told:
+        if re.search(r"\[Op:\w*Summary", error.message or "") or os.strerror(errno.ENOSPC) in told:
             raise _cannot_write(log_dir, told.rpartition("; ")[2]) from error
         lack = isinstance(error, tf.errors.ResourceExhaustedError)
         remedy = " (give a lower --batch-size)" if lack else ""
@@ -184,16 +167,14 @@ def _cannot_write(log_dir: Path, reason: str) -> OutputError:
     )
 
 
-def _seed(settings: TrainSettings) -> None:
+def _seed(settings: TrainSettings) -> int:
+    """Make the training repeatable if a seed is given, and tell the seed of its shuffling."""
     if settings.seed is None:
-        return
+        return random.SystemRandom().getrandbits(31)
     import_keras().utils.set_random_seed(settings.seed)
     tf = import_extra("tensorflow", extra="training", purpose="training")
     tf.config.experimental.enable_op_determinism()
-
-
-def _any_seed() -> int:
-    return random.SystemRandom().getrandbits(31)
+    return settings.seed
 
 
 def _build(settings: TrainSettings, note: Say) -> Any:
@@ -207,14 +188,12 @@ def _build(settings: TrainSettings, note: Say) -> Any:
         batch_normalization=settings.batch_normalization,
     )
     if settings.batch_normalization and network.name not in LENETS:
-        note(
-            f"batch normalization can be added to {' and '.join(LENETS)}; {network.name} stays as "
-            "it is"
-        )
+        lenets = " and ".join(LENETS)
+        note(f"batch normalization can be added to {lenets}; {network.name} stays as it is")
     return network
 
 
-def _evaluate(network: Any, splits: Splits, log_dir: Path, state: State) -> Evaluation:
+def _evaluate(network: Any, splits: records.Splits, log_dir: Path, state: State) -> Evaluation:
     """Evaluate on the test data; leaves ``evaluation.json`` and PR curves."""
     classifier = keras_classifier(network, network.name)
     probabilities, labels = classifier.classify(splits.test.dataset.as_numpy_iterator())
@@ -225,7 +204,7 @@ def _evaluate(network: Any, splits: Splits, log_dir: Path, state: State) -> Eval
     return evaluation
 
 
-def _save(network: Any, splits: Splits, log_dir: Path, say: Say) -> Path:
+def _save(network: Any, splits: records.Splits, log_dir: Path, say: Say) -> Path:
     """Save the network for Keras and for ONNX Runtime; gives the ONNX file."""
     # The layers without the optimizer, which takes twice their room and is in the checkpoint.
     plain = import_keras().Model(network.inputs, network.outputs, name=network.name)

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from micam_fast.core.csv_reading import (
-    number_repeats,
-    parse_field,
-    parse_row,
-    read_csv_header,
-    read_csv_rows,
-)
+from micam_fast.core import csv_reading
 from micam_fast.core.errors import DataError
 from micam_fast.core.texts import first_of
 
@@ -44,7 +38,7 @@ def read_header(path: Path, label: str) -> CsvHeader:
     DataError
         If the file cannot be read or is empty, or has not exactly one column `label`, or no other.
     """
-    names = read_csv_header(path)
+    names = csv_reading.read_csv_header(path)
     if label not in names:
         near = difflib.get_close_matches(label, names)
         meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -55,7 +49,7 @@ def read_header(path: Path, label: str) -> CsvHeader:
         raise DataError(f"{path} has {names.count(label)} columns {label!r}, expected is one")
     if len(names) == 1:
         raise DataError(f"{path} has no column but the label {label!r}")
-    return CsvHeader(path, number_repeats(names), names.index(label))
+    return CsvHeader(path, csv_reading.number_repeats(names), names.index(label))
 
 
 def text_columns(header: CsvHeader) -> frozenset[int]:
@@ -66,11 +60,11 @@ def text_columns(header: CsvHeader) -> frozenset[int]:
     """
     numbers = [0] * len(header.columns)
     others = [0] * len(header.columns)
-    for row in islice(read_csv_rows(header.path), 1, None):
+    for row in islice(csv_reading.read_csv_rows(header.path), 1, None):
         if row.fault is None and len(row.fields) == len(header.columns):
             for index in header.features:
-                if row.fields[index]:
-                    (others if parse_field(row.fields[index]) is None else numbers)[index] += 1
+                if field := row.fields[index]:
+                    (others if csv_reading.parse_field(field) is None else numbers)[index] += 1
     return frozenset(index for index in header.features if others[index] >= numbers[index])
 
 
@@ -79,17 +73,12 @@ def good_rows(
 ) -> Iterator[list[str]]:
     """Rows that make a sample: all fields, a label, finite numbers where no text is expected.
 
-    Parameters
-    ----------
-    header, texts
-        What the columns are.
-    skipped
-        Is told which row is broken, and how.
+    `skipped` is told which row is broken, and how.
     """
     numeric = [index for index in header.features if index not in texts]
-    for row in islice(read_csv_rows(header.path), 1, None):
+    for row in islice(csv_reading.read_csv_rows(header.path), 1, None):
         try:
-            parse_row(row, header.columns, numeric, label=header.label)
+            csv_reading.parse_row(row, header.columns, numeric, label=header.label)
         except DataError as error:
             skipped(f"{header.path}, {row.where}: {error}")
         else:

@@ -28,12 +28,7 @@ def find_pictures(folder: Path, *, say: Callable[[str], None]) -> Pictures:
     A single record file is split by its batches, in order. So the pictures are shuffled here, with
     a fixed seed: sorted by class, the test part would hold the last classes alone.
 
-    Parameters
-    ----------
-    folder
-        With ``CLASS/picture.png`` and the like; what Pillow can open by its suffix is a picture.
-    say
-        Is told about classes without pictures and about files that are left out.
+    `say` is told about classes without pictures and about files that are left out.
 
     Raises
     ------
@@ -79,16 +74,9 @@ def picture_samples(
 ) -> Iterator[LabelledSample]:
     """Each picture that can be read, and its class.
 
-    Parameters
-    ----------
-    pictures
-        As `find_pictures` gives them.
-    read
-        A picture as ``(height, width, channels)`` float32 with values 0 to 255, or SampleError:
-        `micam_fast.samples.read_picture`, so that a model is trained on the same pixels that
-        ``micam-fast plot`` makes of a picture.
-    skipped
-        Is told which picture is broken, and how.
+    `read` gives a picture as ``(height, width, channels)`` float32 with values 0 to 255, or a
+    SampleError: `micam_fast.samples.read_picture`, so that a model is trained on the same pixels
+    that ``micam-fast plot`` makes of a picture. `skipped` is told which picture is broken, and how.
 
     Raises
     ------

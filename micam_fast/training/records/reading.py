@@ -71,23 +71,11 @@ def open_splits(
 ) -> Splits:
     """Check record files and split them 60/20/20 as published (SPEC 6, "Input").
 
-    Of ``n`` files, sorted by name, the first ``int(0.6 n)`` train, those up to ``int(0.8 n)``
     validate and the rest test; training records are shuffled anew for each epoch, see
-    `Split.begin_epoch`. Of the ``b``
-    complete batches of a single file, ``int(0.6 b)`` train, the next ``int(0.2 b)`` validate and
-    the rest test; nothing is shuffled. The same seed and epoch give the same batches, whatever came
-    before: so a continued training has the orders of one that was not interrupted.
-
-    Parameters
-    ----------
-    files
-        As `find_record_files` gives them.
-    height, width, channels, classes
-        What each record must fit.
-    batch_size
-        Samples in a batch.
-    seed
-        Of the shuffling.
+    `Split.begin_epoch`. Of the ``b`` complete batches of a single file, ``int(0.6 b)`` train, the
+    next ``int(0.2 b)`` validate and the rest test; nothing is shuffled. The same seed and epoch
+    give the same batches, whatever came before: so a continued training has the orders of one that
+    was not interrupted.
 
     Raises
     ------
@@ -133,8 +121,7 @@ def open_splits(
             batches = _count_part(name, files[0].parent, records, batch_size)
             shuffled = name == "training"
             parts.append(split(slice(*pair), slice(0, batches), shuffled=shuffled))
-    train_part, validation_part, test_part = parts
-    return Splits(train_part, validation_part, test_part, tuple(files))
+    return Splits(parts[0], parts[1], parts[2], tuple(files))
 
 
 def open_all(

@@ -58,16 +58,7 @@ def write_records(
     all classes in each of its parts, whatever order they came in. The files appear under their
     names when all of them are complete.
 
-    Parameters
-    ----------
-    samples
-        Arrays ``(height, width, channels)`` float32, each with its class.
-    folder
-        Created where it is not there.
-    stem
-        Of the files' names.
-    shards
-        Number of files.
+    The arrays are ``(height, width, channels)`` float32, each with its class.
 
     Raises
     ------

@@ -53,12 +53,10 @@ class LabelledTable:
     ) -> Iterator[LabelledSample]:
         depth = self.height if self.window else 1
         recent: deque[list[float]] = deque(maxlen=depth)
+        features = self.header.features
         for fields in good_rows(self.header, self.codes, skipped=lambda message: recent.clear()):
             recent.append(
-                [
-                    codes[index][fields[index]] if index in codes else float(fields[index])
-                    for index in self.header.features
-                ]
+                [codes[i][fields[i]] if i in codes else float(fields[i]) for i in features]
             )
             if len(recent) == depth:
                 yield self._sample(recent), labels[fields[self.header.label]]
@@ -99,20 +97,8 @@ def survey_table(
     sorted, become the codes 0, 1, 2 .... Labels become class codes in the same way, unless they
     are whole numbers that leave no more than about half of the classes from 0 on empty.
 
-    Parameters
-    ----------
-    path
-        A file with a header row, comma-separated, UTF-8.
-    label
-        Name of the column with the class.
-    height, width
-        Size of a sample.
-    window
-        Whether a sample is made of `height` rows instead of one.
-    say
-        Is told the codes, and which classes a training would not see.
-    skipped
-        Is told which row is broken, and how.
+    A sample is made of one row, or of `height` rows with `window`. `say` is told the codes, and
+    which classes a training would not see; `skipped`, which row is broken, and how.
 
     Raises
     ------
