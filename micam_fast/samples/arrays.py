@@ -44,18 +44,10 @@ class Fit:
 def fit_array(
     array: NDArray[Any], spec: ModelInput, layout: ArrayLayout = "auto"
 ) -> tuple[NDArray[Any], str]:
-    """Bring an array to the layout of a model's input.
+    """Bring an array, one sample or a batch with a leading axis, to a model's input.
 
-    Parameters
-    ----------
-    array
-        One sample, or a batch with a leading axis. A missing channel axis is added where the model
-        has one channel.
-    spec
-        The input.
-    layout
-        Where the array's channels are; ``"auto"`` takes the model's own layout if the shape fits
-        it, else the other one.
+    A missing channel axis is added where the model has one channel. The layout says where the
+    array's channels are; ``"auto"`` takes the model's own if the shape fits it, else the other one.
 
     Returns
     -------
@@ -116,14 +108,8 @@ def fit_sample(
 ) -> dict[str, NDArray[Any]]:
     """One sample in a model's own layout and element types, by input name.
 
-    Parameters
-    ----------
-    sample
-        An array for a model with one input, or a mapping by input name; a batch axis of 1 is taken.
-    inputs
-        The model's inputs.
-    remedy
-        What to do with a batch, to end the error's sentence.
+    It is given as an array for a model with one input, or as a mapping by input name; a batch axis
+    of 1 is taken. The remedy says what to do with a batch, to end the error's sentence.
 
     Raises
     ------

@@ -11,14 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.csv_reading import (
-    CsvRow,
-    number_repeats,
-    parse_field,
-    parse_row,
-    read_csv_header,
-    read_csv_rows,
-)
+from micam_fast.core import csv_reading
 from micam_fast.core.errors import DataError, SampleError
 from micam_fast.core.layers import ModelInput
 from micam_fast.samples.arrays import channels_last_shape, describe_input, fill_sample
@@ -93,21 +86,21 @@ def column_names(path: Path, spec: ModelInput, width: int | None) -> tuple[str, 
     return None if features or "" in header or width not in (None, len(header)) else header
 
 
-def _rows(path: Path) -> Iterator[CsvRow]:
+def _rows(path: Path) -> Iterator[csv_reading.CsvRow]:
     try:
-        yield from read_csv_rows(path)
+        yield from csv_reading.read_csv_rows(path)
     except DataError as error:
         raise SampleError(str(error)) from None
 
 
-def _header(path: Path, rows: Iterator[CsvRow]) -> tuple[str, ...]:
+def _header(path: Path, rows: Iterator[csv_reading.CsvRow]) -> tuple[str, ...]:
     try:
-        names = read_csv_header(path, rows)
+        names = csv_reading.read_csv_header(path, rows)
     except DataError as error:
         raise SampleError(str(error)) from None
-    if all(parse_field(field) is not None for field in names):
+    if all(csv_reading.parse_field(field) is not None for field in names):
         raise SampleError(f"{path} begins with numbers; put a row of column names before them")
-    return number_repeats(names)
+    return csv_reading.number_repeats(names)
 
 
 def _is_one_sample(path: Path, header: tuple[str, ...], spec: ModelInput) -> bool:
@@ -145,7 +138,11 @@ def _taken_as_one(columns: int, spec: ModelInput) -> bool | None:
 
 
 def _one_sample(
-    path: Path, header: tuple[str, ...], rows: Iterator[CsvRow], spec: ModelInput, memory: int
+    path: Path,
+    header: tuple[str, ...],
+    rows: Iterator[csv_reading.CsvRow],
+    spec: ModelInput,
+    memory: int,
 ) -> Iterator[NDArray[np.float64]]:
     height = channels_last_shape(spec)[0]
     kept, count, more = [], 0, ""
@@ -167,7 +164,11 @@ def _one_sample(
 
 
 def _each_row(
-    path: Path, header: tuple[str, ...], rows: Iterator[CsvRow], spec: ModelInput, start: int
+    path: Path,
+    header: tuple[str, ...],
+    rows: Iterator[csv_reading.CsvRow],
+    spec: ModelInput,
+    start: int,
 ) -> Iterator[NDArray[np.float64] | SampleError]:
     count = sum(1 for _ in islice(rows, start))
     for row in rows:
@@ -181,9 +182,9 @@ def _each_row(
         raise SampleError(f"{rows_of}; there is no number {start}" if start else rows_of)
 
 
-def _numbers(path: Path, header: tuple[str, ...], row: CsvRow) -> list[float]:
+def _numbers(path: Path, header: tuple[str, ...], row: csv_reading.CsvRow) -> list[float]:
     """The values of a row, if it is not broken, each a finite float32."""
     try:
-        return parse_row(row, header, range(len(header)), remedy=_TEXT_REMEDY)
+        return csv_reading.parse_row(row, header, range(len(header)), remedy=_TEXT_REMEDY)
     except DataError as error:
         raise SampleError(f"{path}, {row.where}: {error}") from None

@@ -27,7 +27,7 @@ from micam_fast.core.extras import import_extra
 from micam_fast.models.keras.calls import LayerCall
 from micam_fast.models.keras.pieces import Cutter, Stored
 from micam_fast.models.keras.recording import Recording, describe_error
-from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.files import bodies
 from micam_fast.models.onnx.graph import free_name
 
 OPSET = 15
@@ -270,11 +270,10 @@ def rename_node(node: onnx.NodeProto, rename: Callable[[str], str]) -> None:
     """Rename all values that a node reads or makes, in its subgraphs, too."""
     node.input[:] = [rename(name) for name in node.input]
     node.output[:] = [rename(name) for name in node.output]
-    for attribute in node.attribute:
-        for graph in subgraphs(attribute):
-            for value in (*graph.input, *graph.output, *graph.value_info):
-                value.name = rename(value.name)
-            for constant in graph.initializer:
-                constant.name = rename(constant.name)
-            for inner in graph.node:
-                rename_node(inner, rename)
+    for graph in bodies(node):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            value.name = rename(value.name)
+        for constant in graph.initializer:
+            constant.name = rename(constant.name)
+        for inner in graph.node:
+            rename_node(inner, rename)

@@ -37,15 +37,11 @@ def fold_constants(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -
 
 
 def _evaluate(node: onnx.NodeProto, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    lone = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            [node],
-            "constant",
-            [onnx.ValueInfoProto(name=name) for name in feeds],
-            [onnx.ValueInfoProto(name=name) for name in node.output],
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+    inputs, outputs = (
+        [onnx.ValueInfoProto(name=name) for name in names] for names in (feeds, node.output)
     )
+    graph = onnx.helper.make_graph([node], "constant", inputs, outputs)
+    lone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
     return [np.asarray(found) for found in ReferenceEvaluator(lone).run(None, dict(feeds))]
 
 

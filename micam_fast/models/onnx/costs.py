@@ -10,7 +10,7 @@ import onnx
 
 from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.constants import captured
-from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.files import bodies
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.model_graph import ModelGraph
 from micam_fast.models.onnx.operators import find_operator
@@ -155,12 +155,8 @@ def _multiply_adds(
 
 def _holds_products(node: onnx.NodeProto) -> bool:
     """Tell whether something is multiplied in the bodies of an If, Loop or Scan."""
-    bodies = (body for attribute in node.attribute for body in subgraphs(attribute))
-    return any(
-        find_operator(inner).cost is not None or _holds_products(inner)
-        for body in bodies
-        for inner in body.node
-    )
+    inner = (each for body in bodies(node) for each in body.node)
+    return any(find_operator(each).cost is not None or _holds_products(each) for each in inner)
 
 
 def _einsum_axes(node: onnx.NodeProto) -> list[tuple[str, str, int]]:

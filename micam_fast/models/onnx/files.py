@@ -61,6 +61,11 @@ def subgraphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
     yield from attribute.graphs
 
 
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs that a node holds."""
+    return (graph for attribute in node.attribute for graph in subgraphs(attribute))
+
+
 def external_path(tensor: onnx.TensorProto, model: OnnxFile) -> tuple[Path, int, int]:
     """File, offset and length in bytes of a tensor's external data.
 

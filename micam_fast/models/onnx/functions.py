@@ -10,7 +10,7 @@ import onnx
 
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import limits
-from micam_fast.models.onnx.files import OnnxFile, subgraphs
+from micam_fast.models.onnx.files import OnnxFile, bodies
 from micam_fast.models.onnx.operators import ONNX_DOMAINS
 
 _Key = tuple[str, str, str]
@@ -79,9 +79,7 @@ def _calls(nodes: list[onnx.NodeProto], known: Container[_Key]) -> Counter[_Key]
         key = (_domain(node.domain), node.op_type, node.overload)
         if key in known:
             found[key] += 1
-        for attribute in node.attribute:
-            for subgraph in subgraphs(attribute):
-                nodes.extend(subgraph.node)
+        nodes.extend(inner for body in bodies(node) for inner in body.node)
     return found
 
 

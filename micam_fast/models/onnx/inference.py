@@ -10,7 +10,7 @@ import onnx
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Shape
-from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.files import bodies
 from micam_fast.models.onnx.limits import MOST_AXES, largest_value, shown
 from micam_fast.models.onnx.operators import find_operator
 
@@ -111,8 +111,7 @@ def _longest_list(graph: onnx.GraphProto) -> int:
         else:
             bound = sum(read) if operator.name == "Concat" else max(read, default=0)
         bounds.update(dict.fromkeys(each.output, bound))
-        for attribute in each.attribute:
-            waiting.extend(subgraphs(attribute))
+        waiting.extend(bodies(each))
     return max(bounds.values(), default=0)
 
 

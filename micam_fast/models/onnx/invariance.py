@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import onnx
 
 from micam_fast.models.onnx.axes import listed_axes
-from micam_fast.models.onnx.files import subgraphs
+from micam_fast.models.onnx.files import bodies
 from micam_fast.models.onnx.graph import Graph, Kind, attributes, is_training
 from micam_fast.models.onnx.operators import Condition, Measured, find_operator
 
@@ -72,12 +72,7 @@ def _random_operator(graph: Graph, node: onnx.NodeProto) -> str:
     when = find_operator(node).random
     if when == "always" or (when == "training" and is_training(graph, node)):
         return node.op_type
-    inside = (
-        _random_operator(graph, each)
-        for attribute in node.attribute
-        for body in subgraphs(attribute)
-        for each in body.node
-    )
+    inside = (_random_operator(graph, each) for body in bodies(node) for each in body.node)
     return next(filter(None, inside), "")
 
 

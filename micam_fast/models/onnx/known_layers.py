@@ -13,16 +13,11 @@ from dataclasses import dataclass
 
 from micam_fast.core.json_records import try_record
 from micam_fast.core.plan_cache import PlanFiles, plan_key
-from micam_fast.models.onnx import (
-    ModelGraph,
-    OnnxFile,
-    Reading,
-    find_notes,
-    name_unused_outputs,
-    read_layers,
-)
+from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.inference import bare_model
 from micam_fast.models.onnx.limits import reading
+from micam_fast.models.onnx.model_graph import ModelGraph, Reading
+from micam_fast.models.onnx.reader import find_notes, name_unused_outputs, read_layers
 
 # Constants in a model's nodes are part of its graph; with many of them a digest takes too long.
 _LARGEST_GRAPH = 2**24

@@ -83,11 +83,11 @@ Channels = Literal[
     "reshaped", "squeezed", "unsqueezed",
 ]  # fmt: skip
 FieldRule = Literal[
-    "batch norm", "concat", "convolution", "depth to space", "dynamic quantization", "einsum",
-    "elementwise", "expand", "first input", "gather", "gemm", "global pool", "group norm",
-    "instance norm", "largest", "layer norm", "lp norm", "mean variance", "pad", "place of largest",
-    "pool", "product", "recurrent", "reduction", "reshape", "resize", "response norm", "reverse",
-    "running sum", "slice", "softmax", "space to depth", "split", "tile", "transpose",
+    "along axis", "batch norm", "concat", "convolution", "depth to space", "dynamic quantization",
+    "einsum", "elementwise", "expand", "first input", "gather", "gemm", "global pool", "group norm",
+    "instance norm", "largest", "layer norm", "mean variance", "pad", "place of largest", "pool",
+    "product", "recurrent", "reduction", "reshape", "resize", "response norm", "reverse",
+    "running sum", "slice", "space to depth", "split", "tile", "transpose",
 ]  # fmt: skip
 CostRule = Literal["convolution", "einsum", "gemm", "product", "quantized gemm", "recurrent"]
 
@@ -230,16 +230,16 @@ OPERATORS = (
     Operator("BatchNormalization", channels="second", field="batch norm", affine="normalization",
              bits=KEPT),
     Operator("GroupNormalization", channels="second", field="group norm"),
-    Operator("Hardmax", since=13, field="softmax", bits=KEPT),
+    Operator("Hardmax", since=13, field="along axis", bits=KEPT),
     Operator("InstanceNormalization", channels="second", field="instance norm", bits=KEPT),
     Operator("LRN", channels="second", field="response norm", bits=LOST),
     Operator("LayerNormalization", field="layer norm", bits=KEPT),
-    Operator("LogSoftmax", since=13, field="softmax", bits=KEPT),
-    Operator("LpNormalization", field="lp norm"),
+    Operator("LogSoftmax", since=13, field="along axis", bits=KEPT),
+    Operator("LpNormalization", field="along axis"),
     Operator("MeanVarianceNormalization", field="mean variance"),
     Operator("RMSNormalization", field="layer norm"),
     Operator("SimplifiedLayerNormalization", field="layer norm"),
-    Operator("Softmax", since=13, field="softmax", bits=KEPT, folded=True),
+    Operator("Softmax", since=13, field="along axis", bits=KEPT, folded=True),
     # Element by element.
     Operator("Abs", field="elementwise", bits=KEPT, folded=True),
     Operator("Acos", field="elementwise", bits=LOST),

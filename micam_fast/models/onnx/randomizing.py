@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from micam_fast.models.onnx.files import OnnxFile, subgraphs, whole_tensor
+from micam_fast.models.onnx.files import OnnxFile, bodies, whole_tensor
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.model_graph import ModelGraph
 from micam_fast.models.onnx.operators import find_operator
@@ -172,11 +172,10 @@ class _Finder:
                 yield from self.leaves(name, scopes, quantized=is_code)
         if operator.name == "Constant":
             yield from self.leaves(node.output[0], scopes, quantized=quantized)
-        for attribute in node.attribute:
-            for subgraph in subgraphs(attribute):
-                inner = (_scope(scopes[0], node, subgraph), *scopes)
-                for each in subgraph.node:
-                    yield from self._weights(each, inner)
+        for body in bodies(node):
+            inner = (_scope(scopes[0], node, body), *scopes)
+            for each in body.node:
+                yield from self._weights(each, inner)
 
 
 def _held_tensors(graph: onnx.GraphProto, scope: str = "") -> Iterator[tuple[str, _Type]]:
@@ -184,11 +183,10 @@ def _held_tensors(graph: onnx.GraphProto, scope: str = "") -> Iterator[tuple[str
     yield from ((scope + tensor.name, tensor) for tensor in graph.initializer)
     yield from ((scope + each.values.name, each.values) for each in graph.sparse_initializer)
     for node in graph.node:
-        for attribute in node.attribute:
-            if find_operator(node).name == "Constant" and attribute.HasField("t"):
-                yield scope + node.output[0], attribute.t
-            for subgraph in subgraphs(attribute):
-                yield from _held_tensors(subgraph, _scope(scope, node, subgraph))
+        held = node.attribute if find_operator(node).name == "Constant" else ()
+        yield from ((scope + node.output[0], each.t) for each in held if each.HasField("t"))
+        for body in bodies(node):
+            yield from _held_tensors(body, _scope(scope, node, body))
 
 
 def _scope(outer: str, node: onnx.NodeProto, subgraph: onnx.GraphProto) -> str:

@@ -94,10 +94,9 @@ class _StructureCheck:
         while waiting:
             nodes, depth = waiting.pop()
             for node in nodes:
-                for attribute in node.attribute:
-                    for subgraph in files.subgraphs(attribute):
-                        yield subgraph, depth + 1
-                        waiting.append((list(subgraph.node), depth + 1))
+                for body in files.bodies(node):
+                    yield body, depth + 1
+                    waiting.append((list(body.node), depth + 1))
 
     def _count(self) -> None:
         nodes = sum(len(each.node) for each in self.model.proto.functions)

@@ -6,44 +6,36 @@ one int64.
 """
 
 from micam_fast.training.records.checking import (
-    check_records,
-    data_errors,
-    find_record_files,
-    first_line,
+    check_records as check_records,
+    data_errors as data_errors,
+    find_record_files as find_record_files,
+    first_line as first_line,
 )
-from micam_fast.training.records.images import Pictures, find_pictures, picture_samples
-from micam_fast.training.records.mnist import Digits, digit_samples, read_mnist, resize_bilinear
-from micam_fast.training.records.reading import Split, Splits, open_all, open_splits
+from micam_fast.training.records.images import (
+    Pictures as Pictures,
+    find_pictures as find_pictures,
+    picture_samples as picture_samples,
+)
+from micam_fast.training.records.mnist import (
+    Digits as Digits,
+    digit_samples as digit_samples,
+    read_mnist as read_mnist,
+    resize_bilinear as resize_bilinear,
+)
+from micam_fast.training.records.reading import (
+    Split as Split,
+    Splits as Splits,
+    open_all as open_all,
+    open_splits as open_splits,
+)
 from micam_fast.training.records.records import (
-    LabelledSample,
-    RecordFiles,
-    check_size,
-    write_records,
-    write_side_file,
+    LabelledSample as LabelledSample,
+    RecordFiles as RecordFiles,
+    check_size as check_size,
+    write_records as write_records,
+    write_side_file as write_side_file,
 )
-from micam_fast.training.records.tables import LabelledTable, survey_table
-
-__all__ = [
-    "Digits",
-    "LabelledSample",
-    "LabelledTable",
-    "Pictures",
-    "RecordFiles",
-    "Split",
-    "Splits",
-    "check_records",
-    "check_size",
-    "data_errors",
-    "digit_samples",
-    "find_pictures",
-    "find_record_files",
-    "first_line",
-    "open_all",
-    "open_splits",
-    "picture_samples",
-    "read_mnist",
-    "resize_bilinear",
-    "survey_table",
-    "write_records",
-    "write_side_file",
-]
+from micam_fast.training.records.tables import (
+    LabelledTable as LabelledTable,
+    survey_table as survey_table,
+)

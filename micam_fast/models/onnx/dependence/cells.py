@@ -69,10 +69,8 @@ class Dependence:
 
     def resized(self, sizes: Mapping[int, int]) -> Dependence:
         """The same with other sizes of axes along which all elements are the same."""
-        shape = list(self.sizes)
-        for axis, size in sizes.items():
-            shape[axis] = size
-        return Dependence(tuple(shape), self.terms)
+        shape = tuple(sizes.get(axis, size) for axis, size in enumerate(self.sizes))
+        return Dependence(shape, self.terms)
 
     def accumulated(self, axis: int, *, backwards: bool = False) -> Dependence:
         """What a value depends on whose elements read all up to them along an axis."""

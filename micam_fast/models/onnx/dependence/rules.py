@@ -93,7 +93,8 @@ def _running_sum(step: NodeReading) -> Dependence:
     return found.accumulated(axis, backwards=bool(step.given.get("reverse", 0)))
 
 
-def _softmax(step: NodeReading) -> Dependence:
+def _along_axis(step: NodeReading) -> Dependence:
+    """Each element reads all along an axis; in older versions, along all from that axis on."""
     found = step.read()
     rank = len(found.sizes)
     if step.is_old:
@@ -123,11 +124,6 @@ def _layer_norm(step: NodeReading) -> Dependence:
     found = step.read()
     rank = len(found.sizes)
     return found.mixed(range(step.axis(-1, rank), rank))
-
-
-def _lp_norm(step: NodeReading) -> Dependence:
-    found = step.read()
-    return found.mixed([step.axis(-1, len(found.sizes))])
 
 
 def _mean_variance(step: NodeReading) -> Dependence:
@@ -215,6 +211,7 @@ def _recurrent(step: NodeReading) -> list[Dependence]:
 
 
 RULES: Mapping[FieldRule, Rule] = {
+    "along axis": _along_axis,
     "batch norm": _batch_norm,
     "convolution": _convolution,
     "dynamic quantization": _dynamic_quantization,
@@ -226,7 +223,6 @@ RULES: Mapping[FieldRule, Rule] = {
     "instance norm": _instance_norm,
     "largest": _largest,
     "layer norm": _layer_norm,
-    "lp norm": _lp_norm,
     "mean variance": _mean_variance,
     "place of largest": _place_of_largest,
     "pool": _pool,
@@ -235,6 +231,5 @@ RULES: Mapping[FieldRule, Rule] = {
     "reduction": _reduction,
     "response norm": _response_norm,
     "running sum": _running_sum,
-    "softmax": _softmax,
 }
 """By their names in the table of operators."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,43 +119,37 @@ class Term:
             if mask is not None:
                 reads &= mask[table]
             mask = np.asarray(reads.any(axis=0))
-        rows, columns = (_gathered(bits, axis, table) for bits in (self.rows, self.columns))
-        return Term(rows, columns, self._masks_with(axis, mask), self.exact)
+        masks = self._masks_with(axis, mask)
+        return self._changed(lambda bits: _gathered(bits, axis, table), masks)
 
     def mixed(self, axes: tuple[int, ...]) -> Term:
         """Elements that read everything along some axes."""
-        rows, columns = (
-            np.bitwise_or.reduce(bits, axes, keepdims=True) for bits in (self.rows, self.columns)
-        )
         # A term that is settled has an element somewhere along each mask.
         masks = tuple(None if axis in axes else mask for axis, mask in enumerate(self.masks))
-        return Term(rows, columns, masks, self.exact)
+        return self._changed(lambda bits: np.bitwise_or.reduce(bits, axes, keepdims=True), masks)
 
     def accumulated(self, axis: int, step: int) -> Term:
         """Elements that read those before them along an axis (after them for a step of -1)."""
         way = slice(None, None, step)
         place = (slice(None),) * axis + (way,)
-        rows, columns = (
-            np.bitwise_or.accumulate(bits[place], axis=axis)[place]
-            for bits in (self.rows, self.columns)
-        )
         mask = self.masks[axis]
         if mask is not None:
             mask = np.logical_or.accumulate(mask[way])[way]
-        return Term(rows, columns, self._masks_with(axis, mask), self.exact)
+        masks = self._masks_with(axis, mask)
+        return self._changed(
+            lambda bits: np.bitwise_or.accumulate(bits[place], axis=axis)[place], masks
+        )
 
     def transposed(self, perm: Sequence[int]) -> Term:
         """The elements with their axes in another order."""
-        last = len(self.masks)
-        rows, columns = (bits.transpose(*perm, last) for bits in (self.rows, self.columns))
-        return Term(rows, columns, tuple(self.masks[axis] for axis in perm), self.exact)
+        masks = tuple(self.masks[axis] for axis in perm)
+        return self._changed(lambda bits: bits.transpose(*perm, len(perm)), masks)
 
     def lifted(self, axes: int) -> Term:
         """The elements with so many new axes in front."""
-        rows, columns = (
-            bits.reshape((1,) * axes + bits.shape) for bits in (self.rows, self.columns)
-        )
-        return Term(rows, columns, (None,) * axes + self.masks, self.exact)
+        new = (1,) * axes
+        masks = (None,) * axes + self.masks
+        return self._changed(lambda bits: bits.reshape(new + bits.shape), masks)
 
     def reshaped(self, before: Sequence[int], after: Sequence[int], groups: Groups) -> Term:
         """The elements in their order in another shape."""
@@ -170,11 +164,15 @@ class Term:
                 if mask is not None:
                     rows = _without(rows, axis, mask)
         if max(_whole_size(bits, before, groups) for bits in (rows, columns)) > MOST_BYTES:
-            flat, new = self.coarse(), (1,) * len(after)
-            rows, columns = (bits.reshape(*new, -1) for bits in (flat.rows, flat.columns))
-            return Term(rows, columns, (None,) * len(after), exact=False)
+            new = (1,) * len(after)
+            masks = [None] * len(after)
+            return self.coarse()._changed(lambda bits: bits.reshape(*new, -1), tuple(masks))
         rows, columns = (_reshaped(bits, before, after, groups) for bits in (rows, columns))
         return Term(rows, columns, tuple(masks), self.exact)
+
+    def _changed(self, change: Callable[[Bits], Bits], masks: tuple[Mask, ...]) -> Term:
+        """The same change of rows and columns."""
+        return Term(change(self.rows), change(self.columns), masks, self.exact)
 
     def _masks_with(self, axis: int, mask: Mask) -> tuple[Mask, ...]:
         return (*self.masks[:axis], mask, *self.masks[axis + 1 :])
