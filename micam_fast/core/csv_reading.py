@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from micam_fast.core.errors import DataError
+from micam_fast.core.errors import DataError, os_errors_as
 from micam_fast.core.input_files import open_input
 
 _LONGEST_ROW = 2**24
 """In characters: a million columns; a quote that is not closed could take in the whole file."""
 _LARGEST = float(np.finfo(np.float32).max)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_NUL = "a NUL character: is it a text in UTF-16, or none at all?"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def read_csv_rows(path: Path) -> Iterator[CsvRow]:
 
     try:
         with (
+            os_errors_as(DataError, f"cannot read {path}"),
             open_input(path) as binary,
             io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
         ):
@@ -67,15 +69,14 @@ def read_csv_rows(path: Path) -> Iterator[CsvRow]:
                     if fields:
                         last = reader.line_num
                         where = f"line {first}" if first == last else f"lines {first} to {last}"
-                        fault = _open_quote(first, lines, fields) or _no_text(lines)
+                        nul = _NUL if "\0" in "".join(lines) else None
+                        fault = _open_quote(first, lines, fields) or nul
                         yield CsvRow(where, [field.strip() for field in fields], fault)
                     first = reader.line_num + 1
                     lines.clear()
                     length = 0
             except csv.Error as error:
                 raise DataError(f"{path}, line {first}: {error}: is a quote not closed?") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise DataError(
             f"{path} is no UTF-8 text: 'iconv -f cp1252 -t utf-8' converts the usual other one"
@@ -157,12 +158,6 @@ def parse_row(
             )
         numbers.append(value)
     return numbers
-
-
-def _no_text(lines: list[str]) -> str | None:
-    """What is wrong with a row of a file that is no text, or one in another encoding."""
-    found = "\0" in "".join(lines)
-    return "a NUL character: is it a text in UTF-16, or none at all?" if found else None
 
 
 def _open_quote(number: int, lines: list[str], fields: list[str]) -> str | None:

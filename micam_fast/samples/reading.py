@@ -180,7 +180,9 @@ class _SampleReader:
             label = None if found.label is None else _encodable(found.label)
             return Sample(name, arrays, None, label, path, number)
         except SampleError as error:
-            return Sample(name, {}, _shortened(error), None, path, number)
+            # What an error quotes of a file may be of any length.
+            shown = SampleError(shortened(_encodable(str(error)), _LONGEST_MESSAGE))
+            return Sample(name, {}, shown, None, path, number)
 
     def _extra_of(self, index: int) -> dict[str, NDArray[Any]]:
         for key, rows in self.extra.items():
@@ -325,11 +327,6 @@ def _any_error(path: str) -> Iterator[None]:
 def _encodable(text: str) -> str:
     """A text that can be written: bytes of a file's name that are no UTF-8 are escaped."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def _shortened(error: SampleError) -> SampleError:
-    """An error that can be written, and shown: what it quotes of a file may be of any length."""
-    return SampleError(shortened(_encodable(str(error)), _LONGEST_MESSAGE))
 
 
 def _common_length(arrays: Mapping[str, Rows]) -> int:

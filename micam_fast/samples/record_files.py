@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.errors import SampleError
+from micam_fast.core.errors import SampleError, os_errors_as
 from micam_fast.core.input_files import TEXT_LIMIT, open_input, read_input
 from micam_fast.core.output_files import is_there
 from micam_fast.samples.bounds import list_names, show_bytes
@@ -106,7 +106,7 @@ def read_records(
     """
     number = 0
     try:
-        with open_input(path) as file:
+        with os_errors_as(SampleError, f"cannot read {path}"), open_input(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             while file.tell() < size:
@@ -123,8 +123,6 @@ def read_records(
                     else:
                         yield _parse(record, where, labelled)
                 number += 1
-    except OSError as error:
-        raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
     except _BrokenFrameError:
         after = f"cut off after {number} records" if number else "no TFRecord file at all"
         raise SampleError(f"{path} is broken, or {after}") from None

@@ -249,7 +249,9 @@ def _stored_value(
     if turn.op_type != "Transpose" or name in assembly.kept:
         return name, order
     before, axes = turn.input[0], tuple(turn.attribute[0].ints)
-    if before not in producers or not _is_layout(axes):
+    # A Transpose that only moves the channels leaves batch and space in their order.
+    only_moves = axes[0] == 0 and list(axes[1:-1]) == sorted(axes[1:-1])
+    if before not in producers or not only_moves:
         return name, order
     if own is not None:
         return _add_identity(graph, before, f"{name}/own"), axes
@@ -259,11 +261,6 @@ def _stored_value(
 def _add_identity(graph: onnx.GraphProto, read: str, made: str) -> str:
     graph.node.append(helper.make_node("Identity", [read], [made]))
     return made
-
-
-def _is_layout(order: Sequence[int]) -> bool:
-    """Whether a Transpose only moves the channels, and leaves batch and space in their order."""
-    return order[0] == 0 and list(order[1:-1]) == sorted(order[1:-1])
 
 
 def rename_node(node: onnx.NodeProto, rename: Callable[[str], str]) -> None:

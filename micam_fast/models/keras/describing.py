@@ -89,7 +89,9 @@ def _channels_first(calls: Sequence[LayerCall]) -> set[str]:
 def _describe_call(
     call: LayerCall, stored: Mapping[str, Stored], initializers: Initializers, channels_first: bool
 ) -> LayerNote:
-    inner = _innermost(call.layer)
+    inner = call.layer
+    while (wrapped := _wrapped(inner)) is not None:
+        inner = wrapped
     kernel, pointwise, bias = _weights(inner)
     layer = Layer(
         name=call.name,
@@ -140,12 +142,6 @@ def _wrapped(layer: Any) -> Any:
     if isinstance(layer, keras.layers.Bidirectional):
         return layer.forward_layer
     return layer.layer if isinstance(layer, keras.layers.Wrapper) else None
-
-
-def _innermost(layer: Any) -> Any:
-    while (inner := _wrapped(layer)) is not None:
-        layer = inner
-    return layer
 
 
 def _weights(layer: Any) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,18 +47,7 @@ def check_content(path: Path, *, trust: bool) -> None:
 
 
 def _check_code(path: Path, config: Any) -> None:
-    """Refuse functions that are stored as bytes of Python's own."""
-    for layer, kind in _functions(config):
-        if kind in ("__lambda__", "lambda"):
-            raise ExportError(
-                f"{path.name}: layer {one_line(layer or '?', 200)!r} is a Lambda layer, which "
-                "holds Python code; --trust (trust=True) runs it: only for a file from whom you "
-                "trust"
-            )
-
-
-def _functions(config: Any) -> Iterator[tuple[str, str]]:
-    """Layers' names and the kinds of functions that they hold, in the description's order."""
+    """Refuse functions that are stored as bytes of Python's own, in the description's order."""
     waiting = [("", config)]
     while waiting:
         layer, value = waiting.pop()
@@ -68,8 +56,12 @@ def _functions(config: Any) -> Iterator[tuple[str, str]]:
             name = inner.get("name") if isinstance(inner, dict) else None
             layer = name if isinstance(name, str) else layer
             for key in ("class_name", "function_type", "output_shape_type", "mask_type"):
-                if isinstance(value.get(key), str):
-                    yield layer, value[key]
+                if value.get(key) in ("__lambda__", "lambda"):
+                    raise ExportError(
+                        f"{path.name}: layer {one_line(layer or '?', 200)!r} is a Lambda layer, "
+                        "which holds Python code; --trust (trust=True) runs it: only for a file "
+                        "from whom you trust"
+                    )
         if isinstance(value, (dict, list)):
             held = value.values() if isinstance(value, dict) else value
             waiting.extend((layer, each) for each in reversed(list(held)))

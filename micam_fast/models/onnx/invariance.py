@@ -53,7 +53,9 @@ def find_invariance(graph: Graph) -> Invariance:
     found = [_measured(graph, node) for node in nodes]
     batch = all(keeps is Measured.SAFE for keeps, _ in found)
     strange = {
-        _label(node) for node, each in zip(nodes, found, strict=True) if Measured.UNKNOWN in each
+        f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        for node, each in zip(nodes, found, strict=True)
+        if Measured.UNKNOWN in each
     }
     return Invariance(
         batch,
@@ -61,10 +63,6 @@ def find_invariance(graph: Graph) -> Invariance:
         next((op for node in nodes if (op := _random_operator(graph, node))), ""),
         tuple(sorted(strange)),
     )
-
-
-def _label(node: onnx.NodeProto) -> str:
-    return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
 def _random_operator(graph: Graph, node: onnx.NodeProto) -> str:
@@ -144,16 +142,12 @@ def _factor_is_kept(graph: Graph, node: onnx.NodeProto) -> bool:
     return _is_kept(graph, node.input[1])
 
 
-def _is_stacked(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Tell whether each sample has a product of its own."""
-    return all((graph.rank(name) or 0) > 2 for name in node.input)
-
-
 CONDITIONS: Mapping[Condition, Callable[[Graph, onnx.NodeProto], bool]] = {
     "blocked": _runs_blocked,
     "factor kept": _factor_is_kept,
+    # Stacked: each sample has a product of its own.
     "factor kept or stacked": lambda graph, node: (
-        _factor_is_kept(graph, node) or _is_stacked(graph, node)
+        _factor_is_kept(graph, node) or all((graph.rank(name) or 0) > 2 for name in node.input)
     ),
     "nearest or four axes": lambda graph, node: (
         attributes(node).get("mode", b"nearest") == b"nearest" or graph.rank(node.input[0]) == 4

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.errors import DataError
+from micam_fast.core.errors import DataError, os_errors_as
 from micam_fast.core.extras import import_extra
 from micam_fast.core.output_files import partial_path
 from micam_fast.training.records.checking import first_line
@@ -68,7 +68,8 @@ def write_records(
         If TensorFlow is not installed.
     """
     tf = import_extra("tensorflow", extra="training", purpose="writing TFRecord files")
-    files = [folder / name for name in _file_names(stem, shards)]
+    names = [f"{stem}-{shard:05d}-of-{shards:05d}.tfrecord" for shard in range(shards)]
+    files = [folder / name for name in (names if shards > 1 else [f"{stem}.tfrecord"])]
     count = 0
     try:
         with _renamed(files) as partials, ExitStack() as stack:
@@ -107,22 +108,15 @@ def _renamed(files: Sequence[Path]) -> Iterator[list[Path]]:
     partials = [partial_path(path) for path in files]
     folder = files[0].parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield partials
-        for partial, path in zip(partials, files, strict=True):
-            partial.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot write to folder {folder}: {error.strerror or error}") from None
+        with os_errors_as(DataError, f"cannot write to folder {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield partials
+            for partial, path in zip(partials, files, strict=True):
+                partial.replace(path)
     finally:
         for partial in partials:
             with suppress(OSError):
                 partial.unlink()
-
-
-def _file_names(stem: str, shards: int) -> list[str]:
-    if shards == 1:
-        return [f"{stem}.tfrecord"]
-    return [f"{stem}-{shard:05d}-of-{shards:05d}.tfrecord" for shard in range(shards)]
 
 
 def _serialized(tf: Any, array: NDArray[np.float32], label: int) -> bytes:
