@@ -141,11 +141,8 @@ class Recorder:
     def _add(self, name: str, layer: Any, inputs: tuple[Any, ...], outputs: list[Any]) -> None:
         import keras
 
-        parents: dict[str, None] = {}
-        for tensor in inputs:
-            parents.update(dict.fromkeys(self._makers_of(tensor)))
-        cluster = tuple(each for each in self._path if each is not None)
-        cluster = tuple(each.rpartition("/")[2] for each in cluster)
+        parents = dict.fromkeys(maker for tensor in inputs for maker in self._makers_of(tensor))
+        cluster = tuple(each.rpartition("/")[2] for each in self._path if each is not None)
         self.calls.append(LayerCall(name, layer, cluster, inputs, tuple(outputs), tuple(parents)))
         self._makers.update((tensor.name, name) for tensor in outputs)
         if isinstance(layer, keras.Layer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -145,17 +145,16 @@ class Graph:
         found = self._types.get(name)
         return found.tensor_type.elem_type if found is not None else 0
 
-    def live_nodes(self) -> frozenset[int]:
-        """Indices of nodes whose activations reach an output other than through a shape."""
-        wanted = set(self.outputs)
-        live = set()
+    def nodes_before(self, wanted: Iterable[str]) -> list[int]:
+        """Indices of nodes whose activations reach these values other than through a shape."""
+        needed = set(wanted)
+        found = []
         for index, node in reversed(list(enumerate(self.nodes))):
             made = [name for name in node.output if name]
-            if wanted.isdisjoint(made) or self.kind[made[0]] is not Kind.ACTIVATION:
-                continue
-            live.add(index)
-            wanted.update(self.activations(node))
-        return frozenset(live)
+            if not needed.isdisjoint(made) and self.kind[made[0]] is Kind.ACTIVATION:
+                found.append(index)
+                needed.update(self.activations(node))
+        return found[::-1]
 
     def constant_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a constant."""

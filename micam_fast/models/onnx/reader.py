@@ -71,7 +71,7 @@ class _Reader:
             for value in self.graph.inputs
             if (shape := self.graph.shape(value.name)) is not None
         )
-        self.live = self.graph.live_nodes()
+        self.live = frozenset(self.graph.nodes_before(self.graph.outputs))
         # The layer that stands for a value, and the nodes that its bias Add swallows.
         self.owner: dict[str, str] = {}
         self.swallowed: set[int] = set()

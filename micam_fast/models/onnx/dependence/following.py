@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import onnx
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
@@ -36,7 +35,7 @@ def follow(
     nothing; `shapes` are those of one run, `numbers` what `open_numbers` asks for, if known.
     """
     kept = {name for name in wanted if graph.kind.get(name) is Kind.ACTIVATION}
-    nodes = _nodes_before(graph, kept)
+    nodes = [graph.nodes[index] for index in graph.nodes_before(kept)]
     readers = Counter(name for node in nodes for name in graph.activations(node))
     found: dict[str, Dependence] = {}
     for value in graph.inputs:
@@ -65,18 +64,6 @@ def open_numbers(graph: Graph) -> list[str]:
             and any(graph.kind[made] is Kind.ACTIVATION for made in node.output if made)
         }
     )
-
-
-def _nodes_before(graph: Graph, wanted: Iterable[str]) -> list[onnx.NodeProto]:
-    """Nodes that the wanted activations are made by, in order."""
-    needed = set(wanted)
-    nodes = []
-    for node in reversed(graph.nodes):
-        made = [name for name in node.output if name]
-        if needed.intersection(made) and graph.kind[made[0]] is Kind.ACTIVATION:
-            nodes.append(node)
-            needed.update(graph.activations(node))
-    return nodes[::-1]
 
 
 def _outputs(
