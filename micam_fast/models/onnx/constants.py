@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from micam_fast.core.errors import ModelError
-from micam_fast.models.onnx.files import OnnxFile, bodies, whole_tensor
+from micam_fast.models.onnx.files import OnnxFile, subgraphs, whole_tensor
 from micam_fast.models.onnx.inference import SMALL_TENSOR, is_small, promised_size
 from micam_fast.models.onnx.limits import largest_value, shown
 from micam_fast.models.onnx.operators import ONNX_DOMAINS, find_operator
@@ -130,8 +130,10 @@ class Constants:
 def captured(node: onnx.NodeProto) -> Iterator[str]:
     """Names of the outer graph that a node reads, directly or inside its subgraphs."""
     yield from (name for name in node.input if name)
-    for body in bodies(node):
-        yield from _free_names(body)
+    # Not by `bodies`: this runs most of all, and a generator more takes its time.
+    for attribute in node.attribute:
+        for body in subgraphs(attribute):
+            yield from _free_names(body)
 
 
 def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
