@@ -111,12 +111,10 @@ def _early_stopping(keras: Any, settings: TrainSettings, state: State) -> list[A
     Keras' own restore_best_weights forgets the best weights with the process, so the checkpoint
     keeps them.
     """
-    if settings.early_stopping is None:
+    if (patience := settings.early_stopping) is None:
         return []
     past = state.history.get("val_loss", [])
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", mode="min", patience=settings.early_stopping
-    )
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=patience, mode="min")
 
     def replay(logs: Any) -> None:
         for epoch, loss in enumerate(past):

@@ -194,11 +194,9 @@ def _resnet18(keras: ModuleType, x: _Tensor, name: str, classes: int, *others: o
         x = layers.Add(name=f"{block}_2_add")([x, shortcut])
         if stage < 4:
             x = normalize(x, f"{block}_2")
-    sides = (
-        layers.MaxPooling2D(4, name="max_pooling2d"),
-        layers.AveragePooling2D(4, name="average_pooling2d"),
-    )
-    x = layers.Concatenate(name="concatenate")([side(x) for side in sides])
+    largest = layers.MaxPooling2D(4, name="max_pooling2d")(x)
+    mean = layers.AveragePooling2D(4, name="average_pooling2d")(x)
+    x = layers.Concatenate(name="concatenate")([largest, mean])
     x = layers.Conv2D(10, 1, name="linear")(x)
     x = layers.Flatten(name="flatten")(x)
     return layers.Dense(classes, "softmax", kernel_initializer="he_normal", name="dense")(x)

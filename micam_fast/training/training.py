@@ -112,9 +112,8 @@ def train(
         seed=seed,
     )
     parts = (splits.train, splits.validation, splits.test)
-    counts = "{} training, {} validation and {} test samples".format(
-        *(len(part.labels) for part in parts)
-    )
+    sizes = [len(part.labels) for part in parts]
+    counts = "{} training, {} validation and {} test samples".format(*sizes)
     say(f"{network.name}: {network.count_params():,} parameters; {counts}")
     with _folder_errors(settings.log_dir), records.data_errors(splits.files):
         if not state.epochs:

@@ -156,7 +156,7 @@ def _in_order(notes: tuple[LayerNote, ...], order: Sequence[str]) -> tuple[Layer
     try:
         found = sorted(notes, key=lambda note: places[note.layer.name])
         is_late = any(
-            places[each] >= places[note.layer.name] for note in found for each in note.layer.inputs
+            places[each] >= places[n.layer.name] for n in found for each in n.layer.inputs
         )
     except KeyError:
         return notes

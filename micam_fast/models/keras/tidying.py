@@ -24,9 +24,8 @@ def fold_constants(graph: onnx.GraphProto, constants: dict[str, NDArray[Any]]) -
     for node in graph.node:
         names = [name for name in node.input if name]
         # Random operators give another value each time; what holds a graph may read the outer one.
-        varies = find_operator(node).random == "always" or any(
-            each.HasField("g") for each in node.attribute
-        )
+        varies = find_operator(node).random == "always"
+        varies = varies or any(each.HasField("g") for each in node.attribute)
         if varies or not all(name in constants for name in names):
             left.append(node)
             continue

@@ -26,9 +26,7 @@ CHANNEL_SECOND = Axes(batch=0, channel=1)
 def infer_axes(graph: Graph) -> dict[str, Axes]:
     """Axes of every activation of which something is known."""
     found = _inputs_without_batch(graph)
-    nodes = [
-        node for node in graph.nodes if node.output and graph.activations(node) and any(node.output)
-    ]
+    nodes = [node for node in graph.nodes if any(node.output) and graph.activations(node)]
     touching: defaultdict[str, list[int]] = defaultdict(list)
     for index, node in enumerate(nodes):
         for name in {*graph.activations(node), *node.output}:

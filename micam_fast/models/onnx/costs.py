@@ -34,9 +34,8 @@ def count_parameters(graph: ModelGraph) -> dict[str, int]:
         for index in nodes:
             # Equal numbers may have been made one constant: a node that reads it twice has two.
             read |= Counter(_weights(graph.graph, index))
-        found[name] = sum(
-            math.prod(graph.graph.constant_shape(each)) * times for each, times in read.items()
-        )
+        sizes = ((math.prod(graph.graph.constant_shape(each)), read[each]) for each in read)
+        found[name] = sum(size * times for size, times in sizes)
     return found
 
 
@@ -161,9 +160,8 @@ def _holds_products(node: onnx.NodeProto) -> bool:
 
 def _einsum_axes(node: onnx.NodeProto) -> list[tuple[str, str, int]]:
     """Letter, value and place of each axis that an Einsum of two values reads."""
-    given = next(
-        each.s.decode(errors="replace") for each in node.attribute if each.name == "equation"
-    )
+    equation = next(each.s for each in node.attribute if each.name == "equation")
+    given = equation.decode(errors="replace")
     terms = given.replace(" ", "").partition("->")[0].split(",")
     if "." in given or len(terms) != 2:
         raise LookupError(given)

@@ -34,13 +34,11 @@ def bare_model(proto: onnx.ModelProto) -> onnx.ModelProto:
     bare.graph.node.extend(proto.graph.node)
     bare.graph.input.extend(proto.graph.input)
     bare.graph.output.extend(proto.graph.output)
-    for tensor in proto.graph.initializer:
-        if is_small(tensor):
-            bare.graph.initializer.append(tensor)
+    for each in proto.graph.initializer:
+        if is_small(each):
+            bare.graph.initializer.append(each)
         else:
-            bare.graph.initializer.add(
-                name=tensor.name, data_type=tensor.data_type, dims=tensor.dims
-            )
+            bare.graph.initializer.add(name=each.name, data_type=each.data_type, dims=each.dims)
     return bare
 
 

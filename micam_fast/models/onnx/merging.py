@@ -106,9 +106,8 @@ def _write(
     proto: onnx.ModelProto, node: onnx.NodeProto, scaling: Scaling, constants: Constants
 ) -> None:
     """Turn the Add into the operator that does both."""
-    factor, summand = (
-        constants.array(name).reshape(-1) for name in (scaling.factor, scaling.summand)
-    )
+    names = scaling.factor, scaling.summand
+    factor, summand = (constants.array(name).reshape(-1) for name in names)
     arrays: dict[str, NDArray[Any]] = {"scale": factor, "shift": summand}
     given: dict[str, Any] = {"epsilon": 0.0}
     op_type = "BatchNormalization"
@@ -118,9 +117,9 @@ def _write(
         arrays["scale"] = factor.reshape(-1, 1, 1, 1)
     else:
         arrays |= {"mean": np.zeros_like(factor), "variance": np.ones_like(factor)}
-    names = [f"micam/{scaling.result}/{part}" for part in arrays]
-    proto.graph.initializer.extend(map(numpy_helper.from_array, arrays.values(), names))
-    inputs = [scaling.source, *names]
+    titles = [f"micam/{scaling.result}/{part}" for part in arrays]
+    proto.graph.initializer.extend(map(numpy_helper.from_array, arrays.values(), titles))
+    inputs = [scaling.source, *titles]
     merged = onnx.helper.make_node(op_type, inputs, [scaling.result], name=node.name, **given)
     node.CopyFrom(merged)
 

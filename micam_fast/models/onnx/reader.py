@@ -224,9 +224,8 @@ class _Reader:
             unseen = [name for name in read if name not in self.owners]
             waiting.extend(unseen)
             if not unseen:
-                self.owners[each] = tuple(
-                    dict.fromkeys(layer for name in read for layer in self.owners[name])
-                )
+                owners = (layer for name in read for layer in self.owners[name])
+                self.owners[each] = tuple(dict.fromkeys(owners))
                 self._count_edges(len(self.owners[each]) - 1)
         return self.owners[value]
 

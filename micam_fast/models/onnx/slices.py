@@ -174,9 +174,8 @@ def _assemble(
     proto.graph.node.extend(nodes)
     used = {name for node in nodes for name in captured(node)} | set(outputs)
     proto.graph.initializer.extend(t for t in source.graph.initializer if t.name in used)
-    proto.graph.sparse_initializer.extend(
-        t for t in source.graph.sparse_initializer if t.values.name in used
-    )
+    sparse = source.graph.sparse_initializer
+    proto.graph.sparse_initializer.extend(t for t in sparse if t.values.name in used)
     declared = {value.name: value for value in source.graph.input}
     for name in inputs:
         handed = onnx.helper.make_tensor_value_info(name, graph.element_type(name), None)
@@ -184,9 +183,8 @@ def _assemble(
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     if proto.ir_version < _FREE_WEIGHTS:
         # Before that each initializer must be listed among the inputs, too.
-        proto.graph.input.extend(
-            declared[t.name] for t in proto.graph.initializer if t.name in declared
-        )
+        names = [tensor.name for tensor in proto.graph.initializer]
+        proto.graph.input.extend(declared[name] for name in names if name in declared)
     return proto
 
 

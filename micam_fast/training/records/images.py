@@ -37,9 +37,8 @@ def find_pictures(folder: Path, *, say: Callable[[str], None]) -> Pictures:
     """
     from PIL import Image
 
-    suffixes = {
-        suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN
-    }
+    known = Image.registered_extensions()
+    suffixes = {suffix for suffix, name in known.items() if name in Image.OPEN}
     with os_errors_as(DataError, f"cannot read folder {folder}"):
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         classes = [path for path in entries if path.is_dir()]
@@ -61,9 +60,8 @@ def find_pictures(folder: Path, *, say: Callable[[str], None]) -> Pictures:
             f"in no class folder: {others}"
         )
     order = np.random.default_rng(0).permutation(len(found))
-    return Pictures(
-        folder, tuple(path.name for path in classes), tuple(found[index] for index in order)
-    )
+    names = tuple(path.name for path in classes)
+    return Pictures(folder, names, tuple(found[index] for index in order))
 
 
 def picture_samples(

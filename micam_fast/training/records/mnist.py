@@ -143,9 +143,7 @@ def _read_idx(folder: Path, part: str) -> _Labelled:
 
 def _read_idx_file(folder: Path, stem: str, *, dimensions: int) -> tuple[Images, Path]:
     """An array of an IDX file: 0, 0, 8 (for uint8), rank, the sizes as big-endian int32, bytes."""
-    names = [
-        f"{stem}{dash}idx{dimensions}-ubyte{suffix}" for dash in "-." for suffix in ("", ".gz")
-    ]
+    names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in ("", ".gz")]
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise DataError(f"no {names[0]}[.gz] in folder {folder}")

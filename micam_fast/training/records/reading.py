@@ -125,13 +125,7 @@ def open_splits(
 
 
 def open_all(
-    files: Sequence[Path],
-    *,
-    height: int,
-    width: int,
-    channels: int,
-    classes: int,
-    batch_size: int,
+    files: Sequence[Path], *, height: int, width: int, channels: int, classes: int, batch_size: int
 ) -> Split:
     """Check record files and take all of their records, in order; the last batch may be smaller.
 

@@ -183,9 +183,8 @@ def _einsum(step: NodeReading) -> Dependence:
         summed = [axis for axis, letter in enumerate(letters) if letter not in after]
         factor = factor.mixed(summed).resized(dict.fromkeys(summed, 1))
         kept = [letters.index(letter) for letter in after if letter in letters]
-        shape = [
-            factor.sizes[letters.index(letter)] if letter in letters else 1 for letter in after
-        ]
+        sizes = dict(zip(letters, factor.sizes, strict=True))
+        shape = [sizes.get(letter, 1) for letter in after]
         found = added(found, factor.transposed(summed + kept).reshaped(shape).stretched(step.made))
     return found
 
