@@ -10,7 +10,7 @@ from micam_fast.core.errors import MissingExtraError
 
 
 def import_extra(name: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import a module that comes with an extra of this package; its purpose begins the error.
+    """Import a module that an extra of this package brings; the purpose begins the error's line.
 
     Raises
     ------

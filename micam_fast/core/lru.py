@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 class LruCache(dict[Key, Value]):
     """A dictionary that makes what it is asked for, and lets go of what was not used for longest.
 
-    It keeps so many entries as its limit.
+    It keeps as many entries as the limit says.
     """
 
     def __init__(self, limit: int) -> None:

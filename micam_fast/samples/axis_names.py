@@ -67,7 +67,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def check_names(names: tuple[str, ...], size: int | None, axis: Axis, path: Path) -> None:
-    """Make sure that a file names each row or column of the model's input, if it has a known size.
+    """Make sure that a file names each row or column of an input whose size is known.
 
     Raises
     ------

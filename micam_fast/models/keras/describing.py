@@ -59,7 +59,7 @@ def _likeness(array: NDArray[Any]) -> Any:
 def describe(
     calls: Sequence[LayerCall], stored: Mapping[str, Stored], initializers: Initializers
 ) -> tuple[LayerNote, ...]:
-    """Notes of all calls, whose tensors are stored in the ONNX graph by their names."""
+    """Notes of all calls; `stored` tells by a tensor's name where it is in the ONNX graph."""
     channels_first = _channels_first(calls)
     return tuple(
         _describe_call(call, stored, initializers, call.name in channels_first) for call in calls

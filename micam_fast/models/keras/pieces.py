@@ -54,7 +54,7 @@ class Cutter:
         """The operations between what is stored and what is wanted.
 
         What is stored in another layout than Keras' is fed as it is stored, and turned inside.
-        Tensors are wanted; ONNX values are stored by tensor names.
+        What is wanted are tensors; ONNX values are stored by tensor names.
 
         Returns
         -------

@@ -15,7 +15,7 @@ from micam_fast.models.onnx.operators import find_operator
 def find_linear(
     graph: ModelGraph, names: Collection[str]
 ) -> dict[str, tuple[str, NDArray[np.float64]]]:
-    """Layers, among those to look at, that follow linearly from another, but for a summand.
+    """Those of the named layers that follow linearly from another one, but for a summand.
 
     These are batch normalization and constant factors, convolutions whose kernel is a single point
     and walks in steps of one, and layers that hand on what they read.

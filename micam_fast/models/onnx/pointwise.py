@@ -89,7 +89,7 @@ class Chain:
 
 
 def find_chains(graph: Graph, taps: Mapping[str, Tap]) -> dict[str, Chain]:
-    """The layers that are pointwise functions of another one, by the taps of all in their order.
+    """The layers that are pointwise functions of another one; taps are in topological order.
 
     Their sources are activations of layers that are none themselves.
     """

@@ -1,6 +1,6 @@
 """Which positions along an axis an operator reads for each position that it makes.
 
-All tables are ``(taps, size)``; -1 where there is nothing to read.
+All tables are ``(taps, size)`` with places in the source; -1 where there is nothing to read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Table = NDArray[np.intp]
 def window_link(
     size: int, source: int, kernel: int, stride: int, dilation: int, begin: int
 ) -> Table:
-    """A convolution's or pool's window along an axis: positions made, read, padded before."""
+    """A convolution's or pool's window along an axis, with padding before the first position."""
     taps = np.arange(kernel)[:, np.newaxis] * dilation - begin
     return _within(np.arange(size) * stride + taps, source)
 
@@ -78,8 +78,8 @@ def resize_link(
 ) -> Table:
     """A Resize or Upsample along an axis, in float32 as ONNX Runtime computes it.
 
-    Positions made and read, ONNX's attributes ``mode``, ``coordinate_transformation_mode`` and
-    ``nearest_mode``, and whether a cubic leaves out what lies beyond the border.
+    The texts are ONNX's attributes ``mode``, ``coordinate_transformation_mode`` and
+    ``nearest_mode``; `exclude_outside` lets a cubic leave out what lies beyond the border.
     """
     places = _source_coordinates(size, source, np.float32(scale), coordinates)
     if mode == "nearest":
