@@ -17,15 +17,8 @@ if TYPE_CHECKING:
 def read_axis_names(options: AxisOptions, model: Model, paths: Sequence[str] = ()) -> AxisNames:
     """Names of the rows and columns of the model's input, in the samples' own order.
 
-    Parameters
-    ----------
-    options
-        Files of names.
-    model
-        That the names are for.
-    paths
-        The samples. Where no names of columns are given, those that the first sample's file brings
-        along (a CSV's header, the side file of records) are taken if there are as many as columns.
+    Where no names of columns are given, those that the first sample's file brings along (a CSV's
+    header, the side file of records) are taken if there are as many as columns.
 
     Raises
     ------
@@ -59,14 +52,7 @@ def read_permutation(
 ) -> Permutation | None:
     """The order in which the rows and columns of samples are to be fed; ``None`` for their own.
 
-    Parameters
-    ----------
-    options
-        The orders.
-    model
-        That is fed.
-    names
-        In the samples' own order, for files of names.
+    `names`, in the samples' own order, are for files of names.
 
     Raises
     ------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ import click
 
 from micam_fast.cli.common import Failure, note
 from micam_fast.cli.options import ModelOptions, SampleOptions
+from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.texts import one_line
 
 if TYPE_CHECKING:
+    from micam_fast.api.explanation import Explanation
     from micam_fast.api.model import Model
     from micam_fast.core.layers import Layer
     from micam_fast.samples import Sample
@@ -28,32 +31,18 @@ _LONGEST_PATH = 2**16
 
 
 def open_model(path: Path, options: ModelOptions) -> Model:
-    """Open the model with the layers that the options choose.
-
-    Parameters
-    ----------
-    path
-        Of an ONNX or Keras file.
-    options
-        Its layers, and how it runs.
-    """
+    """Open an ONNX or Keras file with the layers that the options choose."""
     from micam_fast.api.loading import load_model
     from micam_fast.core.layer_choice import layers_between, match_layers
 
-    include, exclude, start, stop = (
-        options.include,
-        options.exclude,
-        options.start,
-        options.stop,
-    )
+    include, exclude, start, stop = options.include, options.exclude, options.start, options.stop
     ways = (include, exclude, stop if start is None else start)
     if sum(way is not None for way in ways) > 1:
         raise click.UsageError("choose one of --layers, --exclude-layers and --from/--to")
 
     def choose(layers: Sequence[Layer]) -> frozenset[str]:
         if exclude is not None:
-            everything = frozenset(layer.name for layer in layers)
-            return everything - match_layers(layers, exclude)
+            return frozenset(each.name for each in layers) - match_layers(layers, exclude)
         return layers_between(layers, start, stop)
 
     return load_model(
@@ -93,12 +82,8 @@ def open_samples(
 
     Parameters
     ----------
-    model
-        That they are for.
     paths
         Files, folders, patterns, or ``-`` for a list of them on standard input.
-    options
-        How they are read.
     permutation
         Another order of their rows and columns, see `axes.read_permutation`.
     say
@@ -130,6 +115,21 @@ def open_samples(
     if permutation is None:
         return samples
     return (_permuted(sample, permutation, model) for sample in samples)
+
+
+def explain_opened(
+    model: Model, samples: Iterable[Sample], projection: Projection
+) -> Iterator[tuple[int, Sample, Explanation | SampleError]]:
+    """Samples with their index and their explanation or error; few are in hand at a time."""
+    waiting: deque[Sample] = deque()
+
+    def feed() -> Iterator[Any]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample.given
+
+    for index, found in enumerate(model.explain_each(feed(), projection=projection)):
+        yield index, waiting.popleft(), found
 
 
 def _sample_memory(model: Model) -> int:

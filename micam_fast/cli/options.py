@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -21,7 +21,7 @@ from micam_fast.core.choices import (
 )
 from micam_fast.runs.stores import is_url
 
-_Decorator = Callable[[Any], Any]
+Decorator = Callable[[Any], Any]
 Options = TypeVar("Options")
 
 
@@ -104,89 +104,94 @@ def _take(kind: type[Options], left: dict[str, Any]) -> Options:
     return kind(**values)
 
 
-def all_of(*options: _Decorator) -> _Decorator:
+def all_of(*options: Decorator) -> Decorator:
     """One decorator of several, which list themselves in this order."""
     return lambda command: functools.reduce(lambda made, each: each(made), options[::-1], command)
 
 
+def option(*names: str, **more: Any) -> Decorator:
+    """An option that shows its default if it has one."""
+    return click.option(*names, show_default=more.get("default") is not None, **more)
+
+
+def count_option(
+    name: str, text: str, *, least: int = 1, most: int | None = None, **more: Any
+) -> Decorator:
+    """An option that takes a whole number."""
+    return option(name, type=click.IntRange(least, most), help=text, **{"metavar": "N", **more})
+
+
+def path_option(*names: str, text: str, metavar: str = "FILE", **more: Any) -> Decorator:
+    """An option that takes the path of a file or folder."""
+    return option(*names, type=click.Path(path_type=Path), metavar=metavar, help=text, **more)
+
+
+def choice_option(name: str, choices: Sequence[str], text: str, default: str) -> Decorator:
+    """An option that takes one of some words."""
+    return option(name, type=click.Choice(choices), default=default, help=text)
+
+
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
-SAMPLES = click.argument("sample_paths", metavar="SAMPLES...", nargs=-1)
+model_and_samples = all_of(MODEL, click.argument("sample_paths", metavar="SAMPLES...", nargs=-1))
 
 layer_options = all_of(
-    click.option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match."),
-    click.option(
-        "--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers."
-    ),
-    click.option("--from", "start", metavar="LAYER", help="Map only this layer and what follows."),
-    click.option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it."),
+    option("--layers", "include", metavar="GLOB,...", help="Map only the layers that match."),
+    option("--exclude-layers", "exclude", metavar="GLOB,...", help="Map all but these layers."),
+    option("--from", "start", metavar="LAYER", help="Map only this layer and what follows."),
+    option("--to", "stop", metavar="LAYER", help="Map only this layer and what leads to it."),
 )
 """Adds the first fields of `ModelOptions`."""
 
-projection_option = click.option(
+projection_option = choice_option(
     "--projection",
-    type=click.Choice(PROJECTIONS),
-    default="published",
-    show_default=True,
-    help="Map on the layer's own grid, as the published engine draws it, or on its input's grid.",
+    PROJECTIONS,
+    "Map on the layer's own grid, as the published engine draws it, or on its input's grid.",
+    "published",
 )
 
-labels_option = click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Text file of known labels, one a line, in the order of the samples.",
+map_options = all_of(projection_option, layer_options)
+"""Adds ``projection`` and `layer_options`."""
+
+labels_option = path_option(
+    "--labels", text="Text file of known labels, one a line, in the order of the samples."
 )
+
+_PER_CHANNEL = "Pictures: one number, or one for each channel."
 
 sample_options = all_of(
-    click.option(
+    option(
         "--input",
         "inputs",
         multiple=True,
         metavar="NAME=FILE",
         help="Array for another input of the model: one sample for all, or one for each.",
     ),
-    click.option(
+    choice_option(
         "--layout",
-        type=click.Choice(ARRAY_LAYOUTS),
-        default="auto",
-        show_default=True,
-        help="Where arrays have their channels; 'auto' decides by the shape.",
+        ARRAY_LAYOUTS,
+        "Where arrays have their channels; 'auto' decides by the shape.",
+        "auto",
     ),
-    click.option(
+    option(
         "--scale",
         callback=parse_number,
         metavar="NUMBER",
         default="1",
-        show_default=True,
         help="Pictures: input = (pixel * scale - mean) / std, pixels from 0 to 255.",
     ),
-    click.option(
-        "--mean",
-        callback=parse_numbers,
-        metavar="NUMBER,...",
-        default="0",
-        show_default=True,
-        help="Pictures: one number, or one for each channel.",
+    *(
+        option(
+            name, callback=parse_numbers, metavar="NUMBER,...", default=default, help=_PER_CHANNEL
+        )
+        for name, default in (("--mean", "0"), ("--std", "1"))
     ),
-    click.option(
-        "--std",
-        callback=parse_numbers,
-        metavar="NUMBER,...",
-        default="1",
-        show_default=True,
-        help="Pictures: one number, or one for each channel.",
-    ),
-    click.option(
-        "--channel-order",
-        type=click.Choice(CHANNEL_ORDERS),
-        default="rgb",
-        show_default=True,
-        help="Pictures: order of the model's channels.",
+    choice_option(
+        "--channel-order", CHANNEL_ORDERS, "Pictures: order of the model's channels.", "rgb"
     ),
 )
 """Adds the fields of `SampleOptions`."""
 
-trust_option = click.option(
+trust_option = option(
     "--trust",
     is_flag=True,
     help="Run the Python code in a Keras file's Lambda layers, with your rights; only for files "
@@ -194,13 +199,10 @@ trust_option = click.option(
 )
 
 running_options = all_of(
-    click.option(
-        "--threads",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Samples to work on at a time, each by one thread.  [default: all cores]",
+    count_option(
+        "--threads", "Samples to work on at a time, each by one thread.  [default: all cores]"
     ),
-    click.option(
+    option(
         "--memory",
         callback=parse_memory,
         metavar="SIZE",
@@ -210,71 +212,45 @@ running_options = all_of(
 )
 """Adds further fields of `ModelOptions`."""
 
-engine_option = click.option(
+engine_option = option(
     "--engine",
     metavar="PATH",
     help="Graphviz program for the layout.  [default: graphviz-pure, else dot]",
 )
 
+_NAMES = "Names of the input's {}s: one a line, a CSV's header, or the .json beside records."
+_ORDER = "Feed the {}s in another order: an index or name a line, or a random one."
 
-names_options = all_of(
+axis_options = all_of(
+    *(path_option(f"--{axis}-names", text=_NAMES.format(axis)) for axis in ("row", "column")),
     *(
-        click.option(
-            f"--{axis}-names",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help=f"Names of the input's {axis}s: one a line, a CSV's header, or the .json beside "
-            "records.",
-        )
+        option(f"--permute-{axis}s", metavar="FILE|seed:N", help=_ORDER.format(axis))
         for axis in ("row", "column")
-    )
+    ),
 )
-"""Adds the first fields of `AxisOptions`."""
-
-permute_options = all_of(
-    *(
-        click.option(
-            f"--permute-{axis}s",
-            metavar="FILE|seed:N",
-            help=f"Feed the {axis}s in another order: an index or name a line, or a random one.",
-        )
-        for axis in ("row", "column")
-    )
-)
-"""Adds the others."""
-
+"""Adds the fields of `AxisOptions`."""
 
 diagram_options = all_of(
-    click.option(
-        "--rankdir",
-        type=click.Choice(RANKDIRS),
-        default="TB",
-        show_default=True,
-        help="Draw from top to bottom, or from left to right.",
-    ),
-    click.option(
+    choice_option("--rankdir", RANKDIRS, "Draw from top to bottom, or from left to right.", "TB"),
+    option(
         "--scale-tiles",
         callback=parse_scale,
         metavar="FACTOR",
         default="1",
-        show_default=True,
         help="Size of the picture relative to the published tile of 635 x 205 pixels.",
     ),
 )
 """Adds the fields of `DrawingOptions`."""
 
 
-def output_dir_option(default: str, *, urls: bool = False) -> _Decorator:
+def output_dir_option(default: str, *, urls: bool = False) -> Decorator:
     """The option ``--output-dir``; a URL stays a text."""
-    return click.option(
+    return option(
         "--output-dir",
         type=_read_place if urls else click.Path(path_type=Path),
         metavar="FOLDER|URL" if urls else None,
         default=default,
-        show_default=True,
-        help="Folder for the files, or a URL like s3://BUCKET/PREFIX."
-        if urls
-        else "Folder for the files.",
+        help="Folder for the files" + (", or a URL like s3://BUCKET/PREFIX." if urls else "."),
     )
 
 
@@ -290,7 +266,7 @@ def _check_scheduler(ctx: click.Context, param: click.Parameter, value: str | No
     return value
 
 
-scheduler_option = click.option(
+scheduler_option = option(
     "--scheduler",
     callback=_check_scheduler,
     metavar="ADDRESS",

@@ -76,38 +76,42 @@ class _Bar(SampleLines):
 
 
 @contextmanager
+def terminal_bar() -> Iterator[Progress | None]:
+    """A bar on a terminal, above which `tell` writes; ``None`` in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        _consoles.append(bar.console)
+        try:
+            yield bar
+        finally:
+            _consoles.pop()
+
+
+@contextmanager
 def progress(say: Say) -> Iterator[SampleLines]:
     """A bar on a terminal, a line for each sample in a pipe; failures are lines on both.
 
-    Parameters
-    ----------
-    say
-        Prints what a user should know of a sample that was written all the same.
+    `say` prints what a user should know of a sample that was written all the same.
     """
-    if not sys.stderr.isatty():
-        yield SampleLines(say)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    with terminal_bar() as bar:
+        if bar is None:
+            yield SampleLines(say)
+            return
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        _consoles.append(bar.console)
-        try:
-            yield _Bar(say, bar)
-        finally:
-            _consoles.pop()
+        bar.columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        yield _Bar(say, bar)
 
 
 def report(summary: RunSummary, options: PlotOptions, manifest: str = "") -> None:
     """What was written, how long it took, and a table of what failed beside other samples.
 
-    Parameters
-    ----------
-    summary, options
-        Of the run.
-    manifest
-        The file that names all that failed, if there is one.
+    `manifest` is the file that names all that failed, if there is one.
     """
     rest = []
     if summary.resumed:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from micam_fast.cli.common import Failure, note_compiling
 from micam_fast.cli.opening import check_samples, open_model, open_samples
 from micam_fast.cli.options import (
-    MODEL,
-    SAMPLES,
     ModelOptions,
     SampleOptions,
+    count_option,
     layer_options,
+    model_and_samples,
+    path_option,
     projection_option,
     read_options,
     running_options,
     sample_options,
 )
+from micam_fast.cli.progress import terminal_bar
 from micam_fast.core.choices import Projection
 from micam_fast.core.texts import printable, skipped
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -42,41 +46,21 @@ class _Options:
 
 
 @click.command(short_help="Check whether the maps can be trusted.")
-@MODEL
-@SAMPLES
-@click.option(
+@model_and_samples
+@path_option(
     "--output",
-    type=click.Path(path_type=Path),
     metavar="FILE.csv",
     default="check.csv",
-    show_default=True,
-    help="Table with a row for each layer; tables of all steps and of the curves stand beside it.",
+    text="Table with a row for each layer; tables of all steps and of the curves stand beside it.",
 )
 @projection_option
-@click.option(
+@count_option(
     "--steps",
-    type=click.IntRange(1),
-    metavar="N",
+    "Largest number of steps of the randomization; layers with weights are spread over them.",
     default=16,
-    show_default=True,
-    help="Largest number of steps of the randomization; layers with weights are spread over them.",
 )
-@click.option(
-    "--draws",
-    type=click.IntRange(1),
-    metavar="N",
-    default=3,
-    show_default=True,
-    help="How many times the command draws random weights.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Seed of all random numbers.",
-)
+@count_option("--draws", "How many times the command draws random weights.", default=3)
+@count_option("--seed", "Seed of all random numbers.", least=0, default=0)
 @layer_options
 @sample_options
 @running_options
@@ -95,7 +79,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
 
     options = read_options(_Options, given)
     check_samples(sample_paths, options.samples)
-    output: Path = options.output
+    output = options.output
     if output.suffix.lower() != ".csv":
         raise click.BadParameter(f"{str(output)!r} must end in .csv", param_hint="'--output'")
     check_file(output)
@@ -103,7 +87,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     samples = list(open_samples(model, sample_paths, options.samples))
     if not samples:
         raise Failure(f"no sample in {', '.join(sample_paths)}")
-    with _progress() as done, when_compiling(note_compiling):
+    with terminal_bar() as bar, when_compiling(note_compiling):
         found = check_maps(
             model,
             [sample.given for sample in samples],
@@ -111,7 +95,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             steps=options.steps,
             draws=options.draws,
             seed=options.seed,
-            done=done,
+            done=_shown_by(bar),
         )
     for index, error in found.failed.items():
         Failure(skipped(index, samples[index].name, error)).show()
@@ -122,17 +106,10 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     sys.exit(1 if found.failed else 0)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total, refresh=True
-        )
+def _shown_by(bar: Progress | None) -> Callable[[str, int, int], None]:
+    if bar is None:
+        return lambda what, done, total: None
+    task = bar.add_task("", total=None)
+    return lambda what, done, total: bar.update(
+        task, description=what, completed=done, total=total, refresh=True
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -13,20 +13,24 @@ import click
 
 from micam_fast.cli.axes import read_axis_names, read_permutation
 from micam_fast.cli.common import Failure, note, note_compiling
-from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.opening import (
+    check_samples,
+    explain_opened,
+    open_model,
+    open_samples,
+    read_labels,
+)
 from micam_fast.cli.options import (
     AxisOptions,
     DrawingOptions,
     ModelOptions,
     SampleOptions,
+    axis_options,
     diagram_options,
     engine_option,
     labels_option,
-    layer_options,
-    names_options,
+    map_options,
     output_dir_option,
-    permute_options,
-    projection_option,
     read_options,
     running_options,
     sample_options,
@@ -37,8 +41,6 @@ from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import aligned, count_of, printable, skipped
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from micam_fast.analyses.differences import Difference, LayerDifference
     from micam_fast.api.explanation import Explanation
     from micam_fast.api.model import Model
@@ -69,13 +71,11 @@ class _Options:
 @click.argument("arguments", metavar="MODEL [MODEL] A [B]", nargs=-1)
 @output_dir_option("micam-diff")
 @formats_option("difference", "Files to write.", default="png,csv")
-@projection_option
-@layer_options
+@map_options
 @diagram_options
 @labels_option
 @sample_options
-@names_options
-@permute_options
+@axis_options
 @running_options
 @engine_option
 def diff(arguments: tuple[str, ...], **given: Any) -> None:
@@ -180,50 +180,32 @@ def _tell_apart(one: str, other: str) -> tuple[str, str]:
 
 
 def _explain(side: _Side, options: _Options) -> tuple[Explanation, int]:
-    """Explain a sample, or take the mean of several.
-
-    Returns
-    -------
-    explanation, failed
-        And how many samples were left out, which are named.
-    """
+    """Explain a sample, or take the mean of several; also how many were named and left out."""
     from micam_fast.api.averages import Average
-
-    names: dict[int, str] = {}
-    known: dict[int, str | None] = {}
-
-    def feed() -> Iterator[Mapping[str, NDArray[Any]] | SampleError]:
-        samples = open_samples(side.model, [side.path], options.samples, side.permutation)
-        for index, sample in enumerate(samples):
-            # The heading tells of the order, of a mean's, too.
-            names[index] = sample.name.removesuffix(f", {side.permutation}")
-            known[index] = sample.label
-            yield sample.given
 
     average = Average()
     alone: Explanation | None = None
     failed = 0
-    for index, found in enumerate(
-        side.model.stream(feed(), lambda _, found: found, projection=options.projection)
-    ):
+    samples = open_samples(side.model, [side.path], options.samples, side.permutation)
+    for index, sample, found in explain_opened(side.model, samples, options.projection):
+        # The heading tells of the order, of a mean's, too.
+        name = sample.name.removesuffix(f", {side.permutation}")
         try:
             if isinstance(found, SampleError):
                 raise found
             average.add(found)
         except SampleError as error:
             failed += 1
-            Failure(f"{side.name}: {skipped(index, names[index], error)}").show()
+            Failure(f"{side.name}: {skipped(index, name, error)}").show()
         else:
-            alone = replace(found, sample=names[index], label=side.label or known[index])
+            alone = replace(found, sample=name, label=side.label or sample.label)
     if alone is None:
-        what = (
-            f"no sample of {side.path} can be compared" if names else f"{side.path} holds no sample"
-        )
-        raise SampleError(f"{side.name}: {what}")
+        what = "no sample of {} can be compared" if failed else "{} holds no sample"
+        raise SampleError(f"{side.name}: {what.format(side.path)}")
     if average.count == 1:
         return alone, failed
-    sample = f"mean of {average.count} samples of {side.shown}"
-    return average.mean(sample=sample, label=side.label or None), failed
+    shown = f"mean of {average.count} samples of {side.shown}"
+    return average.mean(sample=shown, label=side.label or None), failed
 
 
 def _tell_what_is_left_out(difference: Difference) -> None:

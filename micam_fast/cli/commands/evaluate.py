@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from micam_fast.cli.options import MODEL
+from micam_fast.cli.options import MODEL, choice_option, count_option, path_option
 
-
-def _size(name: str) -> Callable[[Any], Any]:
-    text = f"{name.capitalize()} of a sample, where the model leaves it open."
-    return click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=text)
+_SIZE = "{} of a sample, where the model leaves it open."
 
 
 @click.command(short_help="Evaluate a saved model on TFRecord files.")
 @MODEL
 @click.argument("data", metavar="DATA_DIR", type=click.Path(path_type=Path))
-@click.option(
+@choice_option(
     "--split",
-    type=click.Choice(("test", "all")),
-    default="test",
-    show_default=True,
-    help="The part that the training left for its test, or every record.",
+    ("test", "all"),
+    "The part that the training left for its test, or every record.",
+    "test",
 )
-@click.option(
+@count_option(
     "--batch-size",
-    type=click.IntRange(1),
-    metavar="N",
-    default=64,
-    show_default=True,
-    help="As in the training: it decides where the test part of a single file begins, and drops "
+    "As in the training: it decides where the test part of a single file begins, and drops "
     "the part's last incomplete batch.",
+    default=64,
 )
-@_size("height")
-@_size("width")
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the numbers to this file, too.",
-)
+@count_option("--height", _SIZE.format("Height"))
+@count_option("--width", _SIZE.format("Width"))
+@path_option("--json", "json_path", text="Write the numbers to this file, too.")
 def evaluate(model_path: Path, data: Path, json_path: Path | None, **given: Any) -> None:
     """Evaluate a saved model on TFRecord files: the table that 'train' prints.
 

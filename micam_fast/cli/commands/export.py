@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from micam_fast.cli.common import Failure
-from micam_fast.cli.options import trust_option
+from micam_fast.cli.options import path_option, trust_option
 from micam_fast.core.texts import count_of, one_line
 
 if TYPE_CHECKING:
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("keras_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("onnx_path", metavar="OUT.onnx", type=click.Path(path_type=Path))
-@click.option(
+@path_option(
     "--sample",
     "sample_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An .npy or .npz to check the export with, besides random values.",
+    text="An .npy or .npz to check the export with, besides random values.",
 )
 @trust_option
 def export(keras_path: Path, onnx_path: Path, sample_path: Path | None, trust: bool) -> None:

@@ -12,18 +12,23 @@ import click
 
 from micam_fast.cli.axes import read_axis_names, read_permutation
 from micam_fast.cli.common import Failure, note_compiling
-from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.opening import (
+    check_samples,
+    explain_opened,
+    open_model,
+    open_samples,
+    read_labels,
+)
 from micam_fast.cli.options import (
-    MODEL,
-    SAMPLES,
     AxisOptions,
     ModelOptions,
     SampleOptions,
+    axis_options,
+    count_option,
     labels_option,
-    layer_options,
-    names_options,
-    permute_options,
-    projection_option,
+    map_options,
+    model_and_samples,
+    path_option,
     read_options,
     running_options,
     sample_options,
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from micam_fast.api.model import Model
     from micam_fast.samples import Sample
     from micam_fast.samples.axis_names import AxisNames
+
+    _Followed = tuple[str, str, Explanation, tuple[Feature, ...]]
 
 _COLUMNS = (
     "sample", "label", "layer", "map_row", "map_column", "value", "rows", "columns", "exact",
@@ -58,26 +65,11 @@ class _Options:
 
 
 @click.command(short_help="Print which parts of the input the strongest cells see.")
-@MODEL
-@SAMPLES
-@click.option(
-    "--top",
-    type=click.IntRange(1),
-    metavar="K",
-    default=3,
-    show_default=True,
-    help="Cells of each layer to report.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
-    help="Write a table instead of lines.",
-)
-@projection_option
-@layer_options
-@names_options
-@permute_options
+@model_and_samples
+@count_option("--top", "Cells of each layer to report.", metavar="K", default=3)
+@path_option("--output", metavar="FILE.csv", text="Write a table instead of lines.")
+@map_options
+@axis_options
 @labels_option
 @sample_options
 @running_options
@@ -139,7 +131,7 @@ def _follow(
     names: AxisNames,
     options: _Options,
     run: _Counts,
-) -> Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]]:
+) -> Iterator[_Followed]:
     """Name, label, explanation and features of each sample; those that fail are named.
 
     Raises
@@ -150,16 +142,7 @@ def _follow(
     from micam_fast.analyses.features.features import FeatureFinder
 
     finder = FeatureFinder(model, options.projection)
-    waiting: dict[int, Sample] = {}
-
-    def feed() -> Iterator[Any]:
-        for index, sample in enumerate(samples):
-            waiting[index] = sample
-            yield sample.given
-
-    streamed = model.stream(feed(), lambda _, found: found, projection=options.projection)
-    for index, explanation in enumerate(streamed):
-        sample = waiting.pop(index)
+    for index, sample, explanation in explain_opened(model, samples, options.projection):
         try:
             if isinstance(explanation, SampleError):
                 raise explanation
@@ -187,26 +170,19 @@ def _check_names(names: AxisNames, grid: tuple[int, int]) -> None:
             raise SampleError(f"{len(known)} {axis} are named, the sample has {size} {axis}")
 
 
-def _print(
-    found: Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]], names: AxisNames
-) -> None:
+def _print(found: Iterator[_Followed], names: AxisNames) -> None:
     """A heading and aligned lines for each sample."""
     from micam_fast.analyses.features.features import show_ranges
 
     for place, (sample, label, explanation, strongest) in enumerate(found):
-        told = [sample]
-        if label:
-            told.append(f"label {label}")
-        if explanation.prediction is not None:
-            prediction = explanation.prediction
+        told = [sample, f"label {label}"] if label else [sample]
+        if (prediction := explanation.prediction) is not None:
             told.append(f"class {prediction.index} ({prediction.probability:.4f})")
         click.echo(("\n" if place else "") + one_line(", ".join(told)))
         lines: list[tuple[str, ...]] = []
         for each in strongest:
-            rows, columns = (
-                show_ranges(each.rows, names.rows),
-                show_ranges(each.columns, names.columns),
-            )
+            rows = show_ranges(each.rows, names.rows)
+            columns = show_ranges(each.columns, names.columns)
             if each.rows:
                 # A strip has one row, that need not be told.
                 is_strip = explanation.input_size[0] == 1 and names.rows is None
@@ -220,7 +196,7 @@ def _print(
 
 
 def _rows(
-    found: Iterator[tuple[str, str, Explanation, tuple[Feature, ...]]],
+    found: Iterator[_Followed],
     names: AxisNames,
     run: _Counts,
 ) -> Iterator[tuple[object, ...]]:
@@ -230,14 +206,6 @@ def _rows(
     for sample, label, _, strongest in found:
         for each in strongest:
             run.features += 1
-            yield (
-                sample,
-                label,
-                each.layer,
-                each.row,
-                each.column,
-                each.value,
-                show_ranges(each.rows, names.rows),
-                show_ranges(each.columns, names.columns),
-                each.exact,
-            )
+            ranges = show_ranges(each.rows, names.rows), show_ranges(each.columns, names.columns)
+            cell = each.layer, each.row, each.column, each.value
+            yield sample, label, *cell, *ranges, each.exact

@@ -12,13 +12,12 @@ import click
 from micam_fast.cli.common import Failure, note, note_compiling
 from micam_fast.cli.opening import check_samples, open_model, open_samples
 from micam_fast.cli.options import (
-    MODEL,
-    SAMPLES,
     ModelOptions,
     SampleOptions,
-    layer_options,
+    choice_option,
+    map_options,
+    model_and_samples,
     output_dir_option,
-    projection_option,
     read_options,
     running_options,
     sample_options,
@@ -45,19 +44,16 @@ class _Options:
 
 
 @click.command()
-@MODEL
-@SAMPLES
+@model_and_samples
 @output_dir_option("micam-grids")
-@click.option(
+@choice_option(
     "--of",
-    type=click.Choice(CHANNEL_KINDS),
-    default="activations",
-    show_default=True,
-    help="Show the feature maps, or what each channel adds to the layer's map.",
+    CHANNEL_KINDS,
+    "Show the feature maps, or what each channel adds to the layer's map.",
+    "activations",
 )
 @formats_option("grid", "Files to write for each layer.")
-@projection_option
-@layer_options
+@map_options
 @sample_options
 @running_options
 def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:

@@ -16,20 +16,20 @@ from micam_fast.cli.axes import read_axis_names, read_permutation
 from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
 from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
 from micam_fast.cli.options import (
-    MODEL,
-    SAMPLES,
     AxisOptions,
     DrawingOptions,
     ModelOptions,
     SampleOptions,
+    axis_options,
+    choice_option,
+    count_option,
     diagram_options,
     engine_option,
     labels_option,
-    layer_options,
-    names_options,
+    map_options,
+    model_and_samples,
     output_dir_option,
-    permute_options,
-    projection_option,
+    path_option,
     read_options,
     running_options,
     sample_options,
@@ -78,40 +78,30 @@ class _Options:
 
 
 @click.command()
-@MODEL
-@SAMPLES
+@model_and_samples
 @output_dir_option("micam-output", urls=True)
 @formats_option("diagram", "Files to write for each sample.")
-@click.option(
-    "--look",
-    type=click.Choice(LOOKS),
-    default="isometric",
-    show_default=True,
-    help="Draw maps as planes in perspective, or as seen from above.",
+@choice_option(
+    "--look", LOOKS, "Draw maps as planes in perspective, or as seen from above.", "isometric"
 )
-@projection_option
-@layer_options
+@map_options
 @diagram_options
 @labels_option
 @sample_options
-@names_options
-@permute_options
-@click.option(
+@axis_options
+@count_option(
     "--batch-size",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Largest number of samples in one forward pass.  [default: what suits the model, 1 to 32]",
+    "Largest number of samples in one forward pass.  [default: what suits the model, 1 to 32]",
 )
 @running_options
 @scheduler_option
 @engine_option
-@click.option(
+@count_option(
     "--compress-level",
-    type=click.IntRange(0, 9),
-    metavar="N",
+    "PNG: 1 is fastest, 9 smallest, 0 not compressed.",
+    least=0,
+    most=9,
     default=1,
-    show_default=True,
-    help="PNG: 1 is fastest, 9 smallest, 0 not compressed.",
 )
 @click.option(
     "--resume",
@@ -119,18 +109,8 @@ class _Options:
     help="Go on with the run in the output folder, and skip the samples that are finished.",
 )
 @click.option("--fail-fast", is_flag=True, help="Begin no further sample when one has failed.")
-@click.option(
-    "--max-errors",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Begin no further sample when N have failed.  [default: go on]",
-)
-@click.option(
-    "--log-json",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Append a line of JSON to this file for each event.",
-)
+@count_option("--max-errors", "Begin no further sample when N have failed.  [default: go on]")
+@path_option("--log-json", text="Append a line of JSON to this file for each event.")
 @click.option("--profile", is_flag=True, help="Print where the time went.")
 def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a MiCAM diagram for each sample.

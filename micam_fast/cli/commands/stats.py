@@ -14,12 +14,14 @@ import click
 from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
 from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
 from micam_fast.cli.options import (
-    MODEL,
-    SAMPLES,
     ModelOptions,
     SampleOptions,
+    count_option,
     engine_option,
     layer_options,
+    model_and_samples,
+    option,
+    path_option,
     read_options,
     running_options,
     sample_options,
@@ -55,43 +57,33 @@ class _Options:
 
 
 @click.command(short_help="Measure every layer over a data set.")
-@MODEL
-@SAMPLES
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    default="stats.csv",
-    show_default=True,
-    help="A row for each class and layer, .csv or .parquet.",
+@model_and_samples
+@path_option(
+    "--output", default="stats.csv", text="A row for each class and layer, .csv or .parquet."
 )
-@click.option(
+@option(
     "--by",
     metavar="FILE|label",
     help="Text file of classes, one label a line, in the order of the samples; or 'label': "
     "the labels that the samples bring along (TFRecord files).",
 )
-@click.option(
+@path_option(
     "--diagram",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Draw the mean and the deviation of the maps, for each class; the suffix chooses the "
+    text="Draw the mean and the deviation of the maps, for each class; the suffix chooses the "
     "format. Takes a second forward pass.",
 )
-@click.option(
+@option(
     "--dead-threshold",
     callback=parse_number,
     metavar="NUMBER",
     default="0",
-    show_default=True,
     help="A channel is dead if none of its values is above this number.",
 )
-@click.option(
+@count_option(
     "--rank-positions",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Evenly spread positions of each sample that the effective rank takes; 0 leaves it "
+    "Evenly spread positions of each sample that the effective rank takes; 0 leaves it "
     "out.  [default: all]",
+    least=0,
 )
 @layer_options
 @sample_options

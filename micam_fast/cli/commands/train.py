@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from micam_fast.cli.common import note
-
-_Decorator = Callable[[Any], Any]
+from micam_fast.cli.options import count_option, option, path_option
 
 
 def _print_networks(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -23,47 +21,25 @@ def _print_networks(ctx: click.Context, param: click.Parameter, value: bool) -> 
     ctx.exit()
 
 
-def _count(name: str, text: str, default: int | None = None, least: int = 1) -> _Decorator:
-    """An option that is a whole number."""
-    shown = default is not None
-    kind = click.IntRange(least)
-    return click.option(
-        name, type=kind, metavar="N", default=default, show_default=shown, help=text
-    )
-
-
-def _fraction(name: str, text: str, default: float, kind: click.FloatRange) -> _Decorator:
-    return click.option(
-        name, type=kind, metavar="NUMBER", default=default, show_default=True, help=text
-    )
-
-
 @click.command(short_help="Train a CNN on TFRecord files, and plot test samples.")
-@click.option(
+@path_option(
     "--data-dir",
-    type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Folder of record files; the first 60 % of them train, 20 % validate, the rest test.",
+    text="Folder of record files; the first 60 % of them train, 20 % validate, the rest test.",
 )
-@click.option(
-    "--data-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="One record file instead; it is split by its batches in the same way.",
+@path_option(
+    "--data-file", text="One record file instead; it is split by its batches in the same way."
 )
-@click.option(
+@path_option(
     "--log-dir",
-    type=click.Path(path_type=Path),
     metavar="FOLDER",
     default="micam-training",
-    show_default=True,
-    help="Folder for the TensorBoard log, the checkpoint, the models and the diagrams.",
+    text="Folder for the TensorBoard log, the checkpoint, the models and the diagrams.",
 )
-@click.option(
+@option(
     "--cnn-model",
     metavar="NAME",
     default="resnet50",
-    show_default=True,
     help="lenet3, lenet5, resnet18, or any model of keras.applications.",
 )
 @click.option(
@@ -74,24 +50,36 @@ def _fraction(name: str, text: str, default: float, kind: click.FloatRange) -> _
     callback=_print_networks,
     help="Print the names that --cnn-model takes, and exit.",
 )
-@_count("--classes", "Number of classes; labels are 0 to N - 1.", 2, least=2)
-@_count("--window-size", "Channels of a sample.", 3)
-@_count("--height", "Height of a sample.", 150)
-@_count("--width", "Width of a sample.", 75)
-@_count("--batch-size", "Samples in a batch; the last incomplete one is dropped.", 64)
-@_count("--num-epochs", "Epochs in all.", 20)
-@_fraction("--learning-rate", "Learning rate of Adam.", 1e-5, click.FloatRange(0, min_open=True))
-@_fraction("--dropout", "Rate of the Dropout layers.", 0.5, click.FloatRange(0, 1, max_open=True))
+@count_option("--classes", "Number of classes; labels are 0 to N - 1.", least=2, default=2)
+@count_option("--window-size", "Channels of a sample.", default=3)
+@count_option("--height", "Height of a sample.", default=150)
+@count_option("--width", "Width of a sample.", default=75)
+@count_option("--batch-size", "Samples in a batch; the last incomplete one is dropped.", default=64)
+@count_option("--num-epochs", "Epochs in all.", default=20)
+@option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="NUMBER",
+    default=1e-5,
+    help="Learning rate of Adam.",
+)
+@option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="NUMBER",
+    default=0.5,
+    help="Rate of the Dropout layers.",
+)
 @click.option(
     "--batch-normalization", is_flag=True, help="Normalize after each convolution of a LeNet."
 )
-@_count("--seed", "Make the training repeatable.  [default: another each time]", least=0)
-@_count(
+@count_option("--seed", "Make the training repeatable.  [default: another each time]", least=0)
+@count_option(
     "--early-stopping",
     "Stop after N epochs in a row without a lower validation loss, and go back to the best epoch.  "
     "[default: never]",
 )
-@_count("--samples", "Test samples to plot into LOG_DIR/MCAM.", 40, least=0)
+@count_option("--samples", "Test samples to plot into LOG_DIR/MCAM.", least=0, default=40)
 @click.option(
     "--resume",
     is_flag=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,23 @@ import click
 
 from micam_fast.cli.axes import read_axis_names, read_permutation
 from micam_fast.cli.common import Failure, note, note_compiling
-from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
+from micam_fast.cli.opening import (
+    check_samples,
+    explain_opened,
+    open_model,
+    open_samples,
+    read_labels,
+)
 from micam_fast.cli.options import (
-    MODEL,
-    SAMPLES,
     AxisOptions,
     ModelOptions,
     SampleOptions,
+    axis_options,
     engine_option,
     labels_option,
-    layer_options,
-    names_options,
-    permute_options,
-    projection_option,
+    map_options,
+    model_and_samples,
+    path_option,
     read_options,
     running_options,
     sample_options,
@@ -35,6 +39,8 @@ from micam_fast.core.texts import count_of, printable, skipped
 
 if TYPE_CHECKING:
     from micam_fast.api.explanation import Explanation
+    from micam_fast.api.model import Model
+    from micam_fast.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -52,16 +58,8 @@ class _Options:
 
 
 @click.command()
-@MODEL
-@SAMPLES
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    default="micam-page.html",
-    show_default=True,
-    help="File of the page.",
-)
+@model_and_samples
+@path_option("--output", default="micam-page.html", text="File of the page.")
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--feature-maps",
@@ -69,10 +67,8 @@ class _Options:
     help="Layers whose feature maps the page holds.  [default: all, if they take at most 12 MiB]",
 )
 @labels_option
-@names_options
-@permute_options
-@projection_option
-@layer_options
+@axis_options
+@map_options
 @sample_options
 @running_options
 @engine_option
@@ -130,15 +126,11 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 
 
 def _explain(
-    model: Any, samples: list[Any], labels: Sequence[str], projection: Any
+    model: Model, samples: list[Sample], labels: Sequence[str], projection: Projection
 ) -> tuple[list[Explanation], list[Any]]:
     """Explanations of the samples that do not fail, and their arrays; the others are named."""
-    from dataclasses import replace
-
-    given = [each.given for each in samples]
-    found = model.stream(given, lambda _, each: each, projection=projection)
     explanations, arrays = [], []
-    for index, (sample, each) in enumerate(zip(samples, found, strict=True)):
+    for index, sample, each in explain_opened(model, samples, projection):
         if isinstance(each, SampleError):
             Failure(skipped(index, sample.name, each)).show()
             continue
