@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Average:
         self._counts = np.empty(0)
         self._means = np.empty(0)
         self._squares = np.empty(0)
-        self._bad_values: dict[str, int] = {}
+        self._bad_values: Counter[str] = Counter()
 
     def add(self, explanation: SampleResult) -> None:
         """Count a sample in.
@@ -57,7 +57,7 @@ class Average:
         finite = np.isfinite(maps.ranges[:, 0])
         values = np.where(finite[self._owner], maps.cells, 0.0)
         self._merge(1, finite.astype(np.float64), values, np.zeros(len(values)))
-        self._count_bad(maps.bad_values)
+        self._bad_values.update(maps.bad_values)
 
     def merge(self, other: Average) -> None:
         """Count in all samples of another average of the same model.
@@ -71,7 +71,7 @@ class Average:
             return
         self._start(other._first)
         self._merge(other.count, other._counts, other._means, other._squares)
-        self._count_bad(other._bad_values)
+        self._bad_values.update(other._bad_values)
 
     def mean(self, *, sample: str = "", label: str | None = None) -> Explanation:
         """The mean maps as an explanation, without a prediction.
@@ -125,10 +125,6 @@ class Average:
         self._squares += squares + step * step * share * self._counts[self._owner]
         self._counts = both
         self.count += count
-
-    def _count_bad(self, bad_values: Mapping[str, int]) -> None:
-        for name, number in bad_values.items():
-            self._bad_values[name] = self._bad_values.get(name, 0) + number
 
     def _explain(self, cells: NDArray[np.float64], sample: str, label: str | None) -> Explanation:
         if self._first is None:

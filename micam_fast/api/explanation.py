@@ -37,16 +37,7 @@ class Explanation(SampleResult):
         cls, result: SampleResult, scene: ModelDiagram, sample: str = "", label: str | None = None
     ) -> Self:
         """What the engine gave, on a diagram."""
-        return cls(
-            result.maps,
-            result.global_range,
-            result.prediction,
-            result.output,
-            result.input_size,
-            scene,
-            sample,
-            label,
-        )
+        return cls(**vars(result), scene=scene, sample=sample, label=label)
 
     def save(
         self,

@@ -24,15 +24,7 @@ def exported_file(path: Path, say: Callable[[str], None], *, trust: bool = False
 
     The cache is keyed by the file's content, and by `trust`: no code is left in an export, but
     whether a file is taken must not depend on who opened it before. TensorFlow is needed once.
-
-    Parameters
-    ----------
-    path
-        The Keras file.
-    say
-        Is told what is made and where it is kept.
-    trust
-        Whether Python code in the file, of Lambda layers, may run.
+    `say` is told what is made and where it is kept.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from micam_fast.api.model import Model
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
 from micam_fast.engine.loaded_model import SampleLike
-from micam_fast.models.onnx import OnnxFile, open_model
+from micam_fast.models.onnx import open_model
 
 
 def load_model(
@@ -84,7 +84,9 @@ def load_model(
     3
     """
     model = Model(
-        _open(source, say, trust),
+        open_keras_file(Path(source), say, trust=trust)
+        if not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source))
+        else open_model(source),
         layers=layers,
         threads=threads,
         providers=providers,
@@ -130,12 +132,3 @@ def explain(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     return loaded.explain(sample, projection=projection)
-
-
-def _open(
-    source: str | Path | onnx.ModelProto, say: Callable[[str], None], trust: bool
-) -> OnnxFile:
-    """Open an ONNX model, or the export of a Keras file under that file's name."""
-    if isinstance(source, onnx.ModelProto) or not is_keras_file(Path(source)):
-        return open_model(source)
-    return open_keras_file(Path(source), say, trust=trust)

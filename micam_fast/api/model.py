@@ -31,22 +31,8 @@ class Model(LoadedModel):
 
     Attributes
     ----------
-    name
-        The file's stem, or the graph's name.
-    layers
-        Every layer, in the diagram's order.
-    inputs
-        What the model is fed.
-    mapped
-        Names of the layers that get a map.
-    threads
-        How many run at a time.
-    file, graph
-        The ONNX model, and what is known of it.
-    memory
-        Bytes that activations may take at a time.
-    providers
-        Of ONNX Runtime.
+    name, layers, inputs, mapped, threads, file, graph, memory, providers
+        As in `LoadedModel`.
     scene
         The model's diagram.
     """
@@ -127,8 +113,10 @@ class Model(LoadedModel):
         ValueError
             If the projection is unknown or the batch size less than 1.
         """
-        how: dict[str, Any] = {"projection": projection, "client": client}
-        return raise_errors(self.explain_each(samples, batch_size=batch_size, **how))
+        found = self.explain_each(
+            samples, batch_size=batch_size, projection=projection, client=client
+        )
+        return raise_errors(found)
 
     def explain_each(
         self,
@@ -163,8 +151,8 @@ class Model(LoadedModel):
         if client is not None:
             from micam_fast.engine.cluster import run_each
 
-            fitted = map(self.fit, samples)
-            return self._show_each(run_each(self, fitted, client, batch_size, projection))
+            found = run_each(self, map(self.fit, samples), client, batch_size, projection)
+            return self._show_each(found)
         return self.stream(
             samples, lambda _, found: found, batch_size=batch_size, projection=projection
         )

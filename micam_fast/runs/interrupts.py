@@ -34,12 +34,7 @@ def stop_on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
     """Let the first SIGINT, SIGTERM or SIGHUP ask to stop.
 
     A second one raises ``KeyboardInterrupt``, with its number. A signal that is ignored, as by
-    ``nohup``, stays so.
-
-    Parameters
-    ----------
-    say
-        Is told when the first one comes.
+    ``nohup``, stays so. `say` is told when the first one comes.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

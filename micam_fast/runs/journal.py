@@ -23,14 +23,7 @@ from micam_fast.runs.stores import Store
 class Journal:
     """Keeps the manifest of a run, and removes what an earlier one wrote for changed samples.
 
-    Parameters
-    ----------
-    manifest
-        Open for lines.
-    store
-        Where the files are.
-    say
-        Is told if the manifest has more samples than the run.
+    `say` is told if the manifest has more samples than the run.
     """
 
     def __init__(
@@ -78,13 +71,7 @@ class Journal:
         self._store.publish(self._manifest.path)
 
     def finish(self, count: int | None) -> None:
-        """End the manifest.
-
-        Parameters
-        ----------
-        count
-            Samples of the run; ``None`` if it ended early.
-        """
+        """End the manifest of a run of so many samples; ``None`` if it ended early."""
         self._manifest.finish()
         if count is not None and (more := len(self._manifest) - count) > 0:
             self._say(

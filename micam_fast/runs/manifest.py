@@ -165,14 +165,7 @@ class Manifest:
 
 
 def start_manifest(path: Path, header: Mapping[str, Any]) -> Manifest:
-    """Begin a manifest; one that is there is replaced.
-
-    Parameters
-    ----------
-    path
-        The file.
-    header
-        JSON values by name: the model, versions, all options.
+    """Begin a manifest with a header of JSON values by name; one that is there is replaced.
 
     Raises
     ------
@@ -187,12 +180,7 @@ def start_manifest(path: Path, header: Mapping[str, Any]) -> Manifest:
 def resume_manifest(path: Path, header: Mapping[str, Any], place: str = "") -> Manifest:
     """Go on with a manifest; begin one if there is none.
 
-    Parameters
-    ----------
-    path, header
-        As in `start_manifest`.
-    place
-        What a message calls the place of the run; by default the file's folder.
+    `place` is what a message calls the place of the run; by default the file's folder.
 
     Raises
     ------
@@ -218,14 +206,7 @@ def resume_manifest(path: Path, header: Mapping[str, Any], place: str = "") -> M
 
 
 def take_further(path: Path, other: bytes | None) -> None:
-    """Let a manifest be replaced by a copy of it that has come further.
-
-    Parameters
-    ----------
-    path
-        The file, which need not be there.
-    other
-        What the copy holds; ``None`` if there is none.
+    """Let a manifest, which need not be there, be replaced by a copy of it that has come further.
 
     Raises
     ------

@@ -65,15 +65,7 @@ class RunObserver(Protocol):
 
 
 class ErrorLimit:
-    """Stops a run when so many samples have failed that had not failed before.
-
-    Parameters
-    ----------
-    stop
-        Of the run.
-    most
-        Samples; ``None`` for any number.
-    """
+    """Stops a run when `most` samples, if that is not None, failed that had not failed before."""
 
     def __init__(self, stop: Stop, most: int | None) -> None:
         self._stop, self._most, self._errors = stop, most, 0

@@ -29,16 +29,9 @@ Outcome = tuple[SampleFiles | SampleError, float]
 
 
 class _Plot:
-    """What a worker does with a chunk of samples.
+    """What a worker does with a chunk of samples, if it sees the file `mark` in the store.
 
-    Parameters
-    ----------
-    options
-        What to write, and where.
-    mark
-        A file that is there if this worker sees the same place.
-    scene
-        The model's diagram, with the layouts that are known.
+    The scene brings the layouts that are known.
     """
 
     def __init__(self, options: PlotOptions, mark: str, scene: ModelDiagram) -> None:
@@ -72,16 +65,8 @@ class _Plot:
 def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: StageTimes) -> Execute:
     """Do the work on a cluster, whose workers write the files.
 
-    Parameters
-    ----------
-    cluster
-        Where.
-    model
-        The model.
-    options
-        What to write; the folder must be one that all machines see, or a URL.
-    stages
-        Is told how long things took, over all workers.
+    The folder must be one that all machines see, or a URL; `stages` is told how long things took,
+    over all workers.
     """
 
     def execute(samples: Iterable[RunSample]) -> Iterator[RunSample]:

@@ -42,11 +42,7 @@ _LEFT_TILE = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 
 @contextmanager
 def open_run(
-    store: Store,
-    header: Mapping[str, Any],
-    *,
-    resume: bool,
-    say: Callable[[str], None],
+    store: Store, header: Mapping[str, Any], *, resume: bool, say: Callable[[str], None]
 ) -> Iterator[Manifest]:
     """Lock an output folder for a run, tidy it up, and open its manifest.
 
@@ -110,18 +106,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """The header of a manifest: all that the bytes of the files depend on, but for the samples.
 
-    Parameters
-    ----------
-    model
-        The opened model.
-    source
-        Its file.
-    options
-        What is written.
-    given
-        All options as JSON values by name.
-    running
-        Those that change no byte.
+    `given` are all options as JSON values by name, `running` those that change no byte.
 
     Raises
     ------
@@ -169,10 +154,10 @@ def _lock(folder: Path, place: str) -> Iterator[None]:
 
 
 def _read_holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")[:200] or "it has just begun"
-    except OSError:
-        return "it has just begun"
+    text = ""
+    with suppress(OSError):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    return text[:200] or "it has just begun"
 
 
 def remove_leftovers(folder: Path) -> None:

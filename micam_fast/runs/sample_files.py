@@ -104,20 +104,7 @@ def sample_stem(explanation: Explanation, index: int) -> str:
 def write_sample(
     explanation: Explanation, index: int, options: PlotOptions, folder: Path, stages: StageTimes
 ) -> SampleFiles:
-    """Write the files of a sample, each by a rename.
-
-    Parameters
-    ----------
-    explanation
-        With the sample's name and label.
-    index
-        Of the sample in its run.
-    options
-        Formats and look.
-    folder
-        Where to; it must be there.
-    stages
-        Is told how long things take.
+    """Write the files of a sample to a folder that is there, each by a rename.
 
     Raises
     ------
@@ -134,14 +121,13 @@ def write_sample(
             path = folder / f"{stem}{named_format(name).ending}"
             files.extend(write_format(name, explanation, path, options.style))
             shown.append(path.name)
-    maps = explanation.maps.values()
     return SampleFiles(
         shown=tuple(shown),
         files={path.relative_to(folder).as_posix(): _size(path) for path in files},
         prediction=explanation.prediction,
         global_range=explanation.global_range,
         ranges=dict(explanation.ranges),
-        bad_layers=sum(each.bad_values is not None for each in maps),
+        bad_layers=sum(each.bad_values is not None for each in explanation.maps.values()),
     )
 
 

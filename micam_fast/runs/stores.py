@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from micam_fast.core.digests import short_digest
@@ -40,90 +40,8 @@ _INTERVAL, _RARELY = 30.0, 20.0
 """Seconds between copies of a journal, and at least so many times as long as one takes."""
 
 
-class Store(Protocol):
-    """A place for files by names relative to it; it can be sent to another process."""
-
-    @property
-    def journal(self) -> Path:
-        """The folder of this machine that holds the manifest and the lock of a run."""
-
-    def check(self) -> None:
-        """Find out, as far as that needs no writing, whether files can be written.
-
-        Raises
-        ------
-        OutputError, MissingExtraError
-            If not.
-        """
-
-    def opened(self) -> Any:
-        """A context in which files are written; what was made for it goes if nothing came."""
-
-    def writing(self, stages: StageTimes) -> Any:
-        """A context that gives a local folder, whose files are in the store after it.
-
-        Parameters
-        ----------
-        stages
-            Is told how long sending takes.
-
-        Raises
-        ------
-        OutputError
-            If they cannot be written.
-        """
-
-    def has(self, line: Line) -> bool:
-        """Whether a manifest's line names files, and all of them are there in their sizes."""
-
-    def remove(self, name: str) -> None:
-        """Remove a file, if it is there.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be removed.
-        """
-
-    def mark(self, name: str) -> None:
-        """Make an empty file, by which other processes know that they see the same store.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-
-    def sees(self, name: str) -> bool:
-        """Whether a file is there now."""
-
-    def fetch(self, name: str) -> bytes | None:
-        """A file of the store that the journal may have, too; ``None`` if there is none.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be read.
-        """
-
-    def publish(self, path: Path, *, now: bool = False) -> None:
-        """Copy a file of the journal into the store; not each time, unless it must be now.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-
-
 def open_store(place: str | Path) -> Store:
-    """A store by what names it; nothing is touched yet.
-
-    Parameters
-    ----------
-    place
-        A folder, or a URL.
-    """
+    """A store by a folder or URL; nothing is touched yet."""
     if isinstance(place, Path) or not is_url(place):
         return FolderStore(Path(place))
     parts = urlsplit(place)
@@ -138,12 +56,10 @@ def is_url(place: str) -> bool:
 
 
 class FolderStore:
-    """A folder of this machine, or one that many machines see.
+    """A folder of this machine, or one that many machines see; it can be sent to other processes.
 
-    Parameters
-    ----------
-    folder
-        The folder.
+    Names of files are relative to it. Every method raises an `OutputError` where it cannot do what
+    it says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -154,30 +70,33 @@ class FolderStore:
 
     @property
     def journal(self) -> Path:
-        """The folder itself."""
+        """The folder of this machine that holds the manifest and the lock of a run."""
         return self.folder
 
     def check(self) -> None:
-        """See `Store`."""
+        """Find out, as far as that needs no writing, whether files can be written."""
         check_folder(self.folder)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """See `Store`."""
+        """A context in which files are written; what was made for it goes if nothing came."""
         with output_folder(self.folder):
             yield
 
     @contextmanager
     def writing(self, stages: StageTimes) -> Iterator[Path]:
-        """See `Store`; each file appears when it is complete."""
+        """A context that gives a local folder, whose files are in the store after it.
+
+        Each file appears when it is complete; `stages` is told how long sending takes.
+        """
         yield self.folder
 
     def has(self, line: Line) -> bool:
-        """See `Store`."""
+        """Whether a manifest's line names files, and all of them are there in their sizes."""
         return files_there(line, self.folder)
 
     def remove(self, name: str) -> None:
-        """See `Store`."""
+        """Remove a file, if it is there."""
         path = self.folder / name
         if path.parent != self.folder and path.parent.is_symlink():
             # A folder of ours is none; who has put it there may mean files that are not ours.
@@ -189,30 +108,27 @@ class FolderStore:
                 path.parent.rmdir()
 
     def mark(self, name: str) -> None:
-        """See `Store`."""
+        """Make an empty file, by which other processes know that they see the same store."""
         path = self.folder / name
         with os_errors_as(OutputError, f"cannot write {path}"):
             path.touch()
 
     def sees(self, name: str) -> bool:
-        """See `Store`."""
+        """Whether a file is there now."""
         return is_there((self.folder / name).exists)
 
     def fetch(self, name: str) -> bytes | None:
-        """``None``: the journal has it."""
+        """A file that the journal does not have, but may; ``None`` if there is none."""
         return None
 
     def publish(self, path: Path, *, now: bool = False) -> None:
-        """Nothing to do: it is there."""
+        """Copy a file of the journal into the store; not each time, unless it must be now."""
 
 
 class UrlStore:
-    """A place that fsspec reaches.
+    """A place that fsspec reaches, by a URL without a slash at its end; see `FolderStore`.
 
-    Parameters
-    ----------
-    url
-        Without a slash at its end.
+    If a library that the URL needs is missing, `check` raises a `MissingExtraError`.
     """
 
     def __init__(self, url: str) -> None:
@@ -234,17 +150,17 @@ class UrlStore:
         return user_cache_path("micam-fast") / "runs" / short_digest(self.url)
 
     def check(self) -> None:
-        """See `Store`; whether there may be written is known by the first file."""
+        """See `FolderStore`; whether there may be written is known by the first file."""
         _ = self._system
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """See `Store`."""
+        """See `FolderStore`."""
         yield
 
     @contextmanager
     def writing(self, stages: StageTimes) -> Iterator[Path]:
-        """See `Store`."""
+        """See `FolderStore`."""
         with tempfile.TemporaryDirectory(prefix="micam-fast-") as name:
             folder = Path(name)
             yield folder
@@ -253,32 +169,32 @@ class UrlStore:
                     self._put(path, path.relative_to(folder).as_posix())
 
     def has(self, line: Line) -> bool:
-        """See `Store`; what was there when it was first asked counts."""
+        """See `FolderStore`; what was there when it was first asked counts."""
         if self._sizes is None:
             self._sizes = self._list()
         sizes = named_files(line)
         return bool(sizes) and all(self._sizes.get(name) == size for name, size in sizes.items())
 
     def remove(self, name: str) -> None:
-        """See `Store`."""
+        """See `FolderStore`."""
         system, root = self._system
         with suppress(FileNotFoundError):
             self._do("remove", name, lambda: system.rm_file(f"{root}/{name}"))
 
     def mark(self, name: str) -> None:
-        """See `Store`."""
+        """See `FolderStore`."""
         with tempfile.NamedTemporaryFile(prefix="micam-fast-") as file:
             self._put(Path(file.name), name)
 
     def sees(self, name: str) -> bool:
-        """See `Store`."""
+        """See `FolderStore`."""
         system, root = self._system
         system.invalidate_cache()
         found: bool = self._do("look for", name, lambda: system.exists(f"{root}/{name}"))
         return found
 
     def fetch(self, name: str) -> bytes | None:
-        """See `Store`."""
+        """See `FolderStore`."""
         system, root = self._system
         system.invalidate_cache()
         try:
@@ -288,7 +204,7 @@ class UrlStore:
         return content
 
     def publish(self, path: Path, *, now: bool = False) -> None:
-        """See `Store`."""
+        """See `FolderStore`."""
         start = time.monotonic()
         if now or start >= self._next:
             self._put(path, path.name)
@@ -342,15 +258,7 @@ class UrlStore:
         return _open(self.url)
 
     def _do(self, what: str, name: str, act: Callable[[], Result]) -> Result:
-        """Act; an error of the store is ours.
-
-        Raises
-        ------
-        FileNotFoundError
-            As it comes.
-        OutputError
-            For any other error.
-        """
+        """Act; an error of the store is ours, but for a file that is not there."""
         try:
             return act()
         except FileNotFoundError:
@@ -358,6 +266,9 @@ class UrlStore:
         # Every file system has errors of its own.
         except Exception as error:
             raise OutputError(f"cannot {what} {name} at {self.url}: {_reason(error)}") from None
+
+
+Store: TypeAlias = FolderStore | UrlStore
 
 
 @functools.lru_cache(maxsize=16)

@@ -3,10 +3,4 @@
 from micam_fast.viewer.feature_maps import FeatureMaps, choose_layers, gather, quantize
 from micam_fast.viewer.view import View
 
-__all__ = [
-    "FeatureMaps",
-    "View",
-    "choose_layers",
-    "gather",
-    "quantize",
-]
+__all__ = ["FeatureMaps", "View", "choose_layers", "gather", "quantize"]

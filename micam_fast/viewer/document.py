@@ -26,16 +26,9 @@ _SUGGESTIONS = ".bk-menu > * { overflow: hidden; overflow-wrap: anywhere; max-he
 
 
 def build_document(data: PageData, *, compare: bool, look: Look) -> Any:
-    """The document, whose roots are named for the template.
+    """The document, whose roots are named for the template; the numbers travel beside it.
 
-    Parameters
-    ----------
-    data
-        What the page shows; the numbers travel beside the document.
-    compare
-        Whether the first two samples are compared when it opens.
-    look
-        Of the tiles when it opens.
+    `compare` and `look` say how it opens: with the first two samples compared, and which tiles.
     """
     models = bokeh("models")
     document = bokeh("document").Document(title=data.title)

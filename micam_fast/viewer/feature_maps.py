@@ -87,14 +87,7 @@ def gather(
 ) -> Iterator[dict[str, FeatureMaps]]:
     """Quantized feature maps of some layers, by name, sample by sample.
 
-    Parameters
-    ----------
-    model
-        The model.
-    samples
-        What `Model.explain` takes; one that fails has none.
-    layers
-        Their names; flat ones have no feature maps.
+    A sample that fails has none, and neither has a flat layer.
     """
 
     def quantized(
@@ -104,14 +97,11 @@ def gather(
             return {}
         return {each.layer: quantize(as_pictures(each.array)) for each in found if not each.flat}
 
-    names = list(layers)
-    for found in model.activations(samples, quantized, layers=names):
+    for found in model.activations(samples, quantized, layers=list(layers)):
         yield {} if isinstance(found, SampleError) else found
 
 
-def quantized_all(
-    maps: Mapping[str, NDArray[np.float32] | FeatureMaps],
-) -> dict[str, FeatureMaps]:
+def quantized_all(maps: Mapping[str, NDArray[np.float32] | FeatureMaps]) -> dict[str, FeatureMaps]:
     """Each layer's maps quantized, where they are not yet."""
     return {
         name: each if isinstance(each, FeatureMaps) else quantize(each)

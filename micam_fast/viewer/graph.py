@@ -12,10 +12,12 @@ from micam_fast.core.layers import Layer
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.marks import Path
 from micam_fast.diagrams.parts import route_marks
-from micam_fast.diagrams.places import DiagramLayout, Route
+from micam_fast.diagrams.places import Box, DiagramLayout, Route
 
 PURPOSE = "the interactive page"
 INK, GREY, RULE, ACCENT = "#222222", "#6e6e6e", "#c8c8c8", "#c2185b"
+SIDES = {side: side for side in ("left", "right", "top", "bottom")}
+"""Columns of rectangles, as glyphs take them."""
 _STRONGEST_ZOOM = 40.0
 # Letters of a nested model's title, about as wide as a node.
 _LONGEST_TITLE = 60
@@ -29,29 +31,23 @@ def bokeh(part: str) -> Any:
 def shared_sources(layers: Sequence[Layer], layout: DiagramLayout) -> dict[str, Any]:
     """Sources that all figures of the graph share: nodes, edges, arrows, clusters, selection."""
     source = bokeh("models").ColumnDataSource
-    boxes = [layout.nodes[layer.name] for layer in layers]
-    nodes = {
-        "left": _column([box.x for box in boxes]),
-        "right": _column([box.x + box.width for box in boxes]),
-        "top": _column([box.y for box in boxes]),
-        "bottom": _column([box.y + box.height for box in boxes]),
-        "layer": _column(range(len(boxes))),
-    }
-    frames = [cluster.box for cluster in layout.clusters]
-    clusters = {
-        "left": _column([box.x for box in frames]),
-        "right": _column([box.x + box.width for box in frames]),
-        "top": _column([box.y for box in frames]),
-        "bottom": _column([box.y + box.height for box in frames]),
-        "name": [one_line(cluster.name, _LONGEST_TITLE) for cluster in layout.clusters],
-    }
+    nodes = _edges_of([layout.nodes[layer.name] for layer in layers])
+    frames = _edges_of([cluster.box for cluster in layout.clusters])
+    names = [one_line(cluster.name, _LONGEST_TITLE) for cluster in layout.clusters]
     return {
-        "nodes": source(nodes),
-        "clusters": source(clusters),
+        "nodes": source({**nodes, "layer": np.arange(len(layers), dtype=np.float64)}),
+        "clusters": source({**frames, "name": names}),
         "edges": source(_curves(layout.routes)),
         "arrows": source(_arrows(layout.routes)),
-        "chosen": source({"left": [], "right": [], "top": [], "bottom": []}),
+        "chosen": source({side: [] for side in SIDES}),
     }
+
+
+def bare_figure(**more: Any) -> Any:
+    """A figure without tools, axes and grid."""
+    figure = bokeh("plotting").figure(tools="", toolbar_location=None, **more)
+    figure.axis.visible = figure.grid.visible = False
+    return figure
 
 
 def graph_figure(
@@ -76,12 +72,10 @@ def graph_figure(
         The ``figure``, and what the scripts fill: the sources ``tiles``, ``squares``, ``names``,
         ``lines``, ``hatched`` and the glyphs ``nameGlyph``, ``lineGlyph``, ``clusterGlyph``.
     """
-    models, plotting = bokeh("models"), bokeh("plotting")
-    figure = plotting.figure(
+    models = bokeh("models")
+    figure = bare_figure(
         x_range=x_range,
         y_range=y_range,
-        tools="",
-        toolbar_location=None,
         sizing_mode="stretch_both",
         min_border=0,
         min_width=120,
@@ -91,22 +85,19 @@ def graph_figure(
         border_fill_color="#f7f7f5",
         lod_threshold=None,
     )
-    figure.axis.visible = False
-    figure.grid.visible = False
     empty = {
         "tiles": ("image", "x", "y", "dw", "dh", "layer"),
         "squares": ("x", "y", "side", "colour", "layer", "cell"),
         "names": ("x", "y", "text"),
         "lines": ("x", "y", "text"),
-        "hatched": ("left", "right", "top", "bottom"),
+        "hatched": tuple(SIDES),
     }
     parts = {
         name: models.ColumnDataSource({column: [] for column in columns})
         for name, columns in empty.items()
     }
-    sides = {"left": "left", "right": "right", "top": "top", "bottom": "bottom"}
     figure.quad(
-        **sides, source=shared["clusters"], fill_color="#efefec", line_color=GREY, line_dash="4 3"
+        **SIDES, source=shared["clusters"], fill_color="#efefec", line_color=GREY, line_dash="4 3"
     )
     cluster_names = figure.text(
         x="left", y="top", text="name", source=shared["clusters"], text_color=GREY,
@@ -117,9 +108,9 @@ def graph_figure(
         source=shared["edges"], line_color=GREY, line_width=1.5,
     )  # fmt: skip
     figure.patches(xs="xs", ys="ys", source=shared["arrows"], fill_color=GREY, line_color=None)
-    figure.quad(**sides, source=shared["nodes"], fill_color="white", line_color=RULE)
+    figure.quad(**SIDES, source=shared["nodes"], fill_color="white", line_color=RULE)
     figure.quad(
-        **sides, source=parts["hatched"], fill_color=None, line_color=None,
+        **SIDES, source=parts["hatched"], fill_color=None, line_color=None,
         hatch_pattern="right_diagonal_line", hatch_color="#969696", hatch_scale=9,
     )  # fmt: skip
     tiles = figure.image_rgba(
@@ -136,7 +127,7 @@ def graph_figure(
         )
         for name, style in (("names", "bold"), ("lines", "normal"))
     )  # fmt: skip
-    figure.quad(**sides, source=shared["chosen"], fill_color=None, line_color=ACCENT, line_width=3)
+    figure.quad(**SIDES, source=shared["chosen"], fill_color=None, line_color=ACCENT, line_width=3)
     pan, wheel = models.PanTool(), models.WheelZoomTool(zoom_on_axis=False, maintain_focus=True)
     call = f"hover(value, format, special_vars, {pane})"
     figure.add_tools(pan, wheel, hover_tool([tiles, squares], call, cell_rows))
@@ -186,28 +177,21 @@ def strip_figure(shared: dict[str, Any], layout: DiagramLayout) -> dict[str, Any
     dict
         ``figure``, ``frame`` and ``bars``, the source of the layers.
     """
-    models, plotting = bokeh("models"), bokeh("plotting")
-    figure = plotting.figure(
+    models = bokeh("models")
+    figure = bare_figure(
         x_range=models.Range1d(-0.03 * layout.width, 1.03 * layout.width),
         y_range=models.Range1d(1.005 * layout.height, -0.005 * layout.height),
-        tools="",
-        toolbar_location=None,
         sizing_mode="stretch_both",
         min_border=0,
         outline_line_color=RULE,
         background_fill_color="white",
     )
-    figure.axis.visible = False
-    figure.grid.visible = False
-    bars = models.ColumnDataSource({**shared["nodes"].data, "colour": ["#dddddd"] * _count(shared)})
+    nodes = shared["nodes"].data
+    bars = models.ColumnDataSource({**nodes, "colour": ["#dddddd"] * len(nodes["layer"])})
     drawn = figure.quad(
-        left="left", right="right", top="top", bottom="bottom", source=bars, fill_color="colour",
-        line_color="colour", line_width=1,
-    )  # fmt: skip
-    figure.quad(
-        left="left", right="right", top="top", bottom="bottom", source=shared["chosen"],
-        fill_color=None, line_color=ACCENT, line_width=2,
-    )  # fmt: skip
+        **SIDES, source=bars, fill_color="colour", line_color="colour", line_width=1
+    )
+    figure.quad(**SIDES, source=shared["chosen"], fill_color=None, line_color=ACCENT, line_width=2)
     frame = models.BoxAnnotation(
         left=0, right=1, top=0, bottom=1, fill_color="#3b75bb", fill_alpha=0.15,
         line_color="#3b75bb", line_width=2, line_alpha=1,
@@ -225,10 +209,6 @@ def ranges(layout: DiagramLayout) -> tuple[Any, Any]:
         range_(0, layout.width, min_interval=_STRONGEST_ZOOM, max_interval=most),
         range_(layout.height, 0, min_interval=_STRONGEST_ZOOM, max_interval=most),
     )
-
-
-def _count(shared: dict[str, Any]) -> int:
-    return len(shared["nodes"].data["layer"])
 
 
 def _curves(routes: Sequence[Route]) -> dict[str, Any]:
@@ -254,5 +234,8 @@ def _arrows(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def _column(values: Any) -> Any:
-    return np.asarray(list(values), np.float64)
+def _edges_of(boxes: Sequence[Box]) -> dict[str, Any]:
+    """Columns of rectangles, as `SIDES` names them."""
+    corners = [(box.x, box.x + box.width, box.y, box.y + box.height) for box in boxes]
+    columns = np.array(corners, np.float64).reshape(-1, 4)
+    return {side: columns[:, place].copy() for place, side in enumerate(SIDES)}

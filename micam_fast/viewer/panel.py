@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from micam_fast.viewer.graph import GREY, INK, RULE, bokeh, hover_tool
+from micam_fast.viewer.graph import GREY, INK, RULE, bare_figure, bokeh, hover_tool
 
 _TABLE_STYLE = """.slick-cell { text-overflow: ellipsis; }
 .slick-cell.active { border-color: transparent; }
@@ -68,13 +68,7 @@ def layer_table() -> dict[str, Any]:
 
 
 def map_figure(cell_rows: Sequence[str]) -> dict[str, Any]:
-    """A layer's map at large; of two samples, both and their difference side by side.
-
-    Parameters
-    ----------
-    cell_rows
-        Of the tooltip of a cell.
-    """
+    """A layer's map at large; of two samples, both and their difference side by side."""
     parts = _picture_figure("hoverMap(value, format, special_vars)", 200, cell_rows)
     return {"mapFigure": parts["figure"], "maps": parts["pictures"], "mapTitles": parts["captions"]}
 
@@ -137,14 +131,11 @@ def feature_controls() -> dict[str, Any]:
 
 def _picture_figure(call: str, height: int, rows: Sequence[str]) -> dict[str, Any]:
     """A figure of pictures with captions, of one unit each; the scripts set its ranges."""
-    models, plotting = bokeh("models"), bokeh("plotting")
-    pictures = models.ColumnDataSource(
-        {name: [] for name in ("image", "x", "y", "dw", "dh", "layer")}
-    )
+    models = bokeh("models")
+    columns = ("image", "x", "y", "dw", "dh", "layer")
+    pictures = models.ColumnDataSource({name: [] for name in columns})
     captions = models.ColumnDataSource({"x": [], "y": [], "text": []})
-    figure = plotting.figure(
-        tools="",
-        toolbar_location=None,
+    figure = bare_figure(
         height=height,
         sizing_mode="stretch_width",
         min_border=0,
@@ -152,8 +143,6 @@ def _picture_figure(call: str, height: int, rows: Sequence[str]) -> dict[str, An
         y_range=models.Range1d(1, 0),
         outline_line_color=None,
     )
-    figure.axis.visible = False
-    figure.grid.visible = False
     drawn = figure.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=pictures)
     figure.block(
         x="x", y="y", width="dw", height="dh", source=pictures, fill_color=None, line_color=RULE

@@ -31,6 +31,7 @@ LONGEST_SIDE = 64
 and Bokeh paints about 400 squares in a millisecond (Chromium, 2 cores); with 64 it stays quick to
 pan."""
 _LONGEST_NAME = 300
+_Texts = dict[tuple[str, ...], int]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def _pattern(name: str) -> str:
 
 def data_elements(data: PageData) -> Iterator[str]:
     """The script elements, for the end of the page's body."""
-    texts = _Texts()
+    # Labels, each held once: those of all samples are mostly the same.
+    texts: _Texts = {}
     samples = [_describe_sample(each, data.layers, texts) for each in data.explanations]
     names = {layer.name: index for index, layer in enumerate(data.layers)}
     features: list[dict[int, list[int]]] = []
@@ -124,7 +126,7 @@ def data_elements(data: PageData) -> Iterator[str]:
         "size": [data.layout.width, data.layout.height],
         "samples": samples,
         "titles": data.sample_titles,
-        "texts": texts.lines,
+        "texts": list(texts),
         "features": features,
         "rowNames": _told_each(data.row_names),
         "columnNames": _told_each(data.column_names),
@@ -132,20 +134,6 @@ def data_elements(data: PageData) -> Iterator[str]:
         "isometric": {"rows": rows, "columns": columns, "dpi": DPI},
     }
     yield _json_element("micam-page", described)
-
-
-class _Texts:
-    """Labels, each held once: those of all samples are mostly the same."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[str, ...], int] = {}
-
-    def place(self, lines: Sequence[str]) -> int:
-        return self._places.setdefault(tuple(lines), len(self._places))
-
-    @property
-    def lines(self) -> list[tuple[str, ...]]:
-        return list(self._places)
 
 
 def _describe_layer(layer: Layer, data: PageData) -> dict[str, Any]:
@@ -188,8 +176,8 @@ def _describe_map(
     place = tile_place(found, "flat", 1.0)
     described: dict[str, Any] = {
         "size": list(found.cam.shape),
-        "before": texts.place(before),
-        "after": texts.place(after),
+        "before": texts.setdefault(tuple(before), len(texts)),
+        "after": texts.setdefault(tuple(after), len(texts)),
         "tile": [place.x, place.y, place.width, place.height],
         "flat": found.flat,
         "bad": found.bad_values is not None,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from micam_fast.analyses.differences.layers import LayerDifference
 from micam_fast.api.explanation import Explanation
-from micam_fast.maps.layer_map import LayerMap
 from micam_fast.samples.axis_names import AxisNames
 from micam_fast.samples.orders import Permutation
 
@@ -33,10 +32,10 @@ class Comparison:
         return sorted(self.compared, key=lambda each: -each.relative_l2)
 
     @property
-    def mismatched(self) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+    def mismatched(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         """``(h', w')`` of A and of B, by name, where these are not the same."""
         return {
-            name: (_shape(each.a), _shape(each.b))
+            name: (each.a.cam.shape, each.b.cam.shape)
             for name, each in self.layers.items()
             if each.a is not None and each.b is not None and not each.sizes_agree
         }
@@ -44,11 +43,8 @@ class Comparison:
     @property
     def not_finite(self) -> list[str]:
         """Names of the layers that have no difference as A's or B's values are not finite."""
-        return [
-            name
-            for name, each in self.layers.items()
-            if each.sizes_agree and each.difference is None
-        ]
+        found = self.layers.items()
+        return [name for name, each in found if each.sizes_agree and each.difference is None]
 
     @property
     def only_a(self) -> list[str]:
@@ -67,12 +63,4 @@ class Comparison:
         if not each.on_input_grid:
             return None, None
         rows, columns = self.names.rows, self.names.columns
-        return (
-            None if rows is None else rows[row],
-            None if columns is None else columns[column],
-        )
-
-
-def _shape(found: LayerMap) -> tuple[int, int]:
-    height, width = found.cam.shape
-    return height, width
+        return None if rows is None else rows[row], None if columns is None else columns[column]

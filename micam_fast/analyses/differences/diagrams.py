@@ -84,12 +84,9 @@ class NodePlan:
 
 
 def plan_node(input_size: tuple[int, int]) -> NodePlan:
-    """Three maps side by side; one below the other if the input is much wider than high.
+    """Three maps side by side; one below the other if ``(Hin, Win)`` is much wider than high.
 
-    Parameters
-    ----------
-    input_size
-        ``(Hin, Win)``: all nodes of a diagram are alike.
+    All nodes of a diagram are alike.
     """
     height, width = input_size
     return _plan_stack(input_size) if width >= _WIDE * height else _plan_row()
@@ -150,30 +147,19 @@ _Part = Mark | _PaneSlot
 
 
 def compose_difference(
-    difference: Comparison, *, rankdir: str, scale: float, native: bool
+    difference: Comparison, rankdir: str, scale: float, *, native: bool
 ) -> tuple[Template, list[Filling]]:
     """The diagram: what is known at once, and the maps, each painted when it is needed.
 
-    Parameters
-    ----------
-    difference
-        What is shown.
-    rankdir
-        ``"TB"`` or ``"LR"``.
-    scale
-        Size of everything.
-    native
-        Whether each cell of a map keeps a pixel of its own, for formats that enlarge by themselves.
+    With `native`, each cell of a map keeps a pixel of its own, for formats that enlarge by
+    themselves.
     """
     scene = difference.a.scene
     mapped = frozenset(layer.name for layer in scene.layers if layer.name in difference.layers)
     plan = plan_node(difference.a.input_size)
     layout = scene.layout(mapped, rankdir, plan.size)
     header = header_lines(difference)
-    top: list[_Part] = [
-        replace(text, text=line) for text, line in zip(header_texts(header), header, strict=True)
-    ]
-    top.extend(legend_marks(header, _legend_lines()))
+    top: list[_Part] = [*header_texts(header), *legend_marks(header, _legend_lines())]
     body: list[_Part] = []
     for cluster in layout.clusters:
         body.extend(cluster_marks(cluster))
@@ -187,12 +173,9 @@ def compose_difference(
         else:
             body.extend(_panes(each, plan, box, scale, native))
             body.extend(_label(label_lines(difference, each), box, plan.label_x))
-    template, slots = arrange(layout, _head(header), top, body, title=header[0], scale=scale)
+    head = head_width(header, legend_width(_LEGEND)), head_height(header, len(_LEGEND))
+    template, slots = arrange(layout, head, top, body, title=header[0], scale=scale)
     return template, [slot.draw for slot in slots]
-
-
-def _head(header: Sequence[str]) -> tuple[float, float]:
-    return head_width(header, legend_width(_LEGEND)), head_height(header, len(_LEGEND))
 
 
 def _legend_lines() -> Iterator[LegendLine]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,16 +36,12 @@ def save(difference: Comparison, path: Path, style: Style) -> Path:
 
 def svg_text(difference: Comparison, style: Style) -> str:
     """The diagram as SVG text."""
-    template, fillings = compose_difference(
-        difference, rankdir=style.rankdir, scale=style.scale, native=True
-    )
+    template, fillings = compose_difference(difference, style.rankdir, style.scale, native=True)
     return SvgPage(template).write(fillings)
 
 
 def _save_png(difference: Comparison, path: Path, style: Style) -> None:
-    template, fillings = compose_difference(
-        difference, rankdir=style.rankdir, scale=style.scale, native=False
-    )
+    template, fillings = compose_difference(difference, style.rankdir, style.scale, native=False)
     check_png_size(template.width, template.height, style.scale)
     with atomic_file(path) as file:
         PngPage(template).write(fillings, file, style.compress_level)
@@ -66,14 +62,8 @@ def _save_html(difference: Comparison, path: Path, style: Style) -> None:
         replace(each, sample=f"{each.sample or each.scene.model}{told}")
         for each, told in ((difference.a, ""), (difference.b, order))
     ]
-    page = View(
-        sides,
-        row_names=difference.names.rows,
-        column_names=difference.names.columns,
-        compare=True,
-        title=header_lines(difference)[0],
-        rankdir=style.rankdir,
-    )
+    names, title = difference.names, header_lines(difference)[0]
+    page = View(sides, None, names.rows, names.columns, True, title, rankdir=style.rankdir)
     page.save(path)
 
 
@@ -84,25 +74,19 @@ def _save_csv(difference: Comparison, path: Path, style: Style) -> None:
 
 def _csv_row(difference: Comparison, each: LayerDifference) -> list[object]:
     layer = each.layer
-    cells: list[object] = [layer.name, layer.class_label]
-    if each.difference is None:
-        cells += each.a.cam.shape if each.a is not None and each.sizes_agree else [None, None]
-        cells += [None] * 3
-    else:
-        cells += each.difference.shape
-        cells += map(_known, (each.relative_l2, each.cosine, each.correlation))
-    cells += [each.bound, *_range(each.a), *_range(each.b)]
-    if each.difference is None:
-        cells += [None] * 2
-    else:
-        cells += [float(each.difference.min()), float(each.difference.max())]
-    place = each.largest
-    if place is None:
-        cells += [None] * 2
-    else:
-        names = difference.name_cell(each, *place)
-        cells += [index if name is None else name for index, name in zip(place, names, strict=True)]
-    return [*cells, each.note or None]
+    size = each.a.cam.shape if each.a is not None and each.sizes_agree else (None, None)
+    extremes: Sequence[object] = (None, None)
+    where: Sequence[object] = (None, None)
+    if each.difference is not None:
+        extremes = float(each.difference.min()), float(each.difference.max())
+    if (place := each.largest) is not None:
+        named = zip(place, difference.name_cell(each, *place), strict=True)
+        where = [index if name is None else name for index, name in named]
+    measures = map(_known, (each.relative_l2, each.cosine, each.correlation))
+    return [
+        layer.name, layer.class_label, *size, *measures, each.bound, *_range(each.a),
+        *_range(each.b), *extremes, *where, each.note or None,
+    ]  # fmt: skip
 
 
 def _known(value: float) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,21 +175,15 @@ def channel_maps(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return array.copy()
 
 
-def _write_png(drawing: Drawing, path: Path) -> None:
-    with atomic_file(path) as file:
-        write_png(drawing, file)
+def _write_svg(drawing: Drawing, file: BinaryIO) -> None:
+    file.write(write_svg(drawing).encode())
 
 
-def _write_svg(drawing: Drawing, path: Path) -> None:
-    text = write_svg(drawing)
-    with atomic_file(path) as file:
-        file.write(text.encode())
-
-
-_WRITERS: dict[str, Callable[[Drawing, Path], None]] = {"png": _write_png, "svg": _write_svg}
+_WRITERS: dict[str, Callable[[Drawing, BinaryIO], None]] = {"png": write_png, "svg": _write_svg}
 
 
 def _write(drawing: Drawing, stem: Path, name: str) -> Path:
     path = stem.with_name(f"{stem.name}.{name}")
-    _WRITERS[name](drawing, path)
+    with atomic_file(path) as file:
+        _WRITERS[name](drawing, file)
     return path

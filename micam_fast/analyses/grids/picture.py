@@ -148,11 +148,7 @@ def _choose_columns(count: int, height: int, width: int) -> int:
 
 
 def draw_grid(
-    layer: Layer,
-    maps: NDArray[np.float32],
-    *,
-    of: ChannelKind,
-    header: Sequence[str] = (),
+    layer: Layer, maps: NDArray[np.float32], *, of: ChannelKind, header: Sequence[str] = ()
 ) -> Drawing:
     """Draw the maps of a layer's channels.
 
@@ -205,10 +201,8 @@ def draw_grid(
 def _range(maps: NDArray[np.float32], finite: NDArray[np.bool_]) -> tuple[float, float]:
     """Smallest and largest value, zero included, of the maps that are finite."""
     where = finite[:, np.newaxis, np.newaxis]
-    return (
-        float(np.min(maps, where=where, initial=0.0)),
-        float(np.max(maps, where=where, initial=0.0)),
-    )
+    low, high = (float(pick(maps, where=where, initial=0.0)) for pick in (np.min, np.max))
+    return low, high
 
 
 def _sort(maps: NDArray[np.float32], of: ChannelKind) -> tuple[NDArray[np.intp], list[str]]:
@@ -264,9 +258,9 @@ def _describe(maps: NDArray[np.float32], of: ChannelKind, cells: Cells, finite: 
 def _scale_line(low: float, high: float, of: ChannelKind) -> LegendLine:
     """The colours in use, from the smallest to the largest value."""
     bound = max(-low, high)
-    ramp = np.linspace(-bound if low < 0 else 0.0, bound if high > 0 else 0.0, LEGEND_BAR[0])
-    meaning = f"{-bound if low < 0 else 0:.6g} to {bound if high > 0 else 0:.6g}, zero is white"
-    meaning += "; one scale for all maps"
+    left, right = -bound if low < 0 else 0.0, bound if high > 0 else 0.0
+    ramp = np.linspace(left, right, LEGEND_BAR[0])
+    meaning = f"{left:.6g} to {right:.6g}, zero is white; one scale for all maps"
     if of == "contributions":
         meaning += "; a negative share works against the map, all together are 100 %"
     return LegendLine(meaning, paint_diverging(ramp[np.newaxis], bound))

@@ -23,13 +23,8 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     layers = shown.scene.layers
     for index, layer in enumerate(layers):
         if layer.name in names:
-            tile = draw_tile(
-                shown.maps[layer.name],
-                index,
-                shown.input_size,
-                style.look,
-                scale=style.scale,
-            )
+            found = shown.maps[layer.name]
+            tile = draw_tile(found, index, shown.input_size, style.look, scale=style.scale)
             with atomic_file(folder / names[layer.name]) as file:
                 file.write(encode_picture(tile, style.compress_level))
     text = diagram_source(
