@@ -58,21 +58,8 @@ class ActivationStream:
 
     Each sample runs alone, in a session of one thread, as many side by side as there are threads:
     numbers do not depend on a sample's neighbours, and a model need not be proved to take batches.
-
-    Parameters
-    ----------
-    file, graph
-        The model.
-    names
-        The layers.
-    threads
-        Samples at a time.
-    providers
-        Of ONNX Runtime.
-    memory
-        Bytes that activations may take at a time, over all threads of a stream.
-    sources
-        Whether shapes of what convolutions read are asked for.
+    The activations of all threads of a stream take at most `memory` bytes at a time; with `sources`
+    shapes of what convolutions read are asked for, too.
     """
 
     def __init__(
@@ -86,8 +73,8 @@ class ActivationStream:
         memory: int,
         sources: bool = False,
     ) -> None:
-        self._taps = {layer.name: graph.taps[layer.name] for layer in graph.layers}
-        self._taps = {name: tap for name, tap in self._taps.items() if name in names}
+        chosen = [layer.name for layer in graph.layers if layer.name in names]
+        self._taps = {name: graph.taps[name] for name in chosen}
         values = [tap.value for tap in self._taps.values()]
         if sources:
             values += [tap.source for tap in self._taps.values() if tap.source is not None]
@@ -107,10 +94,8 @@ class ActivationStream:
             try:
                 for index, sample in enumerate(samples):
                     slot = index % len(slots)
-                    workspace, thread = workspaces[slot], slots[slot]
-                    pending.append(
-                        thread.submit(self._run, index, slot, sample, workspace, shared, then)
-                    )
+                    workspace, submit = workspaces[slot], slots[slot].submit
+                    pending.append(submit(self._run, index, slot, sample, workspace, shared, then))
                     if len(pending) > len(slots):
                         yield pending.popleft().result()
                 while pending:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import single_batch_axis
@@ -23,11 +24,6 @@ class NotBatchableError(Exception):
 
 class Batching:
     """The batch of a model.
-
-    Parameters
-    ----------
-    graph
-        The model.
 
     Attributes
     ----------
@@ -51,14 +47,13 @@ class Batching:
         for spec in self._inputs:
             rows = [sample[spec.name] for sample in filled]
             batch, shape = spec.axes.batch, rows[0].shape
-            if batch is None:
-                feeds[spec.name] = array = aligned_array(shape, rows[0].dtype)
-                array[...] = rows[0]
-                continue
-            shape = (*shape[:batch], len(rows), *shape[batch:])
+            if batch is not None:
+                shape = (*shape[:batch], len(rows), *shape[batch:])
             feeds[spec.name] = array = aligned_array(shape, rows[0].dtype)
-            for place, row in enumerate(rows):
-                array[(slice(None),) * batch + (place,)] = row
+            if batch is None:
+                array[...] = rows[0]
+            else:
+                np.stack(rows, batch, out=array)
         return feeds
 
     def batch_axis(

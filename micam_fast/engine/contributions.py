@@ -14,12 +14,7 @@ from micam_fast.models.onnx import ModelGraph
 class Contributions:
     """Turns activations of a model into what their channels add to the maps.
 
-    Parameters
-    ----------
-    graph
-        The model.
-    projection
-        ``"published"`` or ``"transposed"``, which needs the activations' ``source_shape``.
+    The projection ``"transposed"`` needs the activations' ``source_shape``.
     """
 
     def __init__(self, graph: ModelGraph, projection: Projection) -> None:

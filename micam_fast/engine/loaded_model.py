@@ -102,20 +102,9 @@ class LoadedModel:
         batch_size: int | None = None,
         stages: StageTimes | None = None,
     ) -> Iterator[Result]:
-        """Run samples on all threads, see `streaming.stream`.
+        """Run samples on all threads: records with arrays that `fit` has given; see `stream`.
 
-        Parameters
-        ----------
-        pipeline
-            The model's own, or one of `open_pipeline`.
-        samples
-            Records with arrays that `fit` has given.
-        finish
-            Goes on with a sample in the thread that ran it; several run at a time.
-        batch_size
-            Most samples in one forward pass; by default what suits the model.
-        stages
-            Is told how long things take.
+        The pipeline is the model's own, or one of `open_pipeline`.
 
         Yields
         ------

@@ -69,16 +69,12 @@ def open_session(
 
     Parameters
     ----------
-    proto
-        The model; weights in external files are read from `folder`.
-    name
-        For messages.
+    proto, folder
+        The model, and where its weights in external files are.
     weights
         Initializers whose data is handed over in memory; `proto` holds stubs of them.
     threads
         Size of ONNX Runtime's own pool.
-    providers
-        Execution providers, as ``onnxruntime.InferenceSession`` takes them.
     keep_memory
         Whether ONNX Runtime may hold on to memory between runs, which is faster.
 
@@ -136,16 +132,8 @@ Outputs = Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
 class Extractor:
     """Runs one session and keeps the memory of its outputs.
 
-    Several extractors may run the same session at a time, each with memory of its own.
-
-    Parameters
-    ----------
-    session
-        An open session.
-    inputs, outputs
-        Names of what it is fed and of what it is asked for.
-    known
-        What the session gives out for what it is fed, as found by any extractor of the session.
+    Several extractors may run the same session at a time, each with memory of its own. They share
+    `known`: what the session gives out for what it is fed.
     """
 
     def __init__(
@@ -167,12 +155,7 @@ class Extractor:
         self._fresh = False
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Activations:
-        """Run a batch.
-
-        Parameters
-        ----------
-        feeds
-            Contiguous arrays by input name.
+        """Run a batch of contiguous arrays by input name.
 
         Raises
         ------
@@ -300,13 +283,12 @@ def _arrange(names: Sequence[str], outputs: Outputs) -> Activations:
             offsets[name] = size
             size += math.ceil(math.prod(shape) / _ALIGNED_VALUES) * _ALIGNED_VALUES
     arena = aligned_array((size,), np.float32)
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, (shape, dtype) in zip(names, outputs, strict=True):
-        if name in offsets:
-            begin = offsets[name]
-            arrays[name] = arena[begin : begin + math.prod(shape)].reshape(shape)
-        else:
-            arrays[name] = aligned_array(shape, dtype)
+    arrays: dict[str, NDArray[Any]] = {
+        name: arena[offsets[name] :][: math.prod(shape)].reshape(shape)
+        if name in offsets
+        else aligned_array(shape, dtype)
+        for name, (shape, dtype) in zip(names, outputs, strict=True)
+    }
     return Activations(arena, offsets, arrays)
 
 

@@ -81,12 +81,7 @@ class Pipeline:
     def batch_size(self, shapes: Shapes, asked: int | None) -> int:
         """Samples in one run, by the model's own batch, the caller and the memory bound.
 
-        Parameters
-        ----------
-        shapes
-            Of one sample, by input name.
-        asked
-            Most samples that the caller wants.
+        The shapes are those of one sample, by input name; `asked` is the most that is wanted.
         """
         if self._runner.batching.fixed_batch is not None:
             return self._runner.batching.fixed_batch
@@ -197,9 +192,7 @@ def _alike(first: SampleResult, second: SampleResult) -> bool:
     ]
     if first.output is not None and second.output is not None:
         pairs.append((first.output, second.output))
-    return all(
-        one.shape == other.shape and one.tobytes() == other.tobytes() for one, other in pairs
-    )
+    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def _insert(shape: tuple[int, ...], axis: int | None, count: int) -> tuple[int, ...]:

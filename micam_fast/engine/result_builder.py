@@ -17,15 +17,7 @@ from micam_fast.models.onnx import ModelGraph
 
 
 class ResultBuilder:
-    """Puts the maps of a model's slices together, in the diagram's order.
-
-    Parameters
-    ----------
-    graph
-        The model.
-    plans
-        Of each slice.
-    """
+    """Puts the maps of a model's slices, each with its plan, together in the diagram's order."""
 
     def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan]) -> None:
         self._last_op = graph.last_op
@@ -35,10 +27,7 @@ class ResultBuilder:
         self._order = np.array([places[name] for name in names], np.intp)
         begins = np.cumsum([0, *(sum(h * w for h, w in plan.sizes) for plan in plans)])
         slots = np.concatenate(
-            [
-                plan.slots + np.array([begin, 0])
-                for plan, begin in zip(plans, begins[:-1], strict=True)
-            ]
+            [np.add(plan.slots, (at, 0)) for plan, at in zip(plans, begins[:-1], strict=True)]
         )
         ordered = [found[place] for place in self._order]
         read = _find_read_shapes(graph, plans)
@@ -60,18 +49,9 @@ class ResultBuilder:
         output: NDArray[Any] | None,
         input_size: tuple[int, int],
     ) -> SampleResult:
-        """Put the result of one sample together.
+        """Put the result of one sample, by its index in the batch, together from all slices' maps.
 
-        Parameters
-        ----------
-        found
-            Maps of each slice.
-        sample
-            Index in the batch.
-        output
-            The model's first output for this sample, if it has one.
-        input_size
-            ``(Hin, Win)``.
+        `output` is the model's first output for this sample; `input_size` is ``(Hin, Win)``.
         """
         maps = SampleMaps(
             self._layout,

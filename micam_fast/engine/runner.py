@@ -67,23 +67,7 @@ class _Prepared:
 class Runner:
     """Runs batches of a model under one projection.
 
-    Parameters
-    ----------
-    file, graph
-        The model.
-    mapped
-        Names of the layers that get a map.
-    projection
-        ``"published"`` or ``"transposed"``.
-    providers
-        Of ONNX Runtime.
-    memory
-        Bytes that activations may take at a time.
-
-    Attributes
-    ----------
-    graph, sessions, feeding
-        Of the model.
+    The layers `mapped` get a map; activations take at most `memory` bytes at a time.
     """
 
     def __init__(
@@ -137,10 +121,6 @@ class Runner:
         ----------
         samples
             Of the same shapes.
-        worker
-            Where it runs.
-        stages
-            Is told how long things take.
         alone
             Shapes of all values in a run of one sample, to compare the batch's with.
         seen

@@ -40,12 +40,8 @@ class Sessions:
 
     Parameters
     ----------
-    file, graph
-        The model.
     wanted
         ONNX values to be given out.
-    providers
-        Of ONNX Runtime.
     memory
         Bytes that the wanted activations of a run may take, where shape inference can tell them
         before; by default any number.
@@ -92,15 +88,7 @@ class Sessions:
             self._open(_WHOLE, threads)
 
     def size(self, shapes: Mapping[str, tuple[int, ...]], count: int) -> int:
-        """Bytes of the wanted activations for inputs of these shapes, as far as they are known.
-
-        Parameters
-        ----------
-        shapes
-            Of a batch, by input name.
-        count
-            Samples in it.
-        """
+        """Bytes of the wanted activations for a batch of these shapes, as far as they are known."""
         with self._lock:
             known = self._infer(shapes)
             return sum(known.get(n, count * self._learned.get(n, 0)) for n in self._wanted)
@@ -172,18 +160,18 @@ class Sessions:
 
     def _open(self, bounds: tuple[int, ...], threads: int) -> list[_Opened]:
         def make() -> list[_Opened]:
+            whole = bounds == _WHOLE
             parts: tuple[Slice, ...]
-            if bounds == _WHOLE:
+            if whole:
                 parts = (whole_model(self._file, self._wanted),)
             else:
                 parts = cut_model(self._file, self._graph.graph, self._wanted, bounds)
             for part in parts:
                 merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
+            sessions = [self._session(part.proto, threads, whole) for part in parts]
             return [
-                _Opened(
-                    self._session(part.proto, threads, bounds == _WHOLE), part.inputs, part.outputs
-                )
-                for part in parts
+                _Opened(session, part.inputs, part.outputs)
+                for session, part in zip(sessions, parts, strict=True)
             ]
 
         return self._opened.get_or_make((bounds, threads), make)

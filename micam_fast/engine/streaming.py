@@ -67,10 +67,6 @@ def stream(
 
     Parameters
     ----------
-    pipeline
-        The model.
-    samples
-        In their order.
     finish
         What is done with each sample; its results are given out, in the order of the samples.
     batch_size
@@ -78,8 +74,6 @@ def stream(
     pool
         As many threads as the pipeline has; ``None`` if the caller is one of as many threads, each
         of which has a stream of its own.
-    stages
-        Is told how long things take.
     """
     work = _BatchWork(pipeline, finish, stages)
     batches = _cut(pipeline, samples, batch_size)

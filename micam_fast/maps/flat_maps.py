@@ -6,14 +6,9 @@ import math
 
 
 def flat_size(count: int, input_size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a flat layer's map, SPEC section 2.
+    """Rows and columns of the map of a flat layer of 1 or more values, SPEC section 2.
 
-    Parameters
-    ----------
-    count
-        Number of values, at least 1.
-    input_size
-        ``(Hin, Win)``.
+    `input_size` is ``(Hin, Win)``.
     """
     height, width = input_size
     if count < height:

@@ -20,22 +20,9 @@ Weigh = Callable[[str], SummedKernel]
 
 
 class LoopTables:
-    """Rows of `loops.project_tasks` for some layers, made one after the other.
+    """Rows of `loops.project_tasks` for so many layers, made one after the other.
 
-    Parameters
-    ----------
-    layers
-        How many there will be.
-    shapes
-        Shapes of what convolutions read, by ONNX value.
-    input_size
-        ``(Hin, Win)`` of SPEC section 1.
-    batch_size
-        Samples in a batch.
-    weigh
-        Gives the summed kernel of a convolution.
-    projection
-        ``"published"`` or ``"transposed"``.
+    The other parameters are as of `MapPlan`.
 
     Attributes
     ----------
@@ -85,12 +72,7 @@ class LoopTables:
     def add_reader(self, name: str, tap: Tap, view: ActivationAxes, offset: int | None) -> None:
         """Add a layer that reads its own activation.
 
-        Parameters
-        ----------
-        name, tap, view
-            The layer.
-        offset
-            Where its activation begins in the arena; ``None`` if it must be copied first.
+        The activation begins at `offset` in the arena; ``None`` if it must be copied first.
         """
         row = self._next(name)
         kind = None if offset is None else _read_as_it_is(view)

@@ -202,9 +202,9 @@ class MapPlan:
     def _cut_shares(self, workers: int) -> tuple[Share, Share]:
         """Tasks of each worker: those that read the arena, and those that read copies."""
         reads = self._table[:, loops.KIND] != loops.FOLLOWS
-        return (
-            self._cut(np.flatnonzero(reads & ~self._is_staged), workers),
-            self._cut(np.flatnonzero(reads & self._is_staged), workers),
+        staged, others = reads & self._is_staged, reads & ~self._is_staged
+        return self._cut(np.flatnonzero(others), workers), self._cut(
+            np.flatnonzero(staged), workers
         )
 
     def _cut(self, layers: NDArray[np.intp], workers: int) -> Share:

@@ -49,14 +49,9 @@ class MapsLayout:
 
     @functools.cached_property
     def _value(self) -> tuple[Hashable, ...]:
-        return (
-            self.names,
-            self.slots.tobytes(),
-            self.sizes,
-            self.shapes,
-            self.input_shapes,
-            self.flat,
-            self.even_weights,
+        values = vars(self)
+        return self.slots.tobytes(), *(
+            values[each.name] for each in fields(self) if each.name != "slots"
         )
 
     @functools.cached_property

@@ -17,13 +17,7 @@ LARGEST_CHUNK = 8_000_000
 
 
 class Pace:
-    """How many samples make a chunk of about a second.
-
-    Parameters
-    ----------
-    most
-        Samples in a chunk.
-    """
+    """How many samples make a chunk of about a second."""
 
     def __init__(self, most: int = 512) -> None:
         self._most = most
@@ -46,18 +40,8 @@ def cut(
 ) -> Iterator[list[Item]]:
     """Cut a stream into lists of consecutive items; each is read when it is asked for.
 
-    Parameters
-    ----------
-    items
-        The stream.
-    count
-        Asked before each chunk how many it shall have.
-    weigh
-        Bytes of an item.
-    largest
-        Bytes that end a chunk.
-    patience
-        Seconds after which a chunk that is not full is sent all the same.
+    Before each chunk `count` tells how many it shall have. The chunk ends sooner when its items, by
+    `weigh`, have `largest` bytes, or when `patience`, in seconds, is at its end.
     """
     for first in items:
         chunk, weight, most = [first], weigh(first), count()

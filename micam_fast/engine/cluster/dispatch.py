@@ -22,6 +22,7 @@ from micam_fast.engine.loaded_model import LoadedModel
 _CHUNKS_A_THREAD = 2
 _LOOK = 1.0
 """Seconds between looks at the cluster."""
+_DIED = "the workers that ran it died, one after the other (of a crash, or out of memory)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +45,7 @@ class ChunkResult:
 
 
 class ClusterRun:
-    """One model and one kind of work on a cluster; see `open_run`.
-
-    Parameters
-    ----------
-    cluster
-        Where.
-    name
-        Unique among the runs of the cluster.
-    """
+    """One model and one kind of work on a cluster, by a name of its own; see `open_run`."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self._cluster, self._name = cluster, name
@@ -105,15 +98,8 @@ class ClusterRun:
             self._settle(other)
         pending.popleft()
         for item in chunk:
-            alone = self._submit([item])
-            found = self._wait(alone)
-            if found is None:
-                error = SampleError(
-                    "the workers that ran it died, one after the other (of a crash, or out of "
-                    "memory)"
-                )
-                found = error, 0.0
-            yield ChunkResult([item], *found)
+            found = self._wait(self._submit([item]))
+            yield ChunkResult([item], *((SampleError(_DIED), 0.0) if found is None else found))
 
     def _wait(self, future: Any) -> tuple[Any, float] | None:
         """The result of a chunk; ``None`` if its workers died."""
@@ -179,14 +165,7 @@ class ClusterRun:
 def open_run(cluster: Cluster, model: LoadedModel, work: ChunkWork) -> Iterator[ClusterRun]:
     """Send a model and its work to the workers, and take them away in the end.
 
-    Parameters
-    ----------
-    cluster
-        Where; several runs may share it.
-    model
-        The model.
-    work
-        Takes the opened model and a chunk; it must be possible to pickle it.
+    Several runs may share a cluster.
 
     Raises
     ------

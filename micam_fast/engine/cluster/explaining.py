@@ -44,21 +44,10 @@ def run_each(
     batch_size: int | None,
     projection: Projection,
 ) -> Generator[Found]:
-    """Run samples on the workers of a client.
+    """Run samples that `LoadedModel.fit` has given on the workers of a ``dask.distributed`` client.
 
     The model is sent to them with each call, and what is in hand are a few chunks for each of
     their threads.
-
-    Parameters
-    ----------
-    model
-        The model.
-    fitted
-        Samples that `LoadedModel.fit` has given.
-    client
-        Of ``dask.distributed``.
-    batch_size, projection
-        As `Model.explain_many` takes them.
 
     Raises
     ------

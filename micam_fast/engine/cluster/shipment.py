@@ -46,15 +46,7 @@ class Shipment:
     work: ChunkWork
 
     def open(self, threads: int, memory_limit: int | None) -> LoadedModel:
-        """Open the model on a worker.
-
-        Parameters
-        ----------
-        threads
-            That run chunks at a time.
-        memory_limit
-            Bytes that the worker may use; a quarter of them are for activations.
-        """
+        """Open the model on a worker; a quarter of the worker's bytes are for activations."""
         by_itself = quarter_of_memory() if memory_limit is None else memory_limit // 4
         proto = onnx.ModelProto.FromString(self.content)
         return LoadedModel(
@@ -76,19 +68,14 @@ def pack(model: LoadedModel, work: ChunkWork) -> Shipment:
     """
     proto = model.file.proto
     size = proto.ByteSize()
-    external = [
-        each for each in tensors(proto.graph) if each.data_location == onnx.TensorProto.EXTERNAL
-    ]
-    if external:
-        whole = onnx.ModelProto()
-        whole.CopyFrom(proto)
-        for tensor in tensors(whole.graph):
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                filled = whole_tensor(tensor, model.file)
-                size += len(filled.raw_data)
-                _check_size(model, size)
-                tensor.CopyFrom(filled)
-        proto = whole
+    if any(map(_is_external, tensors(proto.graph))):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model.file.proto)
+        for tensor in filter(_is_external, tensors(proto.graph)):
+            filled = whole_tensor(tensor, model.file)
+            size += len(filled.raw_data)
+            _check_size(model, size)
+            tensor.CopyFrom(filled)
     _check_size(model, size)
     providers, memory = tuple(model.providers), model.memory
     return Shipment(
@@ -100,6 +87,10 @@ def pack(model: LoadedModel, work: ChunkWork) -> Shipment:
         memory=None if memory == quarter_of_memory() else memory,
         work=work,
     )
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_location == onnx.TensorProto.EXTERNAL
 
 
 def _check_size(model: LoadedModel, size: int) -> None:

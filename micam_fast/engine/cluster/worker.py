@@ -40,20 +40,9 @@ class _Held:
 def hold(
     run: str, content: bytes, facts: Facts, worker: str, threads: int, memory_limit: int | None
 ) -> None:
-    """Take a pickled `Shipment` for a run.
+    """Take a pickled `Shipment` for a run, with what `tell_facts` tells where it comes from.
 
-    Parameters
-    ----------
-    run
-        Its name.
-    content
-        The shipment.
-    facts
-        What `clusters.tell_facts` tells where it comes from.
-    worker
-        Address of this worker, for messages.
-    threads, memory_limit
-        What this worker has.
+    `worker` is this worker's address, for messages; threads and memory are what it has.
     """
     _held[run] = _Held(content, facts, worker, threads, memory_limit)
 
