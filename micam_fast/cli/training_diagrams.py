@@ -55,29 +55,9 @@ def plot_test_samples(
 ) -> tuple[PlotOptions, RunSummary]:
     """Write diagrams of the chosen test samples; those of the same model are replaced.
 
-    They are PNG files, or SVG where the network is so large that no viewer would open the PNG.
-
-    Parameters
-    ----------
-    model
-        ONNX file that takes samples as they are in the records.
-    test
-        The test data.
-    folder
-        For the files.
-    count
-        As in `choose_samples`.
-    observers
-        As in `micam_fast.runs.plotting.plot_samples`.
-    say
-        Is told if the diagrams are written in another format.
-
-    Returns
-    -------
-    options
-        How they were written, for `micam_fast.cli.progress.report`.
-    summary
-        What was written.
+    They are PNG files, or SVG where the network is so large that no viewer would open the PNG;
+    `say` is told so. The ONNX model takes samples as they are in the records. The result says how
+    the diagrams were written, for `cli.progress.report`, and what was written.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,31 +15,11 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def formats_option(content: Content, text: str, default: str = "png") -> Callable[[Any], Any]:
-    """The option ``--format`` of a command that writes files.
-
-    Parameters
-    ----------
-    content
-        What it writes.
-    text, default
-        The option's help and default.
-    """
+    """The option ``--format`` of a command that writes files."""
     known = format_names(content)
-    return click.option(
-        "--format",
-        "formats",
-        callback=_choose_formats(known),
-        metavar=",".join(known),
-        default=default,
-        show_default=True,
-        help=text,
-    )
-
-
-def _choose_formats(known: Sequence[str]) -> Callable[..., tuple[str, ...]]:
-    """A callback that reads comma-separated formats, each once."""
 
     def parse(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+        """Comma-separated formats, each once."""
         words = tuple(dict.fromkeys(word.strip().lower() for word in value.split(",")))
         for word in words:
             if word not in known:
@@ -48,7 +28,15 @@ def _choose_formats(known: Sequence[str]) -> Callable[..., tuple[str, ...]]:
                 )
         return words
 
-    return parse
+    return click.option(
+        "--format",
+        "formats",
+        callback=parse,
+        metavar=",".join(known),
+        default=default,
+        show_default=True,
+        help=text,
+    )
 
 
 def parse_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:

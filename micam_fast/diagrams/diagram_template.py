@@ -30,12 +30,11 @@ from micam_fast.diagrams.parts import (
     NAME_SIZE,
     Slot,
     arrange,
-    cluster_marks,
+    background_marks,
     label_mark,
     name_marks,
     picture_size,
     placed,
-    route_marks,
     template_of,
 )
 from micam_fast.diagrams.places import Box, DiagramLayout
@@ -53,13 +52,8 @@ def node_specs(
     """Sizes of the nodes: a tile with its label, or the label alone where there is no map."""
     with_map = frozenset(mapped)
     return [
-        NodeSpec(
-            layer.name,
-            tile[0] if layer.name in with_map else TILE_WIDTH - LABEL_X + 20,
-            tile[1] if layer.name in with_map else _label_height(layer),
-            layer.cluster,
-        )
-        for layer in layers
+        NodeSpec(each.name, *(tile if each.name in with_map else _label_size(each)), each.cluster)
+        for each in layers
     ]
 
 
@@ -96,8 +90,7 @@ class _NumberSlot(_SampleSlot):
     line: int
 
     def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
-        mark = self.mark
-        text = number_line(maps[self.layer], self.line)
+        mark, text = self.mark, number_line(maps[self.layer], self.line)
         return Text(mark.x, mark.y, text, mark.size, mark.colour)
 
 
@@ -117,16 +110,10 @@ class _TileSlot(_SampleSlot):
         return functools.partial(self._draw, maps[self.layer])
 
     def _draw(self, found: LayerMap) -> Picture:
-        mark = self.mark
-        pixels = draw_tile(
-            found,
-            self.index,
-            self.input_size,
-            self.look,
-            scale=self.scale,
-            native=self.native,
-        ).pixels
-        return Picture(mark.x, mark.y, mark.width, mark.height, pixels, mark.title)
+        tile = draw_tile(
+            found, self.index, self.input_size, self.look, scale=self.scale, native=self.native
+        )
+        return replace(self.mark, pixels=tile.pixels)
 
 
 _Part: TypeAlias = Mark | _SampleSlot
@@ -170,11 +157,7 @@ class DiagramTemplate:
     ) -> None:
         top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
         top.extend(legend_marks(header, channel_legend(look)))
-        body: list[_Part] = []
-        for cluster in layout.clusters:
-            body.extend(cluster_marks(cluster))
-        for route in layout.routes:
-            body.extend(route_marks(route))
+        body: list[_Part] = [*background_marks(layout)]
         for index, layer in enumerate(layers):
             box = layout.nodes[layer.name]
             found = maps.get(layer.name)
@@ -268,7 +251,7 @@ def _node(
         y += LINE
 
 
-def _label_height(layer: Layer) -> float:
-    """Height of a node that is a label alone; its name may take two lines."""
+def _label_size(layer: Layer) -> tuple[int, int]:
+    """Width and height of a node that is a label alone; its name may take two lines."""
     before, _, after = label_parts(layer, None)
-    return round(LINE * (len(before) + len(after) + 1) + 12)
+    return TILE_WIDTH - LABEL_X + 20, round(LINE * (len(before) + len(after) + 1) + 12)

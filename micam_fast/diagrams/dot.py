@@ -48,19 +48,13 @@ def layout_source(
     digraph.attr("node", shape="box", fixedsize="true", label="")
     digraph.attr("edge", arrowsize="1.2")
     ids = {node.name: f"n{index}" for index, node in enumerate(nodes)}
-    _add_nodes(
-        digraph,
-        nodes,
-        {
-            node.name: {"width": f"{node.width / DPI:.4f}", "height": f"{node.height / DPI:.4f}"}
-            for node in nodes
-        },
-        ids,
-        # A blank keeps room for the name, which is drawn later.
-        dict.fromkeys(cluster_paths(nodes), " "),
-    )
-    for tail, head in edges:
-        digraph.edge(ids[tail], ids[head])
+    sizes = {
+        node.name: {"width": f"{node.width / DPI:.4f}", "height": f"{node.height / DPI:.4f}"}
+        for node in nodes
+    }
+    # A blank keeps room for the name, which is drawn later.
+    _add_nodes(digraph, nodes, sizes, ids, dict.fromkeys(cluster_paths(nodes), " "))
+    digraph.edges((ids[tail], ids[head]) for tail, head in edges)
     return str(digraph.source)
 
 
@@ -105,8 +99,7 @@ def diagram_source(
         attributes[node.name] = {"label": f"<{table}<TR>{shown}{text}</TR></TABLE>>"}
     titles = {path: f"<{_escape(path[-1])}>" for path in cluster_paths(nodes)}
     _add_nodes(digraph, nodes, attributes, ids, titles)
-    for tail, head in edges:
-        digraph.edge(ids[tail], ids[head])
+    digraph.edges((ids[tail], ids[head]) for tail, head in edges)
     return str(digraph.source)
 
 

@@ -16,11 +16,7 @@ def layouts_by(files: PlanFiles) -> Callable[..., DiagramLayout]:
     """A `lay_out` that keeps what Graphviz said, and asks it but once."""
 
     def lay_out_once(
-        nodes: Sequence[NodeSpec],
-        edges: Sequence[tuple[str, str]],
-        *,
-        rankdir: str,
-        engine: Path,
+        nodes: Sequence[NodeSpec], edges: Sequence[tuple[str, str]], *, rankdir: str, engine: Path
     ) -> DiagramLayout:
         try:
             program = engine.stat()

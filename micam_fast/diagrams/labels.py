@@ -16,15 +16,7 @@ _LONGEST = 500
 
 
 def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
-    """The lines of a layer's label, its name first.
-
-    Parameters
-    ----------
-    layer
-        The layer.
-    found
-        What a sample gave there; ``None`` for a layer that was left out.
-    """
+    """The lines of a layer's label, its name first; `found` is None for one that was left out."""
     before, numbers, after = label_parts(layer, found)
     lines = [] if found is None else [number_line(found, line) for line in range(numbers)]
     return [*before, *lines, *after]
@@ -32,11 +24,6 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
 
 def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, list[str]]:
     """Lines that are the same for all samples of the same shapes, and where the others stand.
-
-    Parameters
-    ----------
-    layer, found
-        As in `label_lines`.
 
     Returns
     -------

@@ -121,9 +121,8 @@ def _read(graph: Mapping[str, Any], nodes: Sequence[NodeSpec]) -> DiagramLayout:
     has hundredths of a point.
     """
     objects, edges = graph["objects"], graph.get("edges", ())
-    drawn = [point for each in (*objects, *edges) for point in _drawn(each)]
-    left, right = min(x for x, _ in drawn), max(x for x, _ in drawn)
-    bottom, top = min(y for _, y in drawn), max(y for _, y in drawn)
+    xs, ys = zip(*(point for each in (*objects, *edges) for point in _drawn(each)), strict=True)
+    left, right, bottom, top = min(xs), max(xs), min(ys), max(ys)
 
     def place(points: Sequence[Point]) -> list[Point]:
         return [((x - left) * _POINTS_TO_PIXELS, (top - y) * _POINTS_TO_PIXELS) for x, y in points]
@@ -162,15 +161,11 @@ def _drawn(each: Mapping[str, Any], where: str = "_draw_") -> list[Point]:
 
 
 def _bounds(points: Sequence[Point]) -> Box:
-    west, east = min(x for x, _ in points), max(x for x, _ in points)
-    north, south = min(y for _, y in points), max(y for _, y in points)
-    return Box(west, north, east - west, south - north)
+    xs, ys = zip(*points, strict=True)
+    return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
 
 
 def _onto(point: Point, box: Box) -> Point:
     """The nearest point of a box."""
     x, y = point
-    return (
-        min(max(x, box.x), box.x + box.width),
-        min(max(y, box.y), box.y + box.height),
-    )
+    return min(max(x, box.x), box.x + box.width), min(max(y, box.y), box.y + box.height)

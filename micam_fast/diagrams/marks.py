@@ -100,19 +100,14 @@ class Template:
     title: str = ""
 
     def fill(self, fillings: Iterable[Filling]) -> Drawing:
-        """The drawing of one sample.
-
-        Parameters
-        ----------
-        fillings
-            As many as there are holes, in the order of the holes.
-        """
+        """The drawing of one sample, by as many fillings as there are holes, in their order."""
         given = iter(fillings)
-        marks = tuple(_made(next(given)) if isinstance(m, Hole) else m for m in self.marks)
+        marks = tuple(made_mark(next(given)) if isinstance(m, Hole) else m for m in self.marks)
         return Drawing(self.width, self.height, marks, self.title)
 
 
-def _made(filling: Filling) -> Mark:
+def made_mark(filling: Filling) -> Mark:
+    """The mark that goes into a hole."""
     return filling() if callable(filling) else filling
 
 
@@ -135,10 +130,5 @@ def enlarge(mark: _M, scale: float) -> _M:
         return replace(mark, points=points, width=mark.width * scale)
     if isinstance(mark, Text):
         return replace(mark, x=mark.x * scale, y=mark.y * scale, size=mark.size * scale)
-    return replace(
-        mark,
-        x=mark.x * scale,
-        y=mark.y * scale,
-        width=mark.width * scale,
-        height=mark.height * scale,
-    )
+    x, y, width, height = (each * scale for each in (mark.x, mark.y, mark.width, mark.height))
+    return replace(mark, x=x, y=y, width=width, height=height)

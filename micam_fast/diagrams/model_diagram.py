@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,8 @@ class ModelDiagram:
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickling: the places of the nodes are kept, as finding them takes longest."""
         with self._lock:
-            return ModelDiagram, (
-                self.model,
-                self.layers,
-                self.engine,
-                lay_out,
-                dict(self._layouts),
-            )
+            known = dict(self._layouts)
+        return ModelDiagram, (self.model, self.layers, self.engine, lay_out, known)
 
     def layout(
         self,
@@ -67,14 +63,7 @@ class ModelDiagram:
     ) -> DiagramLayout:
         """Places of the nodes; computed once for each direction, set of mapped layers and tile.
 
-        Parameters
-        ----------
-        mapped
-            Layers whose nodes are tiles; the others are labels.
-        rankdir
-            ``"TB"`` or ``"LR"``.
-        tile
-            Width and height of a tile with its label.
+        Nodes of mapped layers are tiles of this width and height, the others are labels.
         """
         key = rankdir, mapped, tile
         with self._lock:
@@ -100,20 +89,10 @@ class ModelDiagram:
     ) -> DiagramTemplate:
         """What the diagrams of samples share; made once for those that are of the same shapes.
 
-        Parameters
-        ----------
-        maps
-            By layer name.
-        header
-            Title, then lines about the sample.
-        input_size, look, scale, native
-            As in `composition.DiagramTemplate`.
-        rankdir
-            ``"TB"`` or ``"LR"``.
+        Parameters are those of `DiagramTemplate`.
         """
-        shapes = _shapes(maps)
         width = head_width(header)
-        key = (shapes, len(header), width, input_size, look, rankdir, scale, native)
+        key = (_shapes(maps), len(header), width, input_size, look, rankdir, scale, native)
         with self._lock:
             return self._templates.get_or_make(
                 key,
@@ -134,15 +113,5 @@ def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
     """All that a template takes from the maps."""
     if isinstance(maps, SampleMaps):
         return maps.layout, frozenset(maps.bad_values.items())
-    return tuple(
-        (
-            name,
-            found.cam.shape,
-            found.shape,
-            found.input_shapes,
-            found.flat,
-            found.even_weights,
-            found.bad_values,
-        )
-        for name, found in maps.items()
-    )
+    taken = attrgetter("cam.shape", "shape", "input_shapes", "flat", "even_weights", "bad_values")
+    return tuple((name, taken(found)) for name, found in maps.items())

@@ -50,27 +50,10 @@ def arrange(
     title: str,
     scale: float,
 ) -> tuple[Template, list[AnySlot]]:
-    """Put a diagram below its heading, in the middle.
+    """Put a diagram below its heading, in the middle; the result is that of `template_of`.
 
-    Parameters
-    ----------
-    layout
-        Where the nodes are.
-    head
-        Width and height of the heading.
-    top
-        Marks of the heading.
-    body
-        Marks of the diagram, in the coordinates of its layout.
-    title
-        Of the drawing.
-    scale
-        Of everything.
-
-    Returns
-    -------
-    template, slots
-        As of `template_of`.
+    `head` is the heading's width and height, `top` are its marks; those of `body` are in the
+    coordinates of the layout.
     """
     width, height = picture_size(layout, head, scale)
     left = round((max(layout.width, head[0]) + 2 * MARGIN - layout.width) / 2)
@@ -114,7 +97,15 @@ def placed(part: Mark | AnySlot, x: float, y: float, scale: float) -> Mark | Any
     return enlarge(move(part, x, y), scale)
 
 
-def cluster_marks(cluster: NestedFrame) -> Iterator[Mark]:
+def background_marks(layout: DiagramLayout) -> Iterator[Mark]:
+    """What lies behind the nodes: frames of nested models, and edges."""
+    for cluster in layout.clusters:
+        yield from _cluster_marks(cluster)
+    for route in layout.routes:
+        yield from route_marks(route)
+
+
+def _cluster_marks(cluster: NestedFrame) -> Iterator[Mark]:
     """A nested model's frame and title."""
     box = cluster.box
     yield replace(frame(box.x, box.y, box.width, box.height), colour=GREY)
@@ -126,8 +117,7 @@ def cluster_marks(cluster: NestedFrame) -> Iterator[Mark]:
 def route_marks(route: Route) -> Iterator[Mark]:
     """An edge and its arrow's head."""
     yield Path(route.points, GREY, 1.5, curved=True)
-    end = np.array(route.points[-1])
-    tip = np.array(route.tip)
+    end, tip = np.array(route.points[-1]), np.array(route.tip)
     along = tip - end
     length = float(np.hypot(*along))
     if length > 0:

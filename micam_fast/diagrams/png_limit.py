@@ -11,14 +11,7 @@ LARGEST_PNG = 170e6
 
 
 def check_png_size(width: float, height: float, scale: float) -> None:
-    """Refuse a picture that hardly any viewer would open.
-
-    Parameters
-    ----------
-    width, height
-        In pixels.
-    scale
-        Of its tiles.
+    """Refuse a picture of so many pixels, its tiles scaled, that hardly any viewer would open.
 
     Raises
     ------

@@ -213,9 +213,9 @@ class Runner:
             if source in shapes:
                 shapes[value] = shapes[source]
         prediction, axis = self.graph.prediction, None
-        if prediction not in arrays:
+        if prediction is None or prediction not in arrays:
             prediction = None
-        if prediction is not None:
+        else:
             axis = batch_axis(prediction, self.graph.prediction_axes, shapes, count, alone)
         with self._lock:
             plan = self._plan(taps, shapes, axes, offsets, count, input_size)

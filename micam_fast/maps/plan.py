@@ -110,15 +110,11 @@ class MapPlan:
         for name, view in self._views.items():
             value = self._values[name]
             leader = readers.get(value)
-            if (
-                name in pointwise
-                and leader is not None
-                and view.space
-                and view == self._views[leader]
-            ):
-                tables.add_follower(name, view, pointwise[name], leader)
-            elif name in pointwise:
-                tables.add_reader(name, taps[name], view, None)
+            if name in pointwise:
+                if leader is not None and view.space and view == self._views[leader]:
+                    tables.add_follower(name, view, pointwise[name], leader)
+                else:
+                    tables.add_reader(name, taps[name], view, None)
             else:
                 tables.add_reader(name, taps[name], view, offsets.get(value))
                 readers[value] = name
@@ -202,10 +198,9 @@ class MapPlan:
     def _cut_shares(self, workers: int) -> tuple[Share, Share]:
         """Tasks of each worker: those that read the arena, and those that read copies."""
         reads = self._table[:, loops.KIND] != loops.FOLLOWS
-        staged, others = reads & self._is_staged, reads & ~self._is_staged
-        return self._cut(np.flatnonzero(others), workers), self._cut(
-            np.flatnonzero(staged), workers
-        )
+        masks = reads & ~self._is_staged, reads & self._is_staged
+        arena, copies = (self._cut(np.flatnonzero(mask), workers) for mask in masks)
+        return arena, copies
 
     def _cut(self, layers: NDArray[np.intp], workers: int) -> Share:
         """Cut (layer, sample) tasks in shares of about the same work, the largest tasks first."""

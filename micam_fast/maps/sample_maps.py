@@ -49,10 +49,8 @@ class MapsLayout:
 
     @functools.cached_property
     def _value(self) -> tuple[Hashable, ...]:
-        values = vars(self)
-        return self.slots.tobytes(), *(
-            values[each.name] for each in fields(self) if each.name != "slots"
-        )
+        values = vars(self) | {"slots": self.slots.tobytes()}
+        return tuple(values[each.name] for each in fields(self))
 
     @functools.cached_property
     def _hash(self) -> int:

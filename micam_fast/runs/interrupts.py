@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 _SIGNALS = [
@@ -13,6 +14,7 @@ _SIGNALS = [
 ]
 
 
+@dataclass
 class Stop:
     """Whether to begin no further sample, and why.
 
@@ -24,9 +26,8 @@ class Stop:
         In words, ``None`` as long as the run goes on.
     """
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.reason: str | None = None
+    signal: int | None = None
+    reason: str | None = None
 
 
 @contextmanager

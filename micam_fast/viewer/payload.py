@@ -122,7 +122,7 @@ def data_elements(data: PageData) -> Iterator[str]:
     yield _element("micam-centres", centres.tobytes())
     described = {
         "rankdir": data.rankdir,
-        "layers": [_describe_layer(layer, data) for layer in data.layers],
+        "layers": [_describe_layer(layer, data, names) for layer in data.layers],
         "size": [data.layout.width, data.layout.height],
         "samples": samples,
         "titles": data.sample_titles,
@@ -136,9 +136,8 @@ def data_elements(data: PageData) -> Iterator[str]:
     yield _json_element("micam-page", described)
 
 
-def _describe_layer(layer: Layer, data: PageData) -> dict[str, Any]:
+def _describe_layer(layer: Layer, data: PageData, index: Mapping[str, int]) -> dict[str, Any]:
     box = data.layout.nodes[layer.name]
-    index = {each.name: number for number, each in enumerate(data.layers)}
     return {
         "name": told(layer.name),
         "pattern": _pattern(layer.name),

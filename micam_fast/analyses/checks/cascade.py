@@ -107,21 +107,13 @@ def randomize_in_steps(
 
     Parameters
     ----------
-    variants
-        The model.
     samples, originals
         Samples, and the ranks of their maps.
-    projection
-        Of the maps.
     most_steps
         A model of more layers with weights goes several layers a step, as evenly as it can be.
     draws
         How many times to do it all, with other random numbers. A random kernel turns the sign of a
         map as often as not, so that one draw says little.
-    seed
-        Decides about the random numbers.
-    done
-        Is told of each step.
     """
     weights = variants.find_weights()
     steps = plan_steps(weights, most_steps)
@@ -170,12 +162,8 @@ def randomize_in_steps(
 def plan_steps(weights: Mapping[str, LayerWeights], most: int) -> tuple[tuple[str, ...], ...]:
     """The layers that have weights, from the last one to the first, in at most so many steps.
 
-    Parameters
-    ----------
-    weights
-        In the diagram's order.
-    most
-        Steps. More layers than that are cut into steps of as many layers each, or one more.
+    The weights are in the diagram's order. More layers than steps are cut into steps of as many
+    layers each, or one more.
     """
     order = [name for name, each in weights.items() if each.tensors][::-1]
     if not order:

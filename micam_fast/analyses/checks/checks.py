@@ -26,19 +26,10 @@ MOST_STEPS = 16
 DRAWS = 3
 
 _LAYER_COLUMNS = (
-    "layer",
-    "first_step",
-    "own_correlation",
-    "own_strength_correlation",
-    "all_correlation",
-    "all_strength_correlation",
-    "deletion_area",
-    "insertion_area",
-    "random_area",
-    "deletion_below_random",
-    "insertion_above_random",
-    "samples",
-)
+    "layer", "first_step", "own_correlation", "own_strength_correlation", "all_correlation",
+    "all_strength_correlation", "deletion_area", "insertion_area", "random_area",
+    "deletion_below_random", "insertion_above_random", "samples",
+)  # fmt: skip
 _STEP_COLUMNS = ("step", "random_from", "layer", "correlation", "strength_correlation", "count")
 _CURVE_COLUMNS = ("order", "curve", "share", "probability")
 
@@ -120,16 +111,15 @@ class Check:
             if curves is not None and name in curves.layers:
                 areas = (*map(_cell, curves.areas(name)), *curves.better_than_random(name))
             step = None if first is None else first + 1
-            cells = map(_cell, (*own, *last))
-            yield (name, step, *cells, *areas, len(self.counted))
+            yield (name, step, *map(_cell, (*own, *last)), *areas, len(self.counted))
 
     def _step_rows(self) -> Iterator[Sequence[object]]:
         cascade = self.cascade
         for step, names in enumerate(cascade.steps):
             for column, name in enumerate(cascade.layers):
-                place = step, column
-                found = cascade.signed[place], cascade.strength[place]
-                yield step + 1, names[-1], name, *map(_cell, found), int(cascade.counts[place])
+                found = cascade.signed[step, column], cascade.strength[step, column]
+                count = int(cascade.counts[step, column])
+                yield step + 1, names[-1], name, *map(_cell, found), count
 
 
 def _curve_rows(curves: Curves) -> Iterator[Sequence[object]]:

@@ -72,10 +72,9 @@ class Curves:
     def better_than_random(self, layer: str) -> tuple[int, int]:
         """Number of samples with less area by deletion, and more by insertion, than by chance."""
         row = self.layers.index(layer)
-        return (
-            int((self.deletion_areas[row] < self.random_areas).sum()),
-            int((self.insertion_areas[row] > self.random_areas).sum()),
-        )
+        less = self.deletion_areas[row] < self.random_areas
+        more = self.insertion_areas[row] > self.random_areas
+        return int(less.sum()), int(more.sum())
 
 
 def order_grid(
@@ -83,23 +82,15 @@ def order_grid(
 ) -> dict[str, NDArray[np.intp]]:
     """The cells of the input's grid by the strength of each map that lies on it.
 
-    Parameters
-    ----------
-    result
-        Of a sample. Lists of values (flat layers) lie on no grid, and other inputs are no maps of
-        this one.
-    eraser, inputs
-        Of the sample, and of the model.
-    seed
-        Decides about cells of the same strength.
+    Lists of values (flat layers) lie on no grid, and other inputs are no maps of this one. The seed
+    decides about cells of the same strength.
     """
     maps = result.maps
     assert isinstance(maps, SampleMaps)
     others = {spec.name for spec in inputs} - {eraser.name}
     found = {}
-    for name, size, flat in zip(
-        maps.layout.names, maps.layout.sizes, maps.layout.flat, strict=True
-    ):
+    layout = maps.layout
+    for name, size, flat in zip(layout.names, layout.sizes, layout.flat, strict=True):
         on_grid = name == eraser.name or not (flat or name in others)
         if on_grid and size == result.input_size and name not in maps.bad_values:
             found[name] = order_cells(maps.cam(name), np.random.default_rng(seed))
@@ -127,16 +118,10 @@ def erase_in_steps(
 
     Parameters
     ----------
-    variants, inputs
-        The model.
     samples, orders, classes
         Samples, the orders of their cells, and what each is taken for.
     layers
         All layers that are in any of `orders`, in the diagram's order.
-    seed
-        Decides about the random orders.
-    done
-        Is told of each sample.
     """
     shares = np.linspace(0, 1, PARTS + 1)
     erasers = [Eraser(inputs, sample) for sample in samples]

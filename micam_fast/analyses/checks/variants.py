@@ -24,11 +24,6 @@ class Variants:
     The layers are those that are known of the model: random numbers in the weights leave the graph
     as it is. Nothing of a variant is kept on disk.
 
-    Parameters
-    ----------
-    model
-        The model.
-
     Attributes
     ----------
     workers
@@ -54,16 +49,9 @@ class Variants:
         mapped: frozenset[str],
         projection: Projection,
     ) -> Iterator[Found]:
-        """Explain samples by the model with random weights, in the calling thread.
+        """Explain samples that `Model.fit` gave by the model with random weights, in this thread.
 
-        Parameters
-        ----------
-        keys, seeds
-            See `randomize_weights`.
-        samples
-            As `Model.fit` gives them.
-        mapped, projection
-            The maps.
+        For `keys` and `seeds` see `randomize_weights`.
         """
         file = randomize_weights(self._model.file, keys, seeds)
         pipeline = self._model.open_pipeline(projection, file=file, mapped=mapped, threads=1)
@@ -74,12 +62,7 @@ class Variants:
     ) -> Iterator[Result]:
         """Run many samples, in batches and on all threads, for the prediction alone.
 
-        Parameters
-        ----------
-        samples
-            As `LoadedModel.fit` gives them.
-        read
-            Takes a result with its prediction; several run at a time.
+        `read` takes a result with its prediction; several run at a time.
         """
         # The map of an input needs no activation.
         mapped = frozenset({self._model.inputs[0].name})

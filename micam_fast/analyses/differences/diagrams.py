@@ -29,10 +29,9 @@ from micam_fast.diagrams.parts import (
     NAME_SIZE,
     Slot,
     arrange,
-    cluster_marks,
+    background_marks,
     label_mark,
     name_marks,
-    route_marks,
 )
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import flat_place, hatch, shrunk_cells
@@ -160,11 +159,7 @@ def compose_difference(
     layout = scene.layout(mapped, rankdir, plan.size)
     header = header_lines(difference)
     top: list[_Part] = [*header_texts(header), *legend_marks(header, _legend_lines())]
-    body: list[_Part] = []
-    for cluster in layout.clusters:
-        body.extend(cluster_marks(cluster))
-    for route in layout.routes:
-        body.extend(route_marks(route))
+    body: list[_Part] = [*background_marks(layout)]
     for layer in scene.layers:
         box = layout.nodes[layer.name]
         each = difference.layers.get(layer.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.files import save, svg_text
+from micam_fast.analyses.differences.labels import some_of
 from micam_fast.analyses.differences.layers import compare_layer
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import AxisError, ModelError
@@ -152,8 +153,8 @@ def diff(
     }
     if not any(each.a is not None and each.b is not None for each in layers.values()):
         raise ModelError(
-            f"no layer of {a.scene.model} ({_listed(a.maps)}) has the name of one of "
-            f"{b.scene.model} ({_listed(b.maps)}); layers are matched by name"
+            f"no layer of {a.scene.model} ({some_of(a.maps)}) has the name of one of "
+            f"{b.scene.model} ({some_of(b.maps)}); layers are matched by name"
         )
     return Difference(a, b, layers, names, permutation)
 
@@ -171,9 +172,3 @@ def put_back(explanation: Explanation, permutation: Permutation) -> Explanation:
                 rgba=permutation.undo(found.rgba, size),
             )
     return replace(explanation, maps=maps)
-
-
-def _listed(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    more = ", ..." if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from micam_fast.analyses.differences.comparison import Comparison
@@ -25,17 +25,22 @@ def header_lines(difference: Comparison) -> list[str]:
     if difference.permutation is not None:
         lines.append(f"order of B's input: {difference.permutation}; {_put_back(b)}")
     counts = [f"compared: {len(difference.compared)} of {len(difference.layers)} layers"]
-    for what, names in (
+    left_out: tuple[tuple[str, Collection[str]], ...] = (
         ("not finite", difference.not_finite),
-        ("of different size", list(difference.mismatched)),
+        ("of different size", difference.mismatched),
         ("only in A", difference.only_a),
         ("only in B", difference.only_b),
-    ):
+    )
+    for what, names in left_out:
         if names:
-            counts.append(
-                f"{len(names)} {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}"
-            )
+            counts.append(f"{len(names)} {what}: {some_of(names)}")
     return fit_header([*lines, "; ".join(counts)])
+
+
+def some_of(names: Collection[str]) -> str:
+    """The first three names."""
+    shown = list(names)
+    return ", ".join([*shown[:3], "..."] if len(shown) > 3 else shown)
 
 
 def _put_back(b: Explanation) -> str:

@@ -101,17 +101,9 @@ class FeatureFinder:
             for place in strongest_places(cam, top):
                 row, column = divmod(int(place), cam.shape[1])
                 field = layer.cell(row, column)
-                features.append(
-                    Feature(
-                        name,
-                        row,
-                        column,
-                        float(cam[row, column]),
-                        field.row_ranges,
-                        field.column_ranges,
-                        field.exact,
-                    )
-                )
+                ranges = field.row_ranges, field.column_ranges
+                value = float(cam[row, column])
+                features.append(Feature(name, row, column, value, *ranges, field.exact))
         return tuple(features)
 
     def fields(self, explanation: Explanation, sample: SampleLike) -> ReceptiveFields:
@@ -182,14 +174,6 @@ def strongest_places(cam: NDArray[np.float32], top: int) -> NDArray[np.intp]:
 
 
 def show_ranges(ranges: Ranges, names: tuple[str, ...] | None = None) -> str:
-    """Ranges as text: ``"3..9"``, ``"0..1 and 26..27"``, ``"cpu_user..cpu_sys"``.
-
-    Parameters
-    ----------
-    ranges
-        First and last of each.
-    names
-        Of all rows or columns, if they have some.
-    """
+    """Ranges as text: ``"3..9"``, ``"0..1 and 26..27"``, ``"cpu_user..cpu_sys"``."""
     shown = [[str(at) if names is None else names[at] for at in each] for each in ranges]
     return " and ".join(first if first == last else f"{first}..{last}" for first, last in shown)

@@ -108,18 +108,12 @@ def read_cells(taps: Taps, row: int, column: int) -> NDArray[np.intp]:
 class ReceptiveFields:
     """Receptive fields of a model's maps under a projection, for samples of one shape.
 
+    ONNX Runtime, by its providers, is asked for what shape inference cannot tell.
+
     Parameters
     ----------
-    file, graph
-        The model.
-    names
-        Layers.
-    projection
-        ``"published"`` or ``"transposed"``.
     sample
         Any of these samples.
-    providers
-        Of ONNX Runtime, which is asked for what shape inference cannot tell.
     sizes
         Sizes of the maps, as a run gave them.
 
@@ -156,13 +150,8 @@ class ReceptiveFields:
             self._shapes, numbers = _run_time_shapes(file, graph, feeds, providers, run=is_sure)
             if all(self._fits(name, sizes[name]) for name in self._taps):
                 break
-        self._found = follow(
-            graph.graph,
-            inputs,
-            self._shapes,
-            numbers,
-            [tap.value for tap in self._taps.values()],
-        )
+        wanted = [tap.value for tap in self._taps.values()]
+        self._found = follow(graph.graph, inputs, self._shapes, numbers, wanted)
         self._fields: dict[str, LayerField | None] = {}
 
     def layer(self, name: str) -> LayerField | None:
@@ -292,8 +281,7 @@ def _unpacked(bits: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
     """All sets together, a value for each row or column."""
     if not bits.size:
         return np.zeros(size, np.bool_)
-    whole = np.bitwise_or.reduce(bits)
-    return np.unpackbits(whole, count=size).astype(np.bool_)
+    return np.unpackbits(np.bitwise_or.reduce(bits), count=size).astype(np.bool_)
 
 
 def _ranges(places: NDArray[np.intp], bits: NDArray[np.uint8], size: int) -> Ranges:

@@ -101,16 +101,9 @@ class Cells:
 
 
 def arrange_cells(count: int, size: tuple[int, int], caption_width: float = 0.0) -> Cells:
-    """Place the maps of a layer: readable, and of about a page's proportion.
+    """Place up to `MOST_MAPS` maps of a layer: readable, and of about a page's proportion.
 
-    Parameters
-    ----------
-    count
-        Number of maps, at most `MOST_MAPS`.
-    size
-        Rows and columns of a map.
-    caption_width
-        Of the widest caption, in pixels.
+    The size is a map's rows and columns; the widest caption is so many pixels wide.
     """
     shrunk = 1
     while True:

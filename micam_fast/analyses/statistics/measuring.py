@@ -65,22 +65,10 @@ class Measuring:
         first: int = 0,
         done: OnSample = lambda index, error: None,
     ) -> Statistics:
-        """Measure samples, all or a part of them.
+        """Measure samples, all or a part of them, the first of which has the index `first`.
 
-        Parameters
-        ----------
-        model
-            The model.
-        samples, labels
-            As `stats` takes them; labels do not end.
-        activations, explain
-            Run the model: for the layers' activations, and for maps.
-        memory
-            Bytes that covariances may take.
-        first
-            Index of the first sample.
-        done
-            As `stats` takes it.
+        Labels do not end; covariances may take `memory` bytes. `activations` and `explain` run the
+        model: for the layers' activations, and for maps.
         """
         run = _Measurement(model, labels, self.begin(model), first)
         slots = [
@@ -162,15 +150,7 @@ class _Measurement:
 def multiply_adds(
     graph: ModelGraph, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, int | None]:
-    """Multiply-adds of each layer for a sample.
-
-    Parameters
-    ----------
-    graph
-        The model.
-    shapes
-        Of the sample, by input name.
-    """
+    """Multiply-adds of each layer for a sample of these shapes, by input name."""
     batch = 1
     fed = {}
     for spec in graph.inputs:

@@ -245,25 +245,16 @@ class ChannelMoments:
         self.samples = 0
         self.counts = np.zeros((0, loops.COUNTS), np.int64)
         self.moments = np.zeros((0, loops.MOMENTS))
-        self._grow(channels)
         self.covariance = Covariance(channels) if covariance else None
         self.varies = False
+        self._fit(channels)
 
     def add(self, values: NDArray[np.float32], scratch: Scratch, positions: int | None) -> None:
-        """Count in a sample.
+        """Count in a sample, ``(C, P)`` float32, contiguous, with the calling thread's scratch.
 
-        Parameters
-        ----------
-        values
-            ``(C, P)``, contiguous.
-        scratch
-            Of the calling thread.
-        positions
-            Most positions that the covariance is taken of, evenly spread; ``None`` for all.
+        The covariance is taken of at most so many positions, evenly spread; ``None`` for all.
         """
-        channels = len(values)
-        if channels != len(self.counts):
-            self._fit(channels)
+        self._fit(len(values))
         loops.add_moments(values, self.counts, self.moments)
         self.samples += 1
         if self.covariance is None:
@@ -285,19 +276,16 @@ class ChannelMoments:
             self.covariance.merge(other.covariance)
         else:
             self.covariance = None
-        mine, theirs = self.counts[:channels], other.counts
-        moments = self.moments[:channels]
-        both = np.maximum(mine[:, loops.FINITE] + theirs[:, loops.FINITE], 1)
-        step = other.moments[:, loops.MEAN] - moments[:, loops.MEAN]
-        share = theirs[:, loops.FINITE] / both
-        moments[:, loops.SQUARES] += (
-            other.moments[:, loops.SQUARES] + step * step * share * mine[:, loops.FINITE]
-        )
+        counts, moments, added = self.counts[:channels], self.moments[:channels], other.moments
+        mine, theirs = counts[:, loops.FINITE], other.counts[:, loops.FINITE]
+        step = added[:, loops.MEAN] - moments[:, loops.MEAN]
+        share = theirs / np.maximum(mine + theirs, 1)
+        moments[:, loops.SQUARES] += added[:, loops.SQUARES] + step * step * share * mine
         moments[:, loops.MEAN] += step * share
         low, high = moments[:, loops.LOW], moments[:, loops.HIGH]
-        np.minimum(low, other.moments[:, loops.LOW], out=low)
-        np.maximum(high, other.moments[:, loops.HIGH], out=high)
-        mine += theirs
+        np.minimum(low, added[:, loops.LOW], out=low)
+        np.maximum(high, added[:, loops.HIGH], out=high)
+        counts += other.counts
 
     def summary(self) -> MomentSummary:
         """All channels together."""
@@ -328,15 +316,11 @@ class ChannelMoments:
     def _fit(self, channels: int) -> None:
         if channels != len(self.counts) and self.samples:
             self.varies, self.covariance = True, None
-        if channels > len(self.counts):
-            self._grow(channels - len(self.counts))
-
-    def _grow(self, channels: int) -> None:
-        moments = np.zeros((channels, loops.MOMENTS))
-        moments[:, loops.LOW], moments[:, loops.HIGH] = np.inf, -np.inf
-        self.moments = np.concatenate([self.moments, moments])
-        counts = np.zeros((channels, loops.COUNTS), np.int64)
-        self.counts = np.concatenate([self.counts, counts])
+        if (more := channels - len(self.counts)) > 0:
+            moments = np.zeros((more, loops.MOMENTS))
+            moments[:, loops.LOW], moments[:, loops.HIGH] = np.inf, -np.inf
+            self.moments = np.concatenate([self.moments, moments])
+            self.counts = np.concatenate([self.counts, np.zeros((more, loops.COUNTS), np.int64)])
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,7 @@ LabelledArrays = tuple[int, Arrays | SampleError, str | None]
 class _Measure:
     """What a worker does with a chunk of samples and their labels.
 
-    Parameters
-    ----------
-    measuring
-        What is measured.
-    memory
-        Bytes that the covariances of all its threads may take; ``None`` for the model's own.
+    The covariances of all its threads may take `memory` bytes; ``None`` for the model's own.
     """
 
     def __init__(self, measuring: Measuring, memory: int | None) -> None:
@@ -102,17 +97,10 @@ def measure_on(
     memory: int | None,
     done: OnSample,
 ) -> Statistics:
-    """Do what `Measuring.measure` does, on the workers of a client.
+    """Do what `Measuring.measure` does, on the workers of a client of ``dask.distributed``.
 
-    Parameters
-    ----------
-    client
-        Of ``dask.distributed``.
-    model, samples, labels, measuring, done
-        As there.
-    memory
-        Bytes that covariances may take, on each worker and here; by default as much as activations
-        may take there.
+    Covariances may take `memory` bytes on each worker and here, by default as much as activations
+    may take there.
 
     Raises
     ------
@@ -158,16 +146,9 @@ def chunk_size(
 ) -> int:
     """Samples in a chunk, so that sending its covariances back takes a tenth of the time.
 
-    It is the same for each run, whatever the cluster, and so are the bits of what is merged.
-
-    Parameters
-    ----------
-    model
-        The model.
-    ranked
-        The layers that have a covariance of their own.
-    shapes
-        Of one sample, by input name; empty where none is known.
+    It is the same for each run, whatever the cluster, and so are the bits of what is merged. The
+    layers `ranked` have a covariance of their own; `shapes`, by input name, are those of one
+    sample, and empty where none is known.
     """
     sent = products = 0.0
     for layer in model.layers:

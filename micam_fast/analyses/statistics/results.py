@@ -134,11 +134,10 @@ class Statistics:
         KeyError
             If there is none.
         """
-        found = (row for row in self.rows if row.layer == layer and row.label == label)
-        row = next(found, None)
-        if row is None:
-            raise KeyError(f"no statistics of layer {layer!r} and class {label!r}")
-        return row
+        for row in self.rows:
+            if (row.layer, row.label) == (layer, label):
+                return row
+        raise KeyError(f"no statistics of layer {layer!r} and class {label!r}")
 
     def merge(self, other: Statistics) -> None:
         """Count in the samples of another part of the data set.
@@ -158,10 +157,8 @@ class Statistics:
             ("thresholds", self.dead_threshold, other.dead_threshold),
         ):
             if mine != theirs:
-                raise ValueError(
-                    f"statistics of different {what} cannot be merged: {_short(mine)} and "
-                    f"{_short(theirs)}"
-                )
+                shown = " and ".join(_short(each) for each in (mine, theirs))
+                raise ValueError(f"statistics of different {what} cannot be merged: {shown}")
         for label, group in other.groups.items():
             self.groups.setdefault(label, ClassMoments()).merge(group)
         self.multiply_adds |= other.multiply_adds
@@ -171,13 +168,7 @@ class Statistics:
         self._rows = None
 
     def limit(self, memory: int) -> None:
-        """Leave out the effective ranks of the largest layers, until all covariances fit.
-
-        Parameters
-        ----------
-        memory
-            Bytes that they may take.
-        """
+        """Leave out the effective ranks of the largest layers, until all covariances fit."""
         sizes: Counter[str] = Counter()
         for group in self.groups.values():
             for name, moments in group.layers.items():
@@ -263,9 +254,7 @@ class Statistics:
         if moments is None:
             return None
         summary = moments.summary()
-        rank = self._find_rank(layer.name, moments, groups)
-        parameters = self.parameters.get(layer.name, 0)
-        energy = summary.energy
+        parameters, energy = self.parameters.get(layer.name, 0), summary.energy
         return LayerStatistics(
             label=label,
             layer=layer.name,
@@ -281,7 +270,7 @@ class Statistics:
             energy=energy,
             dead_channels=moments.dead_share(self.dead_threshold),
             sparsity=summary.sparsity,
-            effective_rank=rank,
+            effective_rank=self._find_rank(layer.name, moments, groups),
             parameters=parameters,
             multiply_adds=self._mean_multiply_adds(layer.name, groups),
             energy_per_parameter=energy / parameters if energy is not None and parameters else None,

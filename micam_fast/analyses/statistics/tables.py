@@ -50,13 +50,7 @@ class LayerCost:
 
 
 def find_costs(rows: Sequence[LayerStatistics], layers: Sequence[Layer]) -> list[LayerCost]:
-    """Layers with parameters or multiply-adds, over all samples, the most idle one first.
-
-    Parameters
-    ----------
-    rows, layers
-        As in `Statistics`.
-    """
+    """Layers with parameters or multiply-adds, over all samples, the most idle one first."""
     overall = {row.layer: row for row in rows if row.label is None}
     readers: dict[str, list[str]] = {}
     for layer in layers:
@@ -127,15 +121,7 @@ _MOST = 12
 def cost_lines(
     rows: Sequence[LayerStatistics], layers: Sequence[Layer], most: int = _MOST
 ) -> Iterator[str]:
-    """The table of the layers that cost most and extract least, as lines of text.
-
-    Parameters
-    ----------
-    rows, layers
-        As in `Statistics`.
-    most
-        Layers to show.
-    """
+    """The table of at most so many layers that cost most and extract least, as lines of text."""
     costs = find_costs(rows, layers)
     if not costs:
         yield "no layer has parameters or multiply-adds"

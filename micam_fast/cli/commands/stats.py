@@ -192,8 +192,8 @@ def _with_progress(samples: Iterator[Sample]) -> Iterable[Sample]:
 def _notes(found: Statistics) -> Iterator[str]:
     """What the rows leave out, in a line for each reason."""
     for reason in sorted(set(found.unranked.values())):
-        layers = [name for name, why in found.unranked.items() if why == reason]
-        shown = first_of(sorted(layers), 3)
+        layers = sorted(name for name, why in found.unranked.items() if why == reason)
+        shown = first_of(layers, 3)
         yield f"no effective rank of {count_of(len(layers), 'layer')} ({shown}): {reason}"
     stray = [row for row in found.rows if row.label is None and row.not_finite]
     if stray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -50,10 +51,7 @@ def _piece(mark: Path, points: list[Point], top: int, width: int, rows: int) -> 
         return None
     mask = Image.new("L", ((right - left) * OVERSAMPLING, (lower - upper) * OVERSAMPLING))
     scaled = [
-        (
-            math.floor((x - left) * OVERSAMPLING + 0.5),
-            math.floor((y - upper) * OVERSAMPLING + 0.5),
-        )
+        (math.floor((x - left) * OVERSAMPLING + 0.5), math.floor((y - upper) * OVERSAMPLING + 0.5))
         for x, y in points
     ]
     pen = ImageDraw.Draw(mask)
@@ -66,12 +64,8 @@ def _piece(mark: Path, points: list[Point], top: int, width: int, rows: int) -> 
 
 def _part_within(points: list[Point], top: float, bottom: float) -> list[Point]:
     """The points from the first to the last piece that touches these rows."""
-    touching = [
-        i
-        for i in range(len(points) - 1)
-        if min(points[i][1], points[i + 1][1]) < bottom
-        and max(points[i][1], points[i + 1][1]) > top
-    ]
+    pieces = enumerate(itertools.pairwise(y for _, y in points))
+    touching = [i for i, ends in pieces if min(ends) < bottom and max(ends) > top]
     return points[touching[0] : touching[-1] + 2] if touching else []
 
 

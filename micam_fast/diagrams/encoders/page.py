@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.diagrams.encoders.png import LEVEL, PngRows
 from micam_fast.diagrams.encoders.stamps import Ready, make_ready
-from micam_fast.diagrams.marks import Drawing, Filling, Hole, Template
+from micam_fast.diagrams.marks import Drawing, Filling, Hole, Template, made_mark
 
 BAND_BYTES = 1 << 21
 """Bytes drawn at a time: they stay in the cache."""
@@ -33,10 +33,7 @@ class _Band:
 class PngPage:
     """A template made ready to be filled many times, by several threads at once if need be.
 
-    Parameters
-    ----------
-    template
-        Its fixed marks are drawn here, once, and kept as what they cover.
+    The template's fixed marks are drawn here, once, and kept as what they cover.
     """
 
     def __init__(self, template: Template) -> None:
@@ -105,14 +102,10 @@ class PngPage:
         rows[:] = 255
         rows[:, 0] = 0
         for step in band.steps:
-            if not isinstance(step, int):
-                step.lay(rows, band.top)
-                continue
-            if step not in made:
-                filling = fillings[step]
-                mark = filling() if callable(filling) else filling
+            if isinstance(step, int) and step not in made:
+                mark = made_mark(fillings[step])
                 made[step] = list(make_ready(mark, self._width, self._height))
-            for ready in made[step]:
+            for ready in made[step] if isinstance(step, int) else (step,):
                 ready.lay(rows, band.top)
 
 

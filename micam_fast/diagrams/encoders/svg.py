@@ -21,6 +21,7 @@ from micam_fast.diagrams.marks import (
     Picture,
     Template,
     Text,
+    made_mark,
 )
 
 _STYLE = (
@@ -34,11 +35,6 @@ class SvgPage:
     """The text of a template; samples fill in the rest.
 
     Shapes that several marks have, like the frames of the nodes, stand in the text once.
-
-    Parameters
-    ----------
-    template
-        What the samples share.
     """
 
     def __init__(self, template: Template) -> None:
@@ -70,26 +66,15 @@ class SvgPage:
         self._pieces.append("\n".join([*lines, "</svg>", ""]))
 
     def write(self, fillings: Iterable[Filling]) -> str:
-        """The diagram of one sample as one self-contained SVG text.
-
-        Parameters
-        ----------
-        fillings
-            What the sample brings, in the order of the template's holes.
-        """
+        """The diagram of one sample, by fillings in the order of the holes, as one SVG text."""
         first, *rest = self._pieces
         parts = [first]
         for filling, piece in zip(fillings, rest, strict=True):
-            parts.append(_mark(filling() if callable(filling) else filling))
-            parts.append("\n")
-            parts.append(piece)
+            parts += (_mark(made_mark(filling)), "\n", piece)
         return "".join(parts)
 
     def _fixed(self, mark: Mark) -> str:
-        if not isinstance(mark, Path):
-            return _mark(mark)
-        shape = _shape(mark)
-        if shape not in self._names:
+        if not isinstance(mark, Path) or (shape := _shape(mark)) not in self._names:
             return _mark(mark)
         (x, y), *_ = mark.points
         return f'<use href="#{self._names[shape]}" x="{_number(x)}" y="{_number(y)}"/>'

@@ -90,16 +90,9 @@ def check_address(address: str) -> str:
 def open_cluster(address: str, *, threads: int | None, say: Say) -> Iterator[Cluster]:
     """Reach a scheduler, or start processes on this machine, which end with it.
 
-    Dask's log is kept still: what matters comes as an error.
-
-    Parameters
-    ----------
-    address
-        ``"tcp://HOST:8786"``, or ``"local:N"``.
-    threads
-        Of this machine, which N processes share; ``None`` for all cores.
-    say
-        Is told when workers are waited for.
+    The address is ``"tcp://HOST:8786"``, or ``"local:N"`` for N processes that share the threads,
+    by default all cores. `say` is told when workers are waited for. Dask's log is kept still: what
+    matters comes as an error.
 
     Raises
     ------
@@ -112,11 +105,9 @@ def open_cluster(address: str, *, threads: int | None, say: Say) -> Iterator[Clu
     distributed = import_extra("distributed", extra="distributed", purpose="--scheduler")
     with ExitStack() as stack:
         stack.enter_context(_quiet())
-        local = _LOCAL.fullmatch(address)
-        if local is not None:
+        target: Any = address
+        if (local := _LOCAL.fullmatch(address)) is not None:
             target = stack.enter_context(_local_cluster(distributed, int(local[1]), threads))
-        else:
-            target = address
         client = stack.enter_context(_client(distributed, target, address, say))
         yield use_client(client, address, say=say)
 
@@ -171,9 +162,8 @@ def _client(distributed: Any, target: Any, address: str, say: Say) -> Iterator[A
     with warnings.catch_warnings():
         # Versions are checked below, and told in one line.
         warnings.simplefilter("ignore")
-        told = threading.Timer(
-            _TELL, say, [f"waiting up to {WAIT:g} s for a scheduler at {address}"]
-        )
+        waiting = f"waiting up to {WAIT:g} s for a scheduler at {address}"
+        told = threading.Timer(_TELL, say, [waiting])
         told.start()
         try:
             client = distributed.Client(target, timeout=WAIT, set_as_default=False)
