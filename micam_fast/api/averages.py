@@ -159,8 +159,5 @@ def _maps(explanation: SampleResult) -> SampleMaps:
 
 
 def _alike(one: MapsLayout, other: MapsLayout) -> bool:
-    return (
-        one.names == other.names
-        and one.sizes == other.sizes
-        and bool((one.slots == other.slots).all())
-    )
+    same = one.names == other.names and one.sizes == other.sizes
+    return same and np.array_equal(one.slots, other.slots)

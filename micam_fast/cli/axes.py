@@ -31,15 +31,16 @@ def read_axis_names(options: AxisOptions, model: Model, paths: Sequence[str] = (
 
     grid = find_grid(model.inputs)
 
-    def read(path: Path, size: int | None, axis: Axis) -> tuple[str, ...]:
+    def read(path: Path | None, size: int | None, axis: Axis) -> tuple[str, ...] | None:
+        if path is None:
+            return None
         names = read_names(path)
         check_names(names, size, axis, path)
         return names
 
-    rows, columns = options.row_names, options.column_names
     found = AxisNames(
-        None if rows is None else read(rows, grid.height, "rows"),
-        None if columns is None else read(columns, grid.width, "columns"),
+        read(options.row_names, grid.height, "rows"),
+        read(options.column_names, grid.width, "columns"),
     )
     if found.columns is None and paths:
         spec = next(each for each in model.inputs if each.name == grid.name)
@@ -62,9 +63,9 @@ def read_permutation(
     from micam_fast.samples.axis_names import AxisNames
     from micam_fast.samples.orders import Permutation, find_grid, read_order
 
-    rows, columns = options.permute_rows, options.permute_columns
-    if rows is None and columns is None:
+    if not options.permuted:
         return None
+    rows, columns = options.permute_rows, options.permute_columns
     grid = find_grid(model.inputs)
     names = names or AxisNames()
     return Permutation(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,18 +15,15 @@ if TYPE_CHECKING:
     from micam_fast.engine.cluster import Cluster
 
 
-@contextmanager
 def opened_cluster(
     scheduler: str | None, threads: int | None, say: Callable[[str], None]
-) -> Iterator[Cluster | None]:
+) -> AbstractContextManager[Cluster | None]:
     """The cluster that ``--scheduler`` names; ``None`` without that option."""
     if scheduler is None:
-        yield None
-        return
+        return nullcontext()
     from micam_fast.engine.cluster import open_cluster
 
-    with open_cluster(scheduler, threads=threads, say=say) as cluster:
-        yield cluster
+    return open_cluster(scheduler, threads=threads, say=say)
 
 
 class Failure(click.ClickException):

@@ -60,6 +60,11 @@ class AxisOptions:
     permute_rows: str | None = None
     permute_columns: str | None = None
 
+    @property
+    def permuted(self) -> bool:
+        """Whether an order is given."""
+        return self.permute_rows is not None or self.permute_columns is not None
+
 
 @dataclass(frozen=True)
 class DrawingOptions:

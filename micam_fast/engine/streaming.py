@@ -184,3 +184,11 @@ def take_found(sample: StreamedSample) -> Found:
     """What the engine made of a sample that was run: for `stream`, where nothing else is done."""
     assert sample.found is not None
     return sample.found
+
+
+def run_in_thread(
+    pipeline: Pipeline, samples: Iterable[Arrays | SampleError], batch_size: int | None = None
+) -> Iterator[Found]:
+    """What the engine makes of samples, in the calling thread, which is one of several."""
+    numbered, stages = number_samples(samples), StageTimes()
+    return stream(pipeline, numbered, take_found, batch_size=batch_size, pool=None, stages=stages)

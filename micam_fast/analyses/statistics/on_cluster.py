@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,13 +16,12 @@ from micam_fast.analyses.statistics.measuring import (
 )
 from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.core.errors import SampleError
-from micam_fast.core.timing import StageTimes
 from micam_fast.engine.activations import ActivationStream
 from micam_fast.engine.cluster.chunks import cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
-from micam_fast.engine.streaming import Found, number_samples, stream, take_found
+from micam_fast.engine.streaming import run_in_thread
 from micam_fast.samples import Arrays
 
 _FEWEST, _MOST = 32, 2048
@@ -49,23 +49,13 @@ class _Measure:
         return _Measure, (self._measuring, self._memory)
 
     def __call__(self, model: LoadedModel, chunk: list[LabelledArrays]) -> Statistics:
-        def explain(fitted: Iterator[Any]) -> Iterator[Found]:
-            return stream(
-                model.pipeline("published"),
-                number_samples(fitted),
-                take_found,
-                batch_size=None,
-                pool=None,
-                stages=StageTimes(),
-            )
-
         memory = model.memory if self._memory is None else self._memory
         found = self._measuring.measure(
             model,
             [sample for _, sample, _ in chunk],
             iter([label for _, _, label in chunk]),
             activations=self._open(model),
-            explain=explain,
+            explain=functools.partial(run_in_thread, model.pipeline("published")),
             memory=max(1, memory // model.threads),
             first=chunk[0][0],
         )

@@ -95,14 +95,13 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     from micam_fast.core.output_files import check_folder
 
     options = read_options(_Options, given)
-    models, samples = _sort(arguments, permuted=_permuted(options))
+    models, samples = _sort(arguments, permuted=options.axes.permuted)
     check_samples(samples, options.samples)
     labels = [*read_labels(options.labels), "", ""]
     check_folder(options.output_dir)
     first = open_model(Path(models[0]), options.model)
-    second = first
-    if Path(models[1]) != Path(models[0]):
-        second = open_model(Path(models[1]), options.model)
+    same = Path(models[1]) == Path(models[0])
+    second = first if same else open_model(Path(models[1]), options.model)
     names = read_axis_names(options.axes, first, samples)
     ours, theirs = (read_axis_names(AxisOptions(), first, [path]).columns for path in samples)
     if None not in (ours, theirs) and ours != theirs:
@@ -148,10 +147,6 @@ class _Side:
     shown: str
     label: str
     permutation: Permutation | None = None
-
-
-def _permuted(options: _Options) -> bool:
-    return options.axes.permute_rows is not None or options.axes.permute_columns is not None
 
 
 def _sort(arguments: Sequence[str], *, permuted: bool) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -238,11 +233,7 @@ def _write(
     errors: list[MicamError] = []
     for name in options.formats:
         try:
-            difference.save(
-                folder / f"{stem}.{name}",
-                rankdir=options.drawing.rankdir,
-                scale_tiles=options.drawing.scale_tiles,
-            )
+            difference.save(folder / f"{stem}.{name}", **vars(options.drawing))
             written.append(name)
         except MicamError as error:
             errors.append(error)

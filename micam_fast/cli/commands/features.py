@@ -196,9 +196,7 @@ def _print(found: Iterator[_Followed], names: AxisNames) -> None:
 
 
 def _rows(
-    found: Iterator[_Followed],
-    names: AxisNames,
-    run: _Counts,
+    found: Iterator[_Followed], names: AxisNames, run: _Counts
 ) -> Iterator[tuple[object, ...]]:
     """Lines of the table."""
     from micam_fast.analyses.features.features import show_ranges

@@ -21,15 +21,9 @@ def show_layers(model_path: Path, trust: bool) -> None:
 
     rows = [("layer", "class", "inputs", "output", "kernel", "bias")]
     for layer in load_model(model_path, trust=trust, say=note).layers:
-        rows.append(
-            (
-                layer.name,
-                layer.class_label,
-                ", ".join(layer.inputs) or "-",
-                show_shape(layer.output_shape),
-                show_shape(layer.kernel_shape) if layer.kernel_shape is not None else "-",
-                show_shape(layer.bias_shape) if layer.bias_shape is not None else "-",
-            )
-        )
+        weights = (layer.kernel_shape, layer.bias_shape)
+        kernel, bias = ("-" if shape is None else show_shape(shape) for shape in weights)
+        inputs, output = ", ".join(layer.inputs) or "-", show_shape(layer.output_shape)
+        rows.append((layer.name, layer.class_label, inputs, output, kernel, bias))
     for line in aligned(rows, texts=len(rows[0])):
         click.echo(line)

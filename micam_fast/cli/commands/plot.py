@@ -168,10 +168,9 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         formats=options.formats,
         look=options.look,
         projection=options.projection,
-        rankdir=options.drawing.rankdir,
         batch_size=options.batch_size,
-        scale_tiles=options.drawing.scale_tiles,
         compress_level=options.compress_level,
+        **vars(options.drawing),
     )
     labels = read_labels(options.labels)
     summary = RunSummary()
@@ -248,6 +247,6 @@ def _told() -> tuple[dict[str, Any], dict[str, Any]]:
         name = param.name or ""
         if isinstance(param, click.Option) and name in context.params and name not in _OF_THE_RUN:
             value = context.params[name]
-            known = running if name in _RUNNING else told
-            known[param.opts[0]] = str(value) if isinstance(value, Path) else value
+            shown = str(value) if isinstance(value, Path) else value
+            (running if name in _RUNNING else told)[param.opts[0]] = shown
     return told, running

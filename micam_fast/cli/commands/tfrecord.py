@@ -153,13 +153,7 @@ def table(path: Path, label: str, height: int, width: int, window: bool, output_
     check_size(height, width, 1)
     with _running(output_dir) as run:
         found = survey_table(
-            path,
-            label=label,
-            height=height,
-            width=width,
-            window=window,
-            say=note,
-            skipped=run.skip,
+            path, label=label, height=height, width=width, window=window, say=note, skipped=run.skip
         )
         written = write_records(run.track(found.samples(), found.count), output_dir, stem)
         write_side_file(output_dir / f"{stem}.json", found.describe())

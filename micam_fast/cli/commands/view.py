@@ -115,10 +115,8 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     path = page.save(options.output)
     if labels and len(labels) != len(samples):
         note(f"{count_of(len(labels), 'label')} for {count_of(len(samples), 'sample')}")
-    size = path.stat().st_size / 1e6
-    click.echo(
-        f"wrote {printable(str(path))} ({count_of(len(explanations), 'sample')}, {size:.1f} MB)"
-    )
+    held = f"{count_of(len(explanations), 'sample')}, {path.stat().st_size / 1e6:.1f} MB"
+    click.echo(f"wrote {printable(str(path))} ({held})")
     if options.show:
         click.launch(str(path))
     if len(explanations) < len(samples):

@@ -8,12 +8,11 @@ from typing import Any
 
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
-from micam_fast.core.timing import StageTimes
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
 from micam_fast.engine.loaded_model import LoadedModel
-from micam_fast.engine.streaming import Found, number_samples, stream, take_found
+from micam_fast.engine.streaming import Found, run_in_thread
 from micam_fast.samples import Arrays
 
 
@@ -25,16 +24,7 @@ class _RunChunk:
     batch_size: int | None
 
     def __call__(self, model: LoadedModel, chunk: list[Arrays | SampleError]) -> list[Found]:
-        return list(
-            stream(
-                model.pipeline(self.projection),
-                number_samples(chunk),
-                take_found,
-                batch_size=self.batch_size,
-                pool=None,
-                stages=StageTimes(),
-            )
-        )
+        return [*run_in_thread(model.pipeline(self.projection), chunk, self.batch_size)]
 
 
 def run_each(
