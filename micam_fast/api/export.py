@@ -159,12 +159,14 @@ def _check(
         )
     except ModelError as error:
         raise ExportError(f"the converted model does not run: {error}") from error
-    tolerance = _TOLERANCE
-    if any(value.type.tensor_type.elem_type == _HALF for value in exported.proto.graph.output):
-        tolerance = _HALF_TOLERANCE
+    kinds = {value.type.tensor_type.elem_type for value in exported.proto.graph.output}
+    tolerance = _HALF_TOLERANCE if _HALF in kinds else _TOLERANCE
     names = [note.tap.value for note in exported.notes if note.layer.inputs]
     extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
-    given = None if sample is None else _given_feeds(exported, sample)
+    given = None
+    if sample is not None:
+        fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
+        given = [fitted[spec.name][np.newaxis] for spec in exported.inputs]
     # The extractor's memory is used again by each run, so one is compared before the next.
     noise = _run_noise(exported, extractor, given)
     found = [_compare(exported, "random", *noise, tolerance)]
@@ -247,10 +249,3 @@ def _noise(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return rng.standard_normal(shape).astype(dtype)
     return rng.integers(0, 2, shape).astype(dtype)
-
-
-def _given_feeds(
-    exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]]
-) -> list[NDArray[Any]]:
-    fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
-    return [fitted[spec.name][np.newaxis] for spec in exported.inputs]

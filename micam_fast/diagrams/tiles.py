@@ -57,14 +57,10 @@ def draw_tile(
 
     Parameters
     ----------
-    found
-        The map.
     index
         The layer's index in the diagram, from 0.
     input_size
         ``(Hin, Win)``.
-    look
-        ``"isometric"`` or ``"flat"``.
     scale
         Size relative to the published 635 x 205 pixels.
     native
@@ -76,7 +72,10 @@ def draw_tile(
     elif look == "isometric":
         pixels = paint_isometric(found, index, input_size, scale)
     else:
-        return _flat_picture(found, scale, native)
+        place = tile_place(found, "flat", scale)
+        cells = None if native else shrunk_cells(found.cam, _FLAT_BOX, scale)
+        pixels = found.rgba if cells is None else found.rgba.reshape(-1, 4)[cells]
+        return Picture(place.x, place.y, place.width, place.height, pixels)
     return Picture(0, 0, pixels.shape[1], pixels.shape[0], pixels)
 
 
@@ -153,13 +152,6 @@ def cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
     a, b, c, d, e, f, g, h = np.linalg.solve(np.array(equations, float), np.array(known, float))
     depth = g * u + h * v + 1
     return np.stack([(a * u + b * v + c) / depth, (d * u + e * v + f) / depth], axis=1) * scale
-
-
-def _flat_picture(found: LayerMap, scale: float, native: bool) -> Picture:
-    place = tile_place(found, "flat", scale)
-    cells = None if native else shrunk_cells(found.cam, _FLAT_BOX, scale)
-    pixels = found.rgba if cells is None else found.rgba.reshape(-1, 4)[cells]
-    return Picture(place.x, place.y, place.width, place.height, pixels)
 
 
 def tile_place(found: LayerMap, look: Look, scale: float) -> Box:

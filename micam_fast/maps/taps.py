@@ -8,6 +8,7 @@ a row and a column of the activation go on the map.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -95,15 +96,10 @@ class SummedKernel:
         def rest(values: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(value for axis, value in enumerate(values) if axis % rank != gone)
 
-        fewer = replace(
-            self.geometry,
-            strides=rest(self.geometry.strides),
-            dilations=rest(self.geometry.dilations),
-            pads=rest(self.geometry.pads),
-            output_padding=rest(self.geometry.output_padding),
-            output_shape=rest(self.geometry.output_shape),
-        )
-        return SummedKernel(self.values.squeeze(gone + 1), fewer, self.even)
+        by_axis = ("strides", "dilations", "pads", "output_padding", "output_shape")
+        fewer: dict[str, Any] = {name: rest(getattr(self.geometry, name)) for name in by_axis}
+        geometry = replace(self.geometry, **fewer)
+        return SummedKernel(self.values.squeeze(gone + 1), geometry, self.even)
 
 
 # Weights that are not finite, or too large, make maps that are not finite, and that is told.
@@ -133,37 +129,12 @@ def sum_kernel(kernel: NDArray[Any], bias: NDArray[Any] | None, geometry: Geomet
     return SummedKernel(summed * weights, geometry, bias is not None and not np.any(bias))
 
 
-@_quietly
-def convolution_taps(
-    kernel: SummedKernel,
-    projection: Projection,
-    size: tuple[int, ...],
-    source_size: tuple[int, ...],
-) -> Taps:
-    """Tap weights and shifts of a convolution or a transposed convolution.
-
-    Parameters
-    ----------
-    kernel
-        From `sum_kernel`.
-    projection
-        ``"published"`` or ``"transposed"``, see SPEC section 2.
-    size
-        Spatial size of the activation, 1 to 3 axes.
-    source_size
-        Spatial size of what the layer reads; only ``"transposed"`` looks at it.
-    """
-    if projection == "published":
-        return _circular_taps(kernel.values, size)
-    begins = kernel.geometry.begin_pads(kernel.values.shape[1:], size, source_size)
-    return _adjoint_taps(kernel.values, kernel.geometry, begins, size, source_size)
-
-
 def counts_kernel(tap: Tap, projection: Projection) -> bool:
     """Tell whether a layer's kernel takes part in its map; else that is a mean over channels."""
     return tap.geometry is not None and (tap.source is not None or projection == "published")
 
 
+@_quietly
 def find_taps(
     tap: Tap,
     size: tuple[int, ...],
@@ -176,8 +147,6 @@ def find_taps(
 
     Parameters
     ----------
-    tap
-        The layer.
     size, channels
         Spatial size of its activation, 1 to 3 axes, and number of channels.
     kernel
@@ -198,7 +167,10 @@ def find_taps(
     if kernel is None or kernel.rank != len(size):
         height, width = (1, *size)[-2:]
         return mean_taps(channels, height, width, size[0] if len(size) == 3 else 1)
-    return convolution_taps(kernel, projection, size, source_size)
+    if projection == "published":
+        return _circular_taps(kernel.values, size)
+    begins = kernel.geometry.begin_pads(kernel.values.shape[1:], size, source_size)
+    return _adjoint_taps(kernel.values, kernel.geometry, begins, size, source_size)
 
 
 def _circular_taps(kernel: NDArray[np.float64], size: tuple[int, ...]) -> Taps:
@@ -247,18 +219,15 @@ def _adjoint_taps(
         size, source_size = size[1:], source_size[1:]
         strides, dilations, begins = strides[1:], dilations[1:], begins[1:]
     height, width = size
-    rows = []
-    columns = []
-    for v in range(kernel.shape[1]):
-        for u in range(kernel.shape[2]):
-            targets = np.full(height, -1, np.int32)
-            s0, ds, d0, dd, count = links(
-                strides[0], v * dilations[0] - begins[0], height, source_size[0]
-            )
-            steps = np.arange(count)
-            targets[s0 + ds * steps] = d0 + dd * steps
-            rows.append(targets)
-            columns.append([links(strides[1], u * dilations[1] - begins[1], width, source_size[1])])
+    rows, columns = [], []
+    for v, u in itertools.product(range(kernel.shape[1]), range(kernel.shape[2])):
+        targets = np.full(height, -1, np.int32)
+        shift = v * dilations[0] - begins[0]
+        s0, ds, d0, dd, count = links(strides[0], shift, height, source_size[0])
+        steps = np.arange(count)
+        targets[s0 + ds * steps] = d0 + dd * steps
+        rows.append(targets)
+        columns.append([links(strides[1], u * dilations[1] - begins[1], width, source_size[1])])
     weights = np.ascontiguousarray(kernel.reshape(len(kernel), -1).T, np.float32)
     return Taps(weights, np.array(rows, np.int32), _runs(columns), (source_size[0], source_size[1]))
 
@@ -289,9 +258,8 @@ def _fold_depth(
     depth = size[0]
     folded = np.zeros((len(kernel), depth, *kernel.shape[2:]))
     for k in range(kernel.shape[1]):
-        start, step, _, _, count = links(
-            strides[0], k * dilations[0] - begins[0], depth, source_size[0]
-        )
+        shift = k * dilations[0] - begins[0]
+        start, step, _, _, count = links(strides[0], shift, depth, source_size[0])
         folded[:, start : start + step * count : step] += kernel[:, k : k + 1]
     return folded.reshape((-1, *kernel.shape[2:])) / source_size[0]
 

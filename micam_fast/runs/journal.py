@@ -63,7 +63,7 @@ class Journal:
         """Write the line of a sample."""
         failed = isinstance(sample.written, SampleError)
         # Of a disk that is away for a while the files of an earlier run are not to blame.
-        if failed and sample.earlier is not None and _is_gone(sample.path):
+        if failed and sample.earlier and sample.path and not is_there(Path(sample.path).exists):
             return
         # In this order: what a killed run has not removed, the next one would not know.
         self._remove_stale(sample)
@@ -124,10 +124,6 @@ def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _is_gone(path: str) -> bool:
-    return bool(path) and not is_there(Path(path).exists)
 
 
 def _finite(found: tuple[float, float]) -> list[float] | None:

@@ -115,13 +115,17 @@ def describe_run(
     """
     from importlib.metadata import version
 
+    layout = None
+    if need_layout(options.formats):
+        # Where Graphviz put the nodes decides over every diagram.
+        layout = model.scene.layout(model.mapped, options.rankdir)
     weights = {path.name: _digest(path) for path in external_files(model.file)}
     return {
         "model": {"name": model.name, "sha256": _digest(source), "weights": weights},
         "versions": {name: version(name) for name in deciding_libraries(options.formats)},
         "machine": platform.machine(),
         "options": dict(given),
-        "layout_sha256": _layout_digest(model, options),
+        "layout_sha256": layout and hashlib.sha256(repr(layout).encode()).hexdigest(),
         RUNNING: dict(running),
     }
 
@@ -198,11 +202,3 @@ def _tell_of_run(path: Path, place: str, say: Callable[[str], None]) -> None:
 def _digest(path: Path) -> str:
     with os_errors_as(ModelError, f"cannot read model {path}"):
         return file_digest(path)
-
-
-def _layout_digest(model: Model, options: PlotOptions) -> str | None:
-    """Stands for the Graphviz that is used: where it put the nodes decides over every diagram."""
-    if not need_layout(options.formats):
-        return None
-    layout = model.scene.layout(model.mapped, options.rankdir)
-    return hashlib.sha256(repr(layout).encode()).hexdigest()

@@ -216,9 +216,10 @@ class UrlStore:
         """Copy a file into the store."""
         system, root = self._system
         target = PurePosixPath(root, name)
+        protocols = {system.protocol} if isinstance(system.protocol, str) else {*system.protocol}
 
         def put() -> None:
-            if _protocols(system) & _ATOMIC:
+            if protocols & _ATOMIC:
                 system.put_file(str(path), str(target))
                 return
             partial = partial_path(target)
@@ -284,11 +285,6 @@ def _open(url: str) -> tuple[Any, str]:
     except Exception as error:
         raise OutputError(f"cannot use {url}: {_reason(error)}") from None
     return system, root.rstrip("/")
-
-
-def _protocols(system: Any) -> set[str]:
-    found = system.protocol
-    return {found} if isinstance(found, str) else set(found)
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from micam_fast.viewer.panel import (
     layer_table,
     map_figure,
 )
-from micam_fast.viewer.payload import PageData
+from micam_fast.viewer.payload import PageData, told
 
 COLOURS = ("RGBA", "\u00b1", "R", "G", "B", "A")
 """Ways to colour a tile, in the order of the buttons."""
@@ -99,7 +99,7 @@ def _widgets(data: PageData, compare: bool, look: Look) -> dict[str, Any]:
             labels=list(LOOKS), active=LOOKS.index(look), margin=_NO_MARGIN
         ),
         "search": models.AutocompleteInput(
-            completions=data.layer_titles,
+            completions=[told(layer.name) for layer in data.layers],
             search_strategy="includes",
             case_sensitive=False,
             min_characters=1,

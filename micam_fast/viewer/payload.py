@@ -74,11 +74,6 @@ class PageData:
         return titles
 
     @property
-    def layer_titles(self) -> list[str]:
-        """What the page calls the layers."""
-        return [told(layer.name) for layer in self.layers]
-
-    @property
     def layers(self) -> tuple[Layer, ...]:
         """The diagram's layers."""
         return self.explanations[0].scene.layers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ from micam_fast.diagrams.marks import Path, Point
 
 PIECE_ROWS = 512
 """Lines are cut into pieces where so many rows of the page end: a mask must not be too large."""
-_CURVE_STEPS = 24
+_T = np.linspace(0, 1, 25)[1:, np.newaxis]
+_CUBIC = (1 - _T) ** 3, 3 * (1 - _T) ** 2 * _T, 3 * (1 - _T) * _T**2, _T**3
+"""Weights ``(steps, 1)`` of a cubic piece's four points."""
 
 Cover = tuple[int, int, NDArray[np.uint8]]
 """Where the corner of a mask lies, in whole pixels; coverage from 0 to 255."""
@@ -69,19 +70,11 @@ def _part_within(points: list[Point], top: float, bottom: float) -> list[Point]:
     return points[touching[0] : touching[-1] + 2] if touching else []
 
 
-@functools.cache
-def _bernstein() -> NDArray[np.float64]:
-    """Weights ``(steps, 4)`` of a cubic piece's four points."""
-    t = np.linspace(0, 1, _CURVE_STEPS + 1)[1:]
-    return np.stack([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3], axis=1)
-
-
 def _flatten(points: tuple[Point, ...]) -> list[Point]:
     """Points along cubic Bezier curves."""
-    weights = _bernstein()[:, :, np.newaxis]
     found = [points[0]]
     for i in range(0, len(points) - 3, 3):
         a, b, c, d = np.array(points[i : i + 4])
-        piece = weights[:, 0] * a + weights[:, 1] * b + weights[:, 2] * c + weights[:, 3] * d
+        piece = _CUBIC[0] * a + _CUBIC[1] * b + _CUBIC[2] * c + _CUBIC[3] * d
         found.extend(map(tuple, piece.tolist()))
     return found
