@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 
 from benchmarks.activations import Array, is_flat
 from benchmarks.models import tapped
-from micam_fast.maps.taps import convolution_taps, mean_taps, sum_kernel
+from micam_fast.maps.taps import find_taps, mean_taps, sum_kernel
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.merging import merge_scalings
 
@@ -75,7 +75,7 @@ class InGraph:
         follows = self.graph.pointwise.get(name)
         if tap.geometry is not None:
             kernel = sum_kernel(*self.graph.weights(name), tap.geometry)
-            taps = convolution_taps(kernel, "published", (height, width), (height, width))
+            taps = find_taps(tap, (height, width), channels, kernel, None, "published")
             kh, kw = kernel.values.shape[1:]
             self._shifts[name] = list(
                 itertools.product(range(min(kh, height)), range(min(kw, width)))
