@@ -16,7 +16,7 @@ _LONGEST = 500
 
 
 def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
-    """The lines of a layer's label, its name first; `found` is None for one that was left out."""
+    """The lines of a layer's label, its name first; a layer that was left out has no map."""
     before, numbers, after = label_parts(layer, found)
     lines = [] if found is None else [number_line(found, line) for line in range(numbers)]
     return [*before, *lines, *after]

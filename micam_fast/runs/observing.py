@@ -65,7 +65,7 @@ class RunObserver(Protocol):
 
 
 class ErrorLimit:
-    """Stops a run when `most` samples, if that is not None, failed that had not failed before."""
+    """Stops a run when `most` samples failed that had not failed before; ``None`` for no limit."""
 
     def __init__(self, stop: Stop, most: int | None) -> None:
         self._stop, self._most, self._errors = stop, most, 0

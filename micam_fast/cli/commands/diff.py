@@ -228,12 +228,13 @@ def _write(
     """Write all formats; one that fails does not keep the others from being written."""
     from micam_fast.core.output_files import make_folder
 
-    folder = make_folder(options.output_dir)
+    folder, drawing = make_folder(options.output_dir), options.drawing
     written: list[str] = []
     errors: list[MicamError] = []
     for name in options.formats:
+        path = folder / f"{stem}.{name}"
         try:
-            difference.save(folder / f"{stem}.{name}", **vars(options.drawing))
+            difference.save(path, rankdir=drawing.rankdir, scale_tiles=drawing.scale_tiles)
             written.append(name)
         except MicamError as error:
             errors.append(error)

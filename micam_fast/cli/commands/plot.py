@@ -168,9 +168,10 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         formats=options.formats,
         look=options.look,
         projection=options.projection,
+        rankdir=options.drawing.rankdir,
         batch_size=options.batch_size,
+        scale_tiles=options.drawing.scale_tiles,
         compress_level=options.compress_level,
-        **vars(options.drawing),
     )
     labels = read_labels(options.labels)
     summary = RunSummary()
