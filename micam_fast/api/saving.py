@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -23,7 +24,26 @@ def save(shown: Shown, path: Path, style: Style) -> Path:
     return path
 
 
+def check_size(names: Iterable[str], width: int, height: int, style: Style) -> None:
+    """Refuse a picture that one of these formats cannot hold, or that no viewer would open.
+
+    A module of `api.formats` that has such a limit has a function of this name.
+
+    Raises
+    ------
+    OutputError
+        With what to do.
+    """
+    for name in names:
+        check = getattr(_writer(name), "check_size", None)
+        if check is not None:
+            check(width, height, style)
+
+
 def write_format(name: str, shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write an explanation in a format; return all files that this made."""
-    writer = cast(_Writer, importlib.import_module(f"micam_fast.api.formats.{name}"))
-    return writer.write(shown, path, style)
+    return _writer(name).write(shown, path, style)
+
+
+def _writer(name: str) -> _Writer:
+    return cast(_Writer, importlib.import_module(f"micam_fast.api.formats.{name}"))

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.dot import NodeSpec
 from micam_fast.diagrams.encoders import PngPage, SvgPage
@@ -38,6 +37,7 @@ from micam_fast.diagrams.parts import (
     template_of,
 )
 from micam_fast.diagrams.places import Box, DiagramLayout
+from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
 from micam_fast.maps.layer_map import LayerMap
 
@@ -102,17 +102,15 @@ class _TileSlot(_SampleSlot):
     layer: str
     index: int
     input_size: tuple[int, int]
-    look: Look
-    scale: float
+    style: Style
     native: bool
 
     def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         return functools.partial(self._draw, maps[self.layer])
 
     def _draw(self, found: LayerMap) -> Picture:
-        tile = draw_tile(
-            found, self.index, self.input_size, self.look, scale=self.scale, native=self.native
-        )
+        look, scale = self.style.look, self.style.scale
+        tile = draw_tile(found, self.index, self.input_size, look, scale=scale, native=self.native)
         return replace(self.mark, pixels=tile.pixels)
 
 
@@ -134,7 +132,9 @@ class DiagramTemplate:
         Title, then lines about that sample. Others have as many, and none that is wider than all.
     input_size
         ``(Hin, Win)``.
-    look, scale, native
+    style
+        How it looks.
+    native
         As in `tiles.draw_tile`.
 
     Attributes
@@ -151,20 +151,19 @@ class DiagramTemplate:
         header: Sequence[str],
         *,
         input_size: tuple[int, int],
-        look: Look,
-        scale: float = 1.0,
+        style: Style,
         native: bool = False,
     ) -> None:
         top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
-        top.extend(legend_marks(header, channel_legend(look)))
+        top.extend(legend_marks(header, channel_legend(style.look)))
         body: list[_Part] = [*background_marks(layout)]
         for index, layer in enumerate(layers):
             box = layout.nodes[layer.name]
             found = maps.get(layer.name)
-            body.extend(_node(layer, index, found, box, input_size, look, scale, native))
+            body.extend(_node(layer, index, found, box, input_size, style, native))
         title = header[0] if header else ""
         head = head_width(header), head_height(header)
-        self.blank, self._slots = arrange(layout, head, top, body, title=title, scale=scale)
+        self.blank, self._slots = arrange(layout, head, top, body, title=title, scale=style.scale)
         self._png: PngPage | None = None
         self._lock = threading.Lock()
 
@@ -198,16 +197,15 @@ def compose_tile(
     found: LayerMap,
     *,
     input_size: tuple[int, int],
-    look: Look,
-    scale: float = 1.0,
+    style: Style,
 ) -> Drawing:
     """A single layer's tile with its label, as a drawing of its own."""
     box = Box(0, 0, TILE_WIDTH, TILE_HEIGHT)
     parts: list[_Part] = [
-        placed(part, 0, 0, scale)
-        for part in _node(layer, index, found, box, input_size, look, scale, False)
+        placed(part, 0, 0, style.scale)
+        for part in _node(layer, index, found, box, input_size, style, False)
     ]
-    width, height = round(TILE_WIDTH * scale), round(TILE_HEIGHT * scale)
+    width, height = (round(size * style.scale) for size in (TILE_WIDTH, TILE_HEIGHT))
     template, slots = template_of(parts, width, height, layer.name)
     return template.fill(slot.fill({layer.name: found}, ()) for slot in slots)
 
@@ -218,18 +216,18 @@ def _node(
     found: LayerMap | None,
     box: Box,
     input_size: tuple[int, int],
-    look: Look,
-    scale: float,
+    style: Style,
     native: bool,
 ) -> Iterator[_Part]:
     if found is not None:
-        place = tile_place(found, look, scale)
+        scale = style.scale
+        place = tile_place(found, style.look, scale)
         # The picture is drawn at its final size; `placed` will multiply these again.
         x, y = box.x + place.x / scale, box.y + place.y / scale
         width, height = place.width / scale, place.height / scale
         mark = Picture(x, y, width, height, found.rgba, layer.name)
-        yield _TileSlot(mark, layer.name, index, input_size, look, scale, native)
-        if look == "flat" and found.bad_values is None:
+        yield _TileSlot(mark, layer.name, index, input_size, style, native)
+        if style.look == "flat" and found.bad_values is None:
             yield frame(x - 0.5, y - 0.5, width + 1, height + 1)
     yield frame(box.x, box.y, box.width, box.height)
     x = box.x + (LABEL_X if found is not None else 10)

@@ -30,13 +30,7 @@ def fill_template(
     """What the diagram shares with those of other samples, and what this one brings."""
     header = header_lines(shown)
     template = shown.scene.template(
-        shown.maps,
-        header,
-        input_size=shown.input_size,
-        look=style.look,
-        rankdir=style.rankdir,
-        scale=style.scale,
-        native=native,
+        shown.maps, header, input_size=shown.input_size, style=style, native=native
     )
     return template, template.fillings(shown.maps, header)
 

@@ -9,13 +9,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
 from micam_fast.core.lru import LruCache
 from micam_fast.diagrams.diagram_template import DiagramTemplate, edges, node_specs
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.layout import find_engine, lay_out
 from micam_fast.diagrams.places import DiagramLayout
+from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import SampleMaps
@@ -82,9 +82,7 @@ class ModelDiagram:
         header: Sequence[str],
         *,
         input_size: tuple[int, int],
-        look: Look,
-        rankdir: str,
-        scale: float,
+        style: Style,
         native: bool,
     ) -> DiagramTemplate:
         """What the diagrams of samples share; made once for those that are of the same shapes.
@@ -92,18 +90,17 @@ class ModelDiagram:
         Parameters are those of `DiagramTemplate`.
         """
         width = head_width(header)
-        key = (_shapes(maps), len(header), width, input_size, look, rankdir, scale, native)
+        key = (_shapes(maps), len(header), width, input_size, style, native)
         with self._lock:
             return self._templates.get_or_make(
                 key,
                 lambda: DiagramTemplate(
                     self.layers,
-                    self.layout(frozenset(maps), rankdir),
+                    self.layout(frozenset(maps), style.rankdir),
                     maps,
                     header,
                     input_size=input_size,
-                    look=look,
-                    scale=scale,
+                    style=style,
                     native=native,
                 ),
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
-from micam_fast.api.saving import write_format
+from micam_fast.api.saving import check_size, write_format
 from micam_fast.core.choices import Look, Projection
 from micam_fast.core.errors import OutputError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
@@ -17,7 +17,6 @@ from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
-from micam_fast.diagrams.png_limit import check_png_size
 from micam_fast.diagrams.style import Style
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
@@ -85,9 +84,8 @@ def check_output(model: Model, options: PlotOptions) -> None:
     options.store.check()
     if need_layout(options.formats):
         layout = model.scene.layout(model.mapped, options.rankdir)
-        if "png" in options.formats:
-            size = diagram_size(layout, [model.name], options.scale_tiles)
-            check_png_size(*size, options.scale_tiles)
+        size = diagram_size(layout, [model.name], options.scale_tiles)
+        check_size(options.formats, *size, options.style)
 
 
 def sample_stem(explanation: Explanation, index: int) -> str:

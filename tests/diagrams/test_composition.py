@@ -15,6 +15,7 @@ from micam_fast.diagrams.diagram_template import compose_tile, diagram_size, edg
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text, move
 from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
+from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.pictures import border_distance, box_of, compose, contains, layer_map, overlap
@@ -181,7 +182,7 @@ def test_what_was_cut_is_told_in_full() -> None:
         0,
         layer_map([[0, 1]]),
         input_size=(1, 2),
-        look="flat",
+        style=Style("flat"),
     )
     lines = [mark for mark in drawing.marks if isinstance(mark, Text)]
     assert [line.full for line in lines if line.full is not None] == [name, name]
@@ -190,7 +191,7 @@ def test_what_was_cut_is_told_in_full() -> None:
 
 def test_a_tile_of_its_own() -> None:
     drawing = compose_tile(
-        LAYERS[1], 1, some_maps()["conv"], input_size=(4, 4), look="isometric", scale=2.0
+        LAYERS[1], 1, some_maps()["conv"], input_size=(4, 4), style=Style(scale=2.0)
     )
     assert (drawing.width, drawing.height, drawing.title) == (1270, 410, "conv")
     assert {"conv", "Conv", "I: (None, 1, 4, 4)"} <= set(texts(drawing))

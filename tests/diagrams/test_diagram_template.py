@@ -76,13 +76,14 @@ def test_a_sheet_of_another_sample_gives_this_one_s_diagram(
     look: Look, rankdir: str, scale: float, names: Sequence[str]
 ) -> None:
     where = placed(names, rankdir)
-    how: dict[str, Any] = {"input_size": (4, 4), "look": look, "scale": scale}
+    how: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
     other = ["demo_net", "sample: 7.png", "prediction: class 3, probability 0.4444"]
     template = DiagramTemplate(LAYERS, where, maps_of(1, names), other, **how)
     for seed in (2, 3):
         maps = maps_of(seed, names)
         filled = template.blank.fill(template.fillings(maps, HEADER))
-        assert_same_marks(filled, compose(LAYERS, where, maps, HEADER, **how))
+        expected = compose(LAYERS, where, maps, HEADER, input_size=(4, 4), look=look, scale=scale)
+        assert_same_marks(filled, expected)
 
 
 def test_hatched_and_flat_layers_have_sheets_too() -> None:
@@ -91,18 +92,20 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
         {"bad_values": 3}, {"bad_values": 0}, {"flat": True, "even_weights": True},
     ]  # fmt: skip
     for kind in kinds:
-        how: dict[str, Any] = {"input_size": (4, 4), "look": "flat"}
-        template = DiagramTemplate(LAYERS, where, maps_of(1, **kind), HEADER, **how)
+        template = DiagramTemplate(
+            LAYERS, where, maps_of(1, **kind), HEADER, input_size=(4, 4), style=Style("flat")
+        )
         maps = maps_of(2, **kind)
         filled = template.blank.fill(template.fillings(maps, HEADER))
-        assert_same_marks(filled, compose(LAYERS, where, maps, HEADER, **how))
+        expected = compose(LAYERS, where, maps, HEADER, input_size=(4, 4), look="flat")
+        assert_same_marks(filled, expected)
 
 
 @pytest.mark.parametrize("look", ["isometric", "flat"])
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.3])
 def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -> None:
     header = [*HEADER, "all layers: min -1.23457e-05, max 1.23457e+38"]
-    given: dict[str, Any] = {"input_size": (4, 4), "look": look, "scale": scale}
+    given: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
     template = DiagramTemplate(LAYERS, placed(), maps_of(1), header, **given)
     extremes = maps_of(2)
     extremes["conv"] = layer_map([[-1.23457e-30, 0, 1.23457e30, 1]] * 4)
@@ -129,9 +132,7 @@ def scene() -> ModelDiagram:
     return ModelDiagram("demo_net", LAYERS)
 
 
-HOW: Mapping[str, Any] = {
-    "input_size": (4, 4), "look": "flat", "rankdir": "TB", "scale": 1.0, "native": False,
-}  # fmt: skip
+HOW: Mapping[str, Any] = {"input_size": (4, 4), "style": Style("flat"), "native": False}
 
 
 def test_samples_of_the_same_shapes_share_a_sheet() -> None:
@@ -142,8 +143,8 @@ def test_samples_of_the_same_shapes_share_a_sheet() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"input_size": (8, 4)}, {"look": "isometric"}, {"rankdir": "LR"}, {"scale": 2.0},
-     {"native": True}],
+    [{"input_size": (8, 4)}, {"style": Style("isometric")}, {"style": Style("flat", "LR")},
+     {"style": Style("flat", scale=2.0)}, {"native": True}],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
 def test_another_look_is_another_sheet(other: dict[str, Any]) -> None:
@@ -209,9 +210,8 @@ def test_files_do_not_depend_on_the_samples_before(demo_model: Model, style: Sty
 def _png(found: Explanation, style: Style) -> bytes:
     header = header_lines(found)
     template = found.scene.template(
-        found.maps, header, input_size=found.input_size, look=style.look, rankdir=style.rankdir,
-        scale=style.scale, native=False,
-    )  # fmt: skip
+        found.maps, header, input_size=found.input_size, style=style, native=False
+    )
     file = io.BytesIO()
     template.png.write(template.fillings(found.maps, header), file)
     whole = io.BytesIO()

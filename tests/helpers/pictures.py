@@ -12,6 +12,7 @@ from micam_fast.core.layers import Layer, Shape
 from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.marks import Drawing, Path
 from micam_fast.diagrams.places import Box, DiagramLayout
+from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers import reference
 
@@ -119,8 +120,7 @@ def compose(
         maps,
         header,
         input_size=input_size,
-        look=look,
-        scale=scale,
+        style=Style(look, scale=scale),
         native=native,
     )
     return template.blank.fill(template.fillings(maps, header))

@@ -22,8 +22,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
             index,
             shown.maps[layer.name],
             input_size=shown.input_size,
-            look=style.look,
-            scale=style.scale,
+            style=style,
         )
         for index, layer in enumerate(shown.scene.layers)
         if layer.name in shown.maps
