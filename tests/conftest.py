@@ -18,6 +18,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
+import micam_fast
 from micam_fast import Explanation, Model, cli, demo, load_model
 from micam_fast.diagrams.layout import find_engine
 from micam_fast.viewer import View, choose_layers, gather
@@ -47,6 +48,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_loops(own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """In a fresh clone, the first command that a test runs would say that it compiles them."""
+    explanation = micam_fast.explain(demo.MODEL, np.load(demo.DIGITS)[0])
+    explanation.save(tmp_path_factory.mktemp("first") / "digit.png", scale_tiles=0.1)
 
 
 # --- The drawing side -----------------------------------------------------------------------
