@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,5 +46,6 @@ def write_format(name: str, shown: Shown, path: Path, style: Style) -> list[Path
     return _writer(name).write(shown, path, style)
 
 
+@functools.cache
 def _writer(name: str) -> _Writer:
     return cast(_Writer, importlib.import_module(f"micam_fast.api.formats.{name}"))

@@ -109,9 +109,12 @@ class _TileSlot(_SampleSlot):
         return functools.partial(self._draw, maps[self.layer])
 
     def _draw(self, found: LayerMap) -> Picture:
-        look, scale = self.style.look, self.style.scale
-        tile = draw_tile(found, self.index, self.input_size, look, scale=scale, native=self.native)
-        return replace(self.mark, pixels=tile.pixels)
+        mark, style = self.mark, self.style
+        pixels = draw_tile(
+            found, self.index, self.input_size, style.look, scale=style.scale, native=self.native
+        ).pixels
+        # Not by `replace`, which takes a twentieth of the time of an SVG with many layers.
+        return Picture(mark.x, mark.y, mark.width, mark.height, pixels, mark.title)
 
 
 _Part: TypeAlias = Mark | _SampleSlot
