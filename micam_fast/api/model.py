@@ -153,9 +153,12 @@ class Model(LoadedModel):
 
             found = run_each(self, map(self.fit, samples), client, batch_size, projection)
             return self._show_each(found)
-        return self.stream(
-            samples, lambda _, found: found, batch_size=batch_size, projection=projection
-        )
+
+        def finish(sample: StreamedSample) -> Explanation | SampleError:
+            return self.show(take_found(sample))
+
+        numbered = number_samples(map(self.fit, samples))
+        return self.run(self.pipeline(projection), numbered, finish, batch_size=batch_size)
 
     def stream(
         self,
