@@ -51,7 +51,7 @@ class Activations:
 
     @property
     def megabytes(self) -> float:
-        """Of a sample, in a million bytes."""
+        """Activations of a sample, in a million bytes."""
         return float(self.arena.nbytes / len(next(iter(self.arrays.values()))) / 1e6)
 
     def channels_last(self, name: str, sample: int = 0) -> Array:

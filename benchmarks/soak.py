@@ -19,7 +19,7 @@ from micam_fast.demo import DIGITS
 from micam_fast.runs.manifest import NAME
 
 BROKEN_SHARE = 50
-"""Of so many samples one is broken."""
+"""One of so many samples is broken."""
 
 
 @dataclass(frozen=True)

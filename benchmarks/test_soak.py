@@ -18,7 +18,7 @@ from micam_fast.demo import MODEL
 
 SMALL_COUNT, COUNTS = 500, (200, 10_000)
 SCALE = "0.25"
-"""Of the tiles: 75 kB a diagram, so that no disk has to keep up with gigabytes."""
+"""Size of the tiles: 75 kB a diagram, so that no disk has to keep up with gigabytes."""
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the heavy tests, leave a pair that changes from day to day; all by MICAM_HEAVY=all."""
+    """Leave a pair of heavy tests, another one each day; MICAM_HEAVY=all leaves all."""
     heavy = [item for item in items if item.get_closest_marker("heavy")]
     if len(heavy) <= 2 or os.environ.get("MICAM_HEAVY") == "all":
         return

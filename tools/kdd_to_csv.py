@@ -71,7 +71,7 @@ class Column:
 
 
 def read_head(line: str) -> Column:
-    """Of ``@attribute Atr-4 real [0.0, 6.9337564E8]`` or ``@attribute Atr-1 {icmp, tcp, udp}``."""
+    """A column from ``@attribute Atr-4 real [0.0, 6.9337564E8]`` or ``... Atr-1 {icmp, tcp}``."""
     _, brace, listed = line.partition("{")
     if not brace:
         return Column((), float(line[line.index("[") :].strip("[] ").split(",")[1]))

@@ -53,7 +53,7 @@ def load_model(
         Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
         trust. Nothing in an ONNX file is code.
     say
-        Is told when a Keras file is exported, and of a model that makes random numbers.
+        Takes a line when a Keras file is exported, or when a model makes random numbers.
 
     Returns
     -------

@@ -178,7 +178,7 @@ class Model(LoadedModel):
         then
             Takes the index of a sample and its explanation or error; several run at a time.
         stages
-            Is told how long things take.
+            Records how long things take.
 
         Yields
         ------

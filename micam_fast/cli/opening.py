@@ -87,7 +87,7 @@ def open_samples(
     permutation
         Another order of their rows and columns, see `axes.read_permutation`.
     say
-        Is told how the files are taken.
+        Takes a line that says how the files are read.
 
     Raises
     ------

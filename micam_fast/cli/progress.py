@@ -27,7 +27,7 @@ _LONGEST_REASON = 160
 ONCE = ("load the model", "lay out")
 """Stages that do not depend on the samples."""
 _consoles: list[Console] = []
-"""Of the bar that is shown, if there is one."""
+"""The console of the bar that is shown, if there is one."""
 
 
 def tell(line: str) -> None:

@@ -75,7 +75,7 @@ class Pipeline:
 
     @property
     def sessions(self) -> Sessions:
-        """Of the model."""
+        """The model's sessions."""
         return self._runner.sessions
 
     def batch_size(self, shapes: Shapes, asked: int | None) -> int:

@@ -124,7 +124,7 @@ class Runner:
         alone
             Shapes of all values in a run of one sample, to compare the batch's with.
         seen
-            Is told all shapes.
+            Records all shapes.
 
         Raises
         ------

@@ -55,7 +55,7 @@ def open_run(
     resume
         Go on with the run of the manifest that is there; else a new one is begun.
     say
-        Is told if a run that could be gone on with is begun anew.
+        Takes a line if a run begins anew that could have been resumed.
 
     Raises
     ------

@@ -31,7 +31,7 @@ _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What NumPy writes; the others expand as a whole, whatever the size that is promised."""
 _LARGEST_DIRECTORY = 2**24
 _BLOCK_BYTES, _PIECE_BYTES = 2**28, 2**23
-"""Of rows that are read together as they are spread over a file, and of the file meanwhile."""
+"""Bytes of rows that are read together where a file spreads them, and of the file meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from micam_fast.samples.bounds import BoundedFile, check_memory
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-"""Of these suffixes, whatever a file is called; Pillow would run Ghostscript for others."""
+"""Formats that are read, whatever a file is called; Pillow would run Ghostscript for others."""
 _LARGEST, _LONGEST_SIDE = 89_478_485, 2**16
 """Pixels, and pixels of a side."""
 _READS = 10_000

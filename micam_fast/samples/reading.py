@@ -99,7 +99,7 @@ def read_samples(
         Most bytes that one sample may take, and an ``.npz`` file as a whole; by default a quarter
         of the machine's memory.
     say
-        Is told once what ``layout="auto"`` decided, how CSV files are taken, and that their columns
+        Takes once what ``layout="auto"`` decided, how CSV files are taken, and that their columns
         have different names.
     """
     reader = _SampleReader(

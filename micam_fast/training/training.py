@@ -76,9 +76,9 @@ def train(
     verbose
         As in ``keras.Model.fit``: 1 for a bar, 2 for a line for each epoch.
     say
-        Is told what comes out: lines of text.
+        Takes lines of text: what comes out.
     note
-        Is told what a user should know of something that goes on all the same.
+        Takes what a user should know of something that goes on all the same.
 
     Raises
     ------

@@ -186,7 +186,7 @@ def test_all_channels_not_finite() -> None:
 )
 @pytest.mark.parametrize("of", CHANNEL_KINDS)
 def test_sizes(shape: tuple[int, int, int], most: tuple[int, int], of: ChannelKind) -> None:
-    """Of a sane size, within the sheet, nothing upon anything else, and each line fits."""
+    """Everything lies within a picture of a sane size, nothing on anything else; lines fit."""
     drawing = draw(random_array(1, *shape), of)
     assert drawing.width <= most[0]
     assert drawing.height <= most[1]

@@ -58,7 +58,7 @@ def test_graphviz_is_needed_where_the_row_says_so(row: Any, tmp_path: Path) -> N
 
 
 def test_libraries_that_a_writer_loads_are_those_of_its_row(tmp_path: Path) -> None:
-    """Of the libraries that any row names; some are there before any writer."""
+    """The test looks at libraries that a row names; some are there before any writer."""
     command = [sys.executable, "-c", LOADED, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     known = {library for row in FORMATS for library in row.libraries}

@@ -189,7 +189,7 @@ def samples(model: Model) -> NDArray[np.float32]:
 
 @pytest.fixture
 def totals(model: Model, samples: NDArray[np.float32]) -> list[float]:
-    """Of a stream that is alone."""
+    """Numbers of a stream that is alone."""
     return [float(each) for each in model.activations(samples, total)]  # type: ignore[arg-type]
 
 

@@ -384,7 +384,7 @@ def _tell_process(model: LoadedModel, chunk: list[int]) -> tuple[int, int]:
 
 
 def measure(model: Model, **given: Any) -> Statistics:
-    """Of 70 samples of three classes, two of which are broken."""
+    """Statistics of 70 samples of three classes, two of which are broken."""
     samples: list[Any] = random_samples(70)
     samples[40] = SampleError("broken")
     samples[41] = np.zeros((3, 3), np.float32)

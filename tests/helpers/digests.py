@@ -10,7 +10,7 @@ import micam_fast
 
 
 def digest(found: Any) -> str:
-    """Of everything that an explanation holds."""
+    """A digest of everything that an explanation holds."""
     assert isinstance(found, micam_fast.Explanation)
     content = hashlib.sha256()
     for layer, cam in found.cams.items():

@@ -23,7 +23,7 @@ Changes = dict[str, NDArray[np.bool_]]
 """By layer ``(h', w', Hin, Win)``: whether a cell of the map changes with a cell of the input."""
 
 Axes = tuple[int | None, int]
-"""Of the sample: its rows, if it has any, and its columns."""
+"""A sample's axes: its rows, if it has any, and its columns."""
 
 
 def positive(seed: int, *shape: int) -> NDArray[np.float32]:

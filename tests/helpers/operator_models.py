@@ -92,7 +92,7 @@ def _codes(*shape: int) -> Array:
 
 
 def _convolutions(op: str, shape: Shape) -> Iterator[onnx.ModelProto]:
-    """Of 8 bits."""
+    """The operator on 8 bits."""
     if len(shape) != 3 or min(shape[1:]) < 3:
         return
     for made, groups in ((5, 1), (16, 1), (shape[0], shape[0])):
@@ -101,7 +101,7 @@ def _convolutions(op: str, shape: Shape) -> Iterator[onnx.ModelProto]:
 
 
 def _products(op: str, shape: Shape) -> Iterator[onnx.ModelProto]:
-    """Of 8 bits."""
+    """The operator on 8 bits."""
     for columns in (1, 33):
         yield from _quantized(op, shape, _codes(shape[-1], columns))
 

@@ -67,7 +67,7 @@ def test_under_a_memory_bound_it_alone_says_where_to_cut(share: float) -> None:
 
 
 def test_where_to_cut_is_not_for_an_earlier_sample_to_say() -> None:
-    """Of other sizes, which share of the memory each layer takes differs."""
+    """With other sizes each layer takes another share of the memory."""
     memory = 100_000
     samples = [random_array(i, 16, *size) for i, size in enumerate([(9, 40), (30, 30), (11, 13)])]
     expected = [
@@ -114,7 +114,7 @@ for name in MODELS:
 
 
 def test_processes_change_no_bit() -> None:
-    """Of other hash seeds, and with other threads and batches."""
+    """Digests under other hash seeds, and with other threads and batches."""
     running = [
         subprocess.Popen(
             [sys.executable, "-c", CODE, threads, batch_size],

@@ -90,7 +90,7 @@ def run_all(
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
-    """Of hostile names, and of plain ones."""
+    """Runs with hostile names, and with plain ones."""
     folder = tmp_path_factory.mktemp("names")
     plain = [f"layer_{index}" for index in range(len(ANNOTATED))]
     # Bytes that are no UTF-8, a terminal's escapes, markup; a path cannot hold more.

@@ -184,7 +184,7 @@ def sparse_weight(proto: onnx.ModelProto) -> None:
 
 
 def other_notes(proto: onnx.ModelProto) -> None:
-    """Of some of its layers."""
+    """The layout of some layers."""
     found = read_layers(open_model(proto))
     notes = [
         LayerNote(dataclasses.replace(layer, inputs=()), found.taps[layer.name])

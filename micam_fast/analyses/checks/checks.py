@@ -180,7 +180,7 @@ def check(
     seed
         Of all random numbers: the same one gives the same result.
     done
-        Is told what is going on, and how much of it is done.
+        Takes what is going on, how much of it is done, and how much there is.
 
     Returns
     -------

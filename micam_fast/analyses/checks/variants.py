@@ -15,7 +15,7 @@ from micam_fast.samples import Arrays
 
 Result = TypeVar("Result")
 OnProgress = Callable[[str, int, int], None]
-"""Is told what is going on, how many parts of it are done, and of how many."""
+"""Takes what is going on, how many parts of it are done, and of how many."""
 
 
 class Variants:

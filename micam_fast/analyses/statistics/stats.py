@@ -67,7 +67,7 @@ def stats(
     client
         Of ``dask.distributed``, whose workers then do the work; see `micam_fast.engine.cluster`.
     done
-        Is told the index of each sample that was measured, or left out and why, in their order.
+        Takes the index of each sample that was measured, or left out and why, in their order.
 
     Returns
     -------

@@ -29,7 +29,7 @@ DEEPEST_CALLS = 64
 """Functions that call each other in turn; ONNX's inliner calls itself for each."""
 
 MOST_AXES = 64
-"""Of a value: NumPy has no more."""
+"""A value has at most so many axes, as NumPy has no more."""
 
 LARGEST_BATCH = 4_096
 """Samples that a model may be fixed to: it runs with as many, if only one is given."""

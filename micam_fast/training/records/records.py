@@ -18,7 +18,7 @@ from micam_fast.core.output_files import partial_path
 from micam_fast.training.records.checking import first_line
 
 MOST_VALUES = 2**25
-"""Of a sample: a record of 128 MiB, for which protobuf and TensorFlow take a GiB."""
+"""Most values of a sample: a record of 128 MiB, for which protobuf and TensorFlow take a GiB."""
 
 LabelledSample = tuple[NDArray[np.float32], int]
 """A sample ``(height, width, channels)`` float32 and its class."""

@@ -16,7 +16,7 @@ node = helper.make_node
 
 
 def listed_net() -> onnx.ModelProto:
-    """Of IR version 3, whose weights are listed among the inputs."""
+    """A model of IR version 3, whose weights are listed among the inputs."""
     model = make_model(
         [conv_node("conv", "x", "w")],
         {"x": ["b", 1, 8, 6]},

@@ -85,7 +85,7 @@ def test_constants_that_are_not_per_channel(shape: tuple[int, ...]) -> None:
 
 
 def test_a_constant_that_makes_the_channels() -> None:
-    """Of one channel it makes five, so that nothing follows from that one."""
+    """The operator makes five channels of one, so that nothing follows from that one."""
     model = build(op("Mul", "x c", "mul"), shape=(1, 6, 7), c=per_channel(CHANNELS, 1, 1))
     check_one(model, "", SAMPLE[:1])
 

@@ -112,7 +112,7 @@ def _resize(step: NodeReading) -> Dependence:
 
 
 def _scales(step: NodeReading, axes: list[int]) -> list[float]:
-    """Of each resized axis; where sizes are given, the quotient of these."""
+    """The scale of each resized axis; where sizes are given, their quotient."""
     if "scales" in step.given:
         return [float(each) for each in step.given["scales"]]
     position = 1 if step.is_old else 2
