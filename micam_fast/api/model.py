@@ -14,7 +14,7 @@ from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, match_layers
 from micam_fast.core.plan_cache import user_plan_files
 from micam_fast.core.timing import StageTimes
-from micam_fast.diagrams.known_layouts import layouts_by
+from micam_fast.diagrams.cached_layouts import layouts_by
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
 from micam_fast.engine.streaming import Found, StreamedSample, number_samples, take_found

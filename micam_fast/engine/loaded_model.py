@@ -23,7 +23,7 @@ from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.engine.pipeline import Pipeline
 from micam_fast.engine.streaming import Finish, Result, Streamed, stream
 from micam_fast.models.onnx import ModelGraph, OnnxFile
-from micam_fast.models.onnx.known_layers import find_layers
+from micam_fast.models.onnx.cached_layers import find_layers
 from micam_fast.samples import Arrays, fit_sample
 
 SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]

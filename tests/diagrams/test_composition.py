@@ -408,7 +408,7 @@ def test_moving_a_mark_moves_it_alone(mark: Mark) -> None:
     assert shifts.tolist() == expected[: len(shifts)]
 
 
-def test_maps_of_unknown_layers_are_not_drawn() -> None:
+def test_maps_of_uncached_layers_are_not_drawn() -> None:
     maps: Mapping[str, LayerMap] = {**some_maps(), "ghost": layer_map([[1]])}
     drawing = compose(LAYERS, placed(), maps, HEADER, input_size=(4, 4), look="flat")
     assert list(tiles(drawing)) == NAMES

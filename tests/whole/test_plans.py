@@ -19,13 +19,13 @@ from micam_fast import demo
 from micam_fast.core.errors import LayoutEngineError
 from micam_fast.core.layers import Layer
 from micam_fast.core.plan_cache import PlanFiles
-from micam_fast.diagrams import known_layouts
+from micam_fast.diagrams import cached_layouts
+from micam_fast.diagrams.cached_layouts import layouts_by
 from micam_fast.diagrams.diagram_template import edges, node_specs
-from micam_fast.diagrams.known_layouts import layouts_by
 from micam_fast.diagrams.layout import find_engine, lay_out
-from micam_fast.models.onnx import ModelGraph, known_layers, open_model, read_layers
+from micam_fast.models.onnx import ModelGraph, cached_layers, open_model, read_layers
 from micam_fast.models.onnx.annotations import METADATA_KEY, LayerNote, write_notes
-from micam_fast.models.onnx.known_layers import find_layers
+from micam_fast.models.onnx.cached_layers import find_layers
 from tests.helpers.models import conv_net, conv_node, make_model, random_array
 from tests.helpers.places import DATA, LIGHT
 
@@ -47,8 +47,8 @@ class Cache:
         def fail(*_: object, **__: object) -> None:
             raise AssertionError("not from the cache")
 
-        self._patch.setattr(known_layers, "read_layers", fail)
-        self._patch.setattr(known_layouts, "lay_out", fail)
+        self._patch.setattr(cached_layers, "read_layers", fail)
+        self._patch.setattr(cached_layouts, "lay_out", fail)
 
     def kept(self) -> list[Path]:
         """All files, the newest last."""
@@ -124,7 +124,7 @@ def test_layers_that_were_kept_are_those_that_are_read(name: str, cache: Cache) 
 def test_a_model_whose_graph_is_huge_is_not_kept(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known_layers, "_LARGEST_GRAPH", 100)
+    monkeypatch.setattr(cached_layers, "_LARGEST_GRAPH", 100)
     find_layers(open_model(conv_net()), cache.files)
     assert not cache.kept()
 
