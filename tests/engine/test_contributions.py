@@ -20,8 +20,8 @@ from micam_fast.maps.contributions import contribute, energy_shares
 from micam_fast.maps.taps import find_taps, mean_taps, sum_kernel
 from tests.helpers import reference
 from tests.helpers.activations import copies
-from tests.helpers.convolutions import convolutions
-from tests.helpers.models import Array, conv_node, make_model, random_array, single_conv
+from tests.helpers.convolutions import convolution_model, convolutions
+from tests.helpers.models import Array, conv_node, make_model, random_array
 from tests.helpers.plain_runtime import run
 from tests.helpers.reference import channels_last
 
@@ -64,26 +64,12 @@ def channels_alone(activation: Array) -> Iterator[Array]:
 
 
 def check_convolution(case: dict[str, Any], projection: Projection, *, transpose: bool) -> None:
-    j, c, groups, seed = case["j"], case["c"], case["groups"], case["seed"]
-    shape = (j, c // groups) if transpose else (c, j // groups)
-    kernel = random_array(seed, *shape, *case["kernel"])
-    biases = {"random": random_array(seed + 1, c), "zero": np.zeros(c, np.float32), "none": None}
-    bias = biases[case["bias"]]
-    proto = single_conv(
-        kernel,
-        ["batch", j, *case["size"]],
-        bias,
-        "ConvTranspose" if transpose else "Conv",
-        strides=case["strides"],
-        dilations=case["dilations"],
-        group=groups,
-        pads=case["pads"],
-    )
-    sample = random_array(seed + 2, j, *case["size"])
+    proto, kernel, bias, sample = convolution_model(case, transpose=transpose)
+    groups = case["groups"]
     model = micam_fast.load_model(proto, threads=1)
     found = assert_sums(model, sample, projection)["conv"]
     (activation,) = run(proto, {"x": sample[np.newaxis]}, "conv:0")
-    assert len(found) == c
+    assert len(found) == case["c"]
     for part, alone in zip(found, channels_alone(channels_last(activation)), strict=True):
         if projection == "transposed":
             expected = reference.adjoint_map(

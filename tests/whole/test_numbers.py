@@ -15,7 +15,7 @@ from onnx import helper
 import micam_fast
 from tests.helpers import reference
 from tests.helpers.comparing import assert_close, assert_colours
-from tests.helpers.convolutions import convolutions
+from tests.helpers.convolutions import convolution_model, convolutions
 from tests.helpers.models import conv_node, make_model, random_array, single_conv
 from tests.helpers.plain_runtime import run
 from tests.helpers.reference import channels_last
@@ -30,23 +30,8 @@ def check_convolution(
     transpose: bool,
     **extra: Any,
 ) -> None:
-    j, c, groups, seed = case["j"], case["c"], case["groups"], case["seed"]
-    shape = (j, c // groups) if transpose else (c, j // groups)
-    kernel = random_array(seed, *shape, *case["kernel"])
-    biases = {"random": random_array(seed + 1, c), "zero": np.zeros(c, np.float32), "none": None}
-    bias = biases[case["bias"]]
-    model = single_conv(
-        kernel,
-        ["batch", j, *case["size"]],
-        bias,
-        "ConvTranspose" if transpose else "Conv",
-        strides=case["strides"],
-        dilations=case["dilations"],
-        group=groups,
-        **({"pads": case["pads"]} if "auto_pad" not in extra else {}),
-        **extra,
-    )
-    sample = random_array(seed + 2, j, *case["size"])
+    model, kernel, bias, sample = convolution_model(case, transpose=transpose, **extra)
+    groups = case["groups"]
     explanation = micam_fast.load_model(model, threads=2).explain(sample, projection=projection)
     (activation,) = run(model, {"x": sample[np.newaxis]}, "conv:0")
     last = channels_last(activation)
