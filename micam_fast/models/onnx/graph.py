@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.constants import Constants, captured
+from micam_fast.models.onnx.facts import Facts, apply_facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.inference import check_sizes, infer_types, shape_of
 from micam_fast.models.onnx.limits import MOST_AXES
@@ -30,6 +31,8 @@ class Kind(Enum):
 
 class Graph:
     """An ONNX graph with its values classified.
+
+    With facts of a run, its sizes are those of that run, and numbers made from shapes are known.
 
     Attributes
     ----------
@@ -51,8 +54,8 @@ class Graph:
         Indices of the nodes that read a value, once for each reading, subgraphs included.
     """
 
-    def __init__(self, model: OnnxFile) -> None:
-        self._model = model
+    def __init__(self, model: OnnxFile, facts: Facts | None = None) -> None:
+        self._model, self._facts = model, facts
         graph = model.proto.graph
         self.nodes: list[onnx.NodeProto] = list(graph.node)
         self.constants = Constants(model)
@@ -92,11 +95,29 @@ class Graph:
                 self.producer[name] = index
 
     @functools.cached_property
+    def _found(self) -> tuple[dict[str, onnx.TypeProto], dict[str, NDArray[Any]]]:
+        """Types, and the numbers made from shapes."""
+        if self._facts is None:
+            return self._checked(infer_types(self._model.proto)), {}
+        made = [(next(filter(None, node.output), ""), node) for node in self.nodes]
+        arithmetic = [node for name, node in made if self.kind.get(name) is Kind.SHAPE]
+        activations = [name for name, kind in self.kind.items() if kind is Kind.ACTIVATION]
+        types, numbers = apply_facts(self._model, arithmetic, activations, self._facts)
+        return self._checked(types), numbers
+
+    def _checked(self, types: dict[str, onnx.TypeProto]) -> dict[str, onnx.TypeProto]:
+        check_sizes(types, self._model.name)
+        self._check_ranks(types)
+        return types
+
+    @property
     def _types(self) -> dict[str, onnx.TypeProto]:
-        found = infer_types(self._model.proto)
-        check_sizes(found, self._model.name)
-        self._check_ranks(found)
-        return found
+        return self._found[0]
+
+    @property
+    def numbers(self) -> Mapping[str, NDArray[Any]]:
+        """What is made from shapes and constants alone, for the facts that are given."""
+        return self._found[1]
 
     def _check_ranks(self, types: Mapping[str, onnx.TypeProto]) -> None:
         """Raise if a list of sizes is for more axes than a value can have."""
@@ -125,7 +146,7 @@ class Graph:
         return self.kind.get(name) is Kind.CONSTANT
 
     def shape(self, name: str) -> Shape | None:
-        """Shape of a value as far as it is known before a run; ``None`` if the rank is not."""
+        """Shape of a value as far as it is known; ``None`` if the rank is not."""
         return self._shapes.get(name)
 
     def rank(self, name: str) -> int | None:
@@ -164,7 +185,9 @@ class Graph:
         return tuple(size for size in shape if size is not None)
 
     def is_known(self, name: str) -> bool:
-        """Tell whether a value is a constant that can be computed."""
+        """Tell whether a value is a constant that can be computed, or a number that is known."""
+        if name in self.numbers:
+            return True
         if not self.is_constant(name):
             return False
         if name in self.producer:
@@ -175,14 +198,14 @@ class Graph:
         return True
 
     def array(self, name: str) -> NDArray[Any]:
-        """Values of a constant.
+        """Values of a constant, or of a number that is known.
 
         Raises
         ------
         ModelError
             If it cannot be computed.
         """
-        return self.constants.array(name)
+        return self.numbers[name] if name in self.numbers else self.constants.array(name)
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Shape
@@ -43,10 +47,16 @@ def bare_model(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def infer_types(
-    proto: onnx.ModelProto, input_shapes: InputShapes | None = None
+    proto: onnx.ModelProto,
+    input_shapes: InputShapes | None = None,
+    numbers: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> dict[str, onnx.TypeProto]:
-    """Types of the values; for inputs of these shapes, where some are given."""
+    """Types of the values; for inputs of these shapes, where some are given.
+
+    Values of which the `numbers` are known count as constants.
+    """
     bare = bare_model(proto)
+    _set_numbers(bare.graph, numbers)
     if input_shapes:
         for value in bare.graph.input:
             if value.name in input_shapes:
@@ -61,6 +71,15 @@ def infer_types(
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
     values = (*bare.graph.output, *bare.graph.value_info, *bare.graph.input)
     return {value.name: value.type for value in values if value.HasField("type")}
+
+
+def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) -> None:
+    """Put constants in the place of the nodes that make them."""
+    for index in range(len(graph.node) - 1, -1, -1):
+        made = [name for name in graph.node[index].output if name]
+        if made and all(name in numbers for name in made):
+            graph.initializer.extend(numpy_helper.from_array(numbers[n], n) for n in made)
+            del graph.node[index]
 
 
 def shape_of(found: onnx.TypeProto) -> Shape | None:
