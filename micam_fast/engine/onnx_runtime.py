@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,14 @@ from onnx import numpy_helper
 
 from micam_fast.core.errors import ModelError, SampleError
 from micam_fast.core.layers import NUMERIC_TYPES
-from micam_fast.core.texts import first_line_of
+from micam_fast.models.onnx.runtime import quiet_options, words_of
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_LONGEST_MESSAGE = 300
 # Bytes, and float32 values in them.
 _ALIGNMENT, _ALIGNED_VALUES = 64, 16
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
-# Else it notes machine and process in the user's cache folder from the moment it is imported, to
-# send them to its makers.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +87,7 @@ def open_session(
             raise ModelError(
                 f"unknown execution provider: {wanted!r} (must be one of {', '.join(known)})"
             )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Errors come as exceptions; what ONNX Runtime prints besides would bury our one line.
-    options.log_severity_level = 4
-    options.use_deterministic_compute = True
+    options = quiet_options(threads)
     options.enable_cpu_mem_arena = keep_memory
     # Its threads must not spin on while the loops use the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -119,7 +109,7 @@ def open_session(
             enable_fallback=tuple(providers) != DEFAULT_PROVIDERS,
         )
     except Exception as error:
-        raise ModelError(f"onnxruntime refuses model {name!r}: {_first_line(error)}") from error
+        raise ModelError(f"onnxruntime refuses model {name!r}: {words_of(error)}") from error
 
 
 Signature = tuple[tuple[tuple[int, ...], str], ...]
@@ -197,7 +187,7 @@ class Extractor:
             arrays = self._session.run(list(self._outputs), dict(feeds))
         except Exception as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
-            raise SampleError(f"onnxruntime cannot run {shapes}: {_first_line(error)}") from error
+            raise SampleError(f"onnxruntime cannot run {shapes}: {words_of(error)}") from error
         outputs = [(array.shape, array.dtype) for array in arrays]
         activations = _arrange(self._outputs, outputs)
         for name, array in zip(self._outputs, arrays, strict=True):
@@ -290,16 +280,3 @@ def _arrange(names: Sequence[str], outputs: Outputs) -> Activations:
         for name, (shape, dtype) in zip(names, outputs, strict=True)
     }
     return Activations(arena, offsets, arrays)
-
-
-def _first_line(error: Exception) -> str:
-    """ONNX Runtime's message, without its code and its paths of source files."""
-    text = first_line_of(error)
-    if isinstance(error, UnicodeDecodeError):
-        text = "a text in it is no UTF-8"
-    if text.startswith("[ONNXRuntimeError]"):
-        text = text.split(" : ", 3)[-1]
-    # C++ source places and signatures stand before the message proper.
-    text = text[: 10 * _LONGEST_MESSAGE].removeprefix("Exception during initialization: ")
-    text = re.sub(r"^\S+\.(?:cc|h):\d+ .*?\) (?=\S)", "", text)
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."

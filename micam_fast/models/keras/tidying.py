@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from micam_fast.models.keras.conversion import OPSET, rename_node
-from micam_fast.models.onnx.constants import captured
+from micam_fast.models.onnx.files import captured
 from micam_fast.models.onnx.operators import find_operator
 
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 
 from micam_fast.core.layers import Shape
-from micam_fast.models.onnx.constants import captured
-from micam_fast.models.onnx.files import bodies
+from micam_fast.models.onnx.files import bodies, captured
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.model_graph import ModelGraph
 from micam_fast.models.onnx.operators import find_operator

@@ -16,8 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
-from micam_fast.models.onnx.constants import captured
-from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.files import OnnxFile, captured
 from micam_fast.models.onnx.folding import compute
 from micam_fast.models.onnx.inference import InputShapes, infer_types, shape_of
 from micam_fast.models.onnx.operators import find_operator

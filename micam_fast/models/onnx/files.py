@@ -66,6 +66,23 @@ def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     return (graph for attribute in node.attribute for graph in subgraphs(attribute))
 
 
+def captured(node: onnx.NodeProto) -> Iterator[str]:
+    """Names of the outer graph that a node reads, directly or inside its subgraphs."""
+    yield from (name for name in node.input if name)
+    # Not by `bodies`: this runs most of all, and a generator more takes its time.
+    for attribute in node.attribute:
+        for body in subgraphs(attribute):
+            yield from _free_names(body)
+
+
+def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
+    bound = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        yield from (name for name in captured(node) if name not in bound)
+        bound.update(node.output)
+    yield from (value.name for value in graph.output if value.name not in bound)
+
+
 def external_path(tensor: onnx.TensorProto, model: OnnxFile) -> tuple[Path, int, int]:
     """File, offset and length in bytes of a tensor's external data.
 

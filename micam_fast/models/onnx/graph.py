@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Shape
-from micam_fast.models.onnx.constants import Constants, captured
+from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.facts import Facts, apply_facts
-from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.files import OnnxFile, captured
 from micam_fast.models.onnx.inference import check_sizes, infer_types, shape_of
 from micam_fast.models.onnx.limits import MOST_AXES
 from micam_fast.models.onnx.operators import find_operator, onnx_opset
@@ -81,13 +81,13 @@ class Graph:
             self.consumers[name].append(index)
         kinds = {self.kind[name] for name in read}
         operator = find_operator(node)
-        if operator.random == "always":
-            kind = Kind.ACTIVATION
-        elif kinds <= {Kind.CONSTANT}:
+        shaped = operator.measures or kinds - {Kind.CONSTANT} == {Kind.SHAPE}
+        if index in self.constants.nodes:
             kind = Kind.CONSTANT
-        elif operator.measures or Kind.ACTIVATION not in kinds:
+        elif shaped and operator.random != "always":
             kind = Kind.SHAPE
         else:
+            # Random numbers, too, whatever they are made of.
             kind = Kind.ACTIVATION
         for name in node.output:
             if name:
@@ -188,14 +188,7 @@ class Graph:
         """Tell whether a value is a constant that can be computed, or a number that is known."""
         if name in self.numbers:
             return True
-        if not self.is_constant(name):
-            return False
-        if name in self.producer:
-            try:
-                self.array(name)
-            except ModelError:
-                return False
-        return True
+        return self.is_constant(name) and self.constants.is_computed(name)
 
     def array(self, name: str) -> NDArray[Any]:
         """Values of a constant, or of a number that is known.

@@ -19,7 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from micam_fast.models.onnx.constants import Constants, captured
+from micam_fast.models.onnx.constants import Constants
+from micam_fast.models.onnx.files import captured
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.operators import find_operator, onnx_opset
 from micam_fast.models.onnx.pointwise import count_by_channel, split_operands

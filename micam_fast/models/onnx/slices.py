@@ -11,8 +11,7 @@ from typing import Any
 import onnx
 
 from micam_fast.core.layers import NUMERIC_TYPES
-from micam_fast.models.onnx.constants import captured
-from micam_fast.models.onnx.files import OnnxFile
+from micam_fast.models.onnx.files import OnnxFile, captured
 from micam_fast.models.onnx.graph import Graph, Kind
 
 # What NumPy can hold, so that one slice can hand it to the next.

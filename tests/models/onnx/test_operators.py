@@ -80,7 +80,7 @@ def test_what_a_row_says_fits_together(row: Operator) -> None:
     assert (row.cost in ("convolution", "recurrent")) <= (row.kernel is not None)
     assert (row.channels == "recurrent") == (row.cost == "recurrent")
     assert row.hands_on <= (row.role != "layer")
-    assert (row.random == "always") <= (not row.folded and row.bits.batch is UNKNOWN)
+    assert (row.random == "always") <= (row.bits.batch is UNKNOWN)
     bits = row.bits
     assert bits.batch_if is None or bits.batch is SAFE
     assert bits.threads_if is None or bits.threads is SAFE
