@@ -166,7 +166,8 @@ class Constants:
                 raise self._not_computed(name, why)
 
     def _not_computed(self, name: str, why: str) -> ModelError:
-        return folding.not_computed(self._model, name, why)
+        node = self._model.proto.graph.node[self._producer[name]]
+        return folding.not_computed(self._model, name, node.op_type, why)
 
     def _turns(self, node: onnx.NodeProto) -> int:
         """How often the bodies of a node that makes constants run at most."""
@@ -176,8 +177,10 @@ class Constants:
             case "Loop" if node.input[0]:
                 return int(np.max(self._any_array(node.input[0]), initial=0))
             case "Scan":
-                shapes = (self._any_array(name).shape for name in node.input if name)
-                return max(size for shape in shapes for size in (1, *shape))
+                shapes: list[tuple[int, ...]] = [
+                    self._any_array(name).shape for name in node.input if name
+                ]
+                return max((size for shape in shapes for size in shape), default=1)
             case _:
                 return _MOST_STEPS + 1
 

@@ -90,20 +90,18 @@ def compute(
         session = _open(proto)
         values = session.run_with_ort_values(list(wanted), fed, _run_options())
     except Exception as error:
-        raise not_computed(model, wanted[0], _words(error)) from error
+        maker = next((node.op_type for node in nodes if wanted[0] in node.output), "no operator")
+        raise not_computed(model, wanted[0], maker, _words(error)) from error
     try:
-        found = zip(wanted, values, strict=True)
-        return {name: _copied(name, each) for name, each in found}
+        return {n: _copied(n, each) for n, each in zip(wanted, values, strict=True)}
     finally:
         del values
         idle.run(None, {}, _run_options())
 
 
-def not_computed(model: OnnxFile, name: str, why: str) -> ModelError:
+def not_computed(model: OnnxFile, name: str, op_type: str, why: str) -> ModelError:
     """An error that names a value and the operator that makes it."""
-    made = (node.op_type for node in model.proto.graph.node if name in node.output)
-    maker = next(made, "no operator")
-    return ModelError(f"model {model.name!r}: cannot compute {name!r} ({maker}): {shown(why)}")
+    return ModelError(f"model {model.name!r}: cannot compute {name!r} ({op_type}): {shown(why)}")
 
 
 def dense_array(held: onnx.TensorProto | onnx.SparseTensorProto, model: OnnxFile) -> NDArray[Any]:
