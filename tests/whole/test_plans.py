@@ -219,7 +219,16 @@ def test_other_content_is_read_anew(
 
 
 def test_large_constants_that_were_looked_at_are_part_of_the_content(cache: Cache) -> None:
-    proto = quantized_net()
+    """A bound that the file computes from many weights; a kernel is not looked at for layers."""
+    nodes = [
+        node("ReduceMax", ["w"], ["high"], keepdims=0),
+        node("Conv", ["x", "k"], ["conv"], name="conv"),
+        node("Clip", ["conv", "low", "high"], ["out"], name="clip"),
+    ]
+    constants = {
+        "w": random_array(1, 64, 64), "k": random_array(2, 40, 2, 5, 5), "low": np.float32(0)
+    }  # fmt: skip
+    proto = make_model(nodes, {"x": ["b", 2, 8, 6]}, ["out"], constants)
     find_layers(open_model(proto), cache.files)
     (kept,) = cache.kept()
     assert list(json.loads(kept.read_bytes().partition(b"\n")[2])["constants"]) == ["w"]
