@@ -21,7 +21,8 @@ import onnxruntime
 from micam_fast.models.onnx import open_model
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.invariance import find_invariance
-from micam_fast.models.onnx.operators import OPERATORS, SAFE, UNSAFE, Measured, Operator
+from micam_fast.models.onnx.operator_row import SAFE, UNSAFE, Measured, Operator
+from micam_fast.models.onnx.operators import OPERATORS
 from tests.helpers.operator_models import SHAPES, operator_models
 from tests.helpers.single_operators import bits_of, session_of
 

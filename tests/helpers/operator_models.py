@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from micam_fast.models.onnx.operators import MICROSOFT, Operator
+from micam_fast.models.onnx.operator_row import MICROSOFT, Operator
+from tests.helpers.microsoft_models import MICROSOFT_BUILDERS
 from tests.helpers.models import Array, make_model, random_array
 from tests.helpers.single_operators import after, single
 
@@ -319,10 +320,6 @@ def _resize(op: str, shape: Shape) -> Iterator[onnx.ModelProto]:
             yield make_model(nodes, {"x": ["N", *shape]}, ["o"], {"s": scales})
 
 
-def _biased(op: str, shape: Shape) -> Iterator[onnx.ModelProto]:
-    yield single(op, shape, random_array(1, shape[-1]), domain=MICROSOFT)
-
-
 _PLAIN = [
     "Abs", "Asinh", "Atan", "Ceil", "Celu", "Cos", "Cosh", "Dropout", "Elu", "Erf", "Exp", "Floor",
     "HardSigmoid", "HardSwish", "Identity", "IsNaN", "LeakyRelu", "Neg", "Reciprocal", "Relu",
@@ -353,7 +350,6 @@ BUILDERS: dict[tuple[str, str], Builder] = {
     **{("", name): _recurrent(gates) for name, gates in (("GRU", 3), ("LSTM", 4), ("RNN", 1))},
     **{("", name): _resize for name in ("Resize", "Upsample")},
     **{("", name): _unary(opset=20) for name in ("Gelu", "IsInf")},
-    **{(MICROSOFT, f"{name}Gelu"): _unary(domain=MICROSOFT) for name in ("", "Fast", "Quick")},
     **{("", f"Global{name}Pool"): _global_pool for name in ("Average", "Lp", "Max")},
     ("", "Acosh"): _within(node("Exp", ["x"], ["a"]), node("Sum", ["a", "one"], ["v"]), one=_ONE),
     ("", "BatchNormalization"): _by_channel(4),
@@ -395,6 +391,6 @@ BUILDERS: dict[tuple[str, str], Builder] = {
     ("", "Trilu"): lambda op, shape: iter([single(op, shape)] if len(shape) > 1 else []),
     ("", "Unsqueeze"): lambda op, shape: iter([single(op, shape, np.array([1]))]),
     ("", "Where"): _where,
-    (MICROSOFT, "BiasGelu"): _biased,
+    **{(MICROSOFT, name): builder for name, builder in MICROSOFT_BUILDERS.items()},
 }
 """By domain and name."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 import onnx
 
 from micam_fast.core.layers import Axes
-from micam_fast.models.onnx.graph import Graph, attributes
+from micam_fast.models.onnx.graph import Graph, attributes, input_name
 from micam_fast.models.onnx.limits import MOST_AXES
 from micam_fast.models.onnx.operators import find_operator
 
@@ -131,6 +131,8 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
     channels = find_operator(node).channels
     if channels == "second":
         return CHANNEL_SECOND
+    if channels == "last":
+        return _channels_last(graph, node)
     if channels == "recurrent":
         return Axes(2, 3) if attributes(node).get("layout", 0) == 0 else Axes(0, 3)
     known = found.get(graph.activations(node)[0])
@@ -154,6 +156,17 @@ def _output_axes(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes]) -> 
         if name in found and _same_rank(graph, name, node.output[0]):
             return found[name]
     return None
+
+
+def _channels_last(graph: Graph, node: onnx.NodeProto) -> Axes | None:
+    """Channels last, of as many axes as the value has, or the kernel that walks over it."""
+    kernel, window = find_operator(node).kernel, attributes(node).get("kernel_shape")
+    rank = graph.rank(node.output[0])
+    if rank is None and kernel is not None:
+        rank = graph.rank(input_name(node, kernel.place))
+    if rank is None and window is not None:
+        rank = len(window) + 2
+    return None if rank is None else Axes(0, rank - 1)
 
 
 def _reshaped_axes(graph: Graph, node: onnx.NodeProto, known: Axes | None) -> Axes | None:
@@ -181,6 +194,9 @@ def _carry_backwards(graph: Graph, node: onnx.NodeProto, found: dict[str, Axes])
     source = graph.activations(node)[0]
     if channels == "second":
         return _note(found, [source], CHANNEL_SECOND) if node.input[0] == source else []
+    if channels == "last":
+        axes = _channels_last(graph, node)
+        return [] if axes is None or node.input[0] != source else _note(found, [source], axes)
     if channels == "recurrent":
         time_first = attributes(node).get("layout", 0) == 0
         return _note(found, [source], Axes(1, 2) if time_first else Axes(0, 2))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx
 
 from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.files import bodies, captured
-from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.graph import Graph, Kind, attributes
 from micam_fast.models.onnx.model_graph import ModelGraph
+from micam_fast.models.onnx.operator_row import ONNX_DOMAINS
 from micam_fast.models.onnx.operators import find_operator
 
 _FLOATS = {
@@ -125,20 +126,32 @@ def _multiply_adds(
         return math.prod(each for each in shape[start:stop] if each is not None)
 
     made = next(name for name in node.output if name)
-    operator = find_operator(node)
+    operator, given = find_operator(node), attributes(node)
+    if not operator.name and node.domain not in ONNX_DOMAINS:
+        return None
     try:
         match operator.cost:
             case "convolution":
                 assert operator.kernel is not None
                 walked = node.input[0] if operator.name == "ConvTranspose" else made
                 kernel = size(node.input[operator.kernel.place])
-                return size(walked, 0, 1) * size(walked, 2) * kernel
+                space = (1, -1) if operator.channels == "last" else (2, None)
+                return size(walked, 0, 1) * size(walked, *space) * kernel
             case "gemm":
                 return size(made) * size(node.input[0]) // size(made, 0, 1)
             case "quantized gemm":
                 return size(node.input[0], 0, 1) * size(node.input[operator.factors[1]])
             case "product":
-                return size(made) * size(node.input[operator.factors[0]], -1)
+                factor = node.input[operator.factors[0]]
+                if given.get("transA", 0):
+                    return size(made) * size(factor, -2, -1)
+                return size(made) * size(factor, -1)
+            case "packed product":
+                return size(made) * int(given["K"])
+            case "attention":
+                return _count_attention(graph, node, size)
+            case "unknown":
+                return None
             case "recurrent":
                 return size(node.input[0], 0, 2) * (size(node.input[1]) + size(node.input[2]))
             case "einsum" if len(node.input) > 1:
@@ -149,6 +162,25 @@ def _multiply_adds(
         return None
     # How often a loop runs, or which branch, the shapes do not tell.
     return None if _holds_products(node) else 0
+
+
+def _count_attention(graph: Graph, node: onnx.NodeProto, size: Callable[..., int]) -> int:
+    """Multiply-adds of an attention that keeps nothing from earlier runs.
+
+    Its second input holds the weights of queries, keys and values, or the keys.
+    """
+    queries, second = node.input[:2]
+    if not second or sum(map(bool, node.output)) > 1:
+        raise LookupError("past keys, or such that are packed with queries")
+    made = size(node.output[0], -1)
+    if graph.is_constant(second):
+        wide = int(next(iter(attributes(node).get("qkv_hidden_sizes", (made,)))))
+        weights, keys = size(second), size(queries, 1, 2)
+    else:
+        wide, weights, keys = size(queries, 2), 0, size(second, 1, 2)
+        if size(second, 2) != wide:
+            raise LookupError("keys with an axis for the heads")
+    return size(queries, 0, 2) * (weights + keys * (wide + made))
 
 
 def _holds_products(node: onnx.NodeProto) -> bool:

@@ -11,7 +11,7 @@ import onnx
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import limits
 from micam_fast.models.onnx.files import OnnxFile, bodies
-from micam_fast.models.onnx.operators import ONNX_DOMAINS
+from micam_fast.models.onnx.operator_row import ONNX_DOMAINS
 
 _Key = tuple[str, str, str]
 

@@ -70,7 +70,7 @@ def infer_types(
         follows = _longest_list(bare.graph) <= _LONGEST_LIST
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
     values = (*bare.graph.output, *bare.graph.value_info, *bare.graph.input)
-    return {value.name: value.type for value in values if value.HasField("type")}
+    return {value.name: value.type for value in values if value.type.WhichOneof("value")}
 
 
 def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) -> None:

@@ -17,7 +17,8 @@ import onnx
 from micam_fast.models.onnx.axes import listed_axes
 from micam_fast.models.onnx.files import bodies
 from micam_fast.models.onnx.graph import Graph, Kind, attributes, is_training
-from micam_fast.models.onnx.operators import Condition, Measured, find_operator
+from micam_fast.models.onnx.operator_row import Condition, Measured
+from micam_fast.models.onnx.operators import find_operator
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ def find_kernel(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, str | N
     if operator.kernel is None:
         return None, None
     kernel = input_name(node, operator.kernel.place)
-    if operator.name == "MatMul" and not graph.is_constant(kernel):
-        kernel = node.input[0]
+    if operator.cost == "product" and not graph.is_constant(kernel):
+        kernel = input_name(node, operator.factors[0])
     bias = input_name(node, operator.kernel.bias)
     return (kernel if graph.is_known(kernel) else None, bias if graph.is_known(bias) else None)
 
@@ -113,6 +113,9 @@ def following_bias(
     operator = find_operator(node)
     kernel = operator.kernel
     if kernel is None or operator.cost == "recurrent" or input_name(node, kernel.bias):
+        return None
+    if "activation" in attributes(node):
+        # Of ONNX Runtime's own operators: the Add would come behind the activation function.
         return None
     value = node.output[0]
     nodes: list[int] = []
@@ -190,10 +193,13 @@ def count_channels(graph: Graph, node: onnx.NodeProto, kernel: str) -> int:
         )
     if operator.name == "ConvTranspose":
         return shape[1] * int(attributes(node).get("group", 1))
-    if operator.name == "Gemm":
-        return shape[0] if attributes(node).get("transB", 0) else shape[1]
-    if operator.name == "MatMul":
-        return shape[-2] if kernel == node.input[0] and len(shape) > 1 else shape[-1]
+    given = attributes(node)
+    if operator.cost in ("gemm", "quantized gemm"):
+        return shape[0] if given.get("transB", 0) else shape[1]
+    if operator.cost == "product":
+        first = kernel == input_name(node, operator.factors[0])
+        turned = bool(given.get("transA" if first else "transB", 0))
+        return shape[-2] if first != turned and len(shape) > 1 else shape[-1]
     return shape[0]
 
 

@@ -7,155 +7,43 @@ builder in ``tests/helpers/operator_models.py``: with it tests hold the row agai
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from enum import Enum
-from typing import Literal
+import functools
+from dataclasses import replace
 
 import onnx
 
-ONNX_DOMAINS = ("", "ai.onnx")
-"""Two names of the domain of ONNX's own operators."""
-MICROSOFT = "com.microsoft"
-"""Domain of the operators that ONNX Runtime adds."""
-
-
-class Measured(Enum):
-    """Whether ONNX Runtime keeps the bits of an operator's results on a processor.
-
-    What was not measured, or not in enough ways to rely on it, is unknown.
-    """
-
-    SAFE = "measured safe"
-    UNSAFE = "measured unsafe"
-    UNKNOWN = "unknown"
-
-
-SAFE, UNSAFE, UNKNOWN = Measured.SAFE, Measured.UNSAFE, Measured.UNKNOWN
-Condition = Literal[
-    "blocked", "factor kept", "factor kept or stacked", "nearest or four axes", "not training",
-    "sums the end", "weights kept",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Bits:
-    """What the bits of an operator's results depend on (``tools/measure_operators.py``).
-
-    Attributes
-    ----------
-    batch, threads
-        Whether a sample has the same bits in every batch that one thread runs, and, too, however
-        many threads share the operator.
-    batch_if, threads_if
-        A condition of `invariance`: a node that does not meet it counts as unsafe.
-    """
-
-    batch: Measured = UNKNOWN
-    threads: Measured = UNKNOWN
-    batch_if: Condition | None = None
-    threads_if: Condition | None = None
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """Which inputs hold a kernel and what belongs to it.
-
-    Attributes
-    ----------
-    place, bias, scale, zero, input_scale
-        Positions among the inputs; the last three hold units of a quantized kernel and its input.
-    axes
-        The fewest axes that such a kernel has.
-    """
-
-    place: int
-    bias: int | None = None
-    scale: int | None = None
-    zero: int | None = None
-    input_scale: int | None = None
-    axes: int = 3
-
-
-Role = Literal["layer", "layout", "bookkeeping"]
-Channels = Literal[
-    "as read", "second", "recurrent", "dense", "unknown", "gathered", "permuted", "reduced",
-    "reshaped", "squeezed", "unsqueezed",
-]  # fmt: skip
-FieldRule = Literal[
-    "along axis", "batch norm", "concat", "convolution", "depth to space", "dynamic quantization",
-    "einsum", "elementwise", "expand", "first input", "gather", "gemm", "global pool", "group norm",
-    "instance norm", "largest", "layer norm", "mean variance", "pad", "place of largest", "pool",
-    "product", "recurrent", "reduction", "reshape", "resize", "response norm", "reverse",
-    "running sum", "slice", "space to depth", "split", "tile", "transpose",
-]  # fmt: skip
-CostRule = Literal["convolution", "einsum", "gemm", "product", "quantized gemm", "recurrent"]
-
-
-@dataclass(frozen=True)
-class Operator:
-    """What is known of an operator; a default says that there is nothing special about it.
-
-    Attributes
-    ----------
-    name, domain
-        As nodes have them.
-    since, until
-        The first opset whose operator the rules read in the newer of two ways, and the last opset
-        that has it; ``None`` where opsets make no difference.
-    role
-        A bookkeeping operator is no layer, one of the layout is none where it moves axes alone. Nor
-        is one that reads constants or a shape alone (`graph.Kind`), whatever its role.
-    hands_on
-        Whether it gives the very numbers that it reads, in other axes at most.
-    channels
-        On which axis of its output they lie: the second one, the axis of its input (``"as read"``,
-        or moved there as its parameters say), or one that it alone does not tell.
-    flat
-        Whether its activation is drawn as a flat one.
-    kernel
-        Where a kernel and a bias are.
-    factors, codes, settings
-        Positions of a product's factors; of quantized weights, beside which other constants are
-        units; and of constants that are bounds, sizes or units, and no weights.
-    sizes
-        Position of a list with one size for each axis of the result.
-    affine
-        What it does to each channel if its other input is one number for each.
-    field, cost
-        Rules of its receptive field, by default all that it reads, and of its multiply-adds.
-    bits
-        What its results depend on besides its input.
-    measures
-        Whether it reads a shape alone.
-    random
-        When it makes random numbers.
-    """
-
-    name: str
-    domain: str = ""
-    since: int | None = None
-    until: int | None = None
-    role: Role = "layer"
-    hands_on: bool = False
-    channels: Channels = "as read"
-    flat: bool = False
-    kernel: Kernel | None = None
-    factors: tuple[int, int] = (0, 1)
-    codes: tuple[int, ...] = ()
-    settings: Collection[int] = ()
-    sizes: int | None = None
-    affine: Literal["bounds", "factor", "normalization", "summand"] | None = None
-    field: FieldRule | None = None
-    cost: CostRule | None = None
-    bits: Bits = Bits()
-    measures: bool = False
-    random: Literal["never", "always", "training"] = "never"
+from micam_fast.models.onnx.microsoft_operators import MICROSOFT_OPERATORS
+from micam_fast.models.onnx.operator_row import (
+    EVERY,
+    KEPT,
+    LOST,
+    MICROSOFT,
+    ONNX_DOMAINS,
+    RESIZED,
+    SAFE,
+    SUMMED,
+    UNSAFE,
+    WALKED,
+    Bits,
+    Kernel,
+    Operator,
+)
 
 
 def find_operator(node: onnx.NodeProto) -> Operator:
     """The row of a node's operator; an empty one, without a name, for one that has none."""
-    return _ROWS.get((node.domain, node.op_type), _STRANGE)
+    row = _ROWS.get((node.domain, node.op_type), _STRANGE)
+    # An attribute of ONNX Runtime's own operators.
+    if row.domain == MICROSOFT and any(
+        each.name == "channels_last" and each.i for each in node.attribute
+    ):
+        return _with_channels_last(row)
+    return row
+
+
+@functools.cache
+def _with_channels_last(row: Operator) -> Operator:
+    return replace(row, channels="last")
 
 
 def onnx_opset(proto: onnx.ModelProto) -> int:
@@ -164,19 +52,9 @@ def onnx_opset(proto: onnx.ModelProto) -> int:
     return next((versions[each] for each in ONNX_DOMAINS if each in versions), 0)
 
 
-_STRANGE = Operator("")
-KEPT = Bits(SAFE, SAFE)
-LOST = Bits(UNSAFE, UNSAFE)
-# Where a sample begins in memory was not varied: sums over sizes that are no multiple of 16, of
-# InstanceNormalization too, were since seen to differ between batches.
-SUMMED = Bits(SAFE, SAFE, batch_if="sums the end")
-RESIZED = Bits(SAFE, SAFE, batch_if="nearest or four axes")
-WALKED = Bits(SAFE, UNKNOWN, batch_if="weights kept")
-EVERY = range(16)
-
 # The bits of a row that says nothing of them are unknown.
 # fmt: off
-OPERATORS = (
+_ONNX_OPERATORS = (
     # Kernels, products and recurrences.
     Operator("Conv", channels="second", kernel=Kernel(1, 2), field="convolution",
              cost="convolution", bits=Bits(SAFE, SAFE, threads_if="blocked")),
@@ -193,12 +71,13 @@ OPERATORS = (
              bits=WALKED),
     Operator("MatMul", channels="dense", kernel=Kernel(1, axes=1), field="product", cost="product",
              bits=Bits(SAFE, SAFE, batch_if="factor kept or stacked", threads_if="factor kept")),
-    Operator("MatMulInteger", channels="dense", codes=(0, 1), field="product", cost="product",
-             bits=KEPT),
+    Operator("MatMulInteger", channels="dense", kernel=Kernel(1, zero=3, axes=1), codes=(0, 1),
+             field="product", cost="product", bits=KEPT),
     Operator("QLinearConv", channels="second", kernel=Kernel(3, 8, scale=4, zero=5, input_scale=1),
-             codes=(3, 8), field="convolution", cost="convolution", bits=KEPT),
-    Operator("QLinearMatMul", channels="dense", codes=(0, 3), factors=(0, 3), field="product",
-             cost="product", bits=KEPT),
+             codes=(3, 8), units=(6, 7), field="convolution", cost="convolution", bits=KEPT),
+    Operator("QLinearMatMul", channels="dense", kernel=Kernel(3, scale=4, zero=5, axes=1),
+             codes=(0, 3), factors=(0, 3), units=(6, 7), field="product", cost="product",
+             bits=KEPT),
     Operator("RNN", channels="recurrent", kernel=Kernel(1, 3), field="recurrent", cost="recurrent",
              bits=LOST),
     # Pools and reductions.
@@ -365,30 +244,14 @@ OPERATORS = (
     Operator("Scan", channels="unknown"),
     Operator("Shape", measures=True, bits=KEPT),
     Operator("Size", measures=True, bits=KEPT),
-    # Operators that ONNX Runtime adds.
-    Operator("BiasGelu", MICROSOFT, field="elementwise"),
-    Operator("DequantizeLinear", MICROSOFT, role="bookkeeping", codes=(0,), field="elementwise",
-             settings=(1, 2)),
-    Operator("FastGelu", MICROSOFT, field="elementwise"),
-    Operator("FusedConv", MICROSOFT, channels="second", kernel=Kernel(1, 2), field="convolution",
-             cost="convolution"),
-    Operator("FusedMatMul", MICROSOFT, channels="dense"),
-    Operator("Gelu", MICROSOFT, field="elementwise"),
-    Operator("GridSample", MICROSOFT, channels="second"),
-    Operator("Pad", MICROSOFT, field="pad", settings=EVERY),
-    Operator("QGemm", MICROSOFT, factors=(0, 3), codes=(3, 6), cost="quantized gemm"),
-    Operator("QLinearAdd", MICROSOFT, field="elementwise"),
-    Operator("QLinearLeakyRelu", MICROSOFT, field="elementwise"),
-    Operator("QLinearMul", MICROSOFT, field="elementwise"),
-    Operator("QLinearSigmoid", MICROSOFT, field="elementwise"),
-    Operator("QuantizeLinear", MICROSOFT, role="bookkeeping", field="elementwise", settings=EVERY),
-    Operator("QuickGelu", MICROSOFT, field="elementwise"),
-    Operator("Range", MICROSOFT, settings=EVERY),
-    Operator("Trilu", MICROSOFT, field="elementwise"),
 )
 # fmt: on
+
+OPERATORS = (*_ONNX_OPERATORS, *MICROSOFT_OPERATORS)
 """All rows, by kind."""
 
+# Nothing is known of it: neither where its channels lie nor that it takes element by element.
+_STRANGE = Operator("", channels="unknown")
 _ROWS = {
     (domain, row.name): row
     for row in OPERATORS

@@ -15,7 +15,7 @@ import onnx
 
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import files, limits
-from micam_fast.models.onnx.operators import ONNX_DOMAINS
+from micam_fast.models.onnx.operator_row import ONNX_DOMAINS, REORDERED_DOMAINS
 
 _KINDS = onnx.AttributeProto.AttributeType
 # The field that holds an attribute of each kind.
@@ -132,6 +132,9 @@ class _StructureCheck:
         self._texts("a node's inputs or outputs", node.input, node.output)
         if not node.output:
             self._refuse(node, "has no output")
+        if node.domain in REORDERED_DOMAINS:
+            why = "is what ONNX Runtime made of another one for a single kind of processor"
+            self._refuse(node, why, remedy="use the file before its optimization")
         kinds: dict[str, int] = {}
         for attribute in node.attribute:
             self._attribute(node, attribute, inside)

@@ -14,7 +14,8 @@ import micam_fast
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.invariance import Invariance, find_invariance
-from micam_fast.models.onnx.operators import OPERATORS, SAFE, Operator
+from micam_fast.models.onnx.operator_row import SAFE, Operator
+from micam_fast.models.onnx.operators import OPERATORS
 from micam_fast.models.onnx.slices import whole_model
 from tests.helpers.determinism_models import MODELS
 from tests.helpers.models import conv_node, if_branches, make_model, random_array

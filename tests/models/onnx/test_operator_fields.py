@@ -15,7 +15,8 @@ from micam_fast.models.onnx import open_model
 from micam_fast.models.onnx.dependence import follow, input_dependence
 from micam_fast.models.onnx.dependence.following import open_numbers
 from micam_fast.models.onnx.graph import Graph
-from micam_fast.models.onnx.operators import OPERATORS, Operator
+from micam_fast.models.onnx.operator_row import Operator
+from micam_fast.models.onnx.operators import OPERATORS
 from tests.helpers.models import Array
 from tests.helpers.operator_models import operator_models
 
@@ -25,13 +26,8 @@ HIDDEN = {
     "And", "BitwiseAnd", "Or", "Trilu", "Hardmax", "MatMulInteger", "QLinearConv", "QLinearMatMul",
 }  # fmt: skip
 """Constants, rounding or another winner hide that a value is read: fields may look too large."""
-UNBUILT = {
-    "GroupNormalization", "SimplifiedLayerNormalization", "Swish", "ReverseSequence",
-    "com.microsoft::DequantizeLinear", "com.microsoft::FusedConv", "com.microsoft::Pad",
-    "com.microsoft::QLinearAdd", "com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearMul",
-    "com.microsoft::QLinearSigmoid", "com.microsoft::QuantizeLinear", "com.microsoft::Trilu",
-}  # fmt: skip
-UNITS_ALONE = {"DynamicQuantizeLinear"}
+UNBUILT = {"GroupNormalization", "SimplifiedLayerNormalization", "Swish", "ReverseSequence"}
+UNITS_ALONE = {"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"}
 """Its codes stand for values with units that all of the input decides over; these do not count."""
 
 

@@ -14,7 +14,8 @@ from micam_fast.models.onnx.dependence.layout import LAYOUT_RULES
 from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, added
 from micam_fast.models.onnx.dependence.rules import RULES
 from micam_fast.models.onnx.graph import Graph, Kind
-from micam_fast.models.onnx.operators import FieldRule, find_operator
+from micam_fast.models.onnx.operator_row import FieldRule
+from micam_fast.models.onnx.operators import find_operator
 
 _RULES: Mapping[FieldRule, Rule] = {**RULES, **LAYOUT_RULES}
 

@@ -9,7 +9,7 @@ import numpy as np
 from micam_fast.models.onnx.dependence.cells import Dependence
 from micam_fast.models.onnx.dependence.links import pad_link, place_link, resize_link, slice_link
 from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, added
-from micam_fast.models.onnx.operators import FieldRule
+from micam_fast.models.onnx.operator_row import FieldRule
 
 
 def _transpose(step: NodeReading) -> Dependence:
@@ -35,7 +35,11 @@ def _concat(step: NodeReading) -> Dependence:
     axis = step.axis(1, len(step.made))
     offset = 0
     parts = []
-    for position in range(len(step.node.input)):
+    # Quantized values stand each before its scale and zero point.
+    places = (
+        range(2, len(step.node.input), 3) if step.operator.units else range(len(step.node.input))
+    )
+    for position in places:
         part = step.read(position)
         size = part.sizes[axis]
         parts.append(part.linked(axis, place_link(step.made[axis], size, offset)))

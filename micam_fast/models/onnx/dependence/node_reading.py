@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,14 +42,11 @@ class NodeReading:
         self._graph, self.node, self._shapes, self._found = graph, node, shapes, found
         self._numbers = numbers
         self.operator = find_operator(node)
+        self.given = attributes(node)
         since, until = self.operator.since, self.operator.until
-        self.is_old = until is not None or (since is not None and graph.opset < since)
+        opset = self.given.get("opset", graph.opset)
+        self.is_old = until is not None or (since is not None and opset < since)
         self.unread = set(graph.activations(node))
-
-    @functools.cached_property
-    def given(self) -> dict[str, Any]:
-        """The node's attributes."""
-        return attributes(self.node)
 
     def word(self, name: str, default: str) -> str:
         """A text among the attributes."""

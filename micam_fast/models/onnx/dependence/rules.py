@@ -11,11 +11,11 @@ from micam_fast.models.onnx.dependence.cells import Dependence
 from micam_fast.models.onnx.dependence.links import Table, group_link, spread_link, window_link
 from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, added, elementwise
 from micam_fast.models.onnx.kernels import read_geometry
-from micam_fast.models.onnx.operators import FieldRule
+from micam_fast.models.onnx.operator_row import MICROSOFT, FieldRule
 
 
 def _convolution(step: NodeReading) -> Dependence:
-    found, made, place = step.read(), step.made, step.operator.kernel
+    found, made, place = _channels_second(step, step.read()), _sizes(step), step.operator.kernel
     assert place is not None
     kernel = tuple(step.given.get("kernel_shape") or step.shape(place.place)[2:])
     geometry = read_geometry(step.node, len(kernel))
@@ -24,10 +24,30 @@ def _convolution(step: NodeReading) -> Dependence:
     else:
         found = found.linked(1, group_link(made[1], found.sizes[1], geometry.groups))
     link = spread_link if geometry.transpose else window_link
-    found = _windowed(found, made, link, kernel, geometry)
+    found = _channels_back(step, _windowed(found, made, link, kernel, geometry))
     if step.operator.name == "FusedConv" and step.is_activation(3):
         found = added(found, step.read(3))
     return found
+
+
+def _sizes(step: NodeReading) -> tuple[int, ...]:
+    """Sizes of what is made, those of the channels second."""
+    first, *space = step.made
+    last = step.operator.channels == "last"
+    return (first, space[-1], *space[:-1]) if last else step.made
+
+
+def _channels_second(step: NodeReading, found: Dependence) -> Dependence:
+    """What is read, with its channels second."""
+    rank = len(found.sizes)
+    last = step.operator.channels == "last"
+    return found.transposed([0, rank - 1, *range(1, rank - 1)]) if last else found
+
+
+def _channels_back(step: NodeReading, found: Dependence) -> Dependence:
+    """What is made, with its channels where they belong."""
+    last = step.operator.channels == "last"
+    return found.transposed([0, *range(2, len(found.sizes)), 1]) if last else found
 
 
 def _windowed(
@@ -46,21 +66,21 @@ def _windowed(
 
 
 def _pool(step: NodeReading) -> list[Dependence]:
-    found, made = step.read(), step.made
+    found, made = _channels_second(step, step.read()), _sizes(step)
     kernel = tuple(step.given["kernel_shape"])
     geometry = read_geometry(step.node, len(kernel))
     steps_over = any(stride > k for stride, k in zip(geometry.strides, kernel, strict=True))
     if step.operator.name == "LpPool" and geometry.auto_pad.startswith("SAME") and steps_over:
         raise ValueError("ONNX Runtime begins elsewhere than ONNX says")
-    found = _windowed(found, made, window_link, kernel, geometry)
+    found = _channels_back(step, _windowed(found, made, window_link, kernel, geometry))
     # With the indices of the largest values.
     return [found] * len(step.node.output)
 
 
 def _global_pool(step: NodeReading) -> Dependence:
-    found = step.read()
+    found = _channels_second(step, step.read())
     axes = range(2, len(found.sizes))
-    return found.mixed(axes).resized(dict.fromkeys(axes, 1))
+    return _channels_back(step, found.mixed(axes).resized(dict.fromkeys(axes, 1)))
 
 
 def _reduction(step: NodeReading) -> Dependence:
@@ -120,10 +140,15 @@ def _group_norm(step: NodeReading) -> Dependence:
     return found.linked(1, group_link(channels, channels, int(step.given["num_groups"])))
 
 
-def _layer_norm(step: NodeReading) -> Dependence:
-    found = step.read()
+def _layer_norm(step: NodeReading) -> list[Dependence]:
+    # ONNX Runtime's own ones add a second value before.
+    places = (0, 1) if step.operator.domain == MICROSOFT else (0,)
+    read = [step.read(place) for place in places]
+    found = added(*(each.stretched(read[0].sizes) for each in read))
     rank = len(found.sizes)
-    return found.mixed(range(step.axis(-1, rank), rank))
+    axes = range(step.axis(-1, rank), rank)
+    normed, sums = found.mixed(axes), found.mixed(axes).resized(dict.fromkeys(axes, 1))
+    return [normed, sums, sums, found][: len(step.node.output)]
 
 
 def _mean_variance(step: NodeReading) -> Dependence:
@@ -146,21 +171,31 @@ def _dynamic_quantization(step: NodeReading) -> list[Dependence]:
 
 def _gemm(step: NodeReading) -> Dependence:
     found = Dependence(step.made, ())
-    for position, (turned, summed) in enumerate((("transA", 1), ("transB", 0))):
+    turns = ("transA", 1), ("transB", 0)
+    for position, (turned, summed) in zip(step.operator.factors, turns, strict=True):
         if step.is_activation(position):
             factor = step.read(position)
             if step.given.get(turned, 0):
                 factor = factor.transposed([1, 0])
             found = added(found, factor.mixed([summed]).resized({summed: step.made[summed]}))
-    return added(found, step.read(2).stretched(step.made)) if step.is_activation(2) else found
+    kernel = step.operator.kernel
+    bias = None if kernel is None else kernel.bias
+    if bias is not None and step.is_activation(bias):
+        found = added(found, step.read(bias).stretched(step.made))
+    return found
 
 
 def _product(step: NodeReading) -> Dependence:
     first, second = step.operator.factors
     found = Dependence(step.made, ())
-    for position, back in ((first, 1), (second, 2)):
+    for position, back, turned in ((first, 1, "A"), (second, 2, "B")):
+        if step.given.get(f"transBatch{turned}", 0):
+            raise ValueError("a product along the batch")
         if step.is_activation(position):
             factor = step.read(position)
+            if step.given.get(f"trans{turned}", 0):
+                *stack, rows, columns = range(len(factor.sizes))
+                factor = factor.transposed([*stack, columns, rows])
             if min(len(factor.sizes), len(step.shape(second)), len(step.shape(first))) < 2:
                 raise ValueError("a product with a vector")
             axis = len(factor.sizes) - back
