@@ -18,6 +18,7 @@ from micam_fast.models.onnx.graph import Graph, Kind, free_name
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.real_units import real_value
 
 
 def read_layers(model: OnnxFile) -> ModelGraph:
@@ -161,6 +162,7 @@ class _Reader:
                 if kernel is not None:
                     rank = len(self.graph.constant_shape(kernel))
                     squeezed = kernels.squeezed_axis(self.graph, nodes[:-1], rank)
+        value = real_value(self.graph, value)
         if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
         shape = self.graph.shape(value)
@@ -193,7 +195,11 @@ class _Reader:
                 f"model {self.model.name!r}: layer {name!r} has {error}; export the model again"
             ) from None
         source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
-        tap = replace(tap, geometry=geometry, source=source, squeezed=squeezed)
+        last = operator.channels == "last"
+        place = len(layer.kernel_shape) - 1 if last else 1
+        tap = replace(
+            tap, geometry=geometry, source=source, source_channel=place, squeezed=squeezed
+        )
         weights = kernels.Weights(kernel, bias)
         return layer, tap, kernels.with_quantization(self.graph, node, weights)
 
