@@ -43,7 +43,7 @@ def _last(
     op: str, shape: Shape, *constants: Any, given: dict[str, Any], attribute: bool = True
 ) -> Iterator[onnx.ModelProto]:
     """Reads codes with the channels second, and last, the place that the attribute names."""
-    if len(shape) == 3:
+    if len(shape) == 3 and min(shape[1:]) > 2:
         if attribute:
             yield quantized(op, shape, *constants, **given)
             given = given | {"channels_last": 1}
