@@ -54,8 +54,13 @@ def infer_types(
     """Types of the values; for inputs of these shapes, where some are given.
 
     Values of which the `numbers` are known count as constants.
+
+    What the file declares of shapes that operators make is a claim, which ONNX Runtime does not
+    hold the file to. It counts for the outputs alone, where inference knows nothing, and only
+    before a run.
     """
     bare = bare_model(proto)
+    _drop_claims(bare.graph)
     _set_numbers(bare.graph, numbers)
     if input_shapes:
         for value in bare.graph.input:
@@ -63,12 +68,13 @@ def infer_types(
                 del value.type.tensor_type.shape.dim[:]
                 for size in input_shapes[value.name]:
                     value.type.tensor_type.shape.dim.add().dim_value = size
-        for value in bare.graph.output:
-            value.type.tensor_type.ClearField("shape")
     # Inference is a help, not a need: a run tells all shapes, and ONNX Runtime judges models.
     with contextlib.suppress(Exception):
         follows = _longest_list(bare.graph) <= _LONGEST_LIST
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
+    if not input_shapes:
+        for value, declared in zip(bare.graph.output, proto.graph.output, strict=True):
+            _fill_in(value.type, declared.type)
     values = (*bare.graph.output, *bare.graph.value_info, *bare.graph.input)
     return {value.name: value.type for value in values if value.type.WhichOneof("value")}
 
@@ -80,6 +86,33 @@ def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) ->
         if made and all(name in numbers for name in made):
             graph.initializer.extend(numpy_helper.from_array(numbers[n], n) for n in made)
             del graph.node[index]
+
+
+def _drop_claims(graph: onnx.GraphProto) -> None:
+    """Take away the shapes that a bare graph declares of what its operators make.
+
+    Inference would believe them rather than a kernel.
+    """
+    waiting: list[onnx.GraphProto] = [graph]
+    while waiting:
+        each = waiting.pop()
+        for value in (*each.output, *each.value_info):
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+        waiting.extend(body for node in each.node for body in bodies(node))
+
+
+def _fill_in(found: onnx.TypeProto, declared: onnx.TypeProto) -> None:
+    """Take the sizes that inference does not know from a declared shape of the same rank."""
+    if shape_of(declared) is None or not found.HasField("tensor_type"):
+        return
+    inferred, claimed = found.tensor_type.shape.dim, declared.tensor_type.shape.dim
+    if not found.tensor_type.HasField("shape"):
+        found.tensor_type.shape.CopyFrom(declared.tensor_type.shape)
+    elif len(inferred) == len(claimed):
+        for own, other in zip(inferred, claimed, strict=True):
+            if not own.HasField("dim_value") and other.HasField("dim_value"):
+                own.CopyFrom(other)
 
 
 def shape_of(found: onnx.TypeProto) -> Shape | None:
