@@ -6,8 +6,9 @@ import threading
 
 from micam_fast.core.choices import Projection
 from micam_fast.engine.activations import LayerActivation
+from micam_fast.maps.bounds import find_fitting_taps
 from micam_fast.maps.contributions import contribute
-from micam_fast.maps.taps import SummedKernel, counts_kernel, find_taps, sum_kernel
+from micam_fast.maps.taps import SummedKernel, counts_kernel, sum_kernel
 from micam_fast.models.onnx import ModelGraph
 
 
@@ -23,14 +24,22 @@ class Contributions:
         self._lock = threading.Lock()
 
     def split(self, found: LayerActivation) -> LayerActivation:
-        """The same layer with what each channel adds, `contribute`; a flat one as it is."""
+        """The same layer with what each channel adds, `contribute`; a flat one as it is.
+
+        Raises
+        ------
+        SampleError
+            If the layer's kernel does not fit its activation.
+        """
         if found.flat:
             return found
         tap = self._graph.taps[found.layer]
         channels, *size = found.array.shape
         counts = counts_kernel(tap, self._projection)
         kernel = self._summed_kernel(found.layer) if counts else None
-        taps = find_taps(tap, tuple(size), channels, kernel, found.source_shape, self._projection)
+        taps = find_fitting_taps(
+            found.layer, tap, tuple(size), channels, kernel, found.source_shape, self._projection
+        )
         return LayerActivation(found.layer, contribute(found.array, taps), found.source_shape)
 
     def _summed_kernel(self, name: str) -> SummedKernel:

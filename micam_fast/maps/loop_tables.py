@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ from micam_fast._loops import maps as loops
 from micam_fast.core.activation_axes import ActivationAxes
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Pointwise, Tap
+from micam_fast.maps.bounds import check_rows, check_view, find_fitting_taps
 from micam_fast.maps.flat_maps import flat_size
-from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
+from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel
 
 Weigh = Callable[[str], SummedKernel]
 """Gives the summed kernel of a convolution by the layer's name."""
@@ -22,7 +24,8 @@ Weigh = Callable[[str], SummedKernel]
 class LoopTables:
     """Rows of `loops.project_tasks` for so many layers, made one after the other.
 
-    The other parameters are as of `MapPlan`.
+    The other parameters are as of `MapPlan`. What a file says of a layer may not fit its
+    activation: adding the layer raises a `SampleError` then, or `check` does once all are there.
 
     Attributes
     ----------
@@ -56,6 +59,9 @@ class LoopTables:
         self.rows = np.zeros((layers, loops.TABLE_WIDTH), np.int64)
         self.rows[:, loops.FOLLOWER] = loops.NONE
         self._index: dict[str, int] = {}
+        # Of each layer: begin and end of its activation among all, and its values in a sample.
+        self._arrays: list[tuple[int, int, int]] = []
+        self._leaders: list[int] = []
         self._weights, self._targets = _GrowingArray(np.float32), _GrowingArray(np.int32)
         self._runs = _GrowingArray(np.int32)
         self.sizes: list[tuple[int, int]] = []
@@ -69,20 +75,42 @@ class LoopTables:
         """Weights, row targets and column runs of all layers."""
         return self._weights.whole(), self._targets.whole(), self._runs.whole()
 
+    @property
+    def reach(self) -> int:
+        """Float32 values that the arena must hold."""
+        staged = {self._index[name] for name in self.staged}
+        read = zip(self._arrays, self._leaders, strict=True)
+        return max((end for (_, end, _), leader in read if leader not in staged), default=0)
+
+    def check(self) -> None:
+        """Raise if a row leads out of an array."""
+        numbers = self._weights.size, self._targets.size, self._runs.size
+        check_rows(
+            tuple(self._index),
+            self.rows,
+            np.array(self._leaders, np.int64),
+            np.array(self._arrays, np.int64).reshape(-1, 3),
+            self._batch_size,
+            (*numbers, self.total),
+        )
+
     def add_reader(self, name: str, tap: Tap, view: ActivationAxes, offset: int | None) -> None:
         """Add a layer that reads its own activation.
 
         The activation begins at `offset` in the arena; ``None`` if it must be copied first.
         """
-        row = self._next(name)
+        check_view(name, tap, view, self._batch_size)
+        row = self._next(name, name)
         kind = None if offset is None else _read_as_it_is(view)
+        size = math.prod(view.shape)
         if kind is None or offset is None:
             kind = loops.CHANNELS_FIRST if view.space else loops.FLAT
             # A value without a batch axis serves all samples.
-            count = view.count * (1 if view.batch is None else self._batch_size)
-            self.staged[name] = self.staged_size, count
+            size = view.count * (1 if view.batch is None else self._batch_size)
+            self.staged[name] = self.staged_size, size
             offset = self.staged_size
-            self.staged_size += count
+            self.staged_size += size
+        self._arrays.append((offset, offset + size, view.count))
         row[loops.KIND], row[loops.SOURCE] = kind, offset
         row[loops.SAMPLE_STRIDE] = 0 if view.batch is None else view.count
         taps = self._find_taps(name, tap, view)
@@ -106,7 +134,8 @@ class LoopTables:
         self, name: str, view: ActivationAxes, pointwise: Pointwise, leader: str
     ) -> None:
         """Add a layer whose mean is taken while its leader's activation is read."""
-        row = self._next(name)
+        row = self._next(name, leader)
+        self._arrays.append(self._arrays[self._index[leader]])
         row[loops.KIND] = loops.FOLLOWS
         repeats = view.channel_count * (view.size[0] if len(view.size) == 3 else 1)
         each = repeats // len(pointwise.scale)
@@ -121,8 +150,9 @@ class LoopTables:
         first = self.rows[self._index[leader]]
         row[loops.FOLLOWER], first[loops.FOLLOWER] = first[loops.FOLLOWER], self._index[name]
 
-    def _next(self, name: str) -> NDArray[np.int64]:
+    def _next(self, name: str, leader: str) -> NDArray[np.int64]:
         self._index[name] = len(self._index)
+        self._leaders.append(self._index[leader])
         return np.asarray(self.rows[self._index[name]])
 
     def _place(self, row: NDArray[np.int64], size: tuple[int, ...]) -> None:
@@ -139,7 +169,9 @@ class LoopTables:
         if kernel is not None and kernel.even:
             self.even.add(name)
         read = self._shapes.get(tap.source) if tap.source is not None else None
-        return find_taps(tap, view.size, view.channel_count, kernel, read, self._projection)
+        return find_fitting_taps(
+            name, tap, view.size, view.channel_count, kernel, read, self._projection
+        )
 
 
 class _GrowingArray:
@@ -147,13 +179,13 @@ class _GrowingArray:
 
     def __init__(self, dtype: type[np.generic]) -> None:
         self._parts: list[NDArray[Any]] = [np.empty(0, dtype)]
-        self._size = 0
+        self.size = 0
 
     def add(self, part: NDArray[Any]) -> int:
         """Append an array, and tell where it begins."""
-        begin = self._size
+        begin = self.size
         self._parts.append(part.reshape(-1))
-        self._size += part.size
+        self.size += part.size
         return begin
 
     def whole(self) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from micam_fast._loops import maps as loops
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Pointwise, Shape, Tap
+from micam_fast.maps.bounds import check_pointwise
 from micam_fast.maps.loop_tables import LoopTables, Weigh
 
 Share = list[NDArray[np.int64]]
@@ -64,6 +65,11 @@ class MapPlan:
     pointwise
         By name: layers whose activation is not given out but computed from another layer's.
 
+    Raises
+    ------
+    SampleError
+        If a layer's kernel, axes or factors, which are what a file says, do not fit its activation.
+
     Attributes
     ----------
     taps
@@ -111,6 +117,7 @@ class MapPlan:
             value = self._values[name]
             leader = readers.get(value)
             if name in pointwise:
+                check_pointwise(name, taps[name], pointwise[name], view.shape)
                 if leader is not None and view.space and view == self._views[leader]:
                     tables.add_follower(name, view, pointwise[name], leader)
                 else:
@@ -118,7 +125,8 @@ class MapPlan:
             else:
                 tables.add_reader(name, taps[name], view, offsets.get(value))
                 readers[value] = name
-        self._table, self._numbers = tables.rows, tables.numbers
+        tables.check()
+        self._table, self._numbers, self._reach = tables.rows, tables.numbers, tables.reach
         self._staged, self._even, self._unread = tables.staged, tables.even, tables.unread
         self._total = tables.total
         self.staging = tables.staged_size
@@ -158,13 +166,23 @@ class MapPlan:
         Parameters
         ----------
         arena, arrays
-            The activations, of the shapes that the plan was made for.
+            The activations, of the shapes and at the places that the plan was made for.
         staging
             At least as many values as the attribute of this name says; overwritten.
         pool, workers
             Threads that run the loops, and how many shares to cut the work in; by default the
             calling thread does all of it.
+
+        Raises
+        ------
+        ValueError
+            If arena or staging are too small, whatever the activations hold.
         """
+        if len(arena) < self._reach or len(staging) < self.staging:
+            raise ValueError(
+                f"an arena of {len(arena)} and a staging of {len(staging)} values, at least "
+                f"{self._reach} and {self.staging} are expected"
+            )
         for name, (begin, count) in self._staged.items():
             with np.errstate(over="ignore", invalid="ignore"):
                 activation = self._activation(name, arrays)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import onnx
+
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Geometry
 from micam_fast.models.onnx.annotations import LayerNote, Weight
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.kernels import Weights, check_geometry, check_groups
-from micam_fast.models.onnx.limits import LONGEST_NAME, shown
+from micam_fast.models.onnx.limits import LONGEST_NAME, MOST_AXES, shown
 from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
@@ -63,27 +67,63 @@ def _check(graph: Graph, note: LayerNote) -> None:
     for value in (tap.value, *([] if tap.source is None else [tap.source])):
         if graph.kind.get(value) is not Kind.ACTIVATION:
             raise ValueError(f"no activation {value!r}")
-    shape = graph.shape(tap.value)
-    if shape is not None:
-        places = [*(tap.shown or ()), tap.axes.channel or 0, tap.axes.batch or 0]
-        if not all(0 <= axis < max(1, len(shape)) for axis in places):
-            raise ValueError(f"{tap.value!r} has {len(shape)} axes")
+    _check_axes(graph, tap.value, (*(tap.shown or ()), tap.axes.channel or 0, tap.axes.batch or 0))
+    if tap.axes.batch != 0:
+        raise ValueError(f"the batch in axis {tap.axes.batch}, where no export has it")
     if bool(note.kernels) != (tap.geometry is not None):
         raise ValueError("a kernel without its geometry, or the other way round")
     if tap.geometry is not None:
         _check_geometry(tap.geometry, note)
 
 
+def _check_axes(graph: Graph, value: str, axes: Sequence[int]) -> None:
+    """Raise if a value cannot have these axes; whether it has is seen when it is there."""
+    shape = graph.shape(value)
+    most = MOST_AXES if shape is None else max(1, len(shape))
+    if not all(0 <= axis < most for axis in axes):
+        known = "at most " if shape is None else ""
+        raise ValueError(f"{value!r} has {known}{most} axes")
+
+
 def _check_geometry(geometry: Geometry, note: LayerNote) -> None:
-    rank = len(note.kernels[0].shape) - 2
+    kernel = note.kernels[0].shape
+    rank = len(kernel) - 2
     check_geometry(geometry, rank)
-    check_groups(geometry, note.kernels[0].shape)
+    check_groups(geometry, kernel)
     if note.tap.squeezed is not None:
         raise ValueError("a squeezed axis, which no export writes")
+    if geometry.output_shape or (geometry.transpose and len(geometry.output_padding) != rank):
+        raise ValueError("an output padding or shape that no export writes")
+    if geometry.auto_pad not in ("NOTSET", "SAME_UPPER"):
+        raise ValueError(f"the padding {geometry.auto_pad!r}, which no export writes")
     shapes = (None if note.bias is None else note.bias.shape), note.layer.bias_shape
     sizes = [None if shape is None else math.prod(shape) for shape in shapes]
     if sizes[0] != sizes[1]:
         raise ValueError("a bias of another size than the layer's")
+
+
+def _check_channels(graph: Graph, geometry: Geometry, note: LayerNote) -> None:
+    """Raise if kernels, bias and activation have not all as many channels."""
+    tap, kernel = note.tap, note.kernels[0].shape
+    channels = kernel[1] * geometry.groups if geometry.transpose else kernel[0]
+    if len(note.kernels) > 1:
+        point = note.kernels[1].shape
+        if geometry.transpose or len(note.kernels) > 2 or point[1:2] != (channels,):
+            raise ValueError("a second kernel that does not fit the first one")
+        channels = point[0]
+    if note.bias is not None and note.layer.bias_shape != (channels,):
+        raise ValueError(
+            f"a bias of {math.prod(note.bias.shape):,} values, its kernel {channels:,} channels"
+        )
+    shape = graph.shape(tap.value)
+    if shape is None:
+        return
+    if tap.axes.channel is None or len(shape) != len(kernel):
+        raise ValueError(f"a kernel of {len(kernel)} axes, its activation {len(shape)}")
+    if shape[tap.axes.channel] not in (None, channels):
+        raise ValueError(
+            f"a kernel of {channels:,} channels, its activation {shape[tap.axes.channel]:,}"
+        )
 
 
 def _read_weights(graph: Graph, note: LayerNote) -> Weights:
@@ -91,6 +131,11 @@ def _read_weights(graph: Graph, note: LayerNote) -> Weights:
     for weight in (*note.kernels, *([] if note.bias is None else [note.bias])):
         _check_weight(graph, weight)
     kernel, *others = note.kernels
+    assert note.tap.geometry is not None
+    _check_channels(graph, note.tap.geometry, note)
+    if note.tap.source is not None:
+        # The batch is the first axis.
+        _check_axes(graph, note.tap.source, (note.tap.source_channel, note.tap.source_channel - 1))
     return Weights(
         kernel.value,
         None if note.bias is None else note.bias.value,
@@ -102,6 +147,12 @@ def _read_weights(graph: Graph, note: LayerNote) -> Weights:
 def _check_weight(graph: Graph, weight: Weight) -> None:
     if not graph.is_constant(weight.value):
         raise ValueError(f"no weight {weight.value!r}")
+    held = graph.constants.held.get(weight.value)
+    kind = graph.element_type(weight.value)
+    if held is not None:
+        kind = held.data_type if isinstance(held, onnx.TensorProto) else held.values.data_type
+    if kind not in _FLOATS:
+        raise ValueError(f"weight {weight.value!r} holds no real numbers")
     found = [size for size in graph.constant_shape(weight.value) if size != 1]
     if found != [size for size in weight.shape if size != 1]:
         raise ValueError(f"weight {weight.value!r} of another size")
