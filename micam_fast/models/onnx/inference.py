@@ -75,7 +75,7 @@ def infer_types(
     if not input_shapes:
         for value, declared in zip(bare.graph.output, proto.graph.output, strict=True):
             _fill_in(value.type, declared.type)
-    values = (*bare.graph.output, *bare.graph.value_info, *bare.graph.input)
+    values = (*bare.graph.value_info, *bare.graph.output, *bare.graph.input)
     return {value.name: value.type for value in values if value.type.WhichOneof("value")}
 
 
@@ -89,21 +89,22 @@ def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) ->
 
 
 def _drop_claims(graph: onnx.GraphProto) -> None:
-    """Take away the shapes that a bare graph declares of what its operators make.
+    """Take away the types that a bare graph declares of what its operators make.
 
-    Inference would believe them rather than a kernel.
+    Inference would believe their shapes rather than a kernel, and give up at a wrong element type.
     """
     waiting: list[onnx.GraphProto] = [graph]
     while waiting:
         each = waiting.pop()
         for value in (*each.output, *each.value_info):
-            if value.type.HasField("tensor_type"):
-                value.type.tensor_type.ClearField("shape")
+            value.ClearField("type")
         waiting.extend(body for node in each.node for body in bodies(node))
 
 
 def _fill_in(found: onnx.TypeProto, declared: onnx.TypeProto) -> None:
-    """Take the sizes that inference does not know from a declared shape of the same rank."""
+    """Take what inference does not know from what is declared: sizes only of the same rank."""
+    if not found.WhichOneof("value"):
+        found.CopyFrom(declared)
     if shape_of(declared) is None or not found.HasField("tensor_type"):
         return
     inferred, claimed = found.tensor_type.shape.dim, declared.tensor_type.shape.dim

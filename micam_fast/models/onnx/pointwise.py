@@ -72,13 +72,16 @@ class Chain:
     high: float
 
     def numbers(self, constants: Constants) -> Pointwise | None:
-        """All steps as one; ``None`` if they are not finite or cannot be computed."""
+        """All steps as one.
+
+        ``None`` if they are not finite, are not for these channels, or cannot be computed.
+        """
         scale, shift = np.ones(self.channels), np.zeros(self.channels)
         with np.errstate(all="ignore"):
             for step in self.steps:
                 try:
                     factor, summand = _numbers(step, constants, self.channels)
-                except ModelError:
+                except (ModelError, ValueError):
                     return None
                 shift = shift + scale * summand
                 scale = scale * factor
@@ -222,10 +225,18 @@ def count_by_channel(graph: Graph, constant: str, rank: int, channel: int) -> in
 def _numbers(
     step: ChannelStep, constants: Constants, channels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Factor and summand of each channel."""
+    """Factor and summand of each channel.
+
+    Raises
+    ------
+    ValueError
+        If there are numbers for another number of channels.
+    """
     arrays = [constants.array(name).astype(np.float64).reshape(-1) for name in step.constants]
     if step.op_type == "BatchNormalization":
         weight, bias, mean, variance = arrays
+        if {len(array) for array in arrays} != {channels}:
+            raise ValueError(f"a normalization of other than {channels} channels")
         factor = weight / np.sqrt(variance + step.epsilon)
         return factor, bias - mean * factor
     number = np.broadcast_to(arrays[0], channels)
