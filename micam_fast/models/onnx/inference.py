@@ -89,10 +89,16 @@ def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) ->
 
 
 def _drop_claims(graph: onnx.GraphProto) -> None:
-    """Take away the types that a bare graph declares of what its operators make.
+    """Take away the types that a bare graph declares of what its operators make, and of weights.
 
     Inference would believe their shapes rather than a kernel, and give up at a wrong element type.
     """
+    held = {each.name: each for each in graph.initializer}
+    for value in graph.input:
+        if value.name in held:
+            known = held[value.name]
+            made = onnx.helper.make_tensor_type_proto(known.data_type, list(known.dims))
+            value.type.CopyFrom(made)
     waiting: list[onnx.GraphProto] = [graph]
     while waiting:
         each = waiting.pop()

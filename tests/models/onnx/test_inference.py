@@ -94,3 +94,24 @@ def test_bodies_declare_no_shapes_either(declared: Any) -> None:
     constants = {"w": random_array(1, 8, 3, 1, 1), "true": np.array(True)}
     model = make_model(nodes, OPEN, ["y"], constants)
     assert shapes_of(declare(model, None), "i", "y") == [(None, 8, 6, 7)] * 2
+
+
+def test_weights_among_the_inputs_have_the_shapes_that_they_have() -> None:
+    model = conv_and_relu("N")
+    weight = helper.make_tensor_value_info("w", TensorProto.FLOAT, [16, 3, 0])
+    model.graph.input.append(weight)
+    assert shapes_of(model, "c", "y") == [(None, 8, 6, 7)] * 2
+
+
+def test_a_declared_element_type_does_not_end_inference() -> None:
+    """The first output is of whole numbers, whatever the file says."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "scale"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale"], ["y"]),
+    ]
+    constants = {"w": random_array(1, 8, 3, 1, 1), "scale": np.float32(0.1)}
+    model = make_model(nodes, OPEN, ["q", "y"], constants)
+    for value in model.graph.output:
+        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, ["N"]))
+    assert shapes_of(model, "c", "q", "y") == [(None, 8, 6, 7)] * 3
