@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx
 
 import micam_fast
+from micam_fast.core.choices import Projection
+from micam_fast.core.layers import ModelInput
 from tests.helpers.lying_graphs import Liar, lying_graph
-from tests.helpers.lying_notes import lying_notes
+from tests.helpers.lying_notes import lie, lying_notes
 from tests.helpers.lying_oracle import is_right
 from tests.helpers.models import Array
 from tests.helpers.mutations import Random
 from tests.helpers.plain_runtime import run
 
-KINDS: Mapping[str, Callable[[int], Liar]] = {"graph": lying_graph, "notes": lying_notes}
+KINDS: dict[str, Callable[[int], Liar]] = {"graph": lying_graph, "notes": lying_notes}
 
 
 @dataclass
@@ -58,7 +61,7 @@ def run_seeds(kind: str, seeds: Sequence[int]) -> Tally:
 
 def judge(liar: Liar, rng: Random) -> tuple[str, list[str]]:
     """Run a file; what became of it, and what was wrong."""
-    projection = rng.choice(("published", "published", "transposed"))
+    projection: Projection = rng.choice(("published", "published", "transposed"))
     try:
         found = micam_fast.load_model(liar.proto, threads=1).explain(
             liar.sample, projection=projection
@@ -105,3 +108,26 @@ def _plain_values(liar: Liar, names: Sequence[str]) -> dict[str, Array] | None:
     except Exception:
         return None
     return {fed: sample, **dict(zip(wanted, arrays, strict=True))}
+
+
+# --- Exports of real models ---------------------------------------------------------------------
+
+
+def save_export(proto: onnx.ModelProto, fed: ModelInput, path: Path) -> None:
+    """Keep an exported model with one input, and a sample for it."""
+    sizes = [5 if size is None else size for size in fed.shape[1:]]
+    array = np.random.default_rng(0).standard_normal(sizes)
+    np.save(path.with_suffix(".npy"), np.asarray(10 * array, fed.dtype))
+    onnx.save(proto, path)
+
+
+def add_exports(folder: Path) -> None:
+    """Let the kind ``"keras"`` be of these exported models."""
+    paths = sorted(folder.glob("*.onnx"))
+    models = [(onnx.load(path), np.load(path.with_suffix(".npy"))) for path in paths]
+
+    def lying_export(seed: int) -> Liar:
+        rng = Random(f"keras {seed}")
+        return lie(*rng.choice(models), rng)
+
+    KINDS["keras"] = lying_export
