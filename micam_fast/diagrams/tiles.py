@@ -88,7 +88,14 @@ def paint_isometric(
     -------
     (height, width, 3) uint8
         The part of the tile left of the label, ``PICTURE_WIDTH x TILE_HEIGHT`` times `scale`.
+
+    Raises
+    ------
+    ValueError
+        If the layer's map and its colours are not of the same size.
     """
+    if found.rgba.shape != (*found.cam.shape, 4):
+        raise ValueError(f"colours {found.rgba.shape} of a map of {found.cam.shape}")
     rows, columns = grid_size(input_size)
     # 5 * B * ln(10 * (i + 1)) points^2, in pixels^2.
     area = 5.0 * math.log(10.0 * (index + 1)) * (DPI / 72 * scale) ** 2

@@ -69,6 +69,20 @@ class MapsLayout:
         """Begin and end of each map among a sample's values."""
         return tuple((begin, begin + size) for begin, size in self.slots.tolist())
 
+    @functools.cached_property
+    def reach(self) -> int:
+        """Values that a sample must have for all maps.
+
+        Raises
+        ------
+        ValueError
+            If a slot is not as large as its map.
+        """
+        for (begin, end), (height, width) in zip(self.bounds, self.sizes, strict=True):
+            if begin < 0 or end - begin != height * width:
+                raise ValueError(f"values {begin} to {end} are no map of {height} x {width}")
+        return max((end for _, end in self.bounds), default=0)
+
 
 class SampleMaps(Mapping[str, LayerMap]):
     """A sample's maps by layer name.
@@ -83,6 +97,11 @@ class SampleMaps(Mapping[str, LayerMap]):
         ``(layers, 2)`` float64: minimum and maximum of each, NaN where a layer takes no part.
     bad_values
         How many values of a layer's activation are NaN or infinite, where it takes no part.
+
+    Raises
+    ------
+    ValueError
+        If cells or ranges are fewer than the layout's.
 
     Attributes
     ----------
@@ -99,6 +118,11 @@ class SampleMaps(Mapping[str, LayerMap]):
         ranges: NDArray[np.float64],
         bad_values: Mapping[str, int],
     ) -> None:
+        if len(cells) < layout.reach or ranges.shape != (len(layout.sizes), 2):
+            raise ValueError(
+                f"{len(cells)} cells and {len(ranges)} ranges, at least {layout.reach} and just "
+                f"{len(layout.sizes)} are expected"
+            )
         self.layout, self.cells = layout, cells
         self.ranges, self.bad_values = ranges, bad_values
         self.global_range = (

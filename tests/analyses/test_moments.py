@@ -230,3 +230,11 @@ def test_few_positions_of_many_channels(
     monkeypatch.setattr(np.linalg, "eigvalsh", note_size)
     assert covariance.effective_rank(factor) == pytest.approx(expected, rel=1e-9)
     assert sizes == ([3] if channels > 24 else [min(16, *(made or (16,)))])
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+@pytest.mark.parametrize("positions", [10, 1000])
+def test_a_covariance_of_other_channels(channels: int, positions: int) -> None:
+    covariance = Covariance(4)
+    with pytest.raises(ValueError, match=f"{channels} channels, 4 are expected"):
+        covariance.add(random_array(1, channels, positions), Scratch())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -320,3 +321,10 @@ def test_hatching_is_grey_lines_from_lower_left_to_upper_right() -> None:
     y, x = np.mgrid[0:30, 0:20]
     expected = np.where((x + y) % 9 < 2, 150, 255)
     np.testing.assert_array_equal(pixels, expected[..., np.newaxis].repeat(3, axis=2))
+
+
+def test_colours_of_another_size_than_the_map_are_not_painted() -> None:
+    found = layer_map(np.ones((4, 5), np.float32))
+    wrong = dataclasses.replace(found, rgba=found.rgba[:-1])
+    with pytest.raises(ValueError, match=r"colours \(3, 5, 4\) of a map of \(4, 5\)"):
+        draw_tile(wrong, 0, (4, 5), "isometric")

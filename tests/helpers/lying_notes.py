@@ -258,10 +258,10 @@ def lie(model: onnx.ModelProto, sample: Array, rng: Random) -> Liar:
     changed.CopyFrom(model)
     del changed.metadata_props[:]
     write(changed, notes)
-    return Liar(changed, sample, _known_layers(changed, notes), ", ".join(names))
+    return Liar(changed, sample, known_notes(changed, notes), ", ".join(names))
 
 
-def _known_layers(model: onnx.ModelProto, notes: Sequence[Note]) -> dict[str, Known]:
+def known_notes(model: onnx.ModelProto, notes: Sequence[Note]) -> dict[str, Known]:
     """The layers, as the notes say; of those that cannot be, what is left does not matter."""
     held = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,23 @@ def test_lifted_ranges_keep_what_is_no_number() -> None:
     np.testing.assert_allclose(
         lift_ranges(ranges), [[np.nan, np.nan], [-2.0, -1.8], [0.0, 0.0], [1.0, 1.1]]
     )
+
+
+# --- What does not fit ------------------------------------------------------------------------
+
+
+def test_fewer_cells_or_other_ranges_than_the_layout_s() -> None:
+    maps = made()
+    assert len(maps.cells) == maps.layout.reach
+    for cells, ranges in ((maps.cells[:-1], maps.ranges), (maps.cells, maps.ranges[:-1])):
+        with pytest.raises(ValueError, match="are expected"):
+            SampleMaps(maps.layout, cells, ranges, {})
+
+
+@pytest.mark.parametrize("slot", [(-1, 6), (0, 10**6), (0, 1)])
+def test_a_slot_of_another_size_than_its_map(slot: tuple[int, int]) -> None:
+    maps = made()
+    slots = maps.layout.slots.copy()
+    slots[0] = slot
+    with pytest.raises(ValueError, match="are no map of"):
+        SampleMaps(replace(maps.layout, slots=slots), maps.cells, maps.ranges, {})

@@ -75,8 +75,16 @@ class Covariance:
         return self._merged + self._waits
 
     def add(self, values: NDArray[np.float32], scratch: Scratch) -> None:
-        """Count in the finite values ``(C, P)`` of some positions."""
+        """Count in the finite values ``(C, P)`` of some positions.
+
+        Raises
+        ------
+        ValueError
+            If they are of another number of channels.
+        """
         channels, positions = values.shape
+        if channels != len(self._means):
+            raise ValueError(f"{channels} channels, {len(self._means)} are expected")
         if positions >= _POSITIONS // 2:
             parts = -(-positions // _POSITIONS)
             for part in range(parts):

@@ -108,7 +108,8 @@ def _check_channels(graph: Graph, geometry: Geometry, note: LayerNote) -> None:
     channels = kernel[1] * geometry.groups if geometry.transpose else kernel[0]
     if len(note.kernels) > 1:
         point = note.kernels[1].shape
-        if geometry.transpose or len(note.kernels) > 2 or point[1:2] != (channels,):
+        fits = point[1:2] == (channels,) and math.prod(point) == point[0] * channels
+        if geometry.transpose or len(note.kernels) > 2 or not fits:
             raise ValueError("a second kernel that does not fit the first one")
         channels = point[0]
     if note.bias is not None and note.layer.bias_shape != (channels,):

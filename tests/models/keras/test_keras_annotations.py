@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 from onnx import numpy_helper
 
 import micam_fast
-from micam_fast.core.errors import ModelError
+from micam_fast.core.errors import ModelError, SampleError
 from micam_fast.core.layers import Axes, Geometry, Layer, Tap
 from micam_fast.models.onnx.annotations import (
     FORMAT,
@@ -307,6 +307,88 @@ def test_weights_that_the_graph_does_not_hold(weight: Weight, said: str) -> None
     assert said in opened(with_conv(kernels=(weight,)))
 
 
+def other_weights() -> dict[str, Any]:
+    """Weights that another layer might have."""
+    return {
+        "wide": random_array(4, 4096, 2, 3, 2), "wide/bias": random_array(5, 4096),
+        "line": random_array(6, 3, 2, 4), "thin": random_array(7, 2, 1, 3, 2),
+        "point": random_array(8, 3, 2, 1, 1), "square": random_array(9, 3, 2, 3, 2),
+        "whole": np.ones((3, 2, 3, 2), np.int64), "words": np.array(["a", "b", "c"]),
+        "long/bias": random_array(10, 6),
+    }  # fmt: skip
+
+
+def bear(*weights: str, bias: str | None = None) -> dict[str, Any]:
+    """These weights, in the shapes that they have, in the place of the convolution's own."""
+    held = other_weights()
+    found = tuple(Weight(name, held[name].shape) for name in weights)
+    size = None if bias is None else held[bias].shape
+    layer = replace(CONV.layer, bias_shape=size)
+    return {
+        "kernels": found, "layer": layer, "bias": None if size is None else Weight(bias or "", size)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (bear("wide", bias="wide/bias"), "a kernel of 4,096 channels, its activation 3"),
+        (bear("wide"), "a kernel of 4,096 channels, its activation 3"),
+        (bear("square", bias="wide/bias"), "a bias of 4,096 values, its kernel 3 channels"),
+        (bear("square", bias="long/bias"), "a bias of 6 values, its kernel 3 channels"),
+        (bear("thin"), "a kernel of 2 channels, its activation 3"),
+        (bear("line"), "a geometry for other than 1 axes"),
+        (bear("thin", "square"), "a second kernel that does not fit the first one"),
+        (bear("square", "point"), "a second kernel that does not fit the first one"),
+        (bear("thin", "point", "point"), "a second kernel that does not fit the first one"),
+        (bear("whole"), "weight 'whole' holds no real numbers"),
+    ],
+)
+def test_weights_of_other_layers(parts: dict[str, Any], said: str) -> None:
+    notes = (NOTES[0], replace(CONV, **parts), NOTES[2])
+    assert said in opened(annotated(notes, **other_weights()))
+
+
+def test_a_kernel_of_other_channels_than_an_activation_of_unknown_size() -> None:
+    """Only the sample's activation shows that it does not fit."""
+    tap = replace(CONV.tap, value="hidden")
+    wide = replace(CONV, tap=tap, **bear("wide", bias="wide/bias"))
+    proto = annotated((NOTES[0], wide, NOTES[2]), **other_weights())
+    make = onnx.helper.make_node
+    proto.graph.node.extend(
+        [
+            make("Shape", ["conv"], ["sizes"]),
+            # Inference loses sight of sizes that are no whole numbers.
+            make("Cast", ["sizes"], ["real"], to=onnx.TensorProto.FLOAT),
+            make("Cast", ["real"], ["again"], to=onnx.TensorProto.INT64),
+            make("Reshape", ["conv", "again"], ["hidden"]),
+        ]
+    )
+    model = micam_fast.load_model(proto)
+    said = "layer 'my conv': its kernel has 4,096 channels, its activation 3; export the model"
+    with pytest.raises(SampleError, match=said):
+        model.explain(np.ones((6, 5, 2)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"shown": (0, 2, 3, 4)}, "'conv' has 4 axes"),
+        ({"shown": (0, -1)}, "'conv' has 4 axes"),
+        ({"axes": Axes(None, 1)}, "the batch in axis None, where no export has it"),
+        ({"axes": Axes(1, 2)}, "the batch in axis 1, where no export has it"),
+        ({"axes": Axes(0, None)}, "a kernel of 4 axes, its activation 4"),
+        ({"axes": Axes(0, 2)}, "a kernel of 3 channels, its activation 4"),
+        ({"source_channel": 0}, "'turned' has 4 axes"),
+        ({"source_channel": 4}, "'turned' has 4 axes"),
+        ({"squeezed": 0}, "a squeezed axis, which no export writes"),
+        ({"value": "flat", "axes": Axes(0, 1), "shown": None}, "a kernel of 4 axes, its activ"),
+    ],
+)
+def test_axes_that_a_kernel_has_not(fields: dict[str, Any], said: str) -> None:
+    assert said in opened(with_conv(tap=replace(CONV.tap, **fields)))
+
+
 def test_a_kernel_and_its_geometry_belong_together() -> None:
     assert "a kernel without its geometry" in opened(with_conv(kernels=()))
     assert "a kernel without its geometry" in opened(
@@ -322,6 +404,9 @@ def test_a_kernel_and_its_geometry_belong_together() -> None:
         ({"pads": (-1, 0, 0, 0)}, "strides, dilations or pads that no convolution has"),
         ({"dilations": ()}, "a geometry for other than 2 axes"),
         ({"output_padding": (0,)}, "a geometry for other than 2 axes"),
+        ({"transpose": True}, "an output padding or shape that no export writes"),
+        ({"output_shape": (4, 4)}, "an output padding or shape that no export writes"),
+        ({"auto_pad": "SAME_LOWER"}, "the padding 'SAME_LOWER', which no export writes"),
     ],
 )
 def test_a_geometry_that_cannot_be(fields: dict[str, Any], said: str) -> None:
