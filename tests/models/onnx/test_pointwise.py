@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import micam_fast
+from micam_fast.core.errors import MicamError
 from micam_fast.core.layers import Pointwise
+from micam_fast.models.onnx import open_model, read_layers
 from tests.helpers.chains import (
     BATCH_NORM,
     CHANNELS,
@@ -123,6 +125,18 @@ def test_an_open_number_of_channels() -> None:
     model = build(op("Mul", "x c", "mul"), op("Relu", "mul", "relu"), shape=("C", 6, 7), c=[2.0])
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(floats([2]), "c"))
     check_one(model, "")
+
+
+@pytest.mark.parametrize("length", [1, 3, 12])
+@pytest.mark.parametrize("name", NORM)
+def test_a_normalization_of_other_channels_is_left_to_onnx_runtime(name: str, length: int) -> None:
+    """It refuses such a model; nothing here may fail before it."""
+    model = build(CONV, BATCH_NORM, op("Relu", "norm", "relu"))
+    tensor = next(each for each in model.graph.initializer if each.name == name)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(floats([1] * length), name))
+    assert not read_layers(open_model(model)).pointwise.keys() & {"norm", "relu"}
+    with pytest.raises(MicamError):
+        micam_fast.explain(model, SAMPLE)
 
 
 # --- Relu and Clip --------------------------------------------------------------------------
