@@ -78,7 +78,9 @@ def test_maps_of_other_channels_are_found(loose: pytest.MonkeyPatch) -> None:
     loose.setattr("micam_fast.maps.loop_tables.find_fitting_taps", find_more)
     with canaries():
         tally = run_seeds("graph", range(1000, 1040))
-    assert any("the map of" in each for each in tally.findings)
+    # With checked indices the loop raises instead.
+    known = "the map of", "IndexError"
+    assert [each for each in tally.findings if any(word in each for word in known)]
 
 
 def test_a_wrong_output_is_found() -> None:
