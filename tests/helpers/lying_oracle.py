@@ -90,16 +90,17 @@ def _map(
     if walk is None or walk.kernel.ndim != last.ndim + 1:
         return reference.mean_map(last)
     if projection == "published":
+        # On a grid of one row a kernel of one row is a 1-D convolution's.
+        pairs = enumerate(zip(last.shape[:-1], walk.kernel.shape[2:], strict=True))
+        axis = next((axis for axis, pair in pairs if last.ndim == 3 and pair == (1, 1)), None)
+        kernel = walk.kernel if axis is None else walk.kernel.squeeze(2 + axis)
+        grid = last if axis is None else last.squeeze(axis)
         if walk.transpose:
-            return reference.published_conv_transpose(last, walk.kernel, walk.bias, walk.groups)
-        kernel = np.moveaxis(walk.kernel, (0, 1), (-1, -2))
-        if last.ndim == 3:
-            axis = next((a for a in (0, 1) if last.shape[a] == kernel.shape[a] == 1), None)
-            if axis is not None:
-                # On a grid of one row a kernel of one row is a 1-D convolution's.
-                line = reference.published_conv(last.squeeze(axis), kernel.squeeze(axis), walk.bias)
-                return line if axis == 0 else line.T
-        return reference.published_conv(last, kernel, walk.bias)
+            found = reference.published_conv_transpose(grid, kernel, walk.bias, walk.groups)
+        else:
+            turned = np.moveaxis(kernel, (0, 1), (-1, -2))
+            found = reference.published_conv(grid, turned, walk.bias)
+        return found.T if axis == 1 else found
     if read is None:
         return reference.mean_map(last)
     return reference.adjoint_map(
