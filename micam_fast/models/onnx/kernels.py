@@ -129,7 +129,8 @@ def following_bias(
         if between.name == "Add":
             other = follower.input[1] if follower.input[0] == value else follower.input[0]
             axes, rank = axes_of(value), _rank(graph, node, value)
-            fits = graph.is_known(other) and _is_per_channel(graph, other, axes, rank, channels)
+            count = _count_known(graph, value, axes) if channels is None else channels
+            fits = graph.is_known(other) and _is_per_channel(graph, other, axes, rank, count)
             return (follower.output[0], other, nodes) if fits else None
         if not between.hands_on or between.channels == "reshaped":
             return None
@@ -156,22 +157,30 @@ def _rank(graph: Graph, node: onnx.NodeProto, value: str) -> int | None:
     return graph.rank(node.input[1]) if rank is None and value == node.output[0] else rank
 
 
+def _count_known(graph: Graph, value: str, axes: Axes) -> int | None:
+    """Number of a value's channels by its shape; ``None`` where that does not tell."""
+    shape = graph.shape(value)
+    place = -1 if axes.channel is None else axes.channel
+    return shape[place] if shape and place < len(shape) else None
+
+
 def _is_per_channel(
     graph: Graph, constant: str, axes: Axes, rank: int | None, channels: int | None
 ) -> bool:
-    """Tell whether a constant adds one value per channel to an activation."""
+    """Tell whether a constant adds one value per channel to an activation.
+
+    It must not enlarge the activation: an unknown number of channels equals no other, and an
+    unknown rank leaves room for one axis.
+    """
     sizes = graph.constant_shape(constant)
+    if len(sizes) > (1 if rank is None else rank):
+        return False
     if rank is None or rank < 3 or axes.channel is None:
         # Two-dimensional, or a MatMul of unknown rank: its channels are last.
-        if len(sizes) == 0:
-            return True
-        return all(size == 1 for size in sizes[:-1]) and sizes[-1] in (1, channels or sizes[-1])
-    if len(sizes) > rank:
-        return False
+        return all(size == 1 for size in sizes[:-1]) and sizes[-1:] in ((), (1,), (channels,))
     sizes = (1,) * (rank - len(sizes)) + sizes
     return all(
-        size == 1 or (axis == axes.channel and size == (channels or size))
-        for axis, size in enumerate(sizes)
+        size == 1 or (axis == axes.channel and size == channels) for axis, size in enumerate(sizes)
     )
 
 

@@ -70,8 +70,11 @@ def find_scalings(graph: Graph) -> tuple[Scaling, ...]:
         shape = graph.shape(source)
         if shape is None or len(shape) not in _RANKS:
             continue
-        rank = len(shape)
-        if all(count_by_channel(graph, c, rank, 1) == shape[1] for c in (factor, summand)):
+        rank, channels = len(shape), shape[1]
+        # An unknown size equals nothing, not even another one.
+        if channels is not None and all(
+            count_by_channel(graph, c, rank, 1) == channels for c in (factor, summand)
+        ):
             found.append(Scaling(source, product, node.output[0], rank, factor, summand))
     return tuple(found)
 

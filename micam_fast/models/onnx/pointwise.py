@@ -184,8 +184,12 @@ def _read_step(
     if operator.affine == "normalization":
         given = attributes(node)
         trains = given.get("training_mode", 0) or given.get("spatial", 1) != 1
-        constant = all(map(graph.is_constant, node.input[1:5]))
-        if channel != 1 or trains or not constant:
+        if channel != 1 or trains:
+            return None
+        if not all(
+            graph.is_known(name) and graph.constant_shape(name) == (channels,)
+            for name in node.input[1:5]
+        ):
             return None
         step = ChannelStep(operator.name, tuple(node.input[1:5]), float(given.get("epsilon", 1e-5)))
         return node.input[0], step

@@ -146,6 +146,30 @@ def test_one_channel_of_which_constants_make_more() -> None:
     assert not is_merged(assert_alike(one, "add", sample=SAMPLE[:1]))
 
 
+@pytest.mark.parametrize(
+    ("shape", "constant", "sizes"),
+    [
+        (("height", "width", 5), (5,), (5, 5, 5)),
+        (("height", "width", 5), (1, 1, 1, 5), (6, 9, 5)),
+        (("steps", 6), (6,), (6, 6)),
+        (("steps", 6), (6,), (9, 6)),
+        (("channels", 6, 7), (1, 1, 1, 7), (7, 6, 7)),
+        (("channels", 6, 7), (5, 1, 1), (5, 6, 7)),
+        (("channels", 6, 7), (5, 1, 1), (1, 6, 7)),
+    ],
+)
+def test_a_size_that_is_not_known_equals_no_other(
+    shape: tuple[str | int, ...], constant: tuple[int, ...], sizes: tuple[int, ...]
+) -> None:
+    """Constants along another axis, or that enlarge the value, must not count as channels."""
+    model = build(
+        op("Neg", "x", "neg"), op("Mul", "neg c", "mul"), op("Add", "mul d", "add"),
+        shape=shape, c=per_channel(*constant), d=random_array(9, *constant),
+    )  # fmt: skip
+    found = assert_alike(model, "neg", "add", sample=random_array(4, *sizes))
+    assert operators(found) == ["Neg", "Mul", "Add"]
+
+
 @pytest.mark.parametrize("wanted", [("mul", "add"), ("add", "mul"), ("conv", "mul", "relu")])
 def test_a_product_that_is_asked_for_stays(wanted: tuple[str, ...]) -> None:
     assert not is_merged(assert_alike(pair_model(), *wanted))

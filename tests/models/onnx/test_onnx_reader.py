@@ -132,6 +132,30 @@ def test_an_add_is_no_bias_if_the_output_is_used_elsewhere_or_biased_already() -
     assert "add" in layers(make_model(output_too, X, ["out", "conv:0"], constants))
 
 
+@pytest.mark.parametrize(
+    ("shape", "merged"), [((), True), ((3,), True), ((1, 3), True), ((1, 1, 3), False)]
+)
+def test_a_constant_that_adds_an_axis_is_no_bias(shape: tuple[int, ...], merged: bool) -> None:
+    nodes = [node("MatMul", ["x", "m"], ["y"], name="dense"), node("Add", ["y", "b"], ["z"])]
+    constants = {"m": random_array(1, 4, 3), "b": random_array(2, 3)[0] * np.ones(shape, "f4")}
+    found = layers(make_model(nodes, {"x": ["N", 4]}, ["z"], constants))
+    assert ("z" not in found) == merged
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "merged"),
+    [(3, (3, 1, 1), True), ("m", (3, 1, 1), False), ("m", (1, 1), True), (1, (3, 1, 1), False)],
+)
+def test_a_bias_of_channels_that_no_constant_kernel_tells(
+    channels: int | str, shape: tuple[int, ...], merged: bool
+) -> None:
+    """A kernel that is fed: of an unknown number of channels there may be one, made three here."""
+    nodes = [conv_node("conv", "x", "k"), node("Add", ["conv:0", "b"], ["z"], name="add")]
+    inputs = X | {"k": [channels, 2, 3, 3]}
+    found = layers(make_model(nodes, inputs, ["z"], {"b": random_array(2, *shape)}))
+    assert ("add" not in found) == merged
+
+
 def test_bias_behind_a_layout_transpose() -> None:
     nodes = [
         conv_node("conv", "x", "w"),

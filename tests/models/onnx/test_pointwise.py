@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import micam_fast
-from micam_fast.core.errors import MicamError
+from micam_fast import MicamError
 from micam_fast.core.layers import Pointwise
 from micam_fast.models.onnx import open_model, read_layers
 from tests.helpers.chains import (
@@ -90,6 +90,22 @@ def test_a_constant_that_makes_the_channels() -> None:
     """The operator makes five channels of one, so that nothing follows from that one."""
     model = build(op("Mul", "x c", "mul"), shape=(1, 6, 7), c=per_channel(CHANNELS, 1, 1))
     check_one(model, "", SAMPLE[:1])
+
+
+def test_channels_that_are_not_known_may_be_one() -> None:
+    model = build(
+        op("Neg", "x", "neg"), op("Mul", "neg c", "mul"), op("Relu", "mul", "relu"),
+        shape=("channels", 6, 7), c=per_channel(CHANNELS, 1, 1),
+    )  # fmt: skip
+    for sample in (SAMPLE[:1], random_array(2, CHANNELS, 6, 7)):
+        check_one(model, "relu", sample)
+
+
+def test_a_normalization_of_another_number_of_channels_is_left_to_onnx_runtime() -> None:
+    """A file that is broken ends in ONNX Runtime's words, not in NumPy's."""
+    model = build(CONV, BATCH_NORM, variance=np.ones(CHANNELS + 1, np.float32))
+    with pytest.raises(MicamError, match="variance|var"):
+        micam_fast.load_model(model).explain(SAMPLE)
 
 
 def test_a_width_that_equals_the_channels() -> None:
