@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,8 @@ from micam_fast.engine.onnx_runtime import (
 )
 from micam_fast.engine.workspaces import KEPT_SETS, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
-from micam_fast.models.onnx.merging import merge_scalings
+from micam_fast.models.onnx.merging import IS_BLOCKED, merge_scalings
+from micam_fast.models.onnx.quantization import find_signed, is_quantized, write_unsigned
 from micam_fast.models.onnx.slices import Slice, cut_model, find_bounds, move_weights, whole_model
 
 # Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
@@ -168,6 +170,7 @@ class Sessions:
                 parts = cut_model(self._file, self._graph.graph, self._wanted, bounds)
             for part in parts:
                 merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
+                write_unsigned(part.proto, self._signed, self._graph.constants)
             sessions = [self._session(part.proto, threads, whole) for part in parts]
             return [
                 _Opened(session, part.inputs, part.outputs)
@@ -175,6 +178,13 @@ class Sessions:
             ]
 
         return self._opened.get_or_make((bounds, threads), make)
+
+    @functools.cached_property
+    def _signed(self) -> frozenset[str]:
+        """Codes to be written as unsigned ones."""
+        if not (IS_BLOCKED and is_quantized(self._file.proto)):
+            return frozenset()
+        return find_signed(self._graph.graph)
 
     def _session(self, proto: onnx.ModelProto, threads: int, whole: bool) -> Any:
         weights: list[onnx.TensorProto] = []

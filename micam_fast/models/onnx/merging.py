@@ -21,9 +21,10 @@ from onnx import numpy_helper
 
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.files import captured
-from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.operators import find_operator, onnx_opset
 from micam_fast.models.onnx.pointwise import count_by_channel, split_operands
+from micam_fast.models.onnx.quantization import quantizes
 
 _RANKS = (3, 4, 5)
 # Channels in a block of ONNX Runtime's layout for x86 processors with AVX-512; 8 with AVX.
@@ -56,7 +57,12 @@ class Scaling:
 
 
 def find_scalings(graph: Graph) -> tuple[Scaling, ...]:
-    """All such pairs whose product is read by the Add alone."""
+    """All such pairs whose product is read by the Add alone.
+
+    A model that makes codes of real numbers has none: another last bit may be a step there.
+    """
+    if any(quantizes(n) and graph.kind[n.output[0]] is Kind.ACTIVATION for n in graph.nodes):
+        return ()
     found = []
     for node in graph.nodes:
         added = _operands(graph, node, "Add")

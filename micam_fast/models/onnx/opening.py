@@ -13,6 +13,7 @@ from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx.files import OnnxFile, node_tensors, settle_external_data, tensors
 from micam_fast.models.onnx.functions import inline_functions
 from micam_fast.models.onnx.limits import LARGEST_FILE, reading
+from micam_fast.models.onnx.quantization import write_pairs
 from micam_fast.models.onnx.real_units import write_real_units
 from micam_fast.models.onnx.validity import check_structure
 
@@ -43,6 +44,7 @@ def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
         if model.proto.functions:
             model = OnnxFile(inline_functions(model), model.name, model.folder)
             check_structure(model)
+        write_pairs(model)
         write_real_units(model)
     return model
 

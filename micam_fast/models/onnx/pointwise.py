@@ -129,12 +129,12 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
         if node is None or graph.element_type(value) != onnx.TensorProto.FLOAT:
             return None
         if find_operator(node).affine == "bounds":
-            bounds = _bounds(graph, node)
+            bounds = read_bounds(graph, node)
             if steps or bounds is None:
                 return None
             low, high = (min(max(bound, low), high) for bound in bounds)
             value = node.input[0]
-        elif _does_nothing(graph, node, value):
+        elif hands_on(graph, node, value):
             value = node.input[0]
         else:
             found = _read_step(graph, node, len(shape), channel, channels)
@@ -155,7 +155,7 @@ def _trace(graph: Graph, tap: Tap, read: Mapping[str, Axes]) -> Chain | None:
     return Chain(value, channels, tuple(steps), low, high)
 
 
-def _does_nothing(graph: Graph, node: onnx.NodeProto, value: str) -> bool:
+def hands_on(graph: Graph, node: onnx.NodeProto, value: str) -> bool:
     """Tell whether a node hands on what it reads."""
     operator = find_operator(node)
     if operator.name == "Dropout" and value == node.output[0]:
@@ -163,7 +163,8 @@ def _does_nothing(graph: Graph, node: onnx.NodeProto, value: str) -> bool:
     return operator.name == "Identity"
 
 
-def _bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
+def read_bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Bounds of a Relu or Clip, where they are known single numbers in order."""
     if find_operator(node).name == "Relu":
         return 0.0, math.inf
     given = attributes(node)

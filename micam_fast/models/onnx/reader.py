@@ -18,6 +18,7 @@ from micam_fast.models.onnx.graph import Graph, Kind, free_name
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.quantization import value_behind
 from micam_fast.models.onnx.real_units import real_value
 
 
@@ -162,9 +163,9 @@ class _Reader:
                 if kernel is not None:
                     rank = len(self.graph.constant_shape(kernel))
                     squeezed = kernels.squeezed_axis(self.graph, nodes[:-1], rank)
-        value = real_value(self.graph, value)
         if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
+        value = real_value(self.graph, value_behind(self.graph, value))
         shape = self.graph.shape(value)
         axes = self._axes_of(value)
         layer = Layer(
