@@ -210,6 +210,21 @@ def quantizes(node: onnx.NodeProto) -> bool:
     return find_operator(node).name in (_QUANTIZE, "DynamicQuantizeLinear")
 
 
+def codes_of(graph: Graph, value: str) -> str:
+    """The codes that a DequantizeLinear of constant units makes a value of, or an empty text."""
+    if value not in graph.producer or graph.is_constant(value):
+        return ""
+    node = graph.nodes[graph.producer[value]]
+    is_made_again = find_operator(node).name == _DEQUANTIZE and is_code(graph, node.input[0])
+    return node.input[0] if is_made_again and all(map(graph.is_constant, node.input[1:])) else ""
+
+
+def is_code(graph: Graph, value: str) -> bool:
+    """Tell whether a QuantizeLinear makes a value of real numbers."""
+    index = graph.producer.get(value)
+    return index is not None and find_operator(graph.nodes[index]).name == _QUANTIZE
+
+
 def find_signed(graph: Graph) -> frozenset[str]:
     """Signed codes that ONNX Runtime for x86 processors would write as unsigned ones.
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import onnx
 
-from micam_fast.core.layers import NUMERIC_TYPES
+from micam_fast.core.layers import NUMERIC_TYPES, Shape
 from micam_fast.models.onnx.files import OnnxFile, captured
 from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.quantization import codes_of, is_code, quantizes
 
 # What NumPy can hold, so that one slice can hand it to the next.
 _HANDED_TYPES = {getattr(onnx.TensorProto, name.upper()) for name in NUMERIC_TYPES}
+_REAL_TYPES = {getattr(onnx.TensorProto, name.upper()) for name in ("float", "float16", "double")}
 # The IR version from which on an initializer need not be listed among the inputs.
 _FREE_WEIGHTS = 4
 
@@ -73,8 +75,9 @@ def find_bounds(
 def cut_model(
     model: OnnxFile, graph: Graph, wanted: Sequence[str], bounds: Sequence[int]
 ) -> tuple[Slice, ...]:
-    """Cut a model in slices at bounds from `find_bounds`."""
-    return tuple(_slice(model, graph, wanted, *pair) for pair in itertools.pairwise(bounds))
+    """Cut a model in slices at bounds from `find_bounds`; those that make nothing are left out."""
+    slices = (_slice(model, graph, wanted, *pair) for pair in itertools.pairwise(bounds))
+    return tuple(each for each in slices if each.outputs)
 
 
 def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
@@ -102,21 +105,33 @@ def _leave_out(entries: Any, used: Set[str]) -> None:
 
 
 def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:
-    """Node indices before which every activation handed on is wanted and of a known type."""
+    """Node indices before which all that is handed on is exact there, or to rounding wanted.
+
+    Codes of a QuantizeLinear may be handed on, and integers that are wanted. A real number may not
+    where it is made a code later: rounded otherwise, it may be another one.
+    """
     last_use: dict[str, int] = {}
+    last_coder = -1
     for index, node in enumerate(graph.nodes):
-        for name in captured(node):
+        for name in _needed(graph, node):
             last_use[name] = index
+        if quantizes(node) and graph.kind[node.output[0]] is Kind.ACTIVATION:
+            last_coder = index
     inputs = {value.name for value in graph.inputs}
     handed: set[str] = set()
     places = set()
+
+    def is_handed(name: str, index: int) -> bool:
+        kind = graph.element_type(name)
+        if kind not in _HANDED_TYPES:
+            return False
+        if graph.kind[name] is Kind.SHAPE or is_code(graph, name):
+            return True
+        return name in wanted and (kind not in _REAL_TYPES or index > last_coder)
+
     for index, node in enumerate(graph.nodes):
         handed = {name for name in handed if last_use[name] >= index}
-        if all(
-            (name in wanted or graph.kind[name] is Kind.SHAPE)
-            and graph.element_type(name) in _HANDED_TYPES
-            for name in handed
-        ):
+        if all(is_handed(name, index) for name in handed):
             places.add(index)
         for name in node.output:
             if name in last_use and graph.kind[name] is not Kind.CONSTANT and name not in inputs:
@@ -124,20 +139,30 @@ def _cutting_places(graph: Graph, wanted: frozenset[str]) -> frozenset[int]:
     return frozenset(places)
 
 
+def _needed(graph: Graph, node: onnx.NodeProto) -> set[str]:
+    """What a node reads of other slices: codes in place of the numbers that they stand for."""
+    return {codes_of(graph, name) or name for name in captured(node)}
+
+
 def _slice(model: OnnxFile, graph: Graph, wanted: Sequence[str], begin: int, end: int) -> Slice:
-    inside = [i for i in range(begin, end) if not _is_constant_node(graph, i)]
+    inside = {i for i in range(begin, end) if not _is_constant_node(graph, i)}
     made = {name for i in inside for name in graph.nodes[i].output if name}
     read = {name for i in inside for name in captured(graph.nodes[i])} - made
+    # Numbers that codes stand for are made of them again, so that ONNX Runtime sees whole pairs.
+    again = {graph.producer[name] for name in read if codes_of(graph, name)}
+    for index in again:
+        read -= set(graph.nodes[index].output)
+        read |= set(graph.nodes[index].input)
     later = {
         name
         for i in range(end, len(graph.nodes))
         if not _is_constant_node(graph, i)
-        for name in captured(graph.nodes[i])
+        for name in _needed(graph, graph.nodes[i])
     }
-    chosen = set(inside) | _constant_nodes(graph, read)
+    chosen = inside | again | _constant_nodes(graph, read)
     outputs = [name for name in wanted if name in made]
     outputs += sorted(made & later - set(outputs))
-    inputs = [name for name in sorted(read) if graph.kind[name] is not Kind.CONSTANT]
+    inputs = [name for name in sorted(read) if name and graph.kind[name] is not Kind.CONSTANT]
     nodes = [graph.nodes[i] for i in sorted(chosen)]
     proto = _assemble(model, graph, nodes, inputs, outputs)
     return Slice(proto, tuple(inputs), tuple(outputs))
@@ -177,7 +202,7 @@ def _assemble(
     proto.graph.sparse_initializer.extend(t for t in sparse if t.values.name in used)
     declared = {value.name: value for value in source.graph.input}
     for name in inputs:
-        handed = onnx.helper.make_tensor_value_info(name, graph.element_type(name), None)
+        handed = onnx.helper.make_tensor_value_info(name, graph.element_type(name), _told(graph, name))
         proto.graph.input.append(declared.get(name, handed))
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     if proto.ir_version < _FREE_WEIGHTS:
@@ -185,6 +210,15 @@ def _assemble(
         names = [tensor.name for tensor in proto.graph.initializer]
         proto.graph.input.extend(declared[name] for name in names if name in declared)
     return proto
+
+
+def _told(graph: Graph, name: str) -> Shape | None:
+    """What a slice is told of the shape of what it reads: of codes all but the batch.
+
+    By the number of channels ONNX Runtime picks the kernels of what it leaves in real numbers.
+    """
+    shape = graph.shape(name) if is_code(graph, name) else None
+    return (None, *shape[1:]) if shape else None
 
 
 def move_weights(proto: onnx.ModelProto, least: int) -> Iterator[onnx.TensorProto]:
