@@ -19,11 +19,12 @@ from micam_fast.models.onnx.merging import find_scalings
 from micam_fast.models.onnx.quantization import find_signed, value_behind, write_unsigned
 from tests.helpers.activations import copies
 from tests.helpers.chains import CONV, SAMPLE, build, op, per_channel
-from tests.helpers.models import Array, conv_net, if_branches
+from tests.helpers.models import Array, conv_net, if_branches, random_array
 from tests.helpers.plain_runtime import run
 from tests.helpers.quantized_models import STYLES, pairs_net, quantize, residual_net, samples
 
 CODES = [("uint8", "least"), ("int8", "least"), ("uint8", "middle"), ("int8", "middle")]
+RELU = op("Relu", "conv", "relu")
 STATIC: dict[str, dict[str, Any]] = {
     "codes without a sign": {},
     "codes with a sign": {"activations": "QInt8"},
@@ -95,6 +96,28 @@ def test_other_forms_of_quantized_models(tmp_path: Path, way: str) -> None:
     check_slices(model, least=1)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_real_numbers_of_half_precision(dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    nodes = [
+        op("Cast", "x", "half", to=onnx.TensorProto.FLOAT16),
+        op("Conv", "half w", "conv", pads=[1] * 4),
+        RELU,
+        op("QuantizeLinear", "relu scale least", "codes"),
+        op("DequantizeLinear", "codes scale least", "back"),
+        op("Cast", "back", "real", to=onnx.TensorProto.FLOAT),
+        op("GlobalAveragePool", "real", "y"),
+    ]
+    held: dict[str, Any] = {
+        "w": random_array(0, 5, 3, 3, 3).astype(np.float16),
+        "scale": np.float16(0.1),
+    }
+    model = build(*nodes, shape=(3, 16, 16), opset=19, **held, least=np.array(limits.min, dtype))
+    graph = read_layers(open_model(model))
+    assert [graph.taps[name].value for name in ("conv", "relu")] == ["back", "back"]
+    check_prediction(model)
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_maps_show_the_codes_in_real_units(style: str) -> None:
     """The codes that ONNX Runtime makes when nobody asks for anything else."""
@@ -134,9 +157,6 @@ def quantized_chain(*between: onnx.NodeProto, dtype: str = "uint8", zero: int = 
         top=np.float32(127.5),
     )  # fmt: skip
     return Graph(open_model(model))
-
-
-RELU = op("Relu", "conv", "relu")
 
 
 @pytest.mark.parametrize(
