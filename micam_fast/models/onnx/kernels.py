@@ -130,7 +130,8 @@ def following_bias(
             other = follower.input[1] if follower.input[0] == value else follower.input[0]
             axes, rank = axes_of(value), _rank(graph, node, value)
             count = _count_known(graph, value, axes) if channels is None else channels
-            fits = graph.is_known(other) and _is_per_channel(graph, other, axes, rank, count)
+            known = graph.is_constant(other) and graph.is_known(other)
+            fits = known and _is_per_channel(graph, other, axes, rank, count)
             return (follower.output[0], other, nodes) if fits else None
         if not between.hands_on or between.channels == "reshaped":
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from micam_fast.core.layers import Axes
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.files import captured
 from micam_fast.models.onnx.graph import Graph, Kind
@@ -56,8 +57,8 @@ class Scaling:
     summand: str
 
 
-def find_scalings(graph: Graph) -> tuple[Scaling, ...]:
-    """All such pairs whose product is read by the Add alone.
+def find_scalings(graph: Graph, axes_of: Callable[[str], Axes]) -> tuple[Scaling, ...]:
+    """All such pairs whose product is read by the Add alone; `axes_of` gives a value's axes.
 
     A model that makes codes of real numbers has none: another last bit may be a step there.
     """
@@ -77,8 +78,9 @@ def find_scalings(graph: Graph) -> tuple[Scaling, ...]:
         if shape is None or len(shape) not in _RANKS:
             continue
         rank, channels = len(shape), shape[1]
-        # An unknown size equals nothing, not even another one.
-        if channels is not None and all(
+        # An unknown size equals nothing, not even another one, and a batch has any.
+        is_known = channels is not None and axes_of(source).batch != 1
+        if is_known and all(
             count_by_channel(graph, c, rank, 1) == channels for c in (factor, summand)
         ):
             found.append(Scaling(source, product, node.output[0], rank, factor, summand))

@@ -176,7 +176,7 @@ def assemble(
         "" if first is None else _find_maker(graph, first),
         kernels,
         find_chains(graph, taps),
-        find_scalings(graph),
+        find_scalings(graph, axes_of),
         find_invariance(graph),
     )
     return ModelGraph(model, reading, graph)

@@ -188,7 +188,9 @@ def _read_step(
         if channel != 1 or trains:
             return None
         if not all(
-            graph.is_known(name) and graph.constant_shape(name) == (channels,)
+            graph.is_constant(name)
+            and graph.is_known(name)
+            and graph.constant_shape(name) == (channels,)
             for name in node.input[1:5]
         ):
             return None
@@ -208,8 +210,11 @@ def _read_step(
 
 
 def split_operands(graph: Graph, node: onnx.NodeProto) -> tuple[str, str] | None:
-    """The value and the known constant that an operator of two inputs combines."""
-    known = [graph.is_known(name) for name in node.input]
+    """The value and the known constant that an operator of two inputs combines.
+
+    A number that is known for the shapes of one run alone is none.
+    """
+    known = [graph.is_constant(name) and graph.is_known(name) for name in node.input]
     if len(known) != 2 or sum(known) != 1:
         return None
     return node.input[known[0]], node.input[1 - known[0]]

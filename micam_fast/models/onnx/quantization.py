@@ -255,7 +255,8 @@ def find_signed(graph: Graph) -> frozenset[str]:
 def _signed_zero(graph: Graph, node: onnx.NodeProto) -> int | None:
     """The one zero point of signed codes of eight bits."""
     name = input_name(node, 2)
-    zero = graph.array(name) if name and graph.is_known(name) else np.empty(0)
+    known = graph.is_constant(name) and graph.is_known(name)
+    zero = graph.array(name) if known else np.empty(0)
     return int(zero.reshape(())) if zero.dtype == np.int8 and zero.size == 1 else None
 
 

@@ -12,7 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import micam_fast
+from micam_fast.core.layers import Axes
 from micam_fast.models.onnx import open_model
+from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.merging import find_scalings, merge_scalings
 from micam_fast.models.onnx.slices import cut_model, find_bounds, whole_model
@@ -36,12 +38,16 @@ MUL, ADD = op("Mul", "conv c", "mul"), op("Add", "mul d", "add")
 PAIR = (CONV, MUL, ADD, op("Relu", "add", "relu"))
 
 
+def axes_of(value: str) -> Axes:
+    return Axes(0, 1)
+
+
 def merged(model: onnx.ModelProto, *wanted: str) -> onnx.ModelProto:
     """The model that ONNX Runtime would be given to get these values."""
     file = open_model(model)
     graph = Graph(file)
     part = whole_model(file, wanted)
-    merge_scalings(part.proto, find_scalings(graph), graph.constants)
+    merge_scalings(part.proto, find_scalings(graph, axes_of), graph.constants)
     return part.proto
 
 
@@ -170,6 +176,31 @@ def test_a_size_that_is_not_known_equals_no_other(
     assert operators(found) == ["Neg", "Mul", "Add"]
 
 
+def test_a_batch_of_one_is_no_channel() -> None:
+    """A recurrent layer's value (T, N, F) for one sample: others are fed in larger batches."""
+    model = build(
+        op("Neg", "x", "neg"), op("Mul", "neg c", "mul"), op("Add", "mul d", "add"),
+        shape=("batch", 4), c=floats(2), d=floats([1]),
+    )  # fmt: skip
+    graph = Graph(open_model(model), Facts({"x": (9, 1, 4)}))
+    assert graph.shape("neg") == (9, 1, 4)
+    assert find_scalings(graph, lambda value: Axes(1, 2)) == ()
+    assert len(find_scalings(graph, axes_of)) == 1
+
+
+def test_a_number_made_of_shapes_is_no_constant() -> None:
+    """It is known for the shapes of one run, and not to be written into the model."""
+    model = build(
+        op("Shape", "x", "sizes"), op("Slice", "sizes one two", "size"),
+        op("Cast", "size", "c", to=TensorProto.FLOAT),
+        op("Neg", "x", "neg"), op("Mul", "neg c", "mul"), op("Add", "mul d", "add"),
+        shape=(1, "H", "W"), d=floats([1]), one=np.array([2]), two=np.array([3]),
+    )  # fmt: skip
+    graph = Graph(open_model(model), Facts({"x": (1, 1, 6, 7)}))
+    assert graph.is_known("c")
+    assert find_scalings(graph, axes_of) == ()
+
+
 @pytest.mark.parametrize("wanted", [("mul", "add"), ("add", "mul"), ("conv", "mul", "relu")])
 def test_a_product_that_is_asked_for_stays(wanted: tuple[str, ...]) -> None:
     assert not is_merged(assert_alike(pair_model(), *wanted))
@@ -280,7 +311,7 @@ def test_a_pair_that_slices_part_stays(budget: int) -> None:
     assert len(parts) > 1
     values: dict[str, Array] = {"x": SAMPLE[np.newaxis]}
     for part in parts:
-        merge_scalings(part.proto, find_scalings(graph), graph.constants)
+        merge_scalings(part.proto, find_scalings(graph, axes_of), graph.constants)
         session = onnxruntime.InferenceSession(part.proto.SerializeToString())
         feeds = {name: values[name] for name in part.inputs}
         values.update(zip(part.outputs, session.run(list(part.outputs), feeds), strict=True))

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 import micam_fast
 from micam_fast import SampleError
+from micam_fast.core.layers import Axes
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.merging import find_scalings
@@ -302,6 +303,8 @@ def test_codes_stand_for_the_same_numbers_without_a_sign(zero: int, seed: int) -
 def test_no_pair_of_mul_and_add_is_merged_where_numbers_are_quantized() -> None:
     constants: dict[str, Any] = {"c": per_channel(5, 1, 1), "d": per_channel(5, 1, 1)}
     nodes = [CONV, op("Mul", "conv c", "mul"), op("Add", "mul d", "add")]
-    assert len(find_scalings(Graph(open_model(build(*nodes, **constants))))) == 1
+    axes = Axes(0, 1)
+    plain = Graph(open_model(build(*nodes, **constants)))
+    assert len(find_scalings(plain, lambda value: axes)) == 1
     quantized = build(*nodes, *pair("add", "codes", "y"), **constants, **UNITS)
-    assert find_scalings(Graph(open_model(quantized))) == ()
+    assert find_scalings(Graph(open_model(quantized)), lambda value: axes) == ()
