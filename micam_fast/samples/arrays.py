@@ -154,7 +154,8 @@ def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:
             )
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            return np.ascontiguousarray(array, dtype)
+            # `ascontiguousarray` would give a single number an axis.
+            return np.asarray(array, dtype, order="C")
     except FloatingPointError:
         raise SampleError(
             f"input {spec.name!r} takes {dtype}; the sample has values beyond its largest, "

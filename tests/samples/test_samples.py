@@ -855,6 +855,15 @@ class TestCast:
         assert cast.dtype == np.uint8
         assert (cast == 255).all()
 
+    def test_a_single_number_has_no_axis(self) -> None:
+        cast = cast_sample(np.array(16000), ModelInput("rate", (None,), Axes(0, None), "int64"))
+        assert cast.shape == ()
+        assert cast == 16000
+
+    def test_memory_is_contiguous(self) -> None:
+        turned = cast_sample(np.zeros((1, 6, 8), np.uint8).swapaxes(1, 2), self.SPEC)
+        assert turned.flags.c_contiguous
+
     def test_resized_pictures_are_rounded(self, tmp_path: Path) -> None:
         Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
         assert read_one(tmp_path / "a.png", self.SPEC).dtype == np.uint8
