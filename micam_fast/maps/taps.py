@@ -174,11 +174,15 @@ def find_taps(
 
 
 def _circular_taps(kernel: NDArray[np.float64], size: tuple[int, ...]) -> Taps:
-    """The published projection: circular, on the layer's own grid, spatially transposed."""
+    """The published projection: circular, on the layer's own grid, spatially transposed.
+
+    A kernel of one row on a grid of one row is that of a 1-D convolution, and so is one of one
+    column: transposed, it would lose all taps but one.
+    """
     if kernel.ndim == 2:
         kernel = kernel[:, np.newaxis]
         size = (1, *size)
-    else:
+    elif kernel.ndim == 4 or (1, 1) not in zip(kernel.shape[1:], size, strict=True):
         kernel = kernel.swapaxes(-1, -2)
     depth = 1
     if kernel.ndim == 4:

@@ -42,7 +42,8 @@ def published_conv(activation: Array, kernel: Array, bias: Array | None) -> Floa
 
     1-D: ``CAM[0, x] = sum_c s_c sum_k K_c[k] A[(x - k) mod T, c]``, ``K_c[k] = sum_j W[k, j, c]``.
     3-D: ``K_c[d, u, v] = sum_j W[d, v, u, j, c]``, circular in all three, then the mean over depth.
-    Taps beyond the grid (``u >= h`` or ``v >= w``) are dropped.
+    Taps beyond the grid (``u >= h`` or ``v >= w``) are dropped. A 2-D convolution on a grid of one
+    row (column) whose kernel has one row (column) is a 1-D convolution.
 
     Kernel ``(k, J, C)``, ``(kh, kw, J, C)`` or ``(kd, kh, kw, J, C)`` with the J of one group;
     bias ``(C,)`` or None. Returns ``(1, T)`` for 1-D, else ``(h, w)``.
@@ -77,6 +78,11 @@ def _circular(activation: Array, summed: Float64, bias: Array | None) -> Float64
     size = values.shape[:-1]
     if summed.ndim != values.ndim or summed.shape[-1] != values.shape[-1]:
         raise ValueError(f"kernel {summed.shape} (*taps, C) does not fit output {values.shape}")
+    if summed.ndim == 3 and 1 in size:
+        line = size.index(1)
+        if summed.shape[line] == 1 and max(size) > 1:
+            strip = _circular(values.squeeze(line), summed.squeeze(line), bias)
+            return strip if line == 0 else strip.T
     kernel = summed if summed.ndim == 2 else np.swapaxes(summed, -3, -2)
     weights = channel_weights(bias, values.shape[-1])
     total = np.zeros(size)
