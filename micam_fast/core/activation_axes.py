@@ -26,12 +26,16 @@ class ActivationAxes:
     channels, space
         Axes of the channels (of a recurrent layer: directions and hidden units), and of depth, rows
         and columns, those that there are.
+    folded
+        Axis of the batch where it holds more than the one sample: frames, windows or pairs. A map
+        is the mean over these copies. ``None`` where nothing is folded.
     """
 
     shape: tuple[int, ...]
     batch: int | None
     channels: tuple[int, ...] = ()
     space: tuple[int, ...] = ()
+    folded: int | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -44,24 +48,36 @@ class ActivationAxes:
         return math.prod(self.shape[axis] for axis in self.channels)
 
     @property
+    def copies(self) -> int:
+        """How many frames, windows or pairs the batch axis holds for one sample."""
+        return 1 if self.folded is None else self.shape[self.folded]
+
+    @property
     def count(self) -> int:
-        """Number of values of one sample."""
-        return math.prod(self.shape[axis] for axis in self.sample_axes)
+        """Number of values of one sample that its map is made of; a list is one of means."""
+        whole = math.prod(self.shape[axis] for axis in self.sample_axes)
+        return whole if self.space else whole // self.copies
 
     def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Cast to float32 with the batch first and the channels before the pixels."""
-        first = () if self.batch is None else (self.batch,)
-        moved = array.transpose(first + (self.channels + self.space or self.sample_axes))
+        """Cast to float32: the batch first, then what is folded, channels, pixels.
+
+        Of a flat layer only the mean over what is folded is kept.
+        """
+        moved = array.transpose(self._order)
+        if self.folded is not None and not self.space:
+            moved = moved.mean(axis=0, dtype=np.float64)
         np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
 
     def arrange(self, array: NDArray[Any], sample: int) -> NDArray[np.float32]:
-        """One sample as float32: ``(C, *space)``, or ``(N,)`` where it is flat."""
-        first = () if self.batch is None else (self.batch,)
-        moved = array.transpose(first + (self.channels + self.space or self.sample_axes))
+        """The copies of one sample as float32: ``(n, C, *space)``, or ``(n, N)`` where it is flat.
+
+        ``n`` is 1 where nothing is folded.
+        """
+        moved = array.transpose(self._order)
         chosen = moved if self.batch is None else moved[sample]
         shape = (self.channel_count, *self.size) if self.space else (self.count,)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(chosen.reshape(shape), np.float32)
+            return np.asarray(chosen.reshape((self.copies, *shape)), np.float32)
 
     def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
         """One sample of the array."""
@@ -72,6 +88,18 @@ class ActivationAxes:
         """All axes but that of the samples."""
         return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
 
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """The axis of what is folded, if there is one."""
+        return () if self.folded is None else (self.folded,)
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """All axes: the batch, what is folded, channels, pixels."""
+        first = (() if self.batch is None else (self.batch,)) + self.leading
+        rest = tuple(axis for axis in range(len(self.shape)) if axis not in first)
+        return first + (self.channels + self.space or rest)
+
 
 def view_activation(
     shape: tuple[int, ...], axes: Axes, form: str, batch: int | None
@@ -79,15 +107,24 @@ def view_activation(
     """Find channels and spatial axes of an activation by its rank, as SPEC section 2 says.
 
     `axes` are those by the graph, `form` is ``Tap.form``, and `batch` the axis of the samples,
-    ``None`` where the array belongs to a single sample.
+    ``None`` where the array belongs to a single sample. What the batch axis of a single sample
+    holds is folded into it.
     """
     channel = axes.completed(len(shape)).channel
-    rest = tuple(axis for axis in range(len(shape)) if axis != batch)
+    folded = _folded_axis(shape, axes) if batch is None else None
+    rest = tuple(axis for axis in range(len(shape)) if axis not in (batch, folded))
     if form == "recurrent" and len(rest) == 3:
-        return ActivationAxes(shape, batch, rest[1:], rest[:1])
+        return ActivationAxes(shape, batch, rest[1:], rest[:1], folded)
     if form == "flat" or not 2 <= len(rest) <= 4 or channel not in rest:
-        return ActivationAxes(shape, batch)
-    return ActivationAxes(shape, batch, (channel,), tuple(axis for axis in rest if axis != channel))
+        return ActivationAxes(shape, batch, folded=folded)
+    space = tuple(axis for axis in rest if axis != channel)
+    return ActivationAxes(shape, batch, (channel,), space, folded)
+
+
+def _folded_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
+    """Axis of the batch if it holds more than one sample would fill; ``None`` if it does not."""
+    batch = axes.batch
+    return batch if batch is not None and batch < len(shape) and shape[batch] > 1 else None
 
 
 def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:

@@ -45,11 +45,18 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     lines = [one_line(line, _LONGEST) for line in lines]
     if found is None:
         return lines, 0, []
+    if found.copies > 1:
+        lines.append(copies_line(found.copies))
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
     if found.bad_values is None:
         return lines, 2, ["bias all zero: 1/C used"] if found.even_weights else []
     return [*lines, trouble_line(found)], 0, []
+
+
+def copies_line(copies: int) -> str:
+    """What the batch axis holds beside the sample, of which the map is the mean."""
+    return f"mean of {copies} in the batch axis"
 
 
 def trouble_line(found: LayerMap) -> str:

@@ -110,5 +110,7 @@ def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
     """All that a template takes from the maps."""
     if isinstance(maps, SampleMaps):
         return maps.layout, frozenset(maps.bad_values.items())
-    taken = attrgetter("cam.shape", "shape", "input_shapes", "flat", "even_weights", "bad_values")
+    taken = attrgetter(
+        "cam.shape", "shape", "input_shapes", "flat", "even_weights", "copies", "bad_values"
+    )
     return tuple((name, taken(found)) for name, found in maps.items())

@@ -34,19 +34,32 @@ class LayerActivation:
         The layer's name.
     array
         float32, channels first: ``(C, *space)``, of a recurrent layer directions times hidden units
-        as channels; ``(N,)`` for a flat layer.
+        as channels; ``(N,)`` for a flat layer. The mean over what the batch axis holds beside the
+        sample, frames, windows or pairs.
     source_shape
         Shape of the ONNX value that the layer's convolution reads, where that was asked for.
+    copies
+        How many of them `array` is the mean of.
+    whole
+        ``(n, C, *space)`` or ``(n, N)``: each of them; ``None`` where there is one.
     """
 
     layer: str
     array: NDArray[np.float32]
     source_shape: tuple[int, ...] | None = None
+    copies: int = 1
+    whole: NDArray[np.float32] | None = None
 
     @property
     def flat(self) -> bool:
         """Whether the layer has neither channels nor space."""
         return self.array.ndim == 1
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """All values ``(C, P)`` of each channel; those of each copy are positions of their own."""
+        found = self.array if self.whole is None else np.moveaxis(self.whole, 0, 1)
+        return np.ascontiguousarray(found.reshape(len(self.array), -1))
 
 
 Take = Callable[[int, int, Iterator[LayerActivation] | SampleError], Result]
@@ -155,4 +168,10 @@ class ActivationStream:
                 array = arrays[tap.value]
                 if array.size:
                     source = None if tap.source is None else shapes.get(tap.source)
-                    yield LayerActivation(name, view.arrange(array, 0), source)
+                    whole = view.arrange(array, 0)
+                    if view.copies == 1:
+                        yield LayerActivation(name, whole[0], source)
+                        continue
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        mean = whole.mean(axis=0, dtype=np.float64).astype(np.float32)
+                    yield LayerActivation(name, mean, source, view.copies, whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from micam_fast.core.choices import Projection
 from micam_fast.engine.activations import LayerActivation
@@ -40,7 +41,7 @@ class Contributions:
         taps = find_fitting_taps(
             found.layer, tap, tuple(size), channels, kernel, found.source_shape, self._projection
         )
-        return LayerActivation(found.layer, contribute(found.array, taps), found.source_shape)
+        return replace(found, array=contribute(found.array, taps), whole=None)
 
     def _summed_kernel(self, name: str) -> SummedKernel:
         with self._lock:

@@ -31,6 +31,7 @@ class ResultBuilder:
         )
         ordered = [found[place] for place in self._order]
         read = _find_read_shapes(graph, plans)
+        fed = {spec.name for spec in graph.inputs}
         self._layout = MapsLayout(
             names,
             slots[self._order],
@@ -39,6 +40,12 @@ class ResultBuilder:
             tuple(read[name] for name in names),
             tuple(plan.is_flat(plan.names[index]) for plan, index in ordered),
             tuple(plan.has_even_weights(plan.names[index]) for plan, index in ordered),
+            tuple(plan.count_copies(plan.names[index]) for plan, index in ordered),
+            tuple(
+                plan.is_number(name) and plan.taps[name].value in fed
+                for plan, index in ordered
+                for name in (plan.names[index],)
+            ),
         )
 
     def build(

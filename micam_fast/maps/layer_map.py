@@ -32,6 +32,8 @@ class LayerMap:
         Whether the map is a flat layer's list of values.
     even_weights
         Whether the layer has an all-zero bias, so that its channels count evenly.
+    copies
+        How many frames, windows or pairs, folded into the batch axis, the map is the mean of.
     bad_values
         How many values of the activation are NaN or infinite; ``None`` where the map is finite.
     """
@@ -45,6 +47,7 @@ class LayerMap:
     input_shapes: tuple[Shape | None, ...] = ()
     flat: bool = False
     even_weights: bool = False
+    copies: int = 1
     bad_values: int | None = None
 
 

@@ -137,12 +137,12 @@ class LoopTables:
         row = self._next(name, leader)
         self._arrays.append(self._arrays[self._index[leader]])
         row[loops.KIND] = loops.FOLLOWS
-        repeats = view.channel_count * (view.size[0] if len(view.size) == 3 else 1)
-        each = repeats // len(pointwise.scale)
+        planes = view.channel_count * (view.size[0] if len(view.size) == 3 else 1)
+        each, whole = planes // len(pointwise.scale), planes * view.copies
         numbers = [
-            np.full(repeats, 1.0 / repeats, np.float32),
-            np.repeat(pointwise.scale, each),
-            np.repeat(pointwise.shift, each),
+            np.full(whole, 1.0 / whole, np.float32),
+            np.tile(np.repeat(pointwise.scale, each), view.copies),
+            np.tile(np.repeat(pointwise.shift, each), view.copies),
             np.array([pointwise.low, pointwise.high], np.float32),
         ]
         row[loops.WEIGHTS] = self._weights.add(np.concatenate(numbers))
@@ -169,9 +169,10 @@ class LoopTables:
         if kernel is not None and kernel.even:
             self.even.add(name)
         read = self._shapes.get(tap.source) if tap.source is not None else None
-        return find_fitting_taps(
+        taps = find_fitting_taps(
             name, tap, view.size, view.channel_count, kernel, read, self._projection
         )
+        return taps.averaged(view.copies)
 
 
 class _GrowingArray:
@@ -198,8 +199,8 @@ def _read_as_it_is(view: ActivationAxes) -> int | None:
     if view.batch not in (None, 0):
         return None
     if not view.space:
-        return loops.FLAT
-    if view.sample_axes == view.channels + view.space:
+        return loops.FLAT if view.folded is None else None
+    if view.sample_axes == view.leading + view.channels + view.space:
         return loops.CHANNELS_FIRST
     if view.sample_axes == view.space + view.channels and len(view.space) < 3:
         return loops.CHANNELS_LAST

@@ -148,6 +148,14 @@ class MapPlan:
         """Tell whether the layer's map is a list of values."""
         return not self._views[name].space
 
+    def is_number(self, name: str) -> bool:
+        """Tell whether the layer's activation is one number for each sample."""
+        return self._views[name].count == 1
+
+    def count_copies(self, name: str) -> int:
+        """How many frames, windows or pairs in the batch axis the layer's map is the mean of."""
+        return self._views[name].copies
+
     def has_even_weights(self, name: str) -> bool:
         """Tell whether the layer's bias is all zero, so that its channels count evenly."""
         return name in self._even

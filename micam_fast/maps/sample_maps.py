@@ -29,8 +29,10 @@ class MapsLayout:
         ``(layers, 2)`` int64: begin and size of each map among a sample's values.
     sizes
         ``(h', w')`` of each map.
-    shapes, input_shapes, flat, even_weights
+    shapes, input_shapes, flat, even_weights, copies
         As in `LayerMap`, one for each layer.
+    numbers
+        Whether each layer is an input of one number, which takes no part in the global range.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,8 @@ class MapsLayout:
     input_shapes: tuple[tuple[Shape | None, ...], ...]
     flat: tuple[bool, ...]
     even_weights: tuple[bool, ...]
+    copies: tuple[int, ...]
+    numbers: tuple[bool, ...]
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, MapsLayout) and self._value == other._value)
@@ -83,6 +87,11 @@ class MapsLayout:
                 raise ValueError(f"values {begin} to {end} are no map of {height} x {width}")
         return max((end for _, end in self.bounds), default=0)
 
+    @functools.cached_property
+    def ranged(self) -> NDArray[np.intp]:
+        """Places of the layers that take part in the global range."""
+        return np.flatnonzero(~np.array(self.numbers, bool))
+
 
 class SampleMaps(Mapping[str, LayerMap]):
     """A sample's maps by layer name.
@@ -125,9 +134,10 @@ class SampleMaps(Mapping[str, LayerMap]):
             )
         self.layout, self.cells = layout, cells
         self.ranges, self.bad_values = ranges, bad_values
+        part = ranges[layout.ranged]
         self.global_range = (
-            min(0.0, float(np.nanmin(ranges[:, 0], initial=0.0))),
-            max(0.0, float(np.nanmax(ranges[:, 1], initial=0.0))),
+            min(0.0, float(np.nanmin(part[:, 0], initial=0.0))),
+            max(0.0, float(np.nanmax(part[:, 1], initial=0.0))),
         )
         cells.flags.writeable = False
         self._made: dict[str, LayerMap] = {}
@@ -180,6 +190,7 @@ class SampleMaps(Mapping[str, LayerMap]):
                 input_shapes=layout.input_shapes[place],
                 flat=layout.flat[place],
                 even_weights=layout.even_weights[place],
+                copies=layout.copies[place],
                 bad_values=self.bad_values.get(name),
             )
         return self._made[name]

@@ -43,6 +43,12 @@ class Taps:
     columns: NDArray[np.int32]
     size: tuple[int, int]
 
+    def averaged(self, copies: int) -> Taps:
+        """The same taps for so many copies of all channels, one behind the other: their mean."""
+        if copies == 1:
+            return self
+        return replace(self, weights=np.tile(self.weights, (1, copies)) / np.float32(copies))
+
     def leaves_out_cells(self, width: int) -> bool:
         """Tell whether some cell of an activation of this width reaches no cell of the map."""
         reached = np.zeros((self.rows.shape[1], width), bool)

@@ -78,7 +78,8 @@ def choose_layers(explanations: Sequence[Shown]) -> frozenset[str]:
         for name, found in explanation.maps.items():
             if not found.flat:
                 layers.add(name)
-                values += math.prod(size for size in found.shape if size is not None)
+                sizes = (size for size in found.shape if size is not None)
+                values += math.prod(sizes) // found.copies
     return frozenset(layers) if values <= MOST_BYTES else frozenset()
 
 

@@ -1,7 +1,10 @@
-"""Sizes of the input."""
+"""Axes of an activation by what they hold, and sizes of the input."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from micam_fast.core.activation_axes import spatial_input_size, view_activation
@@ -23,3 +26,59 @@ from micam_fast.core.layers import Axes
 def test_input_sizes(shapes: list[tuple[tuple[int, ...], Axes]], expected: tuple[int, int]) -> None:
     views = [view_activation(shape, axes, "channels", 0) for shape, axes in shapes]
     assert spatial_input_size(views) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "form", "channels", "space", "folded"),
+    [
+        ((5, 3, 8, 6), Axes(0, 1), "channels", (1,), (2, 3), 0),
+        ((5, 8, 6, 3), Axes(0, 3), "channels", (3,), (1, 2), 0),
+        ((5, 3, 2, 8, 6), Axes(0, 1), "channels", (1,), (2, 3, 4), 0),
+        ((9, 5, 3), Axes(1, 2), "channels", (2,), (0,), 1),
+        ((9, 2, 5, 3), Axes(2, 3), "recurrent", (1, 3), (0,), 2),
+        ((5, 3), Axes(0, 1), "channels", (), (), 0),
+        ((5, 3, 8, 6), Axes(0, 1), "flat", (), (), 0),
+        ((5,), Axes(0, None), "channels", (), (), 0),
+        ((1, 3, 8, 6), Axes(0, 1), "channels", (1,), (0, 2, 3), None),
+        ((5, 3, 8, 6), Axes(None, 1), "channels", (1,), (0, 2, 3), None),
+    ],
+)
+def test_a_batch_axis_that_holds_more_than_the_sample(
+    shape: tuple[int, ...],
+    axes: Axes,
+    form: str,
+    channels: tuple[int, ...],
+    space: tuple[int, ...],
+    folded: int | None,
+) -> None:
+    view = view_activation(shape, axes, form, None)
+    assert (view.channels, view.space, view.folded) == (channels, space, folded)
+    assert view.copies == (1 if folded is None else shape[folded])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "axes", "form", "order"),
+    [
+        ((5, 3, 8, 6), Axes(0, 1), "channels", (0, 1, 2, 3)),
+        ((5, 8, 6, 3), Axes(0, 3), "channels", (0, 3, 1, 2)),
+        ((9, 5, 3), Axes(1, 2), "channels", (1, 2, 0)),
+        ((5, 3), Axes(0, 1), "channels", (0, 1)),
+        ((3, 5), Axes(1, 0), "channels", (1, 0)),
+        ((5, 3, 1, 2), Axes(0, 1), "flat", (0, 1, 2, 3)),
+    ],
+)
+def test_copies_come_first(
+    shape: tuple[int, ...], axes: Axes, form: str, order: tuple[int, ...], dtype: Any
+) -> None:
+    """In a list only the mean over them is kept."""
+    view = view_activation(shape, axes, form, None)
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    moved = array.transpose(order).astype(np.float32)
+    found = view.arrange(array, 0)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, moved if view.space else moved.reshape(5, -1))
+    out = np.empty(view.count, np.float32)
+    view.copy(array, out)
+    expected = moved if view.space else moved.mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(out, expected.reshape(-1), rtol=1e-6)

@@ -83,6 +83,19 @@ def test_an_all_zero_bias_is_told() -> None:
     assert lines[-2:] == ["max: 1", "bias all zero: 1/C used"]
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_how_many_the_batch_axis_holds_is_told(flat: bool) -> None:
+    lines = label_lines(CONV, layer_map([[0, 1]], shape=(5, 32, 1, 2), copies=5, flat=flat))
+    assert lines[2] == "O: (5, 32, 1, 2)"
+    assert lines[5] == "mean of 5 in the batch axis"
+    assert not [line for line in label_lines(CONV, layer_map([[0, 1]])) if "mean" in line]
+
+
+def test_how_many_the_batch_axis_holds_is_told_of_a_hatched_layer() -> None:
+    lines = label_lines(CONV, layer_map([[float("nan"), 1]], copies=2, bad_values=1))
+    assert lines[-2:] == ["mean of 2 in the batch axis", "1 NaN or infinite"]
+
+
 @pytest.mark.parametrize(
     ("count", "line"), [(3, "3 NaN or infinite"), (0, "map overflows float32")]
 )

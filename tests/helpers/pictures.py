@@ -26,6 +26,7 @@ def layer_map(
     input_shapes: tuple[Shape | None, ...] = (),
     flat: bool = False,
     even_weights: bool = False,
+    copies: int = 1,
     bad_values: int | None = None,
 ) -> LayerMap:
     """A map coloured as the only layer of its diagram."""
@@ -42,6 +43,7 @@ def layer_map(
         input_shapes=input_shapes,
         flat=flat,
         even_weights=even_weights,
+        copies=copies,
         bad_values=bad_values,
     )
 

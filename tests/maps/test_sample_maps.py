@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,13 @@ NAMES = ("first", "second", "third")
 SAMPLE = random_array(9, 1, 8, 6)
 
 
-def made(*, spread: float = 3.0, bad: Mapping[str, int] | None = None, seed: int = 1) -> SampleMaps:
+def made(
+    *,
+    spread: float = 3.0,
+    bad: Mapping[str, int] | None = None,
+    numbers: Collection[str] = (),
+    seed: int = 1,
+) -> SampleMaps:
     """Three maps whose cells do not lie in the diagram's order."""
     order = (2, 0, 1)
     begins, begin = {}, 0
@@ -36,7 +42,7 @@ def made(*, spread: float = 3.0, bad: Mapping[str, int] | None = None, seed: int
     shapes = tuple((None, 5, *size) for size in SIZES)
     frame = MapsLayout(
         NAMES, np.array(slots), SIZES, shapes, tuple((s,) for s in shapes),
-        (False, True, False), (True, False, False),
+        (False, True, False), (True, False, False), (1, 1, 5), tuple(n in numbers for n in NAMES),
     )  # fmt: skip
     return SampleMaps(frame, values, ranges, bad or {})
 
@@ -53,6 +59,7 @@ def test_maps_in_the_diagram_s_order() -> None:
     assert [found.input_shapes for found in maps.values()] == list(maps.layout.input_shapes)
     assert [found.flat for found in maps.values()] == [False, True, False]
     assert [found.even_weights for found in maps.values()] == [True, False, False]
+    assert [found.copies for found in maps.values()] == [1, 1, 5]
     values = np.concatenate([maps[name].cam.reshape(-1) for name in ("third", "first", "second")])
     np.testing.assert_array_equal(values, random_array(1, 19, spread=3))
 
@@ -85,16 +92,30 @@ def test_layers_that_take_no_part(bad: tuple[str, ...]) -> None:
     assert maps.global_range == reference.global_range(left)
 
 
+@pytest.mark.parametrize("numbers", [("second",), ("first", "third"), NAMES])
+def test_inputs_of_one_number_take_no_part_in_the_global_range(numbers: tuple[str, ...]) -> None:
+    """Their own tiles and ranges stay; cells beyond the global range are opaque or transparent."""
+    maps, all_of_them = made(numbers=numbers), made()
+    low, high = reference.global_range(maps.cam(name) for name in NAMES if name not in numbers)
+    assert maps.global_range == (low, high)
+    assert maps.layout != all_of_them.layout
+    for name, found in maps.items():
+        assert found.range == all_of_them.range(name)
+        assert (found.minimum, found.maximum) == (found.cam.min(), found.cam.max())
+        expected = reference.rgba_uint8(found.cam, low, high).astype(int)
+        assert np.abs(found.rgba - expected).max() <= 1
+
+
 def test_a_map_of_equal_values() -> None:
     frame = MapsLayout(("one",), np.array([[0, 4]]), ((2, 2),), ((None, 1, 2, 2),), ((),), (False,),
-                  (False,))  # fmt: skip
+                  (False,), (1,), (False,))  # fmt: skip
     maps = SampleMaps(frame, np.full(4, 5, np.float32), np.array([[5.0, 5.0]]), {})
     assert maps.range("one") == (5.0, 5.5)
     assert maps.global_range == (0.0, 5.0)
 
 
 def test_no_maps_at_all() -> None:
-    frame = MapsLayout((), np.empty((0, 2), np.int64), (), (), (), (), ())
+    frame = MapsLayout((), np.empty((0, 2), np.int64), (), (), (), (), (), (), ())
     maps = SampleMaps(frame, np.empty(0, np.float32), np.empty((0, 2)), {})
     assert list(maps) == []
     assert maps.global_range == (0.0, 0.0)

@@ -11,7 +11,7 @@ from micam_fast.analyses.differences.layers import LayerDifference, is_finite
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import show_shape
 from micam_fast.diagrams.heading import fit_header
-from micam_fast.diagrams.labels import label_parts, trouble_line
+from micam_fast.diagrams.labels import copies_line, label_parts, trouble_line
 from micam_fast.maps.layer_map import lies_on_input
 
 
@@ -69,6 +69,8 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     lines, _, _ = label_parts(each.layer, replace(found[0], bad_values=None))
     if found[-1].shape != found[0].shape:
         lines.append(f"B's O: {show_shape(found[-1].shape)}")
+    if found[-1].copies != found[0].copies:
+        lines.append(f"B: {copies_line(found[-1].copies)}")
     sides = [(side, m) for side, m in (("A", each.a), ("B", each.b)) if m is not None]
     even = [side for side, m in sides if m.even_weights]
     if even:

@@ -20,6 +20,7 @@ from micam_fast.core.formats import format_names
 from micam_fast.core.layers import Layer
 from micam_fast.core.output_files import atomic_file, check_folder, file_stem, make_folder
 from micam_fast.diagrams.encoders import write_png, write_svg
+from micam_fast.diagrams.labels import copies_line
 from micam_fast.diagrams.marks import Drawing
 from micam_fast.engine.activations import LayerActivation
 from micam_fast.maps.contributions import finite_channels
@@ -108,9 +109,13 @@ def save_grids(
             names[index] = sample.name
             yield sample.given
 
-    def draw(layer: Layer, maps: NDArray[np.float32], sample: str, stem: Path) -> list[Path]:
+    def draw(
+        layer: Layer, maps: NDArray[np.float32], copies: int, sample: str, stem: Path
+    ) -> list[Path]:
         try:
             header = [f"{model.name}, sample: {sample}"]
+            if copies > 1:
+                header.append(copies_line(copies))
             if of == "contributions":
                 header.append(f"projection: {projection}")
             drawing = draw_grid(layer, maps, of=of, header=header)
@@ -137,7 +142,7 @@ def save_grids(
                 make_folder(folder)
             room.acquire()
             stem = folder / "_".join([*parts, of])
-            waiting.append(pool.submit(draw, layer, maps, names[index], stem))
+            waiting.append(pool.submit(draw, layer, maps, each.copies, names[index], stem))
         if not waiting:
             raise LayerSelectionError(
                 f"none of the chosen layers has feature maps: {', '.join(flat)}"

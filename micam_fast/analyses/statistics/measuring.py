@@ -183,8 +183,7 @@ class _ThreadMoments:
         """Count in a sample."""
         layers = self.groups.setdefault(label, {})
         for each in found:
-            array = each.array
-            values = np.ascontiguousarray(array.reshape(len(array), -1))
+            values = each.values
             if each.layer not in layers:
                 wanted = self._positions != 0 and not self._follows(each.layer, values, layers)
                 kept = wanted and self._reserve(each.layer, len(values))
