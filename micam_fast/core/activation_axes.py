@@ -122,9 +122,11 @@ def view_activation(
 
 
 def _folded_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
-    """Axis of the batch if it holds more than one sample would fill; ``None`` if it does not."""
+    """Axis of the batch if it is known to hold more than one sample would fill, else ``None``."""
     batch = axes.batch
-    return batch if batch is not None and batch < len(shape) and shape[batch] > 1 else None
+    if batch is None or axes.assumed_batch or batch >= len(shape) or shape[batch] <= 1:
+        return None
+    return batch
 
 
 def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:

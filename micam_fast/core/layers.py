@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -72,11 +72,14 @@ class Axes:
         ``None`` if unknown.
     channels_last
         Whether an unknown channel axis of a spatial value is the last one.
+    assumed_batch
+        Whether nothing says that the batch lies there; then nothing is folded into it.
     """
 
     batch: int | None
     channel: int | None
     channels_last: bool = False
+    assumed_batch: bool = field(default=False, compare=False)
 
     def fit(self, rank: int) -> bool:
         """Tell whether a value of this rank has these axes; the batch it may do without."""
@@ -92,7 +95,8 @@ class Axes:
         if self.channel is not None or inner < 2:
             return self
         first = 1 if self.batch == 0 else 0
-        return Axes(self.batch, rank - 1 if inner == 2 or self.channels_last else first)
+        channel = rank - 1 if inner == 2 or self.channels_last else first
+        return Axes(self.batch, channel, assumed_batch=self.assumed_batch)
 
 
 @dataclass(frozen=True)

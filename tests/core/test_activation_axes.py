@@ -41,6 +41,8 @@ def test_input_sizes(shapes: list[tuple[tuple[int, ...], Axes]], expected: tuple
         ((5,), Axes(0, None), "channels", (), (), 0),
         ((1, 3, 8, 6), Axes(0, 1), "channels", (1,), (0, 2, 3), None),
         ((5, 3, 8, 6), Axes(None, 1), "channels", (1,), (0, 2, 3), None),
+        ((5, 3, 8, 6), Axes(0, 1, assumed_batch=True), "channels", (1,), (0, 2, 3), None),
+        ((5, 3), Axes(0, None, assumed_batch=True), "channels", (), (), None),
     ],
 )
 def test_a_batch_axis_that_holds_more_than_the_sample(

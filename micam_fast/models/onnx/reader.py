@@ -117,7 +117,7 @@ class _Reader:
 
     def _axes_of(self, name: str) -> Axes:
         shape = self.graph.shape(name)
-        found = self.axes.get(name, Axes(0, None))
+        found = self.axes.get(name, Axes(0, None, assumed_batch=True))
         if shape is not None and not found.fit(len(shape)):
             # An operator that reads another number of axes; ONNX Runtime refuses it.
             found = Axes(None, None)
