@@ -27,15 +27,15 @@ class ActivationAxes:
         Axes of the channels (of a recurrent layer: directions and hidden units), and of depth, rows
         and columns, those that there are.
     folded
-        Axis of the batch where it holds more than the one sample: frames, windows or pairs. A map
-        is the mean over these copies. ``None`` where nothing is folded.
+        The axis of the batch where it holds more than the one sample: frames, windows or pairs; the
+        axis of the steps that a wrapper runs a layer on. A map is the mean over these copies.
     """
 
     shape: tuple[int, ...]
     batch: int | None
     channels: tuple[int, ...] = ()
     space: tuple[int, ...] = ()
-    folded: int | None = None
+    folded: tuple[int, ...] = ()
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -49,8 +49,8 @@ class ActivationAxes:
 
     @property
     def copies(self) -> int:
-        """How many frames, windows or pairs the batch axis holds for one sample."""
-        return 1 if self.folded is None else self.shape[self.folded]
+        """How many frames, windows, pairs or steps of one sample its map is the mean of."""
+        return math.prod(self.shape[axis] for axis in self.folded)
 
     @property
     def count(self) -> int:
@@ -64,8 +64,10 @@ class ActivationAxes:
         Of a flat layer only the mean over what is folded is kept.
         """
         moved = array.transpose(self._order)
-        if self.folded is not None and not self.space:
-            moved = moved.mean(axis=0, dtype=np.float64)
+        if self.folded and not self.space:
+            begin = len(self._first)
+            axes = tuple(range(begin, begin + len(self.folded)))
+            moved = moved.mean(axis=axes, dtype=np.float64)
         np.copyto(out.reshape(moved.shape), moved, casting="unsafe")
 
     def arrange(self, array: NDArray[Any], sample: int) -> NDArray[np.float32]:
@@ -89,14 +91,13 @@ class ActivationAxes:
         return tuple(axis for axis in range(len(self.shape)) if axis != self.batch)
 
     @property
-    def leading(self) -> tuple[int, ...]:
-        """The axis of what is folded, if there is one."""
-        return () if self.folded is None else (self.folded,)
+    def _first(self) -> tuple[int, ...]:
+        return () if self.batch is None else (self.batch,)
 
     @property
     def _order(self) -> tuple[int, ...]:
         """All axes: the batch, what is folded, channels, pixels."""
-        first = (() if self.batch is None else (self.batch,)) + self.leading
+        first = self._first + self.folded
         rest = tuple(axis for axis in range(len(self.shape)) if axis not in first)
         return first + (self.channels + self.space or rest)
 
@@ -111,8 +112,10 @@ def view_activation(
     holds is folded into it.
     """
     channel = axes.completed(len(shape)).channel
-    folded = _folded_axis(shape, axes) if batch is None else None
-    rest = tuple(axis for axis in range(len(shape)) if axis not in (batch, folded))
+    folded = _folded_axes(shape, axes) if batch is None else ()
+    if form == "distributed":
+        folded += step_axes(len(shape), axes.batch, channel)
+    rest = tuple(axis for axis in range(len(shape)) if axis not in (batch, *folded))
     if form == "recurrent" and len(rest) == 3:
         return ActivationAxes(shape, batch, rest[1:], rest[:1], folded)
     if form == "flat" or not 2 <= len(rest) <= 4 or channel not in rest:
@@ -121,12 +124,17 @@ def view_activation(
     return ActivationAxes(shape, batch, (channel,), space, folded)
 
 
-def _folded_axis(shape: tuple[int, ...], axes: Axes) -> int | None:
-    """Axis of the batch if it is known to hold more than one sample would fill, else ``None``."""
+def step_axes(rank: int, batch: int | None, channel: int | None) -> tuple[int, ...]:
+    """The axis of the steps that a wrapper runs a layer on: the first one behind the batch."""
+    return tuple(axis for axis in range(rank) if axis not in (batch, channel))[:1]
+
+
+def _folded_axes(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """The axis of the batch if it is known to hold more than one sample would fill."""
     batch = axes.batch
     if batch is None or axes.assumed_batch or batch >= len(shape) or shape[batch] <= 1:
-        return None
-    return batch
+        return ()
+    return (batch,)
 
 
 def single_batch_axis(shape: tuple[int, ...], axes: Axes) -> int | None:

@@ -154,6 +154,8 @@ class Tap:
     form
         ``"channels"``: mapped over its channels where it is spatial or a sequence.
         ``"recurrent"``: the ``Y`` of an LSTM, GRU or RNN, directions times hidden as features.
+        ``"distributed"``: of a convolution that a wrapper runs on each step of the first axis
+        behind the batch; mapped as ``"channels"`` step by step, and the mean over the steps.
         ``"flat"``: shown as a flat list of values whatever its rank.
     geometry
         Of a convolution whose kernel is constant, else ``None``.
@@ -170,7 +172,7 @@ class Tap:
 
     value: str
     axes: Axes
-    form: Literal["channels", "recurrent", "flat"] = "channels"
+    form: Literal["channels", "recurrent", "distributed", "flat"] = "channels"
     geometry: Geometry | None = None
     source: str | None = None
     source_channel: int = 1

@@ -46,7 +46,8 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     if found is None:
         return lines, 0, []
     if found.copies > 1:
-        lines.append(copies_line(found.copies))
+        # A batch axis that holds frames has a size in the shape; one of samples has none.
+        lines.append(copies_line(found.copies, steps=None in found.shape))
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
     if found.bad_values is None:
@@ -54,9 +55,9 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     return [*lines, trouble_line(found)], 0, []
 
 
-def copies_line(copies: int) -> str:
-    """What the batch axis holds beside the sample, of which the map is the mean."""
-    return f"mean of {copies} in the batch axis"
+def copies_line(copies: int, *, steps: bool) -> str:
+    """Of how many a map is the mean: of steps in time, or of what is in the batch axis."""
+    return f"mean of {copies} in the {'time' if steps else 'batch'} axis"
 
 
 def trouble_line(found: LayerMap) -> str:

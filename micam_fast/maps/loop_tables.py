@@ -199,8 +199,8 @@ def _read_as_it_is(view: ActivationAxes) -> int | None:
     if view.batch not in (None, 0):
         return None
     if not view.space:
-        return loops.FLAT if view.folded is None else None
-    if view.sample_axes == view.leading + view.channels + view.space:
+        return None if view.folded else loops.FLAT
+    if view.sample_axes == view.folded + view.channels + view.space:
         return loops.CHANNELS_FIRST
     if view.sample_axes == view.space + view.channels and len(view.space) < 3:
         return loops.CHANNELS_LAST

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.maps import RUN_WIDTH, RUNS_PER_TAP
+from micam_fast.core.activation_axes import step_axes
 from micam_fast.core.choices import Projection
 from micam_fast.core.layers import Geometry, Tap
 
@@ -165,7 +166,10 @@ def find_taps(
     gone, source_size = tap.squeezed, size
     if kernel is not None and projection == "transposed":
         assert read is not None
-        source_size = read[1 : tap.source_channel] + read[tap.source_channel + 1 :]
+        left_out: tuple[int, ...] = (0, tap.source_channel)
+        if tap.form == "distributed":
+            left_out += step_axes(len(read), 0, tap.source_channel)
+        source_size = tuple(size for axis, size in enumerate(read) if axis not in left_out)
     if kernel is not None and gone is not None and kernel.values.shape[1 + gone] == 1:
         kernel = kernel.without_axis(gone)
         if projection == "transposed":

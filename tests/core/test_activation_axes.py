@@ -31,18 +31,18 @@ def test_input_sizes(shapes: list[tuple[tuple[int, ...], Axes]], expected: tuple
 @pytest.mark.parametrize(
     ("shape", "axes", "form", "channels", "space", "folded"),
     [
-        ((5, 3, 8, 6), Axes(0, 1), "channels", (1,), (2, 3), 0),
-        ((5, 8, 6, 3), Axes(0, 3), "channels", (3,), (1, 2), 0),
-        ((5, 3, 2, 8, 6), Axes(0, 1), "channels", (1,), (2, 3, 4), 0),
-        ((9, 5, 3), Axes(1, 2), "channels", (2,), (0,), 1),
-        ((9, 2, 5, 3), Axes(2, 3), "recurrent", (1, 3), (0,), 2),
-        ((5, 3), Axes(0, 1), "channels", (), (), 0),
-        ((5, 3, 8, 6), Axes(0, 1), "flat", (), (), 0),
-        ((5,), Axes(0, None), "channels", (), (), 0),
-        ((1, 3, 8, 6), Axes(0, 1), "channels", (1,), (0, 2, 3), None),
-        ((5, 3, 8, 6), Axes(None, 1), "channels", (1,), (0, 2, 3), None),
-        ((5, 3, 8, 6), Axes(0, 1, assumed_batch=True), "channels", (1,), (0, 2, 3), None),
-        ((5, 3), Axes(0, None, assumed_batch=True), "channels", (), (), None),
+        ((5, 3, 8, 6), Axes(0, 1), "channels", (1,), (2, 3), (0,)),
+        ((5, 8, 6, 3), Axes(0, 3), "channels", (3,), (1, 2), (0,)),
+        ((5, 3, 2, 8, 6), Axes(0, 1), "channels", (1,), (2, 3, 4), (0,)),
+        ((9, 5, 3), Axes(1, 2), "channels", (2,), (0,), (1,)),
+        ((9, 2, 5, 3), Axes(2, 3), "recurrent", (1, 3), (0,), (2,)),
+        ((5, 3), Axes(0, 1), "channels", (), (), (0,)),
+        ((5, 3, 8, 6), Axes(0, 1), "flat", (), (), (0,)),
+        ((5,), Axes(0, None), "channels", (), (), (0,)),
+        ((1, 3, 8, 6), Axes(0, 1), "channels", (1,), (0, 2, 3), ()),
+        ((5, 3, 8, 6), Axes(None, 1), "channels", (1,), (0, 2, 3), ()),
+        ((5, 3, 8, 6), Axes(0, 1, assumed_batch=True), "channels", (1,), (0, 2, 3), ()),
+        ((5, 3), Axes(0, None, assumed_batch=True), "channels", (), (), ()),
     ],
 )
 def test_a_batch_axis_that_holds_more_than_the_sample(
@@ -51,11 +51,11 @@ def test_a_batch_axis_that_holds_more_than_the_sample(
     form: str,
     channels: tuple[int, ...],
     space: tuple[int, ...],
-    folded: int | None,
+    folded: tuple[int, ...],
 ) -> None:
     view = view_activation(shape, axes, form, None)
     assert (view.channels, view.space, view.folded) == (channels, space, folded)
-    assert view.copies == (1 if folded is None else shape[folded])
+    assert view.copies == (shape[folded[0]] if folded else 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64, np.float64])

@@ -160,6 +160,23 @@ OTHERS: dict[str, tuple[tuple[int, ...], Make]] = {
     "bidirectional_last": (SERIES, lambda k: k.Bidirectional(k.GRU(3), merge_mode="sum")),
     "conv_lstm": ((3, 5, 5, 2), lambda k: k.ConvLSTM2D(2, 3, padding="same")),
     "time_distributed": ((3, 5, 4, 2), lambda k: k.TimeDistributed(k.Conv2D(3, 2))),
+    "time_distributed_strided": (
+        (3, 7, 6, 2),
+        lambda k: k.TimeDistributed(k.Conv2D(3, 3, strides=2, padding="same", activation="relu")),
+    ),
+    "time_distributed_1d": ((4, 9, 2), lambda k: k.TimeDistributed(k.Conv1D(3, 4))),
+    "time_distributed_separable": (
+        (3, 6, 5, 2),
+        lambda k: k.TimeDistributed(k.SeparableConv2D(4, (3, 2), depth_multiplier=2)),
+    ),
+    "time_distributed_transpose": (
+        (2, 4, 3, 2),
+        lambda k: k.TimeDistributed(k.Conv2DTranspose(3, 3, strides=2, padding="same")),
+    ),
+    "time_distributed_pool": (
+        (3, 6, 4, 2),
+        lambda k: k.TimeDistributed(k.MaxPooling2D()),
+    ),
     "spectral_norm": (PICTURE, lambda k: k.SpectralNormalization(k.Conv2D(3, 3))),
     "repeat_vector": ((5,), lambda k: k.RepeatVector(3)),
     "dense": ((5,), lambda k: k.Dense(12, activation="softmax")),

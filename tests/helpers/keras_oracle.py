@@ -160,6 +160,9 @@ def expected_map(
     layers = keras.layers
     if channels_first and activation.ndim > 1:
         activation = np.moveaxis(activation, 0, -1)
+    if isinstance(layer, layers.TimeDistributed) and hasattr(layer.layer, "kernel_size"):
+        steps = [expected_map(layer.layer, step, input_size) for step in activation]
+        return np.asarray(np.mean(steps, axis=0))
     if activation.ndim < 2 or activation.ndim > 4:
         return reference.flat_map(activation, *input_size)
     bias = None if getattr(layer, "bias", None) is None else np.asarray(layer.bias)
@@ -195,6 +198,9 @@ def adjoint_by_tape(
     """
     import tensorflow as tf
 
+    if hasattr(layer, "layer"):
+        steps = [adjoint_by_tape(layer.layer, step, input_shape[1:]) for step in activation]
+        return np.asarray(np.mean(steps, axis=0))
     config = {**layer.get_config(), "use_bias": False, "activation": None}
     if channels_first:
         config["data_format"] = "channels_last"

@@ -60,7 +60,8 @@ def check_maps(
     runs = run_layers(model, *samples.values())
     assert set(explanation.cams) == set(runs)
     for name, found in runs.items():
-        if projection == "transposed" and CONVOLUTION.fullmatch(type(found.layer).__name__):
+        of = type(getattr(found.layer, "layer", found.layer)).__name__
+        if projection == "transposed" and CONVOLUTION.fullmatch(of):
             expected = adjoint_by_tape(
                 found.layer,
                 found.activation,
@@ -98,7 +99,7 @@ def test_published_maps(name: str) -> None:
     check_maps(model, loaded, samples_of(model))
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, *filter(re.compile("time").match, OTHERS)])
 def test_transposed_maps(name: str) -> None:
     model, loaded = opened(name)
     check_maps(model, loaded, samples_of(model), projection="transposed")
@@ -140,6 +141,20 @@ def test_a_bias_of_zeros() -> None:
     loaded = micam_fast.load_model(export_model(model).proto, threads=1)
     explanation = check_maps(model, loaded, samples_of(model))
     assert not explanation.maps["conv"].even_weights
+
+
+def test_a_layer_on_each_step_of_a_sequence() -> None:
+    """Several samples in a batch, and what the label says."""
+    model, loaded = opened("time_distributed_strided")
+    samples = random_array(1, 4, *model.inputs[0].shape[1:])
+    layer = next(each for each in loaded.layers if each.op_type == "TimeDistributed")
+    name = layer.name
+    for sample, found in zip(samples, loaded.explain_many(samples, batch_size=4), strict=True):
+        run = run_layers(model, sample)[name]
+        assert_close(found.cams[name], expected_map(run.layer, run.activation, (7, 6)))
+        assert found.maps[name].copies == 3
+        assert found.maps[name].shape == (None, 3, 4, 3, 3)
+        assert "mean of 3 in the time axis" in label_lines(layer, found.maps[name])
 
 
 def test_maps_of_a_subclassed_model() -> None:

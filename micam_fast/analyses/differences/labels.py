@@ -70,7 +70,8 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     if found[-1].shape != found[0].shape:
         lines.append(f"B's O: {show_shape(found[-1].shape)}")
     if found[-1].copies != found[0].copies:
-        lines.append(f"B: {copies_line(found[-1].copies)}")
+        steps = None in found[-1].shape
+        lines.append(f"B: {copies_line(found[-1].copies, steps=steps)}")
     sides = [(side, m) for side, m in (("A", each.a), ("B", each.b)) if m is not None]
     even = [side for side, m in sides if m.even_weights]
     if even:

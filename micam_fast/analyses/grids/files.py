@@ -115,7 +115,8 @@ def save_grids(
         try:
             header = [f"{model.name}, sample: {sample}"]
             if copies > 1:
-                header.append(copies_line(copies))
+                steps = model.graph.taps[layer.name].form == "distributed"
+                header.append(copies_line(copies, steps=steps))
             if of == "contributions":
                 header.append(f"projection: {projection}")
             drawing = draw_grid(layer, maps, of=of, header=header)

@@ -109,10 +109,11 @@ def _describe_call(
     found = stored[call.output.name]
     shown = None if found.is_keras else found.order
     tap = Tap(found.value, Axes(0, _channel_axis(found, channels_first)), shown=shown)
-    in_order = _kernel_order(call.layer)
+    mapped = _each_step(call.layer) or call.layer
+    in_order = _kernel_order(mapped)
     if in_order is None or kernel is None:
         return LayerNote(layer, tap)
-    assert inner is call.layer
+    assert inner is mapped
     read = stored.get(call.inputs[0].name)
     title = call.name
     kernels = [initializers.find(in_order(kernel), f"{title}/kernel")]
@@ -121,7 +122,8 @@ def _describe_call(
         kernels.append(initializers.find(turned, f"{title}/pointwise_kernel"))
     tap = replace(
         tap,
-        geometry=_geometry(call.layer, kernel),
+        form="channels" if mapped is call.layer else "distributed",
+        geometry=_geometry(mapped, kernel),
         source=None if read is None else read.value,
         source_channel=1 if read is None else _channel_axis(read, channels_first) or 1,
     )
@@ -142,6 +144,15 @@ def _wrapped(layer: Any) -> Any:
     if isinstance(layer, keras.layers.Bidirectional):
         return layer.forward_layer
     return layer.layer if isinstance(layer, keras.layers.Wrapper) else None
+
+
+def _each_step(layer: Any) -> Any:
+    """The layer, with its channels last, that a wrapper runs on each step; else ``None``."""
+    import keras
+
+    wraps = isinstance(layer, keras.layers.TimeDistributed)
+    last = wraps and getattr(layer.layer, "data_format", None) != "channels_first"
+    return layer.layer if last else None
 
 
 def _weights(layer: Any) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:

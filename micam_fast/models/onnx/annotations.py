@@ -53,7 +53,11 @@ class LayerNote:
 
 def write_notes(notes: tuple[LayerNote, ...], made_by: Mapping[str, str]) -> str:
     """Notes, in the diagram's order, and the versions of the programs that made them, as JSON."""
-    content = {"format": FORMAT, "made_by": dict(made_by), "layers": [asdict(n) for n in notes]}
+    layers = [asdict(note) for note in notes]
+    for each in layers:
+        # Keras always knows it.
+        del each["tap"]["axes"]["assumed_batch"]
+    content = {"format": FORMAT, "made_by": dict(made_by), "layers": layers}
     return json.dumps(content, separators=(",", ":"))
 
 
@@ -69,6 +73,8 @@ def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
         content = json.loads(text)
         version = content["format"]
         if version == FORMAT:
+            for each in content["layers"]:
+                each["tap"]["axes"]["assumed_batch"] = False
             return tuple(read_record(LayerNote, each) for each in content["layers"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(

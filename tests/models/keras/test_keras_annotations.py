@@ -67,7 +67,7 @@ taps = st.builds(
     Tap,
     value=names,
     axes=st.builds(Axes, st.none() | whole, st.none() | whole, st.booleans()),
-    form=st.sampled_from(["channels", "recurrent", "flat"]),
+    form=st.sampled_from(["channels", "recurrent", "distributed", "flat"]),
     geometry=st.none() | geometries,
     source=st.none() | names,
     source_channel=whole,
