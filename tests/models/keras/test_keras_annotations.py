@@ -93,6 +93,8 @@ def test_what_is_written_is_read(notes: tuple[LayerNote, ...]) -> None:
     text = write_notes(notes, MADE_BY)
     assert read_notes(text, "net") == notes
     content = json.loads(text)
+    # Files of earlier exports say nothing of it.
+    assert "assumed" not in text
     assert content["format"] == FORMAT
     assert content["made_by"] == MADE_BY
 
