@@ -86,6 +86,23 @@ def test_labels_tell_apart_what_two_models_have() -> None:
 
 
 @pytest.mark.parametrize(
+    ("copies", "said"),
+    [
+        ((5, 5), ["mean of 5 in the batch axis"]),
+        ((5, 3), ["mean of 5 in the batch axis", "B's O: (3, 8, 1, 2)",
+                  "B: mean of 3 in the batch axis"]),
+    ],
+)  # fmt: skip
+def test_labels_say_how_many_a_map_is_the_mean_of(copies: tuple[int, int], said: list[str]) -> None:
+    layer = Layer("conv", "Conv", "Conv")
+    cams = (layer_map([[1, 2]], shape=(each, 8, 1, 2), copies=each) for each in copies)
+    found = diff(*(side({"conv": cam}, layers=(layer,)) for cam in cams))
+    lines = label_lines(found, found.layers["conv"])
+    assert lines[3 : 3 + len(said)] == said
+    assert not [line for line in lines[3 + len(said) :] if "mean" in line]
+
+
+@pytest.mark.parametrize(
     ("value", "shown"),
     [
         (0.0, "0.0000"), (2.69341, "2.6934"), (-0.00123, "-0.0012"), (3.4e-7, "3.4e-07"),

@@ -15,6 +15,7 @@ from micam_fast import Model, load_model
 from micam_fast.analyses.grids.files import _WRITERS, GridFiles, channel_maps, save_grids
 from micam_fast.analyses.grids.picture import draw_grid
 from micam_fast.cli.commands.grids import grids
+from micam_fast.core.choices import ChannelKind
 from micam_fast.core.errors import LayerSelectionError, OutputError, SampleError
 from micam_fast.core.formats import format_names
 from micam_fast.demo import DIGITS, MODEL
@@ -190,6 +191,21 @@ def test_any_number_of_threads_writes_the_same(threads: int, tmp_path: Path) -> 
     assert isinstance(other, GridFiles)
     for path in other.paths:
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("of", ["activations", "contributions"])
+def test_how_many_are_folded_is_in_the_header(of: ChannelKind, tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Reshape", ["x", "to"], ["fold"], name="fold"),
+        models.conv_node("conv", "fold", "k"),
+    ]
+    held = {"to": np.array([-1, 3, 8, 6]), "k": models.random_array(1, 4, 3, 3, 3)}
+    model = load_model(models.make_model(nodes, {"x": ["N", 5, 3, 8, 6]}, ["conv:0"], held))
+    sample = Sample("clip", {"x": models.random_array(2, 5, 3, 8, 6)})
+    ((_, found),) = save_grids(model, [sample], tmp_path, of=of, formats=("svg",))
+    assert isinstance(found, GridFiles)
+    told = ["mean of 5 in the batch axis" in path.read_text() for path in found.paths]
+    assert told == [False, True, True]
 
 
 def test_maps_of_channels() -> None:
