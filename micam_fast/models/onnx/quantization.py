@@ -20,7 +20,8 @@ from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.files import OnnxFile, captured
 from micam_fast.models.onnx.graph import Graph, input_name
-from micam_fast.models.onnx.operators import ONNX_DOMAINS, find_operator
+from micam_fast.models.onnx.operator_row import ONNX_DOMAINS
+from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import hands_on, read_bounds
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"

@@ -202,7 +202,9 @@ def _assemble(
     proto.graph.sparse_initializer.extend(t for t in sparse if t.values.name in used)
     declared = {value.name: value for value in source.graph.input}
     for name in inputs:
-        handed = onnx.helper.make_tensor_value_info(name, graph.element_type(name), _told(graph, name))
+        handed = onnx.helper.make_tensor_value_info(
+            name, graph.element_type(name), _told(graph, name)
+        )
         proto.graph.input.append(declared.get(name, handed))
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     if proto.ir_version < _FREE_WEIGHTS:
