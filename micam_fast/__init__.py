@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         MissingExtraError as MissingExtraError,
         ModelError as ModelError,
         OutputError as OutputError,
+        PredictionError as PredictionError,
         SampleError as SampleError,
         TrainingError as TrainingError,
     )
@@ -98,6 +99,7 @@ _HOMES = {
     "OutputError": "core.errors",
     "Permutation": "samples.orders",
     "Prediction": "core.prediction",
+    "PredictionError": "core.errors",
     "SampleError": "core.errors",
     "Statistics": "analyses.statistics",
     "TrainingError": "core.errors",

@@ -100,7 +100,7 @@ class Explanation(SampleResult):
         """Model, sample, number of maps, prediction."""
         said = ""
         if self.prediction is not None:
-            said = f", prediction {self.prediction.index} ({self.prediction.probability:.4f})"
+            said = f", {self.prediction.brief('prediction')}"
         sample = f" of {self.sample}" if self.sample else ""
         return f"<Explanation{sample} by {self.scene.model}: {len(self.maps)} maps{said}>"
 

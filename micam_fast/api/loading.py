@@ -13,6 +13,7 @@ from micam_fast.api.keras_files import is_keras_file, open_keras_file
 from micam_fast.api.model import Model
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
+from micam_fast.core.prediction import PredictionChoice
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import open_model
 
@@ -25,6 +26,9 @@ def load_model(
     providers: Sequence[Any] | None = None,
     memory: int | None = None,
     engine: str | Path | None = None,
+    prediction: str | None = None,
+    logits: bool = False,
+    class_names: Sequence[str] = (),
     trust: bool = False,
     say: Callable[[str], None] = lambda note: None,
 ) -> Model:
@@ -49,6 +53,16 @@ def load_model(
     engine
         The Graphviz program for the layout; by default the one that came with graphviz-pure, else
         ``dot`` on PATH.
+    prediction
+        Name of the output that the prediction is read from, or ``"none"`` for no prediction. By
+        default, the first output of class probabilities that a Softmax makes; else the largest
+        number of the first output that a dense layer makes, which may be no class.
+    logits
+        Whether a dense layer's numbers, or those of the output that is named, are logits of
+        classes.
+    class_names
+        One for each class, in their order. Only classes have names: this implies `logits` where no
+        Softmax makes the numbers.
     trust
         Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
         trust. Nothing in an ONNX file is code.
@@ -67,6 +81,9 @@ def load_model(
         If a Keras file cannot be opened or exported, or TensorFlow is needed and not installed.
     LayerSelectionError
         If a pattern matches no layer.
+    PredictionError
+        If the model has no such output, or its numbers cannot be what `logits` and `class_names`
+        say.
     ValueError
         If `threads` or `memory` is less than 1.
 
@@ -92,6 +109,7 @@ def load_model(
         providers=providers,
         memory=memory,
         engine=engine,
+        prediction=PredictionChoice(prediction, logits, tuple(class_names)),
     )
     random = model.graph.reading.invariance.random
     if random:

@@ -13,6 +13,7 @@ from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, match_layers
 from micam_fast.core.plan_cache import user_plan_files
+from micam_fast.core.prediction import PredictionChoice
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.cached_layouts import layouts_by
 from micam_fast.diagrams.model_diagram import ModelDiagram
@@ -31,7 +32,7 @@ class Model(LoadedModel):
 
     Attributes
     ----------
-    name, layers, inputs, mapped, threads, file, graph, memory, providers
+    name, layers, inputs, mapped, threads, file, graph, memory, prediction, providers
         As in `LoadedModel`.
     scene
         The model's diagram.
@@ -46,8 +47,16 @@ class Model(LoadedModel):
         providers: Sequence[Any] | None,
         memory: int | None,
         engine: str | Path | None,
+        prediction: PredictionChoice,
     ) -> None:
-        super().__init__(file, layers=layers, threads=threads, providers=providers, memory=memory)
+        super().__init__(
+            file,
+            layers=layers,
+            threads=threads,
+            providers=providers,
+            memory=memory,
+            prediction=prediction,
+        )
         place = None if engine is None else Path(engine)
         self.scene = ModelDiagram(self.name, self.layers, place, layouts_by(user_plan_files()))
 

@@ -24,6 +24,10 @@ class LayerSelectionError(MicamError):
     """A layer name or pattern that matches nothing."""
 
 
+class PredictionError(MicamError):
+    """An output that the model does not have, or that is not what the user says of it."""
+
+
 class LayoutEngineError(MicamError):
     """Graphviz is missing, failed or took too long."""
 

@@ -16,6 +16,7 @@ from micam_fast.core.layers import Geometry, Layer, ModelInput
 from micam_fast.core.lru import LruCache
 from micam_fast.core.machine import quarter_of_memory
 from micam_fast.core.plan_cache import user_plan_files
+from micam_fast.core.prediction import AUTOMATIC, PredictionChoice
 from micam_fast.core.timing import StageTimes
 from micam_fast.engine.activations import ActivationStream, LayerActivation, Take
 from micam_fast.engine.contributions import Contributions
@@ -49,6 +50,8 @@ class LoadedModel:
         The ONNX model, and what is known of it.
     memory
         Bytes that activations may take at a time.
+    prediction
+        What the user says of the prediction.
     providers
         Of ONNX Runtime.
     """
@@ -61,13 +64,15 @@ class LoadedModel:
         threads: int | None,
         providers: Sequence[Any] | None,
         memory: int | None,
+        prediction: PredictionChoice = AUTOMATIC,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if memory is not None and memory < 1:
             raise ValueError(f"memory must be at least 1 byte, not {memory}")
         self.file: OnnxFile = file
-        self.graph: ModelGraph = find_layers(file, user_plan_files())
+        self.graph: ModelGraph = find_layers(file, user_plan_files()).answering(prediction)
+        self.prediction: PredictionChoice = prediction
         self.name: str = file.name
         self.layers: tuple[Layer, ...] = self.graph.layers
         self.inputs: tuple[ModelInput, ...] = self.graph.inputs

@@ -192,6 +192,8 @@ def _alike(first: SampleResult, second: SampleResult) -> bool:
     ]
     if first.output is not None and second.output is not None:
         pairs.append((first.output, second.output))
+    if first.prediction is not None and second.prediction is not None:
+        pairs.append((first.prediction.probabilities, second.prediction.probabilities))
     return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
 
 

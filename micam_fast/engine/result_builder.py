@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.layers import Shape, fits_shape
-from micam_fast.core.prediction import predict
+from micam_fast.core.prediction import Prediction, predict
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
@@ -20,7 +20,8 @@ class ResultBuilder:
     """Puts the maps of a model's slices, each with its plan, together in the diagram's order."""
 
     def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan]) -> None:
-        self._last_op = graph.last_op
+        self._output = next((each.value for each in graph.outputs), None)
+        self._answer = graph.answer
         found = [(plan, index) for plan in plans for index in range(len(plan.names))]
         places = {plan.names[index]: place for place, (plan, index) in enumerate(found)}
         names = tuple(layer.name for layer in graph.layers if layer.name in places)
@@ -53,12 +54,18 @@ class ResultBuilder:
         found: Sequence[BatchMaps],
         sample: int,
         *,
-        output: NDArray[Any] | None,
+        given: Mapping[str, NDArray[Any]],
         input_size: tuple[int, int],
     ) -> SampleResult:
         """Put the result of one sample, by its index in the batch, together from all slices' maps.
 
-        `output` is the model's first output for this sample; `input_size` is ``(Hin, Win)``.
+        `given` has the values of `ModelGraph.given` for this sample; `input_size` is
+        ``(Hin, Win)``.
+
+        Raises
+        ------
+        SampleError
+            If there are names of classes, but not one for each.
         """
         maps = SampleMaps(
             self._layout,
@@ -70,10 +77,16 @@ class ResultBuilder:
         return SampleResult(
             maps=maps,
             global_range=maps.global_range,
-            prediction=None if output is None else predict(output, self._last_op),
-            output=output,
+            prediction=self._predict(given),
+            output=None if self._output is None else given.get(self._output),
             input_size=input_size,
         )
+
+    def _predict(self, given: Mapping[str, NDArray[Any]]) -> Prediction | None:
+        answer = self._answer
+        if answer is None or answer.value not in given:
+            return None
+        return predict(given[answer.value], answer.form, answer.class_names)
 
 
 def _find_read_shapes(

@@ -55,13 +55,12 @@ class Worker:
 class _Prepared:
     """A plan for activations and inputs of these shapes.
 
-    `prediction` is its ONNX value if it is among them, `axis` its batch axis.
+    `given` are the values among them that results hold or are read from, with their batch axes.
     """
 
     plan: MapPlan
     fed: tuple[tuple[int, ...], ...]
-    prediction: str | None
-    axis: int | None
+    given: Mapping[str, int | None]
 
 
 class Runner:
@@ -96,8 +95,7 @@ class Runner:
         if projection == "transposed":
             sources = [tap.source for tap in self._taps.values() if tap.source is not None]
             wanted += [value for value in sources if value not in self._shaped_as]
-        if graph.prediction is not None:
-            wanted.append(graph.prediction)
+        wanted += graph.given
         self.sessions = Sessions(file, graph, wanted, providers=providers, memory=memory)
         self.batching = Batching(graph)
         self._plans: LruCache[tuple[Any, ...], MapPlan] = LruCache(_KEPT_PLANS)
@@ -140,7 +138,7 @@ class Runner:
         input_size = spatial_input_size(view_inputs(self.graph.inputs, shapes))
         plans: list[MapPlan] = []
         found: list[BatchMaps] = []
-        outputs: list[NDArray[Any]] | None = None
+        given: dict[str, list[NDArray[Any]]] = {}
         pending = dict(self._taps)
         runs = self.sessions.run(feeds, count, worker.workspace)
         while True:
@@ -171,9 +169,10 @@ class Runner:
                     )
                 )
                 pending = {name: tap for name, tap in pending.items() if name not in plan.taps}
-                if prepared.prediction is not None and outputs is None:
-                    value = arrays[prepared.prediction]
-                    outputs = [_take(value, sample, prepared.axis) for sample in range(count)]
+                for value, axis in prepared.given.items():
+                    if value not in given:
+                        own = (_take(arrays[value], sample, axis) for sample in range(count))
+                        given[value] = list(own)
         with stages.stage("maps"):
             with self._lock:
                 key = tuple(plans)
@@ -182,7 +181,7 @@ class Runner:
                 builder.build(
                     found,
                     sample,
-                    output=None if outputs is None else outputs[sample],
+                    given={value: own[sample] for value, own in given.items()},
                     input_size=input_size,
                 )
                 for sample in range(len(samples))
@@ -212,14 +211,14 @@ class Runner:
         for value, source in self._shaped_as.items():
             if source in shapes:
                 shapes[value] = shapes[source]
-        prediction, axis = self.graph.prediction, None
-        if prediction is None or prediction not in arrays:
-            prediction = None
-        else:
-            axis = batch_axis(prediction, self.graph.prediction_axes, shapes, count, alone)
+        given = {
+            value: batch_axis(value, own, shapes, count, alone)
+            for value, own in self.graph.given.items()
+            if value in arrays
+        }
         with self._lock:
             plan = self._plan(taps, shapes, axes, offsets, count, input_size)
-        return _Prepared(plan, fed, prediction, axis)
+        return _Prepared(plan, fed, given)
 
     def _read_value(self, name: str) -> str:
         """The ONNX value that a layer's map is computed from."""

@@ -25,7 +25,8 @@ class SampleResult:
     global_range
         ``(gmin, gmax)`` of SPEC section 3.
     prediction
-        ``None`` where the model's first output is no class vector.
+        What the model says, by the output that the graph or the user chose; ``None`` where there is
+        no such output, or it is not finite.
     output
         The model's first output for this sample; ``None`` if that is no tensor.
     input_size

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.errors import ResumeError, SampleError
 from micam_fast.core.output_files import is_there
+from micam_fast.core.prediction import Prediction
 from micam_fast.core.texts import count_of
 from micam_fast.runs.manifest import Line, Manifest, named_files
 from micam_fast.runs.observing import RunSample
@@ -106,15 +107,28 @@ def manifest_line(sample: RunSample) -> Line:
     assert written is not None
     if isinstance(written, SampleError):
         return said | {"error": str(written), "seconds": seconds}
-    predicted = written.prediction
     return said | {
-        "prediction": predicted
-        and {"class": predicted.index, "probability": predicted.probability},
+        **_show_prediction(written.prediction),
         "files": dict(written.files),
         "global_range": _finite(written.global_range),
         "ranges": {name: _finite(each) for name, each in written.ranges.items()},
         "seconds": seconds,
     }
+
+
+def _show_prediction(found: Prediction | None) -> dict[str, Any]:
+    """What a line says of the prediction; the largest output is one of which no class is claimed.
+
+    A reader of lines finds no class where none is claimed.
+    """
+    if found is None:
+        return {"prediction": None}
+    if not found.claimed:
+        count = len(found.probabilities)
+        largest = {"output": found.index, "of": count, "probability_if_logits": found.probability}
+        return {"prediction": None, "largest": largest}
+    said = {"class": found.index, "probability": found.probability}
+    return {"prediction": said if found.name is None else said | {"name": found.name}}
 
 
 def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:

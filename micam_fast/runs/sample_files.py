@@ -89,13 +89,16 @@ def check_output(model: Model, options: PlotOptions) -> None:
 
 
 def sample_stem(explanation: Explanation, index: int) -> str:
-    """File name without suffix: model, index, label if known, prediction if there is one."""
+    """File name without suffix: model, index, label if known, prediction if there is one.
+
+    The largest output, of which no class is claimed, is called so.
+    """
     parts = [file_stem(explanation.scene.model), f"sample-{index}"]
     if explanation.label is not None:
         parts.append(f"label-{file_stem(explanation.label)}")
-    if explanation.prediction is not None:
-        found = explanation.prediction
-        parts.append(f"pred-{found.index}-{found.probability:.4f}")
+    if (found := explanation.prediction) is not None:
+        said = f"pred-{found.index}-{found.probability:.4f}"
+        parts.append(said if found.claimed else f"largest-{found.index}")
     return "_".join(parts)
 
 

@@ -139,9 +139,13 @@ def _open_onnx(path: Path) -> Classifier:
     if len(shape) == 3 and own_layout(spec) == "nchw":
         shape = (*shape[1:], shape[0])
     checked = _checked_shape(name, shape)
-    output = graph.prediction
-    if output is None:
+    if not graph.outputs:
         raise _no_classifier(name, "it gives no tensor made from its input")
+    # Of what no Softmax makes nobody knows whether it holds a score of each class.
+    own = [each for each in graph.outputs if not each.inner]
+    soft = [each for each in own if each.form in ("probabilities", "log probabilities")]
+    chosen = (soft or own)[0]
+    output = chosen.value
     sessions = Sessions(file, graph, [output], providers=DEFAULT_PROVIDERS)
     workspace = Workspace(available_threads())
     sessions.check(workspace.threads)
@@ -154,7 +158,7 @@ def _open_onnx(path: Path) -> Classifier:
                 found.append(_flat(name, activations.arrays[output], len(feed))[:count].copy())
         return np.concatenate(found)
 
-    return Classifier(name, checked, graph.last_op, scores)
+    return Classifier(name, checked, chosen.maker, scores)
 
 
 def _feeds(samples: NDArray[np.float32], spec: ModelInput) -> Iterator[tuple[NDArray[Any], int]]:

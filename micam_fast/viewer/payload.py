@@ -157,7 +157,7 @@ def _describe_sample(explanation: Shown, layers: Sequence[Layer], texts: _Texts)
         begin += 0 if found.bad_values is not None else found.cam.size
     prediction = explanation.prediction
     return {
-        "prediction": None if prediction is None else [prediction.index, prediction.probability],
+        "prediction": None if prediction is None else told(prediction.brief("predicted")),
         "range": list(explanation.global_range),
         "maps": maps,
     }

@@ -351,7 +351,7 @@ class TestCurves:
         proto = make_model(
             nodes, {"x": ["n", 1, 8, 6]}, ["flatten:0"], {"w": random_array(1, 3, 1, 3, 3)}
         )
-        model, sample = load_model(proto), random_array(2, 1, 8, 6)
+        model, sample = load_model(proto, logits=True), random_array(2, 1, 8, 6)
         layers = {}
         for projection in ("published", "transposed"):
             curves = check(model, [sample], projection=projection).curves
@@ -377,7 +377,8 @@ class TestCurves:
         found = check(load_model(image_to_image_net()), [random_array(1, 1, 8, 6)])
         assert found.curves is None
         assert lines_of(found)[-1] == (
-            "No deletion and insertion: the model gives no class vector."
+            "No deletion and insertion: no output is known to say classes; name one as the "
+            "prediction."
         )
 
     def test_no_map_on_the_grid(self) -> None:

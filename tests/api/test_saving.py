@@ -123,6 +123,17 @@ def test_npz(demo_explanation: Explanation, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["prediction"], demo_explanation.prediction.probabilities)
 
 
+def test_npz_holds_the_output_where_no_class_is_claimed(
+    demo_explanation: Explanation, tmp_path: Path
+) -> None:
+    assert demo_explanation.prediction is not None
+    largest = dataclasses.replace(demo_explanation.prediction, claimed=False)
+    bare = dataclasses.replace(demo_explanation, prediction=largest)
+    assert "12 maps, largest output 3 of 10>" in repr(bare)
+    with np.load(bare.save(tmp_path / "x.npz")) as data:
+        np.testing.assert_array_equal(data["prediction"], bare.output)
+
+
 def test_npz_without_class_vector_holds_the_output(
     demo_explanation: Explanation, tmp_path: Path
 ) -> None:

@@ -64,7 +64,7 @@ def test_defaults_are_those_of_the_library() -> None:
 
 def test_a_model_without_classes(run: Run, cli_out: Path) -> None:
     result = succeeded(run("image.onnx", "one.npy"))
-    assert "No deletion and insertion: the model gives no class vector." in result.stdout
+    assert "No deletion and insertion: no output is known to say classes" in result.stdout
     assert names(cli_out) == ["check.csv", "check_steps.csv"]
 
 

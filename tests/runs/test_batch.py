@@ -86,11 +86,19 @@ class TestNames:
         arrays = random_samples(3)
         options = PlotOptions(tmp_path, ("npz",))
         heard = Heard()
-        plot_samples(load_model(proto), as_samples(arrays), options, observers=[heard])
+        model = load_model(proto, logits=logits)
+        plot_samples(model, as_samples(arrays), options, observers=[heard])
         shown = [name for _, _, found in heard.done for name in files_of(found)]
         names = [expected_name(proto, each, i, logits=logits) for i, each in enumerate(arrays)]
         assert shown == names
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+    def test_the_largest_output_is_no_class(self) -> None:
+        """A file name claims none where a dense layer may give landmarks."""
+        explanation = load_model(models.conv_net(logits=True)).explain(random_samples(1)[0])
+        assert explanation.output is not None
+        largest = int(explanation.output.argmax())
+        assert sample_stem(explanation, 4) == f"conv_net_sample-4_largest-{largest}"
 
     def test_label_in_the_middle(self, tmp_path: Path) -> None:
         proto = models.conv_net()

@@ -122,6 +122,17 @@ class TestOnnx:
         assert evaluation.samples == 16
         assert found(evaluation) == about(wanted(records, TEST_PART))
 
+    def test_the_output_of_a_softmax_before_the_first(
+        self, data: Path, records: Any, tmp_path: Path
+    ) -> None:
+        """A box stands before the scores."""
+        model = linear_model(("n", SIZE, SIZE, 1))
+        first = helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, None)
+        model.graph.output.insert(0, first)
+        onnx.save(model, tmp_path / "net.onnx")
+        evaluation = evaluate_model(tmp_path / "net.onnx", data, batch_size=BATCH)
+        assert found(evaluation) == about(wanted(records, TEST_PART))
+
     def test_channels_first_with_several_channels(self, tmp_path: Path) -> None:
         weights = random_array(1, 3 * 5 * 4, CLASSES)
         path = tmp_path / "net.onnx"

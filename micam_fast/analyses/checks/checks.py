@@ -18,6 +18,7 @@ from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
 from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.errors import SampleError
 from micam_fast.core.output_files import remove_file
+from micam_fast.core.prediction import Prediction
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.engine.streaming import Found
 from micam_fast.samples import Arrays
@@ -143,7 +144,7 @@ class _Original:
 
     ranks: Mapping[str, RankedMap]
     orders: CellOrders
-    predicted: int | None
+    predicted: Prediction | None
 
 
 def check(
@@ -207,8 +208,7 @@ def check(
         assert not isinstance(sample, SampleError)
         eraser = Eraser(model.inputs, sample)
         orders = order_grid(found, eraser, model.inputs, (seed, index, 1))
-        predicted = None if found.prediction is None else found.prediction.index
-        return _Original(rank_maps(found), orders, predicted)
+        return _Original(rank_maps(found), orders, found.prediction)
 
     originals: dict[int, _Original] = {}
     failed: dict[int, SampleError] = {}
@@ -248,6 +248,8 @@ def _draw_curves(
         for sample, each in zip(samples, originals, strict=True)
         if each.predicted is not None
     ]
+    if model.graph.answer is None:
+        return None, "no output is known to say classes; name one as the prediction"
     if not chosen:
         return None, "the model gives no class vector"
     on_grid = {name for _, orders, _ in chosen for name in orders}

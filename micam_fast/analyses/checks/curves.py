@@ -14,6 +14,7 @@ from micam_fast.analyses.checks.ranks import mean_of_defined, order_cells
 from micam_fast.analyses.checks.variants import OnProgress, Variants
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import ModelInput
+from micam_fast.core.prediction import Prediction
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.streaming import Found
 from micam_fast.maps.sample_maps import SampleMaps
@@ -50,6 +51,9 @@ class Curves:
         insertion. NaN where a sample has no such map, or none that is finite.
     random_areas
         ``(samples,)``: of the curves in random order.
+    claimed
+        Whether the classes are ones: of the largest output of a dense layer nobody knows it, and
+        the probabilities are those that it would have if the outputs were logits.
     """
 
     shares: NDArray[np.float64]
@@ -60,6 +64,7 @@ class Curves:
     deletion_areas: NDArray[np.float64]
     insertion_areas: NDArray[np.float64]
     random_areas: NDArray[np.float64]
+    claimed: bool
 
     def areas(self, layer: str) -> tuple[float, float, float]:
         """Mean areas of a layer: deletion, insertion, and random order of the same samples."""
@@ -102,7 +107,7 @@ def erase_in_steps(
     inputs: Sequence[ModelInput],
     samples: Sequence[Arrays],
     orders: Sequence[CellOrders],
-    classes: Sequence[int],
+    classes: Sequence[Prediction],
     *,
     layers: Sequence[str],
     seed: int,
@@ -144,7 +149,7 @@ def erase_in_steps(
     chance = np.empty((len(samples), len(shares)))
     for sample, (own, predicted) in enumerate(zip(orders, classes, strict=True)):
 
-        def take(count: int, predicted: int = predicted) -> NDArray[np.float64]:
+        def take(count: int, predicted: int = predicted.index) -> NDArray[np.float64]:
             given = itertools.islice(found, count)
             return np.array([np.nan if each is None else each[predicted] for each in given])
 
@@ -167,6 +172,7 @@ def erase_in_steps(
         deletion_areas=np.trapezoid(deletion, shares),
         insertion_areas=np.trapezoid(insertion, shares),
         random_areas=np.asarray(np.trapezoid(chance, shares)),
+        claimed=all(each.claimed for each in classes),
     )
 
 

@@ -75,9 +75,12 @@ def _cascade_lines(cascade: Cascade, samples: int) -> Iterator[str]:
 
 
 def _curve_lines(curves: Curves, samples: int) -> Iterator[str]:
+    area = "probability of the predicted class"
+    if not curves.claimed:
+        area = "softmax of the largest output, which may be no class"
     yield from _wrap(
         f"Deletion and insertion of the input's cells in {PARTS} parts, those of largest |map| "
-        "first. Area under the probability of the predicted class; low is good for deletion, high "
+        f"first. Area under the {area}; low is good for deletion, high "
         f"for insertion. Better: samples of {samples} that beat {RANDOM_ORDERS} random orders."
     )
     yield ""

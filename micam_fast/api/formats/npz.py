@@ -27,7 +27,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
 
 
 def _answer(shown: Shown) -> NDArray[Any]:
-    """Probabilities, else the raw output, else nothing."""
-    if shown.prediction is not None:
+    """Probabilities of classes, else the raw output, else nothing."""
+    if shown.prediction is not None and shown.prediction.claimed:
         return shown.prediction.probabilities
     return np.empty(0) if shown.output is None else shown.output

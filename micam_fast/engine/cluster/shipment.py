@@ -10,6 +10,7 @@ import onnx
 
 from micam_fast.core.errors import ClusterError
 from micam_fast.core.machine import quarter_of_memory
+from micam_fast.core.prediction import PredictionChoice
 from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS
 from micam_fast.engine.sessions import LARGEST_MESSAGE
@@ -32,6 +33,8 @@ class Shipment:
         Of the model.
     mapped
         Layers that get a map.
+    prediction
+        What the user says of the prediction.
     providers, memory
         As `load_model` takes them; ``None`` for what a worker has by itself.
     work
@@ -41,6 +44,7 @@ class Shipment:
     content: bytes
     name: str
     mapped: frozenset[str]
+    prediction: PredictionChoice
     providers: tuple[Any, ...] | None
     memory: int | None
     work: ChunkWork
@@ -55,6 +59,7 @@ class Shipment:
             threads=threads,
             providers=self.providers,
             memory=self.memory or by_itself,
+            prediction=self.prediction,
         )
 
 
@@ -82,6 +87,7 @@ def pack(model: LoadedModel, work: ChunkWork) -> Shipment:
         content=proto.SerializeToString(),
         name=model.name,
         mapped=model.mapped,
+        prediction=model.prediction,
         providers=None if providers == DEFAULT_PROVIDERS else providers,
         # The default of this machine is not that of another one.
         memory=None if memory == quarter_of_memory() else memory,

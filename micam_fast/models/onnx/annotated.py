@@ -55,7 +55,9 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
 
     inputs = read_inputs(model, graph, lambda name, shape: axes_of(name).completed(len(shape)))
     layers = [note.layer for note in notes]
-    return assemble(model, graph, layers, taps, tuple(inputs), weights, axes_of)
+    # The export gives out each layer's value behind the model's own outputs.
+    inner = frozenset(name for name in graph.outputs[1:] if graph.consumers.get(name))
+    return assemble(model, graph, layers, taps, tuple(inputs), weights, axes_of, inner=inner)
 
 
 def _check(graph: Graph, note: LayerNote) -> None:

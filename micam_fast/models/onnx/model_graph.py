@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Shape, Tap
+from micam_fast.core.prediction import AUTOMATIC, PredictionChoice
+from micam_fast.models.onnx.answers import (
+    Answer,
+    ModelOutput,
+    check_choice,
+    choose_answer,
+    find_outputs,
+)
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.files import OnnxFile
-from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.inference import infer_sizes, infer_types, shape_of
 from micam_fast.models.onnx.invariance import Invariance, find_invariance
 from micam_fast.models.onnx.kernels import Weights, read_weights
 from micam_fast.models.onnx.limits import LARGEST_BATCH, refuse_more
 from micam_fast.models.onnx.merging import Scaling, find_scalings
-from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import Chain, find_chains
 
 
@@ -36,11 +43,10 @@ class Reading:
         By layer name.
     inputs
         Names, shapes and axes of the values that a caller feeds.
-    prediction, prediction_axes
-        The ONNX value and axes of the model's first output that is a tensor made from its input,
-        if there is one.
-    last_op
-        The operator that makes that output, bookkeeping seen through.
+    outputs
+        The model's outputs that are tensors made from its input.
+    answer
+        The output that a prediction is read from, if there is one.
     kernels
         Names of weights, by layer name.
     chains
@@ -54,9 +60,8 @@ class Reading:
     layers: tuple[Layer, ...]
     taps: dict[str, Tap]
     inputs: tuple[ModelInput, ...]
-    prediction: str | None
-    prediction_axes: Axes
-    last_op: str
+    outputs: tuple[ModelOutput, ...]
+    answer: Answer | None
     kernels: dict[str, Weights]
     chains: dict[str, Chain]
     scalings: tuple[Scaling, ...]
@@ -70,7 +75,7 @@ class ModelGraph:
 
     Attributes
     ----------
-    layers, taps, inputs, prediction, prediction_axes, last_op
+    layers, taps, inputs, outputs, answer
         As in `Reading`.
     """
 
@@ -78,8 +83,27 @@ class ModelGraph:
         self._model, self._graph = model, graph
         self.reading = reading
         self.layers, self.taps, self.inputs = reading.layers, reading.taps, reading.inputs
-        self.prediction, self.prediction_axes = reading.prediction, reading.prediction_axes
-        self.last_op = reading.last_op
+        self.outputs, self.answer = reading.outputs, reading.answer
+
+    def answering(self, choice: PredictionChoice) -> ModelGraph:
+        """The same model, with the answer that a user chooses.
+
+        Raises
+        ------
+        PredictionError
+            If the model has no such output, or another one than the user says.
+        """
+        if choice == AUTOMATIC:
+            return self
+        check_choice(self._model.name, self.outputs, choice)
+        answer = choose_answer(self.outputs, choice)
+        return ModelGraph(self._model, replace(self.reading, answer=answer), self._graph)
+
+    @property
+    def given(self) -> dict[str, Axes]:
+        """Values that a result holds or is read from, with their axes: first output and answer."""
+        given = {each.value: each.axes for each in self.outputs[:1]}
+        return given if self.answer is None else given | {self.answer.value: self.answer.axes}
 
     @functools.cached_property
     def graph(self) -> Graph:
@@ -163,31 +187,23 @@ def assemble(
     inputs: tuple[ModelInput, ...],
     kernels: dict[str, Weights],
     axes_of: Callable[[str], Axes],
+    *,
+    inner: Collection[str] = (),
 ) -> ModelGraph:
-    """The model with what follows from its layers; `axes_of` gives a value's axes by its name."""
-    tensors = (each for each in graph.outputs if graph.is_tensor(each))
-    first = next((each for each in tensors if graph.kind[each] is Kind.ACTIVATION), None)
+    """The model with what follows from its layers.
+
+    `axes_of` gives a value's axes by its name, `inner` are outputs for a layer's map alone.
+    """
+    outputs = tuple(find_outputs(graph, inputs, axes_of, inner=inner))
     reading = Reading(
         tuple(layers),
         taps,
         inputs,
-        first,
-        Axes(0, None) if first is None else axes_of(first),
-        "" if first is None else _find_maker(graph, first),
+        outputs,
+        choose_answer(outputs, AUTOMATIC),
         kernels,
         find_chains(graph, taps),
         find_scalings(graph, axes_of),
         find_invariance(graph),
     )
     return ModelGraph(model, reading, graph)
-
-
-def _find_maker(graph: Graph, value: str) -> str:
-    """The operator that makes a value, bookkeeping seen through; no text for an unknown one."""
-    while value in graph.producer:
-        node = graph.nodes[graph.producer[value]]
-        operator = find_operator(node)
-        if operator.role == "layer":
-            return operator.name
-        value = node.input[0]
-    return "Input"

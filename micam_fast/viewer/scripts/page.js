@@ -138,8 +138,7 @@ micam.press = (event) => {
 
 micam.sampleTitle = (sample) => {
   const { prediction } = micam.page.samples[sample], title = micam.page.titles[sample];
-  if (prediction === null) return title;
-  return `${title}, predicted ${prediction[0]} (${prediction[1].toFixed(4)})`;
+  return prediction === null ? title : `${title}, ${prediction}`;
 };
 
 micam.showCaptions = () => {

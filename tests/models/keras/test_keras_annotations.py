@@ -149,7 +149,7 @@ NOTES = (
 
 def test_layers_and_maps_are_those_of_the_notes() -> None:
     proto = annotated()
-    model = micam_fast.load_model(proto)
+    model = micam_fast.load_model(proto, logits=True)
     assert model.layers == tuple(note.layer for note in NOTES)
     sample = random_array(3, 6, 5, 2)
     explanation = model.explain(sample)
@@ -162,6 +162,10 @@ def test_layers_and_maps_are_those_of_the_notes() -> None:
     assert_close(explanation.cams["picture"], sample.mean(axis=-1))
     assert explanation.maps["my conv"].shape == (None, 4, 4, 3)
     assert explanation.prediction is not None
+    assert [(each.value, each.inner) for each in model.graph.outputs] == [
+        ("flat", False),
+        ("conv", True),
+    ]
 
 
 def test_a_separable_kernel_is_put_together() -> None:
