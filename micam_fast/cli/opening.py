@@ -45,12 +45,20 @@ def open_model(path: Path, options: ModelOptions) -> Model:
             return frozenset(each.name for each in layers) - match_layers(layers, exclude)
         return layers_between(layers, start, stop)
 
+    names: Sequence[str] = ()
+    if options.class_names is not None:
+        names = read_lines("class names", options.class_names)
+        if not names:
+            raise Failure(f"no class names in {options.class_names}; expected is one a line")
     return load_model(
         path,
         layers=choose if include is None else include,
         threads=options.threads,
         memory=options.memory,
         engine=options.engine,
+        prediction=options.prediction,
+        logits=options.logits,
+        class_names=names,
         trust=options.trust,
         say=note,
     )
@@ -150,16 +158,25 @@ def _permuted(sample: Sample, permutation: Permutation, model: Model) -> Sample:
 
 def read_labels(path: Path | None) -> Sequence[str]:
     """Labels of a file, one a line; none without a file."""
+    return [] if path is None else read_lines("labels", path)
+
+
+def read_lines(what: str, path: Path) -> Sequence[str]:
+    """Lines of a text file; `what` they are stands in the message of a failure.
+
+    Raises
+    ------
+    Failure
+        If it cannot be read, or is no UTF-8 text.
+    """
     from micam_fast.core.input_files import LIST_LIMIT, Lines, read_input
 
-    if path is None:
-        return []
     try:
         return Lines(read_input(path, LIST_LIMIT))
     except OSError as error:
-        raise Failure(f"cannot read labels {path}: {error.strerror or error}") from None
+        raise Failure(f"cannot read {what} {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Failure(f"cannot read labels {path}: it is no UTF-8 text") from None
+        raise Failure(f"cannot read {what} {path}: it is no UTF-8 text") from None
 
 
 def _listed(given: Sequence[str]) -> Iterator[str]:

@@ -37,6 +37,9 @@ class ModelOptions:
     memory: int | None = None
     trust: bool = False
     engine: str | None = None
+    prediction: str | None = None
+    logits: bool = False
+    class_names: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,21 @@ map_options = all_of(projection_option, layer_options)
 labels_option = path_option(
     "--labels", text="Text file of known labels, one a line, in the order of the samples."
 )
+
+prediction_options = all_of(
+    option(
+        "--prediction",
+        metavar="OUTPUT|none",
+        help="Output of the model that says the class; 'none' claims no class.  [default: the "
+        "first by a Softmax, else the first by a dense layer, which may say none]",
+    ),
+    option("--logits", is_flag=True, help="The numbers of that dense layer or OUTPUT are logits."),
+    path_option(
+        "--class-names",
+        text="Text file of the classes' names, one a line. Numbers with such names are logits.",
+    ),
+)
+"""Adds further fields of `ModelOptions`."""
 
 _PER_CHANNEL = "Pictures: one number, or one for each channel."
 

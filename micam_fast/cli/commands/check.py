@@ -19,6 +19,7 @@ from micam_fast.cli.options import (
     layer_options,
     model_and_samples,
     path_option,
+    prediction_options,
     projection_option,
     read_options,
     running_options,
@@ -62,6 +63,7 @@ class _Options:
 @count_option("--draws", "How many times the command draws random weights.", default=3)
 @count_option("--seed", "Seed of all random numbers.", least=0, default=0)
 @layer_options
+@prediction_options
 @sample_options
 @running_options
 def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:

@@ -31,6 +31,7 @@ from micam_fast.cli.options import (
     labels_option,
     map_options,
     output_dir_option,
+    prediction_options,
     read_options,
     running_options,
     sample_options,
@@ -73,6 +74,7 @@ class _Options:
 @formats_option("difference", "Files to write.", default="png,csv")
 @map_options
 @diagram_options
+@prediction_options
 @labels_option
 @sample_options
 @axis_options

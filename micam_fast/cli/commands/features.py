@@ -29,6 +29,7 @@ from micam_fast.cli.options import (
     map_options,
     model_and_samples,
     path_option,
+    prediction_options,
     read_options,
     running_options,
     sample_options,
@@ -70,6 +71,7 @@ class _Options:
 @path_option("--output", metavar="FILE.csv", text="Write a table instead of lines.")
 @map_options
 @axis_options
+@prediction_options
 @labels_option
 @sample_options
 @running_options
@@ -177,7 +179,7 @@ def _print(found: Iterator[_Followed], names: AxisNames) -> None:
     for place, (sample, label, explanation, strongest) in enumerate(found):
         told = [sample, f"label {label}"] if label else [sample]
         if (prediction := explanation.prediction) is not None:
-            told.append(f"class {prediction.index} ({prediction.probability:.4f})")
+            told.append(prediction.brief("class"))
         click.echo(("\n" if place else "") + one_line(", ".join(told)))
         lines: list[tuple[str, ...]] = []
         for each in strongest:

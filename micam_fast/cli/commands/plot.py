@@ -30,6 +30,7 @@ from micam_fast.cli.options import (
     model_and_samples,
     output_dir_option,
     path_option,
+    prediction_options,
     read_options,
     running_options,
     sample_options,
@@ -86,6 +87,7 @@ class _Options:
 )
 @map_options
 @diagram_options
+@prediction_options
 @labels_option
 @sample_options
 @axis_options

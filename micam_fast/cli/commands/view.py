@@ -29,6 +29,7 @@ from micam_fast.cli.options import (
     map_options,
     model_and_samples,
     path_option,
+    prediction_options,
     read_options,
     running_options,
     sample_options,
@@ -66,6 +67,7 @@ class _Options:
     metavar="GLOB,...",
     help="Layers whose feature maps the page holds.  [default: all, if they take at most 12 MiB]",
 )
+@prediction_options
 @labels_option
 @axis_options
 @map_options
