@@ -19,7 +19,9 @@ Array = NDArray[Any]
 PROJECTIONS: tuple[Literal["published", "transposed"], ...] = ("published", "transposed")
 
 _CELLS = 10
-"""Cells of the input that a graph of any weights is changed at."""
+"""Cells of the input that are changed, where weights are not positive."""
+_FOLLOWED = 6
+"""Cells of a map that are followed back to the input."""
 _STATISTICS = ("mean", "deviation", "low", "high", "energy")
 
 
@@ -248,7 +250,9 @@ def _changes(drawn: Drawn, oracle: Oracle, sample: Array) -> dict[str, Any]:
 def _field_fault(
     layer: Any, changed: Array, cells: list[tuple[int, int]], grid: tuple[int, int], tight: bool
 ) -> str | None:
-    for row, column in np.ndindex(*layer.size):
+    every = np.argwhere(changed.any(axis=0))
+    chosen = np.random.default_rng(len(every)).permutation(len(every))[:_FOLLOWED]
+    for row, column in every[chosen].tolist():
         field = layer.cell(row, column)
         rows, columns = np.zeros(grid[0], bool), np.zeros(grid[1], bool)
         for (at_row, at_column), each in zip(cells, changed, strict=True):

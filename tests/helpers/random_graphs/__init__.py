@@ -6,4 +6,7 @@ from tests.helpers.random_graphs.builder import (
     Layer as Layer,
     Value as Value,
 )
-from tests.helpers.random_graphs.drawing import draw as draw
+from tests.helpers.random_graphs.drawing import (
+    Simpler as Simpler,
+    draw as draw,
+)

@@ -191,6 +191,11 @@ class Builder:
         """Samples in a run."""
         return self.traits.batch if isinstance(self.traits.batch, int) else 1
 
+    def begin_step(self, number: int) -> None:
+        """Draw anew, so that what one step draws does not depend on the others."""
+        self.pick = random.Random(f"graph {self.seed} {number}")
+        self.numbers = np.random.default_rng([self.seed, number + 9])
+
     def chance(self, share: float) -> bool:
         """Whether something of this likelihood happens."""
         return self.pick.random() < share

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -54,25 +56,72 @@ def newest_opset() -> int:
     return OLDEST_OPSET
 
 
-def draw(seed: int, *, positive: bool = False) -> Drawn:
+@dataclass(frozen=True)
+class Simpler:
+    """How a graph is drawn with less in it: what shrinks a finding tries.
+
+    Attributes
+    ----------
+    skipped
+        Numbers of the steps that are left out; the others stay as they are, where they still fit.
+    cut
+        Index of the layer whose activation is the only output; ``None`` for the drawn outputs.
+    traits
+        What holds for the whole graph instead of what was drawn.
+    whole
+        Whether the model runs in one piece.
+    """
+
+    skipped: frozenset[int] = frozenset()
+    cut: int | None = None
+    traits: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
+
+
+def draw(seed: int, *, positive: bool = False, simpler: Simpler = Simpler()) -> Drawn:
     """The graph of a seed; `positive` ones have weights for receptive fields."""
-    b = Builder(seed, _traits(seed, positive))
+    b = Builder(seed, replace(_traits(seed, positive), **simpler.traits))
     value = _begin(b)
+    steps = _Steps(b, simpler.skipped)
     for _ in range(b.pick.randint(2, 8)):
-        value = _step(b, value)
-        b.pool.append(value)
-        if value.rank > 2 and b.chance(0.12) and len(value.space) < 3:
-            value = _among_tokens(b, value)
-            b.pool.append(value)
-    value = _end(b, value)
-    given_out = [v for v in b.pool if v.name != value.name and v is not b.input]
-    outputs = [value]
+        value = steps.take(_step, value)
+        tokens = steps.take(_to_tokens, value)
+        if tokens is not value:
+            origin, count = value, b.pick.randint(1, 4)
+            for _ in range(count):
+                tokens = steps.take(_among_tokens, tokens)
+            value = steps.take(lambda b, v: _from_tokens(b, v, origin), tokens)
+    b.begin_step(-1)
+    outputs = [steps.take(_end, value)]
+    b.begin_step(-2)
+    given_out = [v for v in b.pool if v.name != outputs[0].name and v is not b.input]
     if given_out and b.chance(0.3):
         outputs.append(b.pick.choice(given_out))
         if b.chance(0.3):
             outputs.reverse()
+    if simpler.cut is not None:
+        outputs = [b.layers[simpler.cut].value]
     memory = b.pick.choice([1, 2000, 10_000]) if b.chance(0.25) else None
-    return b.finish(outputs, memory)
+    return b.finish(outputs, None if simpler.whole else memory)
+
+
+class _Steps:
+    """Takes one step after the other, each with chances of its own."""
+
+    def __init__(self, b: Builder, skipped: frozenset[int]) -> None:
+        self._b, self._skipped = b, skipped
+        self._count = 0
+
+    def take(self, step: Step, value: Value) -> Value:
+        """The value behind a step, or itself where that is left out."""
+        self._b.begin_step(self._count)
+        self._count += 1
+        if self._count - 1 in self._skipped:
+            return value
+        made = step(self._b, value)
+        if made is not value:
+            self._b.pool.append(made)
+        return made
 
 
 def _traits(seed: int, positive: bool) -> Traits:
@@ -135,16 +184,21 @@ def _step(b: Builder, v: Value) -> Value:
     return chosen(b, v)
 
 
+def _to_tokens(b: Builder, v: Value) -> Value:
+    if v.rank < 3 or len(v.space) == 3 or not b.chance(0.15):
+        return v
+    return layouts.to_tokens(b, v)
+
+
 def _among_tokens(b: Builder, v: Value) -> Value:
-    """To tokens, some steps there, and back."""
-    tokens = layouts.to_tokens(b, v)
-    for _ in range(b.pick.randint(1, 4)):
-        steps: list[Step] = [layouts.dense, anywhere.activate, anywhere.calculate, anywhere.combine]
-        if not b.traits.positive and tokens.channels > 1:
-            steps += [layouts.layer_norm] * 2
-        b.pool.append(tokens)
-        tokens = b.pick.choice(steps)(b, tokens)
-    return layouts.from_tokens(b, tokens, v.space, v) if b.chance(0.8) else tokens
+    steps: list[Step] = [layouts.dense, anywhere.activate, anywhere.calculate, anywhere.combine]
+    if not b.traits.positive and v.channels > 1:
+        steps += [layouts.layer_norm] * 2
+    return b.pick.choice(steps)(b, v)
+
+
+def _from_tokens(b: Builder, v: Value, origin: Value) -> Value:
+    return layouts.from_tokens(b, v, origin.space, origin) if b.chance(0.8) else v
 
 
 def _end(b: Builder, v: Value) -> Value:

@@ -94,7 +94,7 @@ def convolve_back(b: Builder, v: Value) -> Value:
     dilations = [b.pick.choice([1, 1, 2]) for _ in size]
     reach = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
     begins, ends = [[b.pick.randrange((r + 1) // 2) for r in reach] for _ in range(2)]
-    extra = [b.pick.randrange(max(s, d)) for s, d in zip(strides, dilations, strict=True)]
+    extra = [b.pick.randrange(s) for s in strides]
     parts = zip(v.space, strides, reach, begins, ends, extra, strict=True)
     space = [(n - 1) * s + r - i - j + e for n, s, r, i, j, e in parts]
     if max(space) > _LONGEST or min(space) < 1:
