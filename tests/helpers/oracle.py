@@ -26,6 +26,7 @@ class Plain:
     """Every value of the untouched file, by ONNX Runtime without optimizations."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
         tapped = onnx.ModelProto()
         tapped.CopyFrom(model)
         self.outputs = [value.name for value in model.graph.output]
@@ -33,13 +34,7 @@ class Plain:
         self.names = list(dict.fromkeys([*self.outputs, *made]))
         there = set(self.outputs)
         tapped.graph.output.extend(onnx.ValueInfoProto(name=n) for n in made if n not in there)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(
-            tapped.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = _session(tapped, optimized=False)
         self.held = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
         }
@@ -49,6 +44,23 @@ class Plain:
         name = self.session.get_inputs()[0].name
         found = self.session.run(self.names, {name: feed})
         return self.held | {name: feed} | dict(zip(self.names, found, strict=True))
+
+
+    def optimized(self, feed: Array) -> list[Array]:
+        """The untouched file's outputs as a user of ONNX Runtime gets them."""
+        session = _session(self.model, optimized=True)
+        return list(session.run(self.outputs, {session.get_inputs()[0].name: feed}))
+
+
+def _session(model: onnx.ModelProto, *, optimized: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,13 @@ class Oracle:
         for name, layer in self.drawn.layers.items():
             found = self.values[layer.value.name].shape
             assert found == layer.value.shape, (name, found, layer.value)
+
+    def check_runtime(self, sample: Array) -> None:
+        """Raise if ONNX Runtime's own optimizations break the untouched file."""
+        feed = np.repeat(sample[np.newaxis], self.drawn.batch, axis=0)
+        for name, found in zip(self.plain.outputs, self.plain.optimized(feed), strict=True):
+            expected, slack = self.difference(name)
+            assert np.allclose(found[0], expected, rtol=0, atol=slack + 1e-30, equal_nan=True), name
 
     def map(self, layer: Layer, projection: str) -> Expected:
         """A layer's map with its slack."""

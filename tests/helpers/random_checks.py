@@ -72,11 +72,19 @@ def check(drawn: Drawn) -> list[Finding]:
     sample = draw_sample(drawn)
     oracle = Oracle(drawn, sample)
     oracle.check_shapes()
+    findings = _all_findings(drawn, oracle, sample)
+    if findings:
+        oracle.check_runtime(sample)
+    return findings
+
+
+def _all_findings(drawn: Drawn, oracle: Oracle, sample: Array) -> list[Finding]:
     said: list[str] = []
     try:
-        return [*_check_all(drawn, oracle, sample, said), *(Finding("note", "", s) for s in said)]
+        found = list(_check_all(drawn, oracle, sample, said))
     except Exception as error:
         return [Finding("run", "", f"{type(error).__name__}: {error}")]
+    return [*found, *(Finding("note", "", line) for line in said)]
 
 
 def _check_all(drawn: Drawn, oracle: Oracle, sample: Array, said: list[str]) -> Iterator[Finding]:
