@@ -45,7 +45,6 @@ class Plain:
         found = self.session.run(self.names, {name: feed})
         return self.held | {name: feed} | dict(zip(self.names, found, strict=True))
 
-
     def optimized(self, feed: Array) -> list[Array]:
         """The untouched file's outputs as a user of ONNX Runtime gets them."""
         session = _session(self.model, optimized=True)
@@ -90,7 +89,8 @@ class Oracle:
         shaken = sample * (1 + 1e-6 * np.random.default_rng(0).uniform(-1, 1, sample.shape))
         self.shaken = self.run(shaken.astype(np.float32))
         first = next(iter(drawn.layers.values())).value
-        self.size = (1, *first.space)[-2:]
+        height, width = (1, *first.space)[-2:]
+        self.size = (height, width)
 
     def run(self, sample: Array) -> dict[str, Array]:
         """All values for one sample, which a fixed batch repeats."""
@@ -154,12 +154,11 @@ def _convolution_map(
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), (channels,))
     if projection == "transposed":
-        adjoint = reference.adjoint_map(
+        return reference.adjoint_map(
             last.reshape(*_grid(found, last), channels), kernel, bias,
             input_size=found.source.space, strides=found.strides, pads_begin=found.begins,
             dilations=found.dilations, groups=found.groups, transpose=found.transpose,
         )  # fmt: skip
-        return adjoint
     line = _line(found, kernel, last)
     if line is not None:
         shape = last.shape[:-1]
@@ -185,9 +184,7 @@ def _line(found: Convolution, kernel: Array, last: Array) -> Array | None:
     return None
 
 
-def _published(
-    found: Convolution, kernel: Array, bias: Array | None, last: Array
-) -> Float64:
+def _published(found: Convolution, kernel: Array, bias: Array | None, last: Array) -> Float64:
     if found.transpose:
         return reference.published_conv_transpose(last, kernel, bias, groups=found.groups)
     return reference.published_conv(last, np.moveaxis(kernel, (0, 1), (-1, -2)), bias)

@@ -154,7 +154,7 @@ def _check_stats(
     samples = [sample, draw_sample(drawn, 1)]
     found = micam_fast.stats(model, samples, memory=2**24)
     runs = [oracle.values, oracle.run(samples[1])]
-    shaken = [oracle.shaken, oracle.run((samples[1] * np.float32(1 + 1e-6)))]
+    shaken = [oracle.shaken, oracle.run(samples[1] * np.float32(1 + 1e-6))]
     for name, layer in drawn.layers.items():
         if not layer.sure or name not in {row.layer for row in found.rows}:
             continue
@@ -268,9 +268,8 @@ def _field_fault(
                 rows[at_row] = columns[at_column] = True
         where = f"cell {row}, {column}"
         if (rows & ~field.rows).any() or (columns & ~field.columns).any():
-            return f"{where} changes with cells outside of {field.row_ranges}, {field.column_ranges}"
-        if tight and field.exact and not (
-            np.array_equal(rows, field.rows) and np.array_equal(columns, field.columns)
-        ):
+            return f"{where} changes beside {field.row_ranges}, {field.column_ranges}"
+        same = np.array_equal(rows, field.rows) and np.array_equal(columns, field.columns)
+        if tight and field.exact and not same:
             return f"{where}: {field.row_ranges}, {field.column_ranges} are said to be exact"
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import numpy_helper
 
@@ -72,11 +74,8 @@ def activate(b: Builder, v: Value) -> Value:
         # Of what is bounded, so that nothing grows beyond measure.
         bounded = b.layer("Tanh", [v.name], v.shape, v.channel)
         return b.layer("Exp", [bounded.name], v.shape, v.channel, positive=True)
-    positive = way in ("Sigmoid", "Softplus")
-    given = {"alpha": 0.2} if way == "LeakyRelu" and b.chance(0.5) else {}
-    made = b.layer(way, [v.name], v.shape, v.channel, **given)
-    # Far from zero, where they are no function that takes wing, these can divide.
-    return Value(made.name, made.shape, made.channel, False) if positive else made
+    given: dict[str, Any] = {"alpha": 0.2} if way == "LeakyRelu" and b.chance(0.5) else {}
+    return b.layer(way, [v.name], v.shape, v.channel, **given)
 
 
 def _clip(b: Builder, v: Value) -> Value:
@@ -84,8 +83,8 @@ def _clip(b: Builder, v: Value) -> Value:
     if b.traits.positive:
         bounds = b.pick.choice([(0.0, None), (-1.0, None)])
     if b.opset < 11:
-        given = dict(zip(("min", "max"), bounds, strict=True))
-        kept = {key: bound for key, bound in given.items() if bound is not None}
+        named = zip(("min", "max"), bounds, strict=True)
+        kept: dict[str, Any] = {key: bound for key, bound in named if bound is not None}
         return b.layer("Clip", [v.name], v.shape, v.channel, **kept)
     names = [_bound(b, bound) for bound in bounds]
     while names and not names[-1]:
@@ -96,7 +95,7 @@ def _clip(b: Builder, v: Value) -> Value:
 def _bound(b: Builder, bound: float | None) -> str:
     if bound is None:
         return ""
-    number = np.float32(bound)
+    number = np.array(bound, np.float32)
     if b.chance(0.4):
         return b.hold(number, "bound")
     name = b.node("Constant", [], value=numpy_helper.from_array(number))
@@ -137,7 +136,7 @@ def cut(b: Builder, v: Value) -> Value:
     shape[axis] -= 1
     b.note("Slice", axis, begin, end)
     if b.opset < 10:
-        given = {"axes": [axis], "starts": [begin], "ends": [end]}
+        given: dict[str, Any] = {"axes": [axis], "starts": [begin], "ends": [end]}
         return b.layer("Slice", [v.name], shape, v.channel, **given)
     inputs = [v.name, *(b.integers([number]) for number in (begin, end, axis))]
     return b.layer("Slice", inputs, shape, v.channel)

@@ -10,7 +10,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Convolution:
-    """What a convolution does; constants by name, in ONNX order, one number for each spatial axis."""
+    """What a convolution does: names of its constants, and one number for each spatial axis."""
 
     kernel: str
     bias: str | None
@@ -222,7 +222,7 @@ class Builder:
         self.nodes.append(helper.make_node(op, list(inputs), made, name=name, **given))
         return made[0]
 
-    def hold(self, array: Array, stem: str) -> str:
+    def hold(self, array: Any, stem: str) -> str:
         """Add an initializer."""
         style = self.traits.naming
         name = f"{stem}{len(self.held)}"

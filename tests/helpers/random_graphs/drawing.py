@@ -90,7 +90,7 @@ def draw(seed: int, *, positive: bool = False, simpler: Simpler = Simpler()) -> 
             origin, count = value, b.pick.randint(1, 4)
             for _ in range(count):
                 tokens = steps.take(_among_tokens, tokens)
-            value = steps.take(lambda b, v: _from_tokens(b, v, origin), tokens)
+            value = steps.take(_back_to(origin), tokens)
     b.begin_step(-1)
     outputs = [steps.take(_end, value)]
     b.begin_step(-2)
@@ -127,13 +127,14 @@ class _Steps:
 def _traits(seed: int, positive: bool) -> Traits:
     pick = random.Random(f"traits {seed}")
     square = pick.randint(3, 6) if pick.random() < 0.3 else None
+    batches: list[int | str] = ["N", "batch_size", "N", 1, 1, square or 3]
     return Traits(
         opset=pick.choice([pick.randint(OLDEST_OPSET, newest_opset()), 9, 11, 13, 17, 18, 21]),
         naming=pick.choice(["torch", "keras", "bare", "numbered"]),
         constants=pick.choice(["plain", "plain", "computed"]),
         positive=positive,
         square=square,
-        batch=pick.choice(["N", "batch_size", "N", 1, 1, square or 3]),
+        batch=pick.choice(batches),
         is_open=tuple(pick.random() < share for share in [pick.choice([0, 0, 0.5, 1])] * 3),
         listed=pick.random() < 0.2,
         inferred=pick.random() < 0.3,
@@ -197,8 +198,13 @@ def _among_tokens(b: Builder, v: Value) -> Value:
     return b.pick.choice(steps)(b, v)
 
 
-def _from_tokens(b: Builder, v: Value, origin: Value) -> Value:
-    return layouts.from_tokens(b, v, origin.space, origin) if b.chance(0.8) else v
+def _back_to(origin: Value) -> Step:
+    """From tokens to the grid that they come from, or not."""
+
+    def step(b: Builder, v: Value) -> Value:
+        return layouts.from_tokens(b, v, origin.space, origin) if b.chance(0.8) else v
+
+    return step
 
 
 def _end(b: Builder, v: Value) -> Value:

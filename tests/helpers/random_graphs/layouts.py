@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -178,8 +179,7 @@ def from_tokens(b: Builder, v: Value, space: tuple[int, ...], origin: Value) -> 
     b.note("from tokens to", space, "computed" if computed else "constant")
     if b.chance(0.5):
         to = target(b, [_batch(b, batch), *sides, v.channels])
-        grid = b.layer("Reshape", [v.name, to], (n, *space, v.channels), len(space) + 1)
-        return grid
+        return b.layer("Reshape", [v.name, to], (n, *space, v.channels), len(space) + 1)
     moved = to_first(b, v)
     to = target(b, [_batch(b, batch), v.channels, *sides])
     return b.layer("Reshape", [moved.name, to], (n, v.channels, *space), 1)
@@ -203,12 +203,12 @@ def average(b: Builder, v: Value) -> Value:
     """The mean over all positions, by ReduceMean."""
     axes = [axis for axis in range(1, v.rank) if axis != v.channel]
     keep = b.chance(0.3)
-    shape = (v.shape[0], v.channels)
+    shape: tuple[int, ...] = (v.shape[0], v.channels)
     channel: int | None = None
     if keep:
-        shape = tuple(1 if axis in axes else n for axis, n in enumerate(v.shape))  # type: ignore[assignment]
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(v.shape))
         channel = v.channel
-    given = {"keepdims": int(keep)}
+    given: dict[str, Any] = {"keepdims": int(keep)}
     b.note("ReduceMean over positions", given)
     # With its axes kept, it is a global pool by another name, which is for a later version.
     if b.opset < 18:

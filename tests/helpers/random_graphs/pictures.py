@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def convolve(b: Builder, v: Value) -> Value:
     if min(padded) < 0:
         return v
     space = [n // stride + 1 for n, stride in zip(padded, strides, strict=True)]
-    given = {"auto_pad": auto} if auto else {"pads": begins + ends}
+    given: dict[str, Any] = {"auto_pad": auto} if auto else {"pads": begins + ends}
     if b.chance(0.8):
         given["kernel_shape"] = size
     fan = v.channels // groups * int(np.prod(size))
@@ -72,7 +73,7 @@ def _pads(
     if b.chance(0.5):
         # What keeps the size.
         return [(r - 1) // 2 for r in reach], [r // 2 for r in reach]
-    return tuple([b.pick.randrange(r) for r in reach] for _ in range(2))  # type: ignore[return-value]
+    return [b.pick.randrange(r) for r in reach], [b.pick.randrange(r) for r in reach]
 
 
 def _bias(b: Builder, channels: int) -> str | None:
@@ -86,7 +87,6 @@ def _bias(b: Builder, channels: int) -> str | None:
 
 def convolve_back(b: Builder, v: Value) -> Value:
     """A transposed convolution."""
-    rank = len(v.space)
     groups = b.pick.choice([1, 1, b.pick.choice(divisors(v.channels))])
     out = _count(b, v, groups)
     size = [b.pick.randint(1, 3) for _ in v.space]
@@ -101,7 +101,7 @@ def convolve_back(b: Builder, v: Value) -> Value:
         return v
     weight = kernel(b, (v.channels, out // groups, *size), v.channels // groups)
     bias = _bias(b, out)
-    given = {"output_padding": extra} if any(extra) else {}
+    given: dict[str, Any] = {"output_padding": extra} if any(extra) else {}
     b.note("ConvTranspose", v.channels, "to", out, "groups", groups, "kernel", size, "by", strides)
     made = b.layer(
         "ConvTranspose", [v.name, weight, *([bias] if bias else [])], (v.shape[0], out, *space), 1,
@@ -111,7 +111,7 @@ def convolve_back(b: Builder, v: Value) -> Value:
     return b.convolution(
         made,
         Convolution(weight, bias, v, tuple(strides), tuple(begins), tuple(dilations), groups, True),
-    ) if rank else made  # fmt: skip
+    )
 
 
 def convolve_a_row(b: Builder, v: Value) -> Value:
@@ -168,7 +168,7 @@ def pool(b: Builder, v: Value) -> Value:
     size = [b.pick.randint(1, min(3, n)) for n in v.space]
     strides = [b.pick.randint(1, 2) for _ in size]
     pads = [b.pick.randrange(max(1, k)) // 2 for k in size * 2]
-    given: dict[str, object] = {}
+    given: dict[str, Any] = {}
     ceil = b.opset >= 10 and b.chance(0.3)
     if ceil:
         given["ceil_mode"] = 1
@@ -206,7 +206,7 @@ def normalize(b: Builder, v: Value) -> Value:
     if way == "BatchNormalization":
         variance = b.hold(b.numbers.uniform(0.5, 2, channels).astype(np.float32), "variance")
         inputs = [v.name, scale, shift, constant(b, (channels,), "mean", 0.5), variance]
-        given = {"epsilon": 1e-3} if b.chance(0.5) else {}
+        given: dict[str, Any] = {"epsilon": 1e-3} if b.chance(0.5) else {}
         return b.layer("BatchNormalization", inputs, v.shape, 1, **given)
     inputs = [v.name, scale, shift]
     if way == "InstanceNormalization":
@@ -261,7 +261,11 @@ def resize(b: Builder, v: Value) -> Value:
         return b.layer(op, [v.name, b.hold(scales, "scales")], shape, 1, mode=mode)
     roi = "" if b.opset >= 13 else b.hold(np.zeros(0, np.float32), "roi")
     how = b.pick.choice(["asymmetric", "half_pixel", "align_corners"])
-    given = {"mode": mode, "coordinate_transformation_mode": how, "nearest_mode": "floor"}
+    given: dict[str, Any] = {
+        "mode": mode,
+        "coordinate_transformation_mode": how,
+        "nearest_mode": "floor",
+    }
     if b.chance(0.5) or any(b.traits.is_open):
         inputs = [v.name, roi, b.hold(scales, "scales")]
     else:
@@ -275,7 +279,7 @@ def depth_to_space(b: Builder, v: Value) -> Value:
     if len(v.space) != 2 or v.channels % 4 or max(v.space) * 2 > _LONGEST:
         return v
     shape = (v.shape[0], v.channels // 4, 2 * v.space[0], 2 * v.space[1])
-    given = {"mode": b.pick.choice(["DCR", "CRD"])} if b.opset >= 11 else {}
+    given: dict[str, Any] = {"mode": b.pick.choice(["DCR", "CRD"])} if b.opset >= 11 else {}
     b.note("DepthToSpace")
     return b.layer("DepthToSpace", [v.name], shape, 1, blocksize=2, **given)
 
