@@ -5,6 +5,7 @@ what this writes. The files in ``tests/data/exported.tar.xz`` were made with tor
 timm 1.0.31::
 
     python tools/export_modules.py --output-dir FOLDER
+    python tools/export_modules.py --output-dir FOLDER --pack
 
 Each file has a table beside it that says where the batch and the channels lie in its values;
 `tests/helpers/measured_axes.py` measures that.
@@ -17,11 +18,10 @@ import contextlib
 import io
 import json
 import logging
-import lzma
 import sys
 import tarfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from timm.models.vision_transformer import VisionTransformer
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.helpers.exported_modules import ARCHIVE  # noqa: E402
 from tests.helpers.measured_axes import Axes, measured_axes, value_sizes  # noqa: E402
 
 Size = tuple[int, int]
@@ -92,7 +93,7 @@ def nfnet(width: int, size: Size) -> torch.nn.Module:
 
 
 def nfnet_same(width: int, size: Size) -> torch.nn.Module:
-    """The same with computed pads, groups, a deep stem and gains behind the activation functions."""
+    """The same with computed pads, groups, a deep stem and gains behind activations."""
     configuration = NfCfg(
         depths=(1, 1), channels=(width, 2 * width), stem_type="deep_quad", stem_chs=width,
         ch_div=4, group_size=4, extra_conv=True, gamma_in_act=True, same_padding=True,
@@ -155,7 +156,7 @@ def vit(width: int, size: Size) -> torch.nn.Module:
     )  # fmt: skip
 
 
-class Recognizer(torch.nn.Module):
+class Recognizer(torch.nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
     """A reader of lines: convolutions until one row is left, then an LSTM along the columns."""
 
     def __init__(self, width: int, batch_first: bool) -> None:
@@ -200,7 +201,7 @@ MODULES = {
     "nfnet_same": Module(nfnet_same, (32, 48), (48, 32)),
     "nfnet_cube": Module(nfnet, (16, 16), (24, 40)),
     "convnext": Module(convnext, (32, 48), (48, 64)),
-    "convnext_cube": Module(convnext, (16, 16), (32, 48)),
+    "convnext_cube": Module(convnext, (32, 32), (48, 64)),
     "convnext_v2": Module(convnext_v2, (32, 48), (48, 64)),
     "mobilevit": Module(mobilevit, (32, 48), (48, 64)),
     "mobilevit_cube": Module(mobilevit, (32, 32), (48, 64)),
@@ -234,6 +235,26 @@ WAYS = {
     "dynamo18_plain": Way(True, 18, batch=True, options=(("optimize", False),)),
     "dynamo20_open": Way(True, 20, batch=True, picture=True),
 }
+
+
+KEPT = {
+    "swin": ["ts11", "ts13_batch", "ts17_keep", "ts17_batch_keep", "ts12_open", "dynamo18",
+             "dynamo18_batch"],
+    "swin_cube": ["ts12_open", "ts13_batch", "ts18_open_keep", "dynamo18_batch"],
+    "swin_open": ["ts12_open", "dynamo20_open"],
+    "nfnet": ["ts11", "ts17_batch_keep", "dynamo18"],
+    "nfnet_same": ["ts12_open", "ts18_open_keep", "dynamo20_open"],
+    "nfnet_cube": ["ts17_keep"],
+    "convnext": ["ts11", "ts12_open", "dynamo18_batch"],
+    "convnext_cube": ["ts12_open", "ts18_open_keep", "dynamo20_open"],
+    "convnext_v2": ["ts12_open", "dynamo18_plain", "dynamo20_open"],
+    "mobilevit": ["ts17_batch_keep", "ts18_open_keep", "dynamo18_batch"],
+    "mobilevit_cube": ["ts17_keep", "dynamo20_open"],
+    "vit": ["ts17_batch_keep", "ts18_open_keep", "dynamo18_batch"],
+    "recognizer": ["ts12_open", "ts17_keep", "dynamo18_batch"],
+    "recognizer_batch_first": ["ts12_open", "dynamo18_batch"],
+}  # fmt: skip
+"""What the archive keeps of all that is written."""
 
 
 def build(module: Module, width: int, size: Size) -> torch.nn.Module:
@@ -273,7 +294,7 @@ def export(made: torch.nn.Module, size: Size, way: Way, batch: int = 1) -> onnx.
             made, (example,), dynamo=True, dynamic_shapes=(shapes,) if shapes else None,
             verbose=False, **common, **dict(way.options),
         )  # fmt: skip
-    made_file = program.model_proto
+    made_file: onnx.ModelProto = program.model_proto
     for node in made_file.graph.node:
         # They hold paths of the machine, and are most of a file.
         kept = [p for p in node.metadata_props if p.key != "pkg.torch.onnx.stack_trace"]
@@ -303,13 +324,13 @@ def measure(module: Module, way: Way, model: onnx.ModelProto) -> dict[str, Axes]
     return measured_axes(plain, wide, larger, many)
 
 
-def pack(folder: Path, archive: Path, names: Iterable[str]) -> None:
-    """Keep these files in one archive; they share their weights, so that it stays small."""
-    with tarfile.open(archive, "w:xz", preset=9 | lzma.PRESET_EXTREME) as opened:
-        for name in sorted(names):
+def pack(folder: Path) -> None:
+    """Keep some of the files in one archive: they share their weights, so that it stays small."""
+    with tarfile.open(ARCHIVE, "w:xz", preset=9) as opened:
+        for path in sorted(f"{name}-{way}" for name, ways in KEPT.items() for way in ways):
             for suffix in (".json", ".onnx"):
-                content = (folder / f"{name}{suffix}").read_bytes()
-                entry = tarfile.TarInfo(f"{name}{suffix}")
+                content = (folder / f"{path}{suffix}").read_bytes()
+                entry = tarfile.TarInfo(f"{path}{suffix}")
                 entry.size = len(content)
                 opened.addfile(entry, io.BytesIO(content))
 
@@ -318,8 +339,12 @@ def main() -> None:
     """Write what can be exported, and print what cannot."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--output-dir", type=Path, required=True)
-    arguments.add_argument("--only", default="")
+    arguments.add_argument("--only", default="", metavar="PART")
+    arguments.add_argument("--pack", action="store_true")
     options = arguments.parse_args()
+    if options.pack:
+        pack(options.output_dir)
+        return
     options.output_dir.mkdir(parents=True, exist_ok=True)
     logging.disable(logging.WARNING)
     print(f"torch {torch.__version__}, timm {timm.__version__}")
@@ -335,7 +360,8 @@ def main() -> None:
                 print(f"{path.stem}: {type(error).__name__}: {str(error).strip()[:150]!r}")
                 continue
             onnx.save(model, path)
-            path.with_suffix(".json").write_text(json.dumps(axes))
+            told = {"shape": (3, *module.size), "axes": axes}
+            path.with_suffix(".json").write_text(json.dumps(told))
             print(f"{path.stem}: {path.stat().st_size} bytes, {len(axes)} values of known axes")
 
 

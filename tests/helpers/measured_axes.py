@@ -30,7 +30,11 @@ def value_sizes(model: onnx.ModelProto, shape: Sequence[int]) -> dict[str, list[
     session = onnxruntime.InferenceSession(copy.SerializeToString(), options)
     sample = np.random.default_rng(1).standard_normal(tuple(shape)).astype(np.float32)
     found = session.run(names, {session.get_inputs()[0].name: sample})
-    return {name: list(each.shape) for name, each in zip(names, found, strict=True)}
+    return {
+        name: list(each.shape)
+        for name, each in zip(names, found, strict=True)
+        if isinstance(each, np.ndarray)  # not a sequence of arrays
+    }
 
 
 def measured_axes(plain: Sizes, wide: Sizes, larger: Sizes, many: Sizes) -> dict[str, Axes]:

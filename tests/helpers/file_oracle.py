@@ -1,0 +1,170 @@
+"""What SPEC says of a file that was made elsewhere: plain ONNX Runtime and `reference`'s formulas.
+
+It knows the file and where the channels of a value lie, and imports nothing of micam-fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from tests.helpers import reference
+from tests.helpers.measured_axes import Axes
+from tests.helpers.models import Array
+from tests.helpers.plain_runtime import run
+
+Float64 = NDArray[np.float64]
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+DENSE = ("MatMul", "Gemm")
+RECURRENT = ("LSTM", "GRU", "RNN")
+ALWAYS_LAYERS = {
+    *CONVOLUTIONS, *DENSE, *RECURRENT, "AveragePool", "BatchNormalization", "Clip", "Concat", "Erf",
+    "GlobalAveragePool", "HardSigmoid", "LayerNormalization", "LogSoftmax", "MaxPool", "PRelu",
+    "Relu", "Resize", "Sigmoid", "Softmax", "Tanh",
+}  # fmt: skip
+"""Operators that a person calls layers wherever they read the sample."""
+
+
+@dataclass(frozen=True)
+class FileLayer:
+    """A layer by a plain reading of the file.
+
+    Attributes
+    ----------
+    node
+        The operator, of a convolution or a dense layer the one with the kernel.
+    value
+        Its activation, behind the Add of a bias.
+    biases
+        Constants that are added to each channel.
+    """
+
+    node: onnx.NodeProto
+    value: str
+    biases: tuple[str, ...] = ()
+
+
+class FileOracle:
+    """The layers of a file, the values of one sample, and its maps.
+
+    Attributes
+    ----------
+    values
+        All values of the untouched file, constants too.
+    fixed
+        Names of those that do not depend on the sample.
+    """
+
+    def __init__(self, model: onnx.ModelProto, sample: Array, *, optimized: bool = False) -> None:
+        self.model = model
+        held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.input = next(v.name for v in model.graph.input if v.name not in held)
+        made = [name for node in model.graph.node for name in node.output if name]
+        feeds = {self.input: sample[np.newaxis]}
+        found = run(model, feeds, *made, optimized=optimized)
+        self.values: dict[str, Any] = held | feeds | dict(zip(made, found, strict=True))
+        self.fixed = set(held)
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            if all(name in self.fixed for name in node.input if name):
+                self.fixed.update(node.output)
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+        self._size = (1, *(n for n in sample.shape if n > 4))[-2:]
+        self.layers = self._read_layers()
+
+    def _read_layers(self) -> dict[str, FileLayer]:
+        """By the names that a layer may bear: the operator's, else that of its first output."""
+        nodes = [node for node in self.model.graph.node if node.output[0] not in self.fixed]
+        found = [self._with_bias(node) for node in nodes]
+        by_output = {layer.node.output[0]: layer for layer in found}
+        return by_output | {layer.node.name: layer for layer in found if layer.node.name}
+
+    def _with_bias(self, node: onnx.NodeProto) -> FileLayer:
+        value = node.output[0]
+        if node.op_type not in CONVOLUTIONS + DENSE or node.input[1] not in self.fixed:
+            return FileLayer(node, value)
+        biases = tuple(name for name in node.input[2:] if name in self.fixed)
+        readers = self._readers.get(value, [])
+        if len(readers) == 1 and readers[0].op_type == "Add" and not biases:
+            (other,) = [name for name in readers[0].input if name != value] or [value]
+            if other in self.fixed and self._is_bias(node, other):
+                return FileLayer(node, readers[0].output[0], (other,))
+        return FileLayer(node, value, biases)
+
+    def _is_bias(self, node: onnx.NodeProto, name: str) -> bool:
+        """Whether a constant has one number for each channel of what the node makes."""
+        channel = 1 if node.op_type in CONVOLUTIONS else -1
+        made, added = self.values[node.output[0]], self.values[name]
+        if added.size == 1:
+            return True
+        shape = [1] * made.ndim
+        shape[channel] = made.shape[channel]
+        padded = (1,) * (made.ndim - added.ndim) + added.shape
+        return list(padded) == shape
+
+    def expected(self, layer: FileLayer, axes: Axes) -> tuple[Float64, float]:
+        """The layer's map, and how far rounding may move its numbers."""
+        batch, channel = axes
+        activation = self.values[layer.value].astype(np.float64)
+        if batch is None:
+            samples, channel = activation[np.newaxis], channel + 1
+        else:
+            samples, channel = np.moveaxis(activation, batch, 0), channel + (channel < batch)
+        maps = [self._map(layer, sample, channel - 1) for sample in samples]
+        found = np.asarray(np.mean(maps, axis=0))
+        # A mean over centred channels is nothing but rounding.
+        parts = float(np.abs(activation).max(initial=0)) * self._weight(layer)
+        return found, 1e-4 * float(np.abs(found).max(initial=0)) + 1e-6 * parts
+
+    def _weight(self, layer: FileLayer) -> float:
+        if layer.node.op_type not in CONVOLUTIONS or layer.node.input[1] not in self.fixed:
+            return 1.0
+        return float(np.abs(self.values[layer.node.input[1]]).sum())
+
+    def _map(self, layer: FileLayer, sample: Float64, channel: int) -> Float64:
+        """SPEC section 2 for one sample."""
+        op = layer.node.op_type
+        if sample.ndim not in (2, 3, 4) or op.startswith("Global"):
+            return reference.flat_map(sample, *self._size)
+        last = np.moveaxis(sample, channel, -1)
+        if op in RECURRENT and last.ndim == 3:
+            return np.asarray(last.mean(axis=(1, 2))[np.newaxis])
+        if op in CONVOLUTIONS and layer.node.input[1] in self.fixed:
+            return self._convolution(layer, last)
+        return reference.mean_map(last)
+
+    def _convolution(self, layer: FileLayer, sample: Float64) -> Float64:
+        node, kernel = layer.node, self.values[layer.node.input[1]]
+        channels = sample.shape[-1]
+        bias = None
+        if layer.biases:
+            added = [
+                np.broadcast_to(self.values[name].reshape(-1), (channels,)) for name in layer.biases
+            ]
+            bias = np.sum(added, axis=0)
+        if node.op_type == "ConvTranspose":
+            groups = next((each.i for each in node.attribute if each.name == "group"), 1)
+            return reference.published_conv_transpose(sample, kernel, bias, groups)
+        turned = np.moveaxis(kernel, (0, 1), (-1, -2))
+        for axis in (0, 1):
+            # One row or one column with a kernel of one: a 1-D convolution.
+            if sample.ndim == 3 and sample.shape[axis] == turned.shape[axis] == 1:
+                strip = reference.published_conv(sample.squeeze(axis), turned.squeeze(axis), bias)
+                return strip if axis == 0 else strip.T
+        return reference.published_conv(sample, turned, bias)
+
+    def must_be_layers(self) -> set[str]:
+        """Activations of the operators that a person calls layers wherever they read the sample."""
+        return {
+            self._with_bias(node).value
+            for node in self.model.graph.node
+            if node.op_type in ALWAYS_LAYERS
+            and node.output[0] not in self.fixed
+            and np.issubdtype(self.values[node.output[0]].dtype, np.floating)
+        }
