@@ -95,3 +95,17 @@ def test_layers_maps_output_and_prediction(name: str, tmp_path: Path) -> None:
         assert explanation.prediction.index == oracle.values[says].argmax()
         value = float(oracle.values[says].max())
         assert f"probability {value:.4f}" in str(explanation.prediction)
+
+
+@pytest.mark.parametrize("name", ["cls", "det"])
+def test_a_softmax_behind_an_identity_says_a_class_and_a_map_of_text_none(
+    name: str, tmp_path: Path
+) -> None:
+    model, shape = load(name, tmp_path)
+    sample = np.random.default_rng(1).random(shape, np.float32)
+    found = micam_fast.explain(model, sample).prediction
+    if name == "det":
+        assert found is None
+        return
+    says = FileOracle(model, sample).values[model.graph.output[0].name]
+    assert str(found) == f"class {says.argmax()}, probability {says.max():.4f}"
