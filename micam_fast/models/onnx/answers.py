@@ -19,7 +19,8 @@ from micam_fast.core.layers import Axes, ModelInput, Shape
 from micam_fast.core.prediction import NO_PREDICTION, Form, PredictionChoice, wrong_names
 from micam_fast.core.texts import first_of
 from micam_fast.models.onnx.graph import Graph, Kind, attributes, is_training
-from micam_fast.models.onnx.operators import Operator, find_operator
+from micam_fast.models.onnx.operator_row import Operator
+from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.sample_axes import find_sample_axes
 
 _MOST_NAMED = 12

@@ -14,7 +14,8 @@ import onnx
 
 from micam_fast.core.layers import ModelInput, Shape
 from micam_fast.models.onnx.graph import Graph, attributes, input_name
-from micam_fast.models.onnx.operators import Operator, find_operator
+from micam_fast.models.onnx.operator_row import Operator
+from micam_fast.models.onnx.operators import find_operator
 
 Known = Mapping[str, int]
 """The axis of the samples by value; a value of which it is unknown is missing."""
