@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.errors import SampleError
+from micam_fast.core.lru import LruCache
 from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.threads import working
 from micam_fast.engine.workspaces import SharedMemory, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.samples import Arrays
 
 Result = TypeVar("Result")
+
+_KEPT_SESSIONS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +84,7 @@ class ActivationStream:
         self,
         file: OnnxFile,
         graph: ModelGraph,
+        find_graph: FindGraph,
         names: frozenset[str],
         *,
         threads: int,
@@ -86,12 +92,16 @@ class ActivationStream:
         memory: int,
         sources: bool = False,
     ) -> None:
-        chosen = [layer.name for layer in graph.layers if layer.name in names]
-        self._taps = {name: graph.taps[name] for name in chosen}
-        values = [tap.value for tap in self._taps.values()]
-        if sources:
-            values += [tap.source for tap in self._taps.values() if tap.source is not None]
-        self._sessions = Sessions(file, graph, values, providers=providers, memory=memory)
+        self._chosen = [layer.name for layer in graph.layers if layer.name in names]
+        self._find_graph, self._with_sources = find_graph, sources
+
+        def open_sessions(graph: ModelGraph, values: Sequence[str]) -> Sessions:
+            bound = memory if graph.reading.sliced else None
+            return Sessions(file, graph, values, providers=providers, memory=bound)
+
+        self._open_sessions = open_sessions
+        self._opened: LruCache[Hashable, Sessions] = LruCache(_KEPT_SESSIONS)
+        self._lock = threading.Lock()
         self._batching = Batching(graph)
         self.threads, self._memory = threads, memory
         # The last stream leaves its own to the next; streams side by side share none.
@@ -142,22 +152,39 @@ class ActivationStream:
             with working():
                 if isinstance(sample, SampleError):
                     return then(index, slot, sample)
+                graph = self._find_graph(sample)
+                sessions = self._sessions(graph)
                 feeds = self._batching.stack([sample])
                 count = self._batching.count([sample])
-                needed = self._sessions.size({n: a.shape for n, a in feeds.items()}, count)
+                needed = sessions.size({n: a.shape for n, a in feeds.items()}, count)
                 with shared.taken(workspace, needed):
-                    return then(index, slot, self._each(feeds, count, workspace))
+                    return then(index, slot, self._each(graph, sessions, feeds, count, workspace))
         except SampleError as error:
             return error
 
+    def _sessions(self, graph: ModelGraph) -> Sessions:
+        """Sessions that all graphs share which ask them for the same."""
+        taps = [graph.taps[name] for name in self._chosen]
+        values = [tap.value for tap in taps]
+        if self._with_sources:
+            values += [tap.source for tap in taps if tap.source is not None]
+        key = tuple(values), graph.reading.scalings, graph.reading.sliced
+        with self._lock:
+            return self._opened.get_or_make(key, lambda: self._open_sessions(graph, values))
+
     def _each(
-        self, feeds: Mapping[str, NDArray[Any]], count: int, workspace: Workspace
+        self,
+        graph: ModelGraph,
+        sessions: Sessions,
+        feeds: Mapping[str, NDArray[Any]],
+        count: int,
+        workspace: Workspace,
     ) -> Iterator[LayerActivation]:
         # A late slice that fails must not leave the layers before it half counted.
-        self._sessions.prove(feeds, count, workspace)
-        pending = dict(self._taps)
+        sessions.prove(feeds, count, workspace)
+        pending = {name: graph.taps[name] for name in self._chosen}
         shapes: dict[str, tuple[int, ...]] = {}
-        for found in self._sessions.run(feeds, count, workspace):
+        for found in sessions.run(feeds, count, workspace):
             arrays = {**feeds, **found.arrays}
             shapes.update((value, array.shape) for value, array in arrays.items())
             ready = [name for name, tap in pending.items() if tap.value in arrays]

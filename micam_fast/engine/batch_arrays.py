@@ -40,6 +40,15 @@ class Batching:
         """How many samples run when these are to run."""
         return self.fixed_batch or len(samples)
 
+    def fed_shapes(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+        """Shapes that are fed for one sample of these shapes, by input name."""
+        count = self.fixed_batch or 1
+        fed = {}
+        for spec in self._inputs:
+            shape, batch = shapes[spec.name], spec.axes.batch
+            fed[spec.name] = shape if batch is None else (*shape[:batch], count, *shape[batch:])
+        return fed
+
     def stack(self, samples: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
         """Arrays by input name, filled up with the last sample where the model fixes its batch."""
         filled = [*samples, *[samples[-1]] * (self.count(samples) - len(samples))]

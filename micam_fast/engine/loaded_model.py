@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +22,15 @@ from micam_fast.engine.activations import ActivationStream, LayerActivation, Tak
 from micam_fast.engine.contributions import Contributions
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.engine.pipeline import Pipeline
+from micam_fast.engine.shaped_graphs import ShapedGraphs
 from micam_fast.engine.streaming import Finish, Result, Streamed, stream
+from micam_fast.engine.untouched import (
+    Outcome,
+    check_graph,
+    keep_outcome,
+    load_outcome,
+    outcome_key,
+)
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.cached_layers import find_layers
 from micam_fast.samples import Arrays, fit_sample
@@ -54,6 +62,9 @@ class LoadedModel:
         What the user says of the prediction.
     providers
         Of ONNX Runtime.
+    outcomes
+        What came of comparing the model with its own file, by names from `outcome_key`: those that
+        were found here, and those that were put here from an earlier run.
     """
 
     def __init__(
@@ -65,11 +76,13 @@ class LoadedModel:
         providers: Sequence[Any] | None,
         memory: int | None,
         prediction: PredictionChoice = AUTOMATIC,
+        say: Callable[[str], None] = lambda note: None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if memory is not None and memory < 1:
             raise ValueError(f"memory must be at least 1 byte, not {memory}")
+        self._say = say
         self.file: OnnxFile = file
         self.graph: ModelGraph = find_layers(file, user_plan_files()).answering(prediction)
         self.prediction: PredictionChoice = prediction
@@ -89,6 +102,15 @@ class LoadedModel:
         self._pipelines: dict[Projection, Pipeline] = {}
         self._activations: LruCache[tuple[frozenset[str], bool], ActivationStream] = LruCache(1)
         self._activations_lock = threading.Lock()
+        self.outcomes: dict[str, Outcome] = {}
+        self._graphs = ShapedGraphs(
+            file,
+            self.graph,
+            user_plan_files(),
+            prediction=prediction,
+            providers=self.providers,
+            checked=self._checked,
+        )
         # Opening the session here tells about a model that ONNX Runtime refuses.
         self.pipeline("published")
 
@@ -239,6 +261,44 @@ class LoadedModel:
         except SampleError as error:
             return error
 
+    def find_graph(self, sample: Arrays) -> ModelGraph:
+        """The graph for samples of these shapes, checked against the file itself.
+
+        Parameters
+        ----------
+        sample
+            What `fit` gives.
+
+        Raises
+        ------
+        SampleError
+            If ONNX Runtime cannot run the sample.
+        """
+        return self._graphs.find(sample)
+
+    def known_graph(self, shapes: Mapping[str, tuple[int, ...]]) -> ModelGraph:
+        """The graph for samples of these shapes by input name, when none of them is at hand."""
+        return self._graphs.known(shapes)
+
+    def _checked(self, graph: ModelGraph, sample: Arrays) -> ModelGraph:
+        """The graph, or one without rewritings where these change what the model computes."""
+        pipeline = self.pipeline("published")
+        key = outcome_key(
+            graph.key, graph.reading.facts, sorted(self.mapped), self.providers, self.memory
+        )
+        known = None if graph.key is None else self.outcomes.get(key)
+        if known is None and graph.key is not None:
+            known = load_outcome(user_plan_files(), key)
+        if known is None:
+            known = check_graph(pipeline, self.file, graph, sample, self.providers)
+            if graph.key is not None:
+                keep_outcome(user_plan_files(), key, known)
+        if key not in self.outcomes and (note := known.note()):
+            self._say(note)
+        self.outcomes[key] = known
+        dropped = known.verdict in ("rewriting dropped", "differs")
+        return graph.plain() if dropped else graph
+
     def activation_stream(self, layers: LayerChoice, *, sources: bool = False) -> ActivationStream:
         """Runs the model for the activations of some layers."""
         names = self.mapped if layers is None else choose_layers(self.layers, layers)
@@ -248,6 +308,7 @@ class LoadedModel:
                 lambda: ActivationStream(
                     self.file,
                     self.graph,
+                    self.find_graph,
                     names,
                     threads=self.threads,
                     providers=self.providers,
@@ -266,9 +327,15 @@ class LoadedModel:
     ) -> Pipeline:
         """A pipeline of its own: of the model, or of the same one with other weights."""
         threads = threads or self.threads
+
+        def of_variant(sample: Arrays) -> ModelGraph:
+            assert file is not None
+            return self.find_graph(sample).of(file)
+
         return Pipeline(
             file or self.file,
-            self.graph if file is None else ModelGraph(file, self.graph.reading),
+            self.graph if file is None else self.graph.of(file),
+            self.find_graph if file is None else of_variant,
             self.mapped if mapped is None else mapped,
             projection,
             threads=threads,

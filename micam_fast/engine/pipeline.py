@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
+from micam_fast.core.lru import LruCache
 from micam_fast.core.timing import StageTimes
-from micam_fast.engine.batch_arrays import NotBatchableError, Shapes
+from micam_fast.engine.batch_arrays import NotBatchableError
 from micam_fast.engine.runner import Runner, Worker
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.workspaces import SharedMemory, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.merging import IS_BLOCKED
@@ -28,6 +30,8 @@ from micam_fast.samples import Arrays
 # are better; large weights are read once a batch, so that more of them have the use.
 _USUAL_BATCH, _LARGEST_BATCH = 8, 32
 _USUAL_BYTES = 64e6
+# Of samples of many shapes; and sets of sessions, each of which holds the weights once more.
+_KEPT_RUNNERS, _KEPT_SESSIONS = 64, 2
 
 
 class Pipeline:
@@ -50,6 +54,7 @@ class Pipeline:
         self,
         file: OnnxFile,
         graph: ModelGraph,
+        find_graph: FindGraph,
         mapped: frozenset[str],
         projection: Projection,
         *,
@@ -58,15 +63,22 @@ class Pipeline:
         memory: int,
         pool: ThreadPoolExecutor,
     ) -> None:
-        self._runner = Runner(file, graph, mapped, projection, providers=providers, memory=memory)
+        self._file, self._find_graph = file, find_graph
+        self._mapped, self._projection, self._providers = mapped, projection, providers
+        self._runners: LruCache[ModelGraph, Runner] = LruCache(_KEPT_RUNNERS)
+        self._sessions: LruCache[Hashable, Sessions] = LruCache(_KEPT_SESSIONS)
+        self._bound = memory
+        self._lock = threading.RLock()
+        # The newest; that of the graph as it was read when the model was opened to begin with.
+        self._runner = self.runner(graph)
+        self._batching = self._runner.batching
         invariance = graph.reading.invariance
         shared = threads if invariance.threads and IS_BLOCKED else 1
         self._runner.sessions.check(shared)
         self.threads = threads
         # Whether each sample runs alone: a batch has other bits or does not work, or there is none.
         self._alone = not invariance.batch or any(s.axes.batch is None for s in graph.inputs)
-        self._proved = False
-        self._lock = threading.RLock()
+        self._proved: set[ModelGraph] = set()
         self._memory = SharedMemory(memory)
         self._wide = Worker(Workspace(shared), pool, threads)
         self._narrow: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -75,19 +87,44 @@ class Pipeline:
 
     @property
     def sessions(self) -> Sessions:
-        """The model's sessions."""
+        """The model's sessions, those of the newest runner."""
         return self._runner.sessions
 
-    def batch_size(self, shapes: Shapes, asked: int | None) -> int:
+    def runner(self, graph: ModelGraph) -> Runner:
+        """What runs batches of samples that a graph was read for."""
+        with self._lock:
+            self._runner = self._runners.get_or_make(
+                graph, lambda: Runner(graph, self._mapped, self._projection, self._open_sessions)
+            )
+            return self._runner
+
+    def _open_sessions(self, graph: ModelGraph, wanted: Sequence[str]) -> Sessions:
+        """Sessions that all graphs share which ask them for the same."""
+        key = tuple(wanted), graph.reading.scalings, graph.reading.sliced
+        memory = self._bound if graph.reading.sliced else None
+        return self._sessions.get_or_make(
+            key,
+            lambda: Sessions(self._file, graph, wanted, providers=self._providers, memory=memory),
+        )
+
+    def batch_size(self, sample: Arrays, asked: int | None) -> int:
         """Samples in one run, by the model's own batch, the caller and the memory bound.
 
-        The shapes are those of one sample, by input name; `asked` is the most that is wanted.
+        They have the sample's shapes; `asked` is the most that is wanted.
+
+        Raises
+        ------
+        SampleError
+            If the model cannot run the sample.
         """
-        if self._runner.batching.fixed_batch is not None:
-            return self._runner.batching.fixed_batch
+        if self._batching.fixed_batch is not None:
+            return self._batching.fixed_batch
         if self._alone:
             return 1
-        size = self._size(shapes, 1)
+        runner = self.runner(self._find_graph(sample))
+        if not runner.graph.reading.invariance.batch:
+            return 1
+        size = self._size(runner, sample, 1)
         weights = self.sessions.weights_size
         # A batch must not be what makes slices needed.
         fitting = max(1, self._memory.size // self.threads // size)
@@ -98,7 +135,7 @@ class Pipeline:
 
     def parts(self, count: int) -> int:
         """In how many parts a lone batch of so many samples runs, side by side."""
-        return min(self.threads, 1 if self._runner.batching.fixed_batch is not None else count)
+        return min(self.threads, 1 if self._batching.fixed_batch is not None else count)
 
     @contextmanager
     def wide(self, samples: Sequence[Arrays]) -> Iterator[Worker]:
@@ -121,18 +158,23 @@ class Pipeline:
 
     def _needed(self, samples: Sequence[Arrays]) -> int:
         """Bytes of the activations of a batch."""
-        count = self._runner.batching.count(samples)
-        if self._alone and self._runner.batching.fixed_batch is None:
+        count = self._batching.count(samples)
+        if self._alone and self._batching.fixed_batch is None:
             count = 1
-        return self._size({name: array.shape for name, array in samples[0].items()}, count)
+        try:
+            runner = self.runner(self._find_graph(samples[0]))
+        except SampleError:
+            # The run itself tells why.
+            return 1
+        return self._size(runner, samples[0], count)
 
-    def _size(self, shapes: Shapes, count: int) -> int:
-        """Bytes of the activations of so many samples of these shapes."""
-        fed = {
-            spec.name: _insert(shapes[spec.name], spec.axes.batch, count)
-            for spec in self._runner.graph.inputs
+    def _size(self, runner: Runner, sample: Arrays, count: int) -> int:
+        """Bytes of the activations of so many samples."""
+        shapes = {
+            spec.name: _insert(sample[spec.name].shape, spec.axes.batch, count)
+            for spec in runner.graph.inputs
         }
-        return max(1, self.sessions.size(fed, count))
+        return max(1, runner.sessions.size(shapes, count))
 
     def run(
         self, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
@@ -141,10 +183,11 @@ class Pipeline:
         if len(samples) > 1 and self._alone:
             return self._one_by_one(samples, worker, stages)
         try:
-            if len(samples) > 1 and not self._proved:
+            runner = self.runner(self._find_graph(samples[0]))
+            if len(samples) > 1 and runner.graph not in self._proved:
                 with self._lock:
-                    return list(self._prove(samples, worker, stages))
-            return list(self._runner.run(samples, worker, stages))
+                    return list(self._prove(runner, samples, worker, stages))
+            return list(runner.run(samples, worker, stages))
         except NotBatchableError:
             self._alone = True
             return self._one_by_one(samples, worker, stages)
@@ -162,22 +205,23 @@ class Pipeline:
         return [found for sample in samples for found in self.run([sample], worker, stages)]
 
     def _prove(
-        self, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
+        self, runner: Runner, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
     ) -> list[SampleResult]:
         """Run a batch, and two of its samples alone; these must be the same."""
-        if self._proved:
-            return self._runner.run(samples, worker, stages)
+        if runner.graph in self._proved:
+            return runner.run(samples, worker, stages)
         # The last one, or the last that is not the first again: the same sample proves nothing.
         places = range(len(samples) - 1, 0, -1)
         place = next((i for i in places if _differ(samples[0], samples[i])), -1)
         shapes: dict[str, tuple[int, ...]] = {}
-        (first,) = self._runner.run(samples[:1], worker, stages, seen=shapes)
-        (other,) = self._runner.run([samples[place]], worker, stages)
-        alone = None if self._runner.batching.fixed_batch is not None else shapes
-        together = self._runner.run(samples, worker, stages, alone=alone)
+        (first,) = runner.run(samples[:1], worker, stages, seen=shapes)
+        (other,) = runner.run([samples[place]], worker, stages)
+        alone = None if self._batching.fixed_batch is not None else shapes
+        together = runner.run(samples, worker, stages, alone=alone)
         if not (_alike(first, together[0]) and _alike(other, together[place])):
             raise NotBatchableError
-        self._proved = place > 0
+        if place > 0:
+            self._proved.add(runner.graph)
         return together
 
 

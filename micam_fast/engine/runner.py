@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,10 +25,13 @@ from micam_fast.engine.sessions import Sessions
 from micam_fast.engine.workspaces import Workspace
 from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.taps import SummedKernel, sum_kernel
-from micam_fast.models.onnx import ModelGraph, OnnxFile
+from micam_fast.models.onnx import ModelGraph
 from micam_fast.samples import Arrays
 
 _KEPT_PLANS = 128
+
+OpenSessions = Callable[[ModelGraph, Sequence[str]], Sessions]
+"""Gives the sessions for a graph of which some values are wanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +69,15 @@ class _Prepared:
 class Runner:
     """Runs batches of a model under one projection.
 
-    The layers `mapped` get a map; activations take at most `memory` bytes at a time.
+    The layers `mapped` get a map.
     """
 
     def __init__(
         self,
-        file: OnnxFile,
         graph: ModelGraph,
         mapped: frozenset[str],
         projection: Projection,
-        *,
-        providers: Sequence[Any],
-        memory: int,
+        open_sessions: OpenSessions,
     ) -> None:
         self.graph, self._projection = graph, projection
         self._taps = {
@@ -95,8 +95,9 @@ class Runner:
         if projection == "transposed":
             sources = [tap.source for tap in self._taps.values() if tap.source is not None]
             wanted += [value for value in sources if value not in self._shaped_as]
-        wanted += graph.given
-        self.sessions = Sessions(file, graph, wanted, providers=providers, memory=memory)
+        outputs = [each.value for each in graph.outputs]
+        wanted += [value for value in outputs if value not in self._shaped_as]
+        self.sessions = open_sessions(graph, wanted)
         self.batching = Batching(graph)
         self._plans: LruCache[tuple[Any, ...], MapPlan] = LruCache(_KEPT_PLANS)
         self._builders: LruCache[tuple[MapPlan, ...], ResultBuilder] = LruCache(_KEPT_PLANS)
@@ -186,6 +187,25 @@ class Runner:
                 )
                 for sample in range(len(samples))
             ]
+
+    def outputs(self, sample: Arrays, workspace: Workspace) -> dict[str, NDArray[Any]]:
+        """The model's outputs for one sample, as its maps are made from them."""
+        feeds = self.batching.stack([sample])
+        names = [each.value for each in self.graph.outputs]
+        followed = {self._taps[n].value: n for n in self._pointwise}
+        found = {}
+        for activations in self.sessions.run(feeds, self.batching.count([sample]), workspace):
+            for name in names:
+                follower = followed.get(name)
+                if follower is None and name in activations.arrays:
+                    found[name] = activations.arrays[name].copy()
+                elif (
+                    follower is not None and self._pointwise[follower].source in activations.arrays
+                ):
+                    function, axes = self._pointwise[follower], self._taps[follower].axes
+                    assert axes.channel is not None
+                    found[name] = function.apply(activations.arrays[function.source], axes.channel)
+        return found
 
     def _prepare(
         self,

@@ -133,7 +133,8 @@ class Sessions:
             bounds = self._find_bounds({name: array.shape for name, array in feeds.items()})
             opened = self._open(bounds, workspace.threads)
         return workspace.extractors.get_or_make(
-            bounds, lambda: [Extractor(e.session, e.inputs, e.outputs, e.known) for e in opened]
+            (self, bounds),
+            lambda: [Extractor(e.session, e.inputs, e.outputs, e.known) for e in opened],
         )
 
     def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -171,7 +172,16 @@ class Sessions:
             for part in parts:
                 merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
                 write_unsigned(part.proto, self._signed, self._graph.constants)
-            sessions = [self._session(part.proto, threads, whole) for part in parts]
+            sessions = [
+                open_part(
+                    self._file,
+                    part.proto,
+                    threads=threads,
+                    providers=self._providers,
+                    keep_memory=whole,
+                )
+                for part in parts
+            ]
             return [
                 _Opened(session, part.inputs, part.outputs)
                 for session, part in zip(sessions, parts, strict=True)
@@ -186,19 +196,28 @@ class Sessions:
             return frozenset()
         return find_signed(self._graph.graph)
 
-    def _session(self, proto: onnx.ModelProto, threads: int, whole: bool) -> Any:
-        weights: list[onnx.TensorProto] = []
-        if proto.ByteSize() > LARGEST_MESSAGE:
-            weights = list(move_weights(proto, LARGE_WEIGHT))
-        return open_session(
-            proto,
-            name=self._file.name,
-            folder=self._file.folder,
-            weights=weights,
-            threads=threads,
-            providers=self._providers,
-            keep_memory=whole,
-        )
+
+def open_part(
+    file: OnnxFile,
+    proto: onnx.ModelProto,
+    *,
+    threads: int,
+    providers: Sequence[Any],
+    keep_memory: bool = True,
+) -> Any:
+    """A session of a model made of a file's nodes and weights; the model's are changed for it."""
+    weights: list[onnx.TensorProto] = []
+    if proto.ByteSize() > LARGEST_MESSAGE:
+        weights = list(move_weights(proto, LARGE_WEIGHT))
+    return open_session(
+        proto,
+        name=file.name,
+        folder=file.folder,
+        weights=weights,
+        threads=threads,
+        providers=providers,
+        keep_memory=keep_memory,
+    )
 
 
 @dataclass(frozen=True, eq=False)

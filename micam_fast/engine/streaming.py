@@ -163,10 +163,22 @@ def _cut(
     pipeline: Pipeline, samples: Iterable[Streamed], batch_size: int | None
 ) -> Iterator[list[Streamed]]:
     """Consecutive samples of the same shapes; those that failed go alone."""
-    for shapes, group in itertools.groupby(samples, key=_shapes):
-        size = 1 if shapes is None else pipeline.batch_size(dict(shapes), batch_size)
+    for _, group in itertools.groupby(samples, key=_shapes):
+        first = next(group)
+        size = _batch_size(pipeline, first.arrays, batch_size)
+        group = itertools.chain([first], group)
         while batch := list(itertools.islice(group, size)):
             yield batch
+
+
+def _batch_size(pipeline: Pipeline, arrays: Arrays | SampleError, asked: int | None) -> int:
+    """Samples in a batch; one that failed, or that the model cannot run, goes alone."""
+    if isinstance(arrays, SampleError):
+        return 1
+    try:
+        return pipeline.batch_size(arrays, asked)
+    except SampleError:
+        return 1
 
 
 def _shapes(sample: StreamedSample) -> tuple[tuple[str, tuple[int, ...]], ...] | None:

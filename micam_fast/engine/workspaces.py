@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,14 +26,14 @@ class Workspace:
     Attributes
     ----------
     extractors
-        By the places where the model is cut.
+        By the model's sessions, and by the places where the model is cut.
     lock
         One batch at a time, whoever asks.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.extractors: LruCache[tuple[int, ...], list[Extractor]] = LruCache(KEPT_SETS)
+        self.extractors: LruCache[Hashable, list[Extractor]] = LruCache(KEPT_SETS)
         self._staging = np.empty(0, np.float32)
         self.lock = threading.RLock()
 

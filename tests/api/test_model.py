@@ -231,10 +231,11 @@ def test_batch_size_keeps_to_the_memory_bound() -> None:
         # Each thread has a batch of its own.
         model = micam_fast.load_model(deep_net(), memory=3 * threads * size, threads=threads)
         pipeline = model._pipelines["published"]
-        assert pipeline.batch_size({"x": shape}, None) == 3
+        sample = {"x": np.zeros(shape, np.float32)}
+        assert pipeline.batch_size(sample, None) == 3
         # A batch is never what makes slices needed, whoever asks for it.
-        assert pipeline.batch_size({"x": shape}, 6) == 3
-        assert pipeline.batch_size({"x": shape}, 2) == 2
+        assert pipeline.batch_size(sample, 6) == 3
+        assert pipeline.batch_size(sample, 2) == 2
 
 
 @pytest.mark.parametrize("projection", ["published", "transposed"])
@@ -361,7 +362,7 @@ def test_activations_of_other_types_are_cast(dtype: Any) -> None:
 
 
 def test_quantized_convolution() -> None:
-    """Activations are cast as they are; the kernel counts in its real units."""
+    """Activation and kernel count in their real units."""
     kernel = np.random.default_rng(1).integers(-9, 9, (3, 1, 3, 3)).astype(np.int8)
     constants: dict[str, Any] = {
         "xs": np.array(0.1, np.float32), "xz": np.array(3, np.uint8), "w": kernel,
@@ -382,7 +383,7 @@ def test_quantized_convolution() -> None:
     assert activation.dtype == np.uint8
     real = kernel * constants["ws"].reshape(3, 1, 1, 1)
     expected = reference.published_conv(
-        np.moveaxis(activation[0], 0, -1).astype(float),
+        (np.moveaxis(activation[0], 0, -1).astype(float) - 7) * 0.5,
         np.moveaxis(real, (0, 1), (-1, -2)),
         constants["b"] * constants["xs"] * constants["ws"],
     )

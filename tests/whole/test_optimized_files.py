@@ -15,6 +15,7 @@ import micam_fast
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
+from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.operator_row import MICROSOFT, REORDERED_DOMAINS
 from tests.helpers.comparing import assert_close
 from tests.helpers.microsoft_models import IN, OUT, WEIGHTS, codes
@@ -291,8 +292,8 @@ def test_multiply_adds_of_a_quantized_convolution(moved: int) -> None:
     model.graph.output[0].CopyFrom(
         helper.make_tensor_value_info("y", TensorProto.UINT8, [1, *output])
     )
-    graph = read_layers(open_model(model))
-    assert count_multiply_adds(graph, {"x": (1, *shape)})["y"] == 8 * 6 * 8 * 3 * 9
+    graph = read_layers(open_model(model), Facts({"x": (1, *shape)}))
+    assert count_multiply_adds(graph)["y"] == 8 * 6 * 8 * 3 * 9
     assert graph.taps["y"].axes.channel == (3 if moved else 1)
     assert graph.taps["y"].source_channel == (3 if moved else 1)
 
@@ -330,11 +331,11 @@ def test_a_quantized_lstm_is_an_lstm() -> None:
     model = build(nodes, held, (9, 4))
     x = sample(9, 4)
     (sequence,) = run(model, {"x": x[None]}, "Y")
-    graph = read_layers(open_model(model))
+    graph = read_layers(open_model(model), Facts({"x": (1, 9, 4)}))
     layer, tap = graph.layer("Y"), graph.taps["Y"]
     assert (layer.kernel_shape, layer.bias_shape) == ((1, 4, 20), (1, 40))
     assert (tap.form, tap.axes.batch, tap.axes.channel) == ("recurrent", 2, 3)
-    products = count_multiply_adds(graph, {"x": (1, 9, 4)})
+    products = count_multiply_adds(graph)
     assert products["Y"] == 9 * 4 * hidden * (4 + hidden)
     cam = micam_fast.explain(model, x).cams["Y"]
     assert_close(cam, sequence[:, 0, 0].mean(-1)[np.newaxis])
@@ -383,10 +384,10 @@ def test_multiply_adds_of_attention() -> None:
         (5, 8),
     )
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, 8]))
-    graph = read_layers(open_model(model))
+    graph = read_layers(open_model(model), Facts({"x": (1, 5, 8)}))
     # Queries, keys and values; then each position with each one, twice.
     expected = 5 * 8 * 24 + 5 * 5 * 8 * 2
-    assert count_multiply_adds(graph, {"x": (1, 5, 8)})["y"] == expected
+    assert count_multiply_adds(graph)["y"] == expected
 
 
 # --- What is not known ---------------------------------------------------------------------------
@@ -395,5 +396,5 @@ def test_multiply_adds_of_attention() -> None:
 def test_an_operator_of_another_domain_costs_what_nobody_knows() -> None:
     model = build([node("Relu", "x", "r"), node("Relu", "r", "y")], {})
     model.graph.node[0].domain = "somebody"
-    products = count_multiply_adds(read_layers(open_model(model)), {"x": (1, *SHAPE)})
+    products = count_multiply_adds(read_layers(open_model(model), Facts({"x": (1, *SHAPE)})))
     assert products == {"x": 0, "r": None, "y": 0}

@@ -120,7 +120,7 @@ class FeatureFinder:
         sizes = {name: (cam.shape[0], cam.shape[1]) for name, cam in cams.items()}
         return ReceptiveFields(
             model.file,
-            model.graph,
+            model.find_graph(arrays),
             sizes,
             self._projection,
             arrays,

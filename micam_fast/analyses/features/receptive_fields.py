@@ -20,14 +20,13 @@ from micam_fast.core.activation_axes import (
     view_inputs,
 )
 from micam_fast.core.choices import Projection
-from micam_fast.core.layers import Shape, Tap
+from micam_fast.core.layers import Tap
 from micam_fast.engine.batch_arrays import Batching
-from micam_fast.engine.sessions import Sessions
-from micam_fast.engine.workspaces import Workspace
+from micam_fast.engine.observation import observe_shapes
 from micam_fast.maps.taps import SummedKernel, Taps, counts_kernel, find_taps
 from micam_fast.models.onnx import ModelGraph, OnnxFile
-from micam_fast.models.onnx.dependence import Dependence, follow, input_dependence, open_numbers
-from micam_fast.models.onnx.graph import Kind
+from micam_fast.models.onnx.dependence import Dependence, follow, input_dependence
+from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.samples import Arrays
 
 Ranges = tuple[tuple[int, int], ...]
@@ -108,7 +107,8 @@ def read_cells(taps: Taps, row: int, column: int) -> NDArray[np.intp]:
 class ReceptiveFields:
     """Receptive fields of a model's maps under a projection, for samples of one shape.
 
-    ONNX Runtime, by its providers, is asked for what shape inference cannot tell.
+    The graph was read for these samples. If its sizes are not those of the maps, ONNX Runtime is
+    asked, by its providers.
 
     Parameters
     ----------
@@ -146,12 +146,11 @@ class ReceptiveFields:
             for spec, view in zip(graph.inputs, views, strict=True)
             if (found := _on_grid(view, self.grid)) is not None
         }
-        for is_sure in (False, True):
-            self._shapes, numbers = _run_time_shapes(file, graph, feeds, providers, run=is_sure)
-            if all(self._fits(name, sizes[name]) for name in self._taps):
-                break
+        self._shapes = _known_shapes(graph.graph)
+        if not all(self._fits(name, sizes[name]) for name in self._taps):
+            self._shapes = _observed_shapes(file, graph, feeds, providers)
         wanted = [tap.value for tap in self._taps.values()]
-        self._found = follow(graph.graph, inputs, self._shapes, numbers, wanted)
+        self._found = follow(graph.graph, inputs, self._shapes, graph.graph.numbers, wanted)
         self._fields: dict[str, LayerField | None] = {}
 
     def layer(self, name: str) -> LayerField | None:
@@ -231,50 +230,36 @@ def _on_grid(view: ActivationAxes, grid: tuple[int, int]) -> Dependence | None:
     return values.stretched((view.shape[view.batch], *rest)).transposed(order)
 
 
-def _run_time_shapes(
-    file: OnnxFile,
-    graph: ModelGraph,
-    feeds: Mapping[str, NDArray[Any]],
-    providers: Sequence[Any],
-    *,
-    run: bool,
-) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray[Any]]]:
-    """Shapes of the activations, and the numbers that follow from shapes.
-
-    Inference tells most; what it leaves open, or everything if asked to, is told by a run.
-    """
-    fed = {name: array.shape for name, array in feeds.items()}
-    shapes = {} if run else _closed(graph.value_shapes(fed))
-    shapes.update(fed)
-    numbers = open_numbers(graph.graph)
-    wanted = {tap.value for tap in graph.taps.values()}
-    missing = [
-        name
-        for name, kind in graph.graph.kind.items()
-        if kind is Kind.ACTIVATION
-        and name not in shapes
-        and (name in wanted or graph.graph.consumers[name])
-        and graph.graph.is_tensor(name)
-    ]
-    if not missing and not numbers:
-        return shapes, {}
-    sessions = Sessions(file, graph, [*missing, *numbers], providers=providers)
-    known: dict[str, NDArray[Any]] = {}
-    for found in sessions.run(dict(feeds), 1, Workspace(1)):
-        shapes.update((name, array.shape) for name, array in found.arrays.items())
-        known.update(
-            (name, array.copy()) for name, array in found.arrays.items() if name in numbers
-        )
-    return shapes, known
-
-
-def _closed(shapes: Mapping[str, Shape | None]) -> dict[str, tuple[int, ...]]:
-    """Those shapes of which all sizes are known."""
+def _known_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Shapes of the activations of which all sizes are known."""
+    shapes = {
+        name: graph.shape(name) for name, kind in graph.kind.items() if kind is Kind.ACTIVATION
+    }
     return {
         name: tuple(size for size in shape if size is not None)
         for name, shape in shapes.items()
         if shape is not None and None not in shape
     }
+
+
+def _observed_shapes(
+    file: OnnxFile,
+    graph: ModelGraph,
+    feeds: Mapping[str, NDArray[Any]],
+    providers: Sequence[Any],
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the activations, each told by a run."""
+    wanted = {tap.value for tap in graph.taps.values()}
+    names = [
+        name
+        for name, kind in graph.graph.kind.items()
+        if kind is Kind.ACTIVATION
+        and name not in feeds
+        and (name in wanted or graph.graph.consumers[name])
+        and graph.graph.is_tensor(name)
+    ]
+    found = observe_shapes(file, names, feeds, providers)
+    return {**{name: array.shape for name, array in feeds.items()}, **found}
 
 
 def _unpacked(bits: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:

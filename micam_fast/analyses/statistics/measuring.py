@@ -143,24 +143,23 @@ class _Measurement:
             found.unranked |= slot.unranked
         found.drop_unranked()
         for shapes in {each for group in found.groups.values() for each in group.fed}:
-            found.multiply_adds[shapes] = multiply_adds(self._model.graph, dict(shapes))
+            found.multiply_adds[shapes] = multiply_adds(self._model.known_graph(dict(shapes)))
         return found
 
 
-def multiply_adds(
-    graph: ModelGraph, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, int | None]:
-    """Multiply-adds of each layer for a sample of these shapes, by input name."""
-    batch = 1
-    fed = {}
-    for spec in graph.inputs:
-        axis, shape = spec.axes.batch, shapes[spec.name]
-        if axis is not None:
-            batch = spec.shape[axis] or 1
-            shape = (*shape[:axis], batch, *shape[axis:])
-        fed[spec.name] = shape
-    counts = count_multiply_adds(graph, fed)
-    return {name: None if n is None else n // batch for name, n in counts.items()}
+def multiply_adds(graph: ModelGraph) -> dict[str, int | None]:
+    """Multiply-adds of each layer for one sample of the shapes that a graph was read for."""
+    facts = graph.reading.facts
+    batches = [
+        facts.fed[spec.name][spec.axes.batch]
+        for spec in graph.inputs
+        if facts is not None and spec.axes.batch is not None
+    ]
+    batch = max(batches, default=1)
+    return {
+        name: None if count is None else count // batch
+        for name, count in count_multiply_adds(graph).items()
+    }
 
 
 class _ThreadMoments:

@@ -70,6 +70,7 @@ class _Measure:
                 self._activations = ActivationStream(
                     model.file,
                     model.graph,
+                    model.find_graph,
                     self._measuring.names,
                     threads=1,
                     providers=model.providers,
@@ -151,6 +152,6 @@ def chunk_size(
             sent += 4.0 * channels**2
             products += channels * math.prod(shape) / 2
     if shapes:
-        products += sum(each or 0 for each in multiply_adds(model.graph, dict(shapes)).values())
+        products += sum(each or 0 for each in multiply_adds(model.known_graph(shapes)).values())
     seconds = _LEAST_SECONDS + products / _MULTIPLIED
     return min(max(_FEWEST, math.ceil(sent / _SENT / _SHARE / seconds)), _MOST)

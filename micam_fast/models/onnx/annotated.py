@@ -10,6 +10,8 @@ import onnx
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Geometry
 from micam_fast.models.onnx.annotations import LayerNote, Weight
+from micam_fast.models.onnx.answers import ModelOutput
+from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.kernels import Weights, check_geometry, check_groups
@@ -19,15 +21,20 @@ from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
-def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
-    """The model as its export describes it, by the notes on its layers.
+def read_annotated(
+    model: OnnxFile,
+    notes: Sequence[LayerNote],
+    facts: Facts | None,
+    before: Sequence[ModelOutput] = (),
+) -> ModelGraph:
+    """The model as its export describes it, by the notes on its layers, for the shapes of a run.
 
     Raises
     ------
     ModelError
         If the notes speak of what the graph does not hold: another program has changed it.
     """
-    graph = Graph(model)
+    graph = Graph(model, facts)
     weights = {}
     for note in notes:
         try:
@@ -57,7 +64,18 @@ def read_annotated(model: OnnxFile, notes: Sequence[LayerNote]) -> ModelGraph:
     layers = [note.layer for note in notes]
     # The export gives out each layer's value behind the model's own outputs.
     inner = frozenset(name for name in graph.outputs[1:] if graph.consumers.get(name))
-    return assemble(model, graph, layers, taps, tuple(inputs), weights, axes_of, inner=inner)
+    return assemble(
+        model,
+        graph,
+        layers,
+        taps,
+        tuple(inputs),
+        weights,
+        axes_of,
+        nodes={},
+        inner=inner,
+        before=before,
+    )
 
 
 def _check(graph: Graph, note: LayerNote) -> None:

@@ -9,10 +9,13 @@ kernels are not kept at all; they are 37 ms of that ResNet-50.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from micam_fast.core.json_records import try_record
 from micam_fast.core.plan_cache import PlanFiles, plan_key
+from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.inference import bare_model
 from micam_fast.models.onnx.limits import reading
@@ -31,8 +34,26 @@ class _KeptReading:
     constants: dict[str, str]
 
 
-def find_layers(model: OnnxFile, files: PlanFiles) -> ModelGraph:
+Observe = Callable[[Sequence[str]], Mapping[str, tuple[int, ...]]]
+"""Tells the shapes that values have in a run, of those that it can."""
+
+
+def find_layers(
+    model: OnnxFile,
+    files: PlanFiles,
+    *,
+    facts: Facts | None = None,
+    like: Reading | None = None,
+    observe: Observe = lambda names: {},
+) -> ModelGraph:
     """The layers of a model, as `read_layers` finds them, or found them earlier.
+
+    Parameters
+    ----------
+    facts, like
+        As `read_layers` takes them.
+    observe
+        Is asked for shapes that inference cannot tell, if there are any, and facts are given.
 
     Raises
     ------
@@ -42,19 +63,33 @@ def find_layers(model: OnnxFile, files: PlanFiles) -> ModelGraph:
     with reading(model.name):
         # A run needs the names, whoever finds the layers.
         name_unused_outputs(model)
-        bare, graph = bare_model(model.proto), model.proto.graph
-        if bare.ByteSize() > _LARGEST_GRAPH:
-            return read_layers(model)
-        sparse = [(each.values.name, list(each.dims)) for each in graph.sparse_initializer]
-        content = bare.SerializeToString(deterministic=True)
-        key = plan_key(b"layers", content, repr((sparse, find_notes(model))).encode())
-        kept: _KeptReading | None = try_record(_KeptReading, files.load(key))
+        key = _find_key(model, facts)
+        kept: _KeptReading | None = None
+        if key is not None:
+            kept = try_record(_KeptReading, files.load(plan_key(key)))
         if kept is not None:
-            known = ModelGraph(model, kept.reading)
+            known = ModelGraph(model, kept.reading, key=key)
             held, digest = known.constants.held, known.constants.digest
             if all(n in held and digest(n) == each for n, each in kept.constants.items()):
                 return known
-        found = read_layers(model)
-        digests = {n: found.constants.digest(n) for n in sorted(found.constants.read)}
-        files.keep(key, _KeptReading(found.reading, digests))
+        found = read_layers(model, facts, like)
+        if facts is not None and found.reading.open_values:
+            observed = {**facts.observed, **observe(found.reading.open_values)}
+            found = read_layers(model, replace(facts, observed=observed), like)
+        found.key = key
+        if key is not None:
+            digests = {n: found.constants.digest(n) for n in sorted(found.constants.read)}
+            files.keep(plan_key(key), _KeptReading(found.reading, digests))
         return found
+
+
+def _find_key(model: OnnxFile, facts: Facts | None) -> bytes | None:
+    """All that layers are read from, as a digest; ``None`` where that takes too long."""
+    bare, graph = bare_model(model.proto), model.proto.graph
+    if bare.ByteSize() > _LARGEST_GRAPH:
+        return None
+    sparse = [(each.values.name, list(each.dims)) for each in graph.sparse_initializer]
+    fed = None if facts is None else sorted(facts.fed.items())
+    digest = hashlib.sha256(bare.SerializeToString(deterministic=True))
+    digest.update(repr((sparse, find_notes(model), fed)).encode())
+    return b"layers" + digest.digest()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import onnx
 
-from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.files import bodies, captured
 from micam_fast.models.onnx.graph import Graph, Kind, attributes
 from micam_fast.models.onnx.model_graph import ModelGraph
@@ -39,19 +38,16 @@ def count_parameters(graph: ModelGraph) -> dict[str, int]:
     return found
 
 
-def count_multiply_adds(
-    graph: ModelGraph, input_shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, int | None]:
+def count_multiply_adds(graph: ModelGraph) -> dict[str, int | None]:
     """Multiply-adds of each layer's convolutions, matrix products and recurrences.
 
-    By layer of a model that is fed these shapes, with the batch: 0 for a layer that has none of
-    these, ``None`` where shapes cannot tell: one that inference does not know, or the body of an
-    If, Loop or Scan.
+    By layer of a model that was read for the shapes of a run, with the batch: 0 for a layer that
+    has none of these, ``None`` where shapes cannot tell: one that is unknown, or the body of an If,
+    Loop or Scan.
     """
-    shapes = graph.value_shapes(input_shapes)
     found: dict[str, int | None] = {}
     for name, nodes in _nodes_by_layer(graph).items():
-        counts = [_multiply_adds(graph.graph, graph.graph.nodes[n], shapes) for n in nodes]
+        counts = [_multiply_adds(graph.graph, graph.graph.nodes[n]) for n in nodes]
         known = [count for count in counts if count is not None]
         found[name] = sum(known) if len(known) == len(counts) else None
     return found
@@ -116,11 +112,9 @@ def _element_type(graph: Graph, name: str) -> int:
     return (held.values if isinstance(held, onnx.SparseTensorProto) else held).data_type
 
 
-def _multiply_adds(
-    graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, Shape | None]
-) -> int | None:
+def _multiply_adds(graph: Graph, node: onnx.NodeProto) -> int | None:
     def size(name: str, start: int = 0, stop: int | None = None) -> int:
-        shape = shapes.get(name) or graph.shape(name)
+        shape = graph.shape(name)
         if shape is None or None in shape:
             raise LookupError(name)
         return math.prod(each for each in shape[start:stop] if each is not None)

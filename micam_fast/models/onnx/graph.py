@@ -36,6 +36,8 @@ class Graph:
 
     Attributes
     ----------
+    facts
+        As given.
     nodes
         In topological order.
     constants
@@ -55,7 +57,7 @@ class Graph:
     """
 
     def __init__(self, model: OnnxFile, facts: Facts | None = None) -> None:
-        self._model, self._facts = model, facts
+        self._model, self.facts = model, facts
         graph = model.proto.graph
         self.nodes: list[onnx.NodeProto] = list(graph.node)
         self.constants = Constants(model)
@@ -97,12 +99,12 @@ class Graph:
     @functools.cached_property
     def _found(self) -> tuple[dict[str, onnx.TypeProto], dict[str, NDArray[Any]]]:
         """Types, and the numbers made from shapes."""
-        if self._facts is None:
+        if self.facts is None:
             return self._checked(infer_types(self._model.proto)), {}
         made = [(next(filter(None, node.output), ""), node) for node in self.nodes]
         arithmetic = [node for name, node in made if self.kind.get(name) is Kind.SHAPE]
         activations = [name for name, kind in self.kind.items() if kind is Kind.ACTIVATION]
-        types, numbers = apply_facts(self._model, arithmetic, activations, self._facts)
+        types, numbers = apply_facts(self._model, arithmetic, activations, self.facts)
         return self._checked(types), numbers
 
     def _checked(self, types: dict[str, onnx.TypeProto]) -> dict[str, onnx.TypeProto]:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import onnx
 from numpy.typing import NDArray
@@ -21,9 +22,10 @@ from micam_fast.models.onnx.answers import (
     find_outputs,
 )
 from micam_fast.models.onnx.constants import Constants
+from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
-from micam_fast.models.onnx.graph import Graph
-from micam_fast.models.onnx.inference import infer_sizes, infer_types, shape_of
+from micam_fast.models.onnx.graph import Graph, Kind
+from micam_fast.models.onnx.inference import infer_sizes, shape_of
 from micam_fast.models.onnx.invariance import Invariance, find_invariance
 from micam_fast.models.onnx.kernels import Weights, read_weights
 from micam_fast.models.onnx.limits import LARGEST_BATCH, refuse_more
@@ -55,6 +57,15 @@ class Reading:
         Pairs of operators that can run as one.
     invariance
         What the numbers of a sample do not depend on.
+    nodes
+        By layer name: the indices of its own operator, and of those up to its bias. Inputs have
+        none.
+    facts
+        The shapes that the graph was read for; ``None`` if sizes other than the batch were open.
+    open_values
+        Activations whose sizes are unknown even so: a run tells them.
+    sliced
+        Whether the model may run in slices.
     """
 
     layers: tuple[Layer, ...]
@@ -66,6 +77,14 @@ class Reading:
     chains: dict[str, Chain]
     scalings: tuple[Scaling, ...]
     invariance: Invariance
+    nodes: dict[str, tuple[int, ...]]
+    facts: Facts | None
+    open_values: tuple[str, ...]
+    sliced: bool = True
+
+    def plain(self) -> Reading:
+        """The same without rewritings: each activation is the file's own."""
+        return replace(self, chains={}, scalings=(), sliced=False)
 
 
 class ModelGraph:
@@ -77,10 +96,20 @@ class ModelGraph:
     ----------
     layers, taps, inputs, outputs, answer
         As in `Reading`.
+    key
+        A digest of all that the layers were read from; ``None`` where it is not known.
     """
 
-    def __init__(self, model: OnnxFile, reading: Reading, graph: Graph | None = None) -> None:
-        self._model, self._graph = model, graph
+    def __init__(
+        self,
+        model: OnnxFile,
+        reading: Reading,
+        graph: Graph | None = None,
+        *,
+        key: bytes | None = None,
+    ) -> None:
+        self._model, self._graph, self.key = model, graph, key
+        self._variants: WeakKeyDictionary[OnnxFile, ModelGraph] = WeakKeyDictionary()
         self.reading = reading
         self.layers, self.taps, self.inputs = reading.layers, reading.taps, reading.inputs
         self.outputs, self.answer = reading.outputs, reading.answer
@@ -93,11 +122,15 @@ class ModelGraph:
         PredictionError
             If the model has no such output, or another one than the user says.
         """
+        check_choice(self._model.name, self.outputs, choice)
+        return self.with_choice(choice)
+
+    def with_choice(self, choice: PredictionChoice) -> ModelGraph:
+        """The same, where the choice was checked with an earlier reading of the model."""
         if choice == AUTOMATIC:
             return self
-        check_choice(self._model.name, self.outputs, choice)
-        answer = choose_answer(self.outputs, choice)
-        return ModelGraph(self._model, replace(self.reading, answer=answer), self._graph)
+        reading = replace(self.reading, answer=choose_answer(self.outputs, choice))
+        return ModelGraph(self._model, reading, self._graph, key=self.key)
 
     @property
     def given(self) -> dict[str, Axes]:
@@ -108,12 +141,22 @@ class ModelGraph:
     @functools.cached_property
     def graph(self) -> Graph:
         """The graph; a model whose layers are known from earlier does without until it is cut."""
-        return self._graph or Graph(self._model)
+        return self._graph or Graph(self._model, self.reading.facts)
 
     @functools.cached_property
     def constants(self) -> Constants:
         """The values of weights."""
         return self._graph.constants if self._graph is not None else Constants(self._model)
+
+    def plain(self) -> ModelGraph:
+        """The same without rewritings."""
+        return ModelGraph(self._model, self.reading.plain(), self._graph, key=self.key)
+
+    def of(self, model: OnnxFile) -> ModelGraph:
+        """The same of a model that has other weights; one object for each that is asked for."""
+        if model not in self._variants:
+            self._variants[model] = ModelGraph(model, self.reading)
+        return self._variants[model]
 
     def weights(self, name: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Kernel, in ONNX order, and bias ``(C,)`` of a convolution with a constant kernel."""
@@ -123,11 +166,6 @@ class ModelGraph:
     def value_sizes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """Bytes of each value for inputs of these shapes, where shape inference can tell."""
         return infer_sizes(self._model.proto, input_shapes)
-
-    def value_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape | None]:
-        """Shapes of the values for inputs of these shapes, as far as inference can tell them."""
-        types = infer_types(self._model.proto, input_shapes)
-        return {name: shape_of(each) for name, each in types.items()}
 
     @functools.cached_property
     def pointwise(self) -> dict[str, Pointwise]:
@@ -158,7 +196,7 @@ def read_inputs(
         about = f"model {model.name!r}: input {value.name!r}"
         if not value.type.HasField("tensor_type"):
             raise ModelError(f"{about} is no tensor; micam-fast feeds arrays only")
-        shape = graph.shape(value.name)
+        shape = shape_of(value.type)
         if shape is None:
             raise ModelError(
                 f"{about} has no rank; give it a shape (sizes may stay symbolic) when exporting "
@@ -187,14 +225,17 @@ def assemble(
     inputs: tuple[ModelInput, ...],
     kernels: dict[str, Weights],
     axes_of: Callable[[str], Axes],
+    nodes: dict[str, tuple[int, ...]],
     *,
     inner: Collection[str] = (),
+    before: Sequence[ModelOutput] = (),
 ) -> ModelGraph:
     """The model with what follows from its layers.
 
-    `axes_of` gives a value's axes by its name, `inner` are outputs for a layer's map alone.
+    `axes_of` gives a value's axes by its name, `inner` are outputs for a layer's map alone,
+    `before` the outputs as an earlier reading found them.
     """
-    outputs = tuple(find_outputs(graph, inputs, axes_of, inner=inner))
+    outputs = tuple(find_outputs(graph, inputs, axes_of, inner=inner, before=before))
     reading = Reading(
         tuple(layers),
         taps,
@@ -205,5 +246,19 @@ def assemble(
         find_chains(graph, taps),
         find_scalings(graph, axes_of),
         find_invariance(graph),
+        nodes,
+        graph.facts,
+        tuple(_find_open_values(graph)),
     )
     return ModelGraph(model, reading, graph)
+
+
+def _find_open_values(graph: Graph) -> Iterator[str]:
+    """Activations that something reads, or that are given out, of which a size is unknown."""
+    if graph.facts is None:
+        return
+    for name, kind in graph.kind.items():
+        if kind is Kind.ACTIVATION and (graph.consumers[name] or name in graph.outputs):
+            shape = graph.shape(name)
+            if (shape is None or None in shape) and graph.is_tensor(name):
+                yield name

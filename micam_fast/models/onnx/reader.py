@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx
@@ -13,20 +14,34 @@ from micam_fast.models.onnx import kernels
 from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
 from micam_fast.models.onnx.axes import infer_axes, only_moves_layout
+from micam_fast.models.onnx.constants import Constants
+from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind, free_name
+from micam_fast.models.onnx.inference import shape_of
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
-from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
+from micam_fast.models.onnx.model_graph import ModelGraph, Reading, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.quantization import value_behind
 from micam_fast.models.onnx.real_units import real_value
 
 
-def read_layers(model: OnnxFile) -> ModelGraph:
+def read_layers(
+    model: OnnxFile, facts: Facts | None = None, like: Reading | None = None
+) -> ModelGraph:
     """Find the layers of a model, with their kernels, edges, axes and names.
 
     An exported Keras model says itself what its layers are; in any other they are inferred. Does
     `name_unused_outputs` first.
+
+    Parameters
+    ----------
+    facts
+        Shapes of a run. Without them they are taken to be those of one sample where the batch alone
+        is open; other open sizes stay unknown.
+    like
+        An earlier reading, whose layers are found again under the same names: the shapes of a
+        sample must not change what the diagram shows.
 
     Raises
     ------
@@ -39,8 +54,29 @@ def read_layers(model: OnnxFile) -> ModelGraph:
         if notes is not None:
             what = "characters in what the export wrote of its layers"
             refuse_more(model.name, len(notes), LONGEST_NOTES, what, "export the model again")
-            return read_annotated(model, read_notes(notes, model.name))
-        return _Reader(model).read()
+            read = read_notes(notes, model.name)
+            before = () if like is None else like.outputs
+            return read_annotated(model, read, facts or find_facts(model), before)
+        if facts is None and (single := find_facts(model)) is not None:
+            found = _Reader(model, single, like).read()
+            # Where the open size is no batch, it is not known.
+            if all(each.axes.batch == 0 or None not in each.shape for each in found.inputs):
+                return found
+        return _Reader(model, facts, like).read()
+
+
+def find_facts(model: OnnxFile) -> Facts | None:
+    """Shapes of one sample, for a model whose inputs leave open the first size at most."""
+    fed = {}
+    held = Constants(model).held
+    for value in model.proto.graph.input:
+        if value.name in held:
+            continue
+        shape = shape_of(value.type)
+        if shape is None or None in shape[1:]:
+            return None
+        fed[value.name] = tuple(size or 1 for size in shape)
+    return Facts(fed)
 
 
 def find_notes(model: OnnxFile) -> str | None:
@@ -63,9 +99,12 @@ def name_unused_outputs(model: OnnxFile) -> None:
 
 
 class _Reader:
-    def __init__(self, model: OnnxFile) -> None:
+    def __init__(self, model: OnnxFile, facts: Facts | None, like: Reading | None) -> None:
         self.model = model
-        self.graph = Graph(model)
+        self.graph = Graph(model, facts)
+        # Operators of the layers that are known from an earlier reading.
+        self.before = () if like is None else like.outputs
+        self.known = None if like is None else {n[0]: (name, n) for name, n in like.nodes.items()}
         self.axes = infer_axes(self.graph)
         # A model that takes pictures with channels last keeps them there where nothing says more.
         self.channels_last = any(
@@ -80,6 +119,7 @@ class _Reader:
         # The layers that each value comes from, and the lines of the diagram so far.
         self.owners: dict[str, tuple[str, ...]] = {}
         self.edges = 0
+        self.nodes: dict[str, tuple[int, ...]] = {}
 
     def read(self) -> ModelGraph:
         names = self._names()
@@ -96,7 +136,7 @@ class _Reader:
             if not self._is_layer(index, node):
                 continue
             name = names[index]
-            layer, tap, found = self._read_node(node, name)
+            layer, tap, found = self._read_node(index, node, name)
             layers.append(layer)
             taps[name] = tap
             if found is not None:
@@ -106,7 +146,17 @@ class _Reader:
             self.owner[tap.value] = name
         if len(layers) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
-        return assemble(self.model, self.graph, layers, taps, inputs, weights, self._axes_of)
+        return assemble(
+            self.model,
+            self.graph,
+            layers,
+            taps,
+            inputs,
+            weights,
+            self._axes_of,
+            self.nodes,
+            before=self.before,
+        )
 
     def _axes_of_input(self, name: str, shape: Shape) -> Axes:
         if name not in self.axes and len(shape) == 4:
@@ -127,6 +177,8 @@ class _Reader:
 
     def _names(self) -> dict[int, str]:
         """Names by SPEC: the node's, or its first output's where that is empty or not unique."""
+        if self.known is not None:
+            return {index: name for index, (name, _) in self.known.items()}
         used = Counter(node.name for node in self.graph.nodes)
         used.update(value.name for value in self.graph.inputs)
         taken = {value.name for value in self.graph.inputs}
@@ -140,6 +192,8 @@ class _Reader:
         return names
 
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
+        if self.known is not None:
+            return index in self.known
         if index not in self.live or index in self.swallowed:
             return False
         role = find_operator(node).role
@@ -148,21 +202,25 @@ class _Reader:
         return self.graph.is_tensor(node.output[0])
 
     def _read_node(
-        self, node: onnx.NodeProto, name: str
+        self, index: int, node: onnx.NodeProto, name: str
     ) -> tuple[Layer, Tap, kernels.Weights | None]:
         operator, value = find_operator(node), node.output[0]
         squeezed: int | None = None
         kernel, bias = kernels.find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
         channels = kernels.count_channels(self.graph, node, kernel) if kernel else None
+        nodes: Sequence[int] = () if self.known is None else self.known[index][1][1:]
+        if nodes:
+            value = self.graph.nodes[nodes[-1]].output[0]
         if bias is None:
             merged = kernels.following_bias(self.graph, node, channels, self._axes_of, self.live)
-            if merged is not None:
+            if merged is not None and (self.known is None or merged[0] == value):
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
                 if kernel is not None:
                     rank = len(self.graph.constant_shape(kernel))
                     squeezed = kernels.squeezed_axis(self.graph, nodes[:-1], rank)
+        self.nodes[name] = (index, *nodes)
         if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
         value = real_value(self.graph, value_behind(self.graph, value))

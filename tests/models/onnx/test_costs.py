@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
+from micam_fast.models.onnx.facts import Facts
 from tests.helpers import keras_models
 from tests.helpers.keras_layers import CONVOLUTIONS, needs_tensorflow
 from tests.helpers.models import conv_net, conv_node, make_model, random_array, single_conv
@@ -19,8 +20,8 @@ from tests.helpers.weights import tensors_of
 
 def costs(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> dict[str, tuple[int, int | None]]:
     """Both by layer, of those that cost something."""
-    graph = read_layers(open_model(proto))
-    parameters, products = count_parameters(graph), count_multiply_adds(graph, shapes)
+    graph = read_layers(open_model(proto), Facts(shapes))
+    parameters, products = count_parameters(graph), count_multiply_adds(graph)
     assert list(parameters) == list(products) == [layer.name for layer in graph.layers]
     both = {name: (parameters[name], products[name]) for name in parameters}
     return {name: found for name, found in both.items() if found != (0, 0)}

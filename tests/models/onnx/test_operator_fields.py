@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from micam_fast.models.onnx import open_model
 from micam_fast.models.onnx.dependence import follow, input_dependence
-from micam_fast.models.onnx.dependence.following import open_numbers
-from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.operator_row import Operator
 from micam_fast.models.onnx.operators import OPERATORS
 from tests.helpers.models import Array
@@ -76,7 +75,7 @@ def said_fields(
     grid = (shape[-2] if len(shape) > 2 else 1), shape[-1]
     row_axis = len(shape) - 1 if len(shape) > 2 else None
     cells = {"x": input_dependence(shapes["x"], grid, row_axis, len(shape))}
-    numbers = {name: values[name] for name in open_numbers(graph) if name in values}
+    numbers = {n: array for n, array in values.items() if graph.kind.get(n) is Kind.SHAPE}
     found = follow(graph, cells, shapes, numbers, ["o"])["o"]
     *sets, exact = found.at(np.array(list(np.ndindex(*shapes["o"]))))
     rows, columns = (

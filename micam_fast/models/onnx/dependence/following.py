@@ -15,7 +15,6 @@ from micam_fast.models.onnx.dependence.node_reading import NodeReading, Rule, ad
 from micam_fast.models.onnx.dependence.rules import RULES
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.operator_row import FieldRule
-from micam_fast.models.onnx.operators import find_operator
 
 _RULES: Mapping[FieldRule, Rule] = {**RULES, **LAYOUT_RULES}
 
@@ -33,7 +32,7 @@ def follow(
     all that the operator reads, at most.
 
     `inputs` holds what those that lie on the grid depend on, and others count as depending on
-    nothing; `shapes` are those of one run, `numbers` what `open_numbers` asks for, if known.
+    nothing; `shapes` are those of one run, `numbers` what is made of them, as far as known.
     """
     kept = {name for name in wanted if graph.kind.get(name) is Kind.ACTIVATION}
     nodes = [graph.nodes[index] for index in graph.nodes_before(kept)]
@@ -51,20 +50,6 @@ def follow(
             if not readers[name] and name not in kept:
                 del found[name]
     return {name: found[name] for name in kept}
-
-
-def open_numbers(graph: Graph) -> list[str]:
-    """Values made from shapes alone that rules may need: begins, ends, sizes, indices."""
-    return sorted(
-        {
-            name
-            for node in graph.nodes
-            if find_operator(node).sizes is None
-            for name in node.input
-            if graph.kind.get(name) is Kind.SHAPE
-            and any(graph.kind[made] is Kind.ACTIVATION for made in node.output if made)
-        }
-    )
 
 
 def _outputs(
