@@ -38,7 +38,10 @@ def observe_shapes(
         graph.node.append(onnx.helper.make_node("Shape", [name], [measured]))
         graph.output.append(onnx.ValueInfoProto(name=measured))
     try:
-        session = open_part(file, part.proto, threads=1, providers=providers, keep_memory=False)
+        # Literally: else ONNX Runtime puts the sizes that it infers in the place of a Shape.
+        session = open_part(
+            file, part.proto, threads=1, providers=providers, keep_memory=False, literal=True
+        )
     except ModelError:
         # A sequence, say, has no shape.
         return {}

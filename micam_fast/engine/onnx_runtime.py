@@ -59,6 +59,7 @@ def open_session(
     threads: int,
     providers: Sequence[Any] = DEFAULT_PROVIDERS,
     keep_memory: bool = True,
+    literal: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Open a model with ONNX Runtime.
 
@@ -72,6 +73,8 @@ def open_session(
         Size of ONNX Runtime's own pool.
     keep_memory
         Whether ONNX Runtime may hold on to memory between runs, which is faster.
+    literal
+        Whether it runs each operator as it stands, and concludes nothing beforehand.
 
     Raises
     ------
@@ -89,6 +92,9 @@ def open_session(
             )
     options = quiet_options(threads)
     options.enable_cpu_mem_arena = keep_memory
+    if literal:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
     # Its threads must not spin on while the loops use the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if folder is not None:

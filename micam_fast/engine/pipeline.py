@@ -22,6 +22,7 @@ from micam_fast.engine.sample_result import SampleResult
 from micam_fast.engine.sessions import Sessions
 from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.workspaces import SharedMemory, Workspace
+from micam_fast.maps.taps import SummedKernel
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.merging import IS_BLOCKED
 from micam_fast.samples import Arrays
@@ -67,8 +68,9 @@ class Pipeline:
         self._mapped, self._projection, self._providers = mapped, projection, providers
         self._runners: LruCache[ModelGraph, Runner] = LruCache(_KEPT_RUNNERS)
         self._sessions: LruCache[Hashable, Sessions] = LruCache(_KEPT_SESSIONS)
+        self._kernels: dict[str, SummedKernel] = {}
         self._bound = memory
-        self._lock = threading.RLock()
+        self._lock, self._proving = threading.RLock(), threading.RLock()
         # The newest; that of the graph as it was read when the model was opened to begin with.
         self._runner = self.runner(graph)
         self._batching = self._runner.batching
@@ -94,7 +96,10 @@ class Pipeline:
         """What runs batches of samples that a graph was read for."""
         with self._lock:
             self._runner = self._runners.get_or_make(
-                graph, lambda: Runner(graph, self._mapped, self._projection, self._open_sessions)
+                graph,
+                lambda: Runner(
+                    graph, self._mapped, self._projection, self._open_sessions, self._kernels
+                ),
             )
             return self._runner
 
@@ -185,7 +190,7 @@ class Pipeline:
         try:
             runner = self.runner(self._find_graph(samples[0]))
             if len(samples) > 1 and runner.graph not in self._proved:
-                with self._lock:
+                with self._proving:
                     return list(self._prove(runner, samples, worker, stages))
             return list(runner.run(samples, worker, stages))
         except NotBatchableError:

@@ -69,7 +69,7 @@ class _Prepared:
 class Runner:
     """Runs batches of a model under one projection.
 
-    The layers `mapped` get a map.
+    The layers `mapped` get a map. Runners of a model share the `kernels` that they have summed.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Runner:
         mapped: frozenset[str],
         projection: Projection,
         open_sessions: OpenSessions,
+        kernels: dict[str, SummedKernel],
     ) -> None:
         self.graph, self._projection = graph, projection
         self._taps = {
@@ -95,13 +96,15 @@ class Runner:
         if projection == "transposed":
             sources = [tap.source for tap in self._taps.values() if tap.source is not None]
             wanted += [value for value in sources if value not in self._shaped_as]
+        wanted += graph.given
+        # The others are compared with those of the untouched file.
         outputs = [each.value for each in graph.outputs]
         wanted += [value for value in outputs if value not in self._shaped_as]
         self.sessions = open_sessions(graph, wanted)
         self.batching = Batching(graph)
         self._plans: LruCache[tuple[Any, ...], MapPlan] = LruCache(_KEPT_PLANS)
         self._builders: LruCache[tuple[MapPlan, ...], ResultBuilder] = LruCache(_KEPT_PLANS)
-        self._kernels: dict[str, SummedKernel] = {}
+        self._kernels = kernels
         # Workers share the plans.
         self._lock = threading.Lock()
 
@@ -195,16 +198,15 @@ class Runner:
         followed = {self._taps[n].value: n for n in self._pointwise}
         found = {}
         for activations in self.sessions.run(feeds, self.batching.count([sample]), workspace):
+            arrays = {**feeds, **activations.arrays}
             for name in names:
                 follower = followed.get(name)
-                if follower is None and name in activations.arrays:
-                    found[name] = activations.arrays[name].copy()
-                elif (
-                    follower is not None and self._pointwise[follower].source in activations.arrays
-                ):
+                if name in arrays:
+                    found[name] = arrays[name].copy()
+                elif follower is not None and self._pointwise[follower].source in arrays:
                     function, axes = self._pointwise[follower], self._taps[follower].axes
                     assert axes.channel is not None
-                    found[name] = function.apply(activations.arrays[function.source], axes.channel)
+                    found[name] = function.apply(arrays[function.source], axes.channel)
         return found
 
     def _prepare(

@@ -204,6 +204,7 @@ def open_part(
     threads: int,
     providers: Sequence[Any],
     keep_memory: bool = True,
+    literal: bool = False,
 ) -> Any:
     """A session of a model made of a file's nodes and weights; the model's are changed for it."""
     weights: list[onnx.TensorProto] = []
@@ -217,6 +218,7 @@ def open_part(
         threads=threads,
         providers=providers,
         keep_memory=keep_memory,
+        literal=literal,
     )
 
 

@@ -104,10 +104,13 @@ def find_outputs(
     names = [name for name in dict.fromkeys(graph.outputs) if graph.is_tensor(name)]
     names = [name for name in names if graph.kind[name] is Kind.ACTIVATION]
     reader = _Reader(graph, *find_sample_axes(graph, inputs, names))
+    is_open = any(e.axes.batch is not None and e.shape[e.axes.batch] is None for e in inputs)
     for name in names:
         axes, maker = axes_of(name), reader.find_maker(name)
         form = decided.get(name, reader.find_form(name))
         shape = graph.shape(name)
+        if shape is not None and is_open:
+            shape = tuple(None if axis == axes.batch else size for axis, size in enumerate(shape))
         yield ModelOutput(name, axes, shape, maker, form, name in inner)
 
 
