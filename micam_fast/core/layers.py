@@ -100,6 +100,23 @@ class Axes:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """What says where batch and channels of an activation lie.
+
+    Attributes
+    ----------
+    channels, batch
+        In words; ``None`` where nothing says so, and the axes were assumed.
+    contradiction
+        Other evidence, which is as strong and says otherwise, and what it says.
+    """
+
+    channels: str | None
+    batch: str | None
+    contradiction: str | None = None
+
+
+@dataclass(frozen=True)
 class Geometry:
     """How the kernel of a convolution walks, one entry for each spatial axis.
 

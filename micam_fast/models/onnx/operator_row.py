@@ -74,8 +74,8 @@ class Kernel:
 
 Role = Literal["layer", "layout", "bookkeeping"]
 Channels = Literal[
-    "as read", "second", "last", "recurrent", "dense", "unknown", "gathered", "permuted", "reduced",
-    "reshaped", "squeezed", "unsqueezed",
+    "as read", "second", "last", "recurrent", "dense", "unknown", "gathered", "listed", "permuted",
+    "reduced", "reshaped", "squeezed", "unsqueezed",
 ]  # fmt: skip
 FieldRule = Literal[
     "along axis", "batch norm", "concat", "convolution", "depth to space", "dynamic quantization",

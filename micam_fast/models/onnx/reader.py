@@ -105,7 +105,8 @@ class _Reader:
         # Operators of the layers that are known from an earlier reading.
         self.before = () if like is None else like.outputs
         self.known = None if like is None else {n[0]: (name, n) for name, n in like.nodes.items()}
-        self.axes = infer_axes(self.graph)
+        self.conclusions = infer_axes(self.graph)
+        self.axes = self.conclusions.axes
         # A model that takes pictures with channels last keeps them there where nothing says more.
         self.channels_last = any(
             len(shape) == 4 and self.axes.get(value.name, Axes(0, None)).channel == 3
