@@ -12,7 +12,7 @@ from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.axes.moves import listed_axes
 from micam_fast.models.onnx.axes.reshapes import listed_numbers
 from micam_fast.models.onnx.graph import Graph, attributes, input_name, label
-from micam_fast.models.onnx.operators import Operator
+from micam_fast.models.onnx.operator_row import Operator
 
 COLOURS = (1, 3, 4)
 

@@ -11,7 +11,8 @@ from micam_fast.models.onnx.axes.evidence import Level, Role
 from micam_fast.models.onnx.axes.moves import Move, inverse, lost, moved_axes
 from micam_fast.models.onnx.axes.reshapes import Reshaping, read_reshape
 from micam_fast.models.onnx.graph import Graph, attributes
-from micam_fast.models.onnx.operators import Operator, find_operator
+from micam_fast.models.onnx.operator_row import Operator
+from micam_fast.models.onnx.operators import find_operator
 
 Carry = Callable[[Role, tuple[int, ...]], tuple[int, ...] | None]
 """Makes the axes of one value those of another; ``None`` where they are lost."""

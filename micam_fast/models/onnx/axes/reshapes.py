@@ -7,6 +7,7 @@ compared though ``N`` is open. An open size equals itself alone.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ class Reshaping:
         cuts = [(0, 0), *self._cuts, (len(first), len(second))]
         return [
             (tuple(first[a:b]), tuple(second[c:d]))
-            for (a, c), (b, d) in zip(cuts, cuts[1:], strict=False)
+            for (a, c), (b, d) in itertools.pairwise(cuts)
         ]
 
     @functools.cached_property
