@@ -101,16 +101,49 @@ class Graph:
         """Types, and the numbers made from shapes."""
         if self.facts is None:
             return self._checked(infer_types(self._model.proto)), {}
-        made = [(next(filter(None, node.output), ""), node) for node in self.nodes]
-        arithmetic = [node for name, node in made if self.kind.get(name) is Kind.SHAPE]
-        activations = [name for name, kind in self.kind.items() if kind is Kind.ACTIVATION]
-        types, numbers = apply_facts(self._model, arithmetic, activations, self.facts)
+        types, numbers = apply_facts(self._model, self._arithmetic, self._activations, self.facts)
         return self._checked(types), numbers
 
     def _checked(self, types: dict[str, onnx.TypeProto]) -> dict[str, onnx.TypeProto]:
         check_sizes(types, self._model.name)
         self._check_ranks(types)
         return types
+
+    @functools.cached_property
+    def has_open_batch(self) -> bool:
+        """Whether the file leaves the first size of its first input open."""
+        shape = self._declared_shape(0)
+        return bool(shape) and shape is not None and shape[0] is None
+
+    @functools.cached_property
+    def doubled(self) -> Mapping[str, Shape | None]:
+        """Shapes for twice the samples, where facts are given and the batch is open; else none."""
+        if self.facts is None or not self.has_open_batch:
+            return {}
+        batch = self.inputs[0].type.tensor_type.shape.dim[0].dim_param
+        fed = dict(self.facts.fed)
+        for place, value in enumerate(self.inputs):
+            shape = self._declared_shape(place)
+            if shape and shape[0] is None and fed.get(value.name):
+                name = value.type.tensor_type.shape.dim[0].dim_param
+                if name in ("", batch):
+                    first, *rest = fed[value.name]
+                    fed[value.name] = (2 * first, *rest)
+        types, _ = apply_facts(self._model, self._arithmetic, self._activations, Facts(fed))
+        return {name: shape_of(each) for name, each in types.items()}
+
+    def _declared_shape(self, place: int) -> Shape | None:
+        return shape_of(self.inputs[place].type) if place < len(self.inputs) else None
+
+    @property
+    def _arithmetic(self) -> list[onnx.NodeProto]:
+        """The nodes that make numbers from shapes and constants alone."""
+        made = [(next(filter(None, node.output), ""), node) for node in self.nodes]
+        return [node for name, node in made if self.kind.get(name) is Kind.SHAPE]
+
+    @property
+    def _activations(self) -> list[str]:
+        return [name for name, kind in self.kind.items() if kind is Kind.ACTIVATION]
 
     @property
     def _types(self) -> dict[str, onnx.TypeProto]:

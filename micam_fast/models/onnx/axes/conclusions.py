@@ -13,6 +13,7 @@ from micam_fast.models.onnx.axes.evidence import (
     Evidence,
     Level,
     Role,
+    growth_claims,
     input_claims,
     node_claims,
 )
@@ -77,7 +78,7 @@ def infer_axes(graph: Graph) -> Conclusions:
 
 def _look_around(graph: Graph) -> tuple[list[Claim], Mapping[str, list[Link]]]:
     """All evidence, and the ways between values by the one that they begin at."""
-    claims = list(input_claims(graph))
+    claims = [*input_claims(graph), *growth_claims(graph)]
     links: defaultdict[str, list[Link]] = defaultdict(list)
     rows = [(node, find_operator(node)) for node in graph.nodes]
     walks = any(operator.channels == "recurrent" for _, operator in rows)

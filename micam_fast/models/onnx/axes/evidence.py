@@ -92,6 +92,20 @@ def _colour_claims(name: str, shape: Shape) -> Iterator[Claim]:
         yield name, Role.CHANNEL, (axis,), Evidence(Level.HINTS, words)
 
 
+def growth_claims(graph: Graph) -> Iterator[Claim]:
+    """The axis of which twice the samples make twice the size holds the batch."""
+    for name, doubled in graph.doubled.items():
+        shape = graph.shape(name)
+        if shape is None or doubled is None or len(shape) != len(doubled):
+            continue
+        if None in shape or None in doubled:
+            continue
+        grown = [axis for axis, size in enumerate(shape) if size != doubled[axis]]
+        if len(grown) == 1 and doubled[grown[0]] == 2 * (shape[grown[0]] or 0):
+            words = "twice the samples make twice its size"
+            yield name, Role.BATCH, (grown[0],), Evidence(Level.DEFINES, words)
+
+
 def node_claims(
     graph: Graph, node: onnx.NodeProto, operator: Operator, read: Sequence[str]
 ) -> Iterator[Claim]:

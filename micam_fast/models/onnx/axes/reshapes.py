@@ -80,6 +80,8 @@ class Reshaping:
         Whether the target is constant.
     flattened
         The axis of a Flatten.
+    grows
+        Whether it does the same for any number of samples.
     """
 
     before: tuple[Size, ...]
@@ -87,6 +89,7 @@ class Reshaping:
     target: tuple[int, ...] | None = None
     fixed: bool = False
     flattened: int | None = None
+    grows: bool = False
 
     def move_channels(self, axes: Iterable[int]) -> tuple[int, ...]:
         """Axes after it that hold nothing but channels, else those that hold channels, too."""
@@ -129,7 +132,7 @@ class Reshaping:
         """
         first = product(self.before[:axis])
         batched = (*self.before[:axis], self.before[axis] * Size(1, (_BATCH,)))
-        grown = self._sizes((*batched, *self.before[axis + 1 :]))
+        grown = self._sizes((*batched, *self.before[axis + 1 :])) if self.grows else None
         holders = [place for place, size in enumerate(grown or ()) if _BATCH in size.unknown]
         if grown is not None and holders:
             return (holders[0],) if product(grown[: holders[0]]) == first else ()
@@ -144,9 +147,13 @@ class Reshaping:
     def move_batch_back(self, axis: int) -> tuple[int, ...] | None:
         """Axis before it that holds the batch; no axis if none does, ``None`` if nobody knows."""
         size, first = self.after[axis], product(self.after[:axis])
-        for place in range(len(self.before)):
-            if product(self.before[:place]) == first and self.before[place] == size:
-                return (place,)
+        places = [n for n in range(len(self.before)) if product(self.before[:n]) == first]
+        same = [place for place in places if self.before[place] == size]
+        if same and size != ONE and same[0] != places[0]:
+            # A batch of one, before this axis, may be folded into it.
+            return None
+        if same:
+            return (same[0],)
         if axis == 0 and not self.before:
             return ()
         if axis == 0:
@@ -179,8 +186,7 @@ class Reshaping:
         first, second = self._long
         cuts = [(0, 0), *self._cuts, (len(first), len(second))]
         return [
-            (tuple(first[a:b]), tuple(second[c:d]))
-            for (a, c), (b, d) in itertools.pairwise(cuts)
+            (tuple(first[a:b]), tuple(second[c:d])) for (a, c), (b, d) in itertools.pairwise(cuts)
         ]
 
     @functools.cached_property
@@ -251,20 +257,22 @@ def read_reshape(graph: Graph, node: onnx.NodeProto) -> Reshaping | None:
         axis = int(given.get("axis", 1))
         axis += len(shape) if axis < 0 else 0
         sizes = product(before[:axis]), product(before[axis:])
-        return Reshaping(before, sizes, flattened=axis)
+        return Reshaping(before, sizes, flattened=axis, grows=graph.has_open_batch)
     asked = listed_numbers(graph, node.input[1]) if len(node.input) > 1 else None
     if asked is not None and not given.get("allowzero", 0):
         sizes_after = _fill(asked, before)
         if sizes_after is not None:
             fixed = graph.is_constant(node.input[1])
-            return Reshaping(before, sizes_after, asked, fixed)
+            # Sizes that were computed are those of this number of samples.
+            grows = fixed and graph.has_open_batch
+            return Reshaping(before, sizes_after, asked, fixed, grows=grows)
     if after is None:
         return None
     open_axes = [axis for axis, size in enumerate(after) if size is None]
     if len(open_axes) == 1:
         filled = _fill([-1 if size is None else size for size in after], before)
         if filled is not None:
-            return Reshaping(before, filled)
+            return Reshaping(before, filled, grows=graph.has_open_batch)
     return Reshaping(
         before,
         tuple(
@@ -287,9 +295,7 @@ def _fill(target: Sequence[int], before: Sequence[Size]) -> tuple[Size, ...] | N
         return None
     if any(size == 0 and axis >= len(before) for axis, size in enumerate(target)):
         return None
-    sizes = [
-        before[axis] if size == 0 else Size(max(size, 1)) for axis, size in enumerate(target)
-    ]
+    sizes = [before[axis] if size == 0 else Size(max(size, 1)) for axis, size in enumerate(target)]
     if -1 in target:
         rest = product(before).divided(product(sizes))
         if rest is None:
