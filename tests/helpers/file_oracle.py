@@ -71,7 +71,10 @@ class FileOracle:
         self.fixed = set(held)
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in model.graph.node:
-            if all(name in self.fixed for name in node.input if name):
+            whole = not any(each.HasField("g") for each in node.attribute)
+            if node.op_type in ("Shape", "Size") or (
+                whole and all(name in self.fixed for name in node.input if name)
+            ):
                 self.fixed.update(node.output)
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)

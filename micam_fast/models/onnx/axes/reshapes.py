@@ -159,8 +159,8 @@ class Reshaping:
         if axis == 0:
             if size != ONE or (self.target is not None and self.target[0] < 1):
                 return (0,)
-            return () if self.fixed else None
-        return () if size == ONE or self.fixed else None
+            return () if self.grows else None
+        return () if self.grows else None
 
     @staticmethod
     def _may_hold(size: Size, batch: Size) -> bool:
