@@ -92,7 +92,9 @@ def test_how_many_the_batch_axis_holds_is_told(flat: bool) -> None:
 
 
 def test_how_many_the_batch_axis_holds_is_told_of_a_hatched_layer() -> None:
-    lines = label_lines(CONV, layer_map([[float("nan"), 1]], copies=2, bad_values=1))
+    lines = label_lines(
+        CONV, layer_map([[float("nan"), 1]], shape=(2, 1, 2, 2), copies=2, bad_values=1)
+    )
     assert lines[-2:] == ["mean of 2 in the batch axis", "1 NaN or infinite"]
 
 

@@ -60,7 +60,7 @@ def read_annotated(
     def axes_of(name: str) -> Axes:
         return axes.get(name, Axes(0, None))
 
-    inputs = read_inputs(model, graph, lambda name, shape: axes_of(name).completed(len(shape)))
+    inputs = read_inputs(model, graph, lambda name: axes_of(name).completed(graph.rank(name) or 0))
     layers = [note.layer for note in notes]
     # The export gives out each layer's value behind the model's own outputs.
     inner = frozenset(name for name in graph.outputs[1:] if graph.consumers.get(name))

@@ -112,7 +112,7 @@ class Graph:
     @functools.cached_property
     def has_open_batch(self) -> bool:
         """Whether the file leaves the first size of its first input open."""
-        shape = self._declared_shape(0)
+        shape = self.declared_shape(self.inputs[0]) if self.inputs else None
         return bool(shape) and shape is not None and shape[0] is None
 
     @functools.cached_property
@@ -122,8 +122,8 @@ class Graph:
             return {}
         batch = self.inputs[0].type.tensor_type.shape.dim[0].dim_param
         fed = dict(self.facts.fed)
-        for place, value in enumerate(self.inputs):
-            shape = self._declared_shape(place)
+        for value in self.inputs:
+            shape = self.declared_shape(value)
             if shape and shape[0] is None and fed.get(value.name):
                 name = value.type.tensor_type.shape.dim[0].dim_param
                 if name in ("", batch):
@@ -132,8 +132,10 @@ class Graph:
         types, _ = apply_facts(self._model, self._arithmetic, self._activations, Facts(fed))
         return {name: shape_of(each) for name, each in types.items()}
 
-    def _declared_shape(self, place: int) -> Shape | None:
-        return shape_of(self.inputs[place].type) if place < len(self.inputs) else None
+    @staticmethod
+    def declared_shape(value: onnx.ValueInfoProto) -> Shape | None:
+        """Shape that the file gives an input, whatever is fed."""
+        return shape_of(value.type)
 
     @property
     def _arithmetic(self) -> list[onnx.NodeProto]:

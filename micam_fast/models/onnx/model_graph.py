@@ -183,9 +183,9 @@ class ModelGraph:
 
 
 def read_inputs(
-    model: OnnxFile, graph: Graph, axes_of: Callable[[str, Shape], Axes]
+    model: OnnxFile, graph: Graph, axes_of: Callable[[str], Axes]
 ) -> Iterator[ModelInput]:
-    """What a caller feeds; `axes_of` gives an input's axes by its name and shape.
+    """What a caller feeds; `axes_of` gives an input's axes by its name.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def read_inputs(
             raise ModelError(
                 f"{about} has no element type that is known ({kind}); export the model again"
             ) from None
-        axes = axes_of(value.name, shape)
+        axes = axes_of(value.name)
         batch = shape[axes.batch] if axes.batch is not None and axes.batch < len(shape) else None
         what = f"samples in the fixed batch of input {value.name!r}"
         remedy = "leave the batch open when exporting it"

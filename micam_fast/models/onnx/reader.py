@@ -109,9 +109,10 @@ class _Reader:
         self.axes = self.conclusions.axes
         # A model that takes pictures with channels last keeps them there where nothing says more.
         self.channels_last = any(
-            len(shape) == 4 and self.axes.get(value.name, Axes(0, None)).channel == 3
+            self.graph.rank(value.name) == 4
+            and self.conclusions.is_sure(value.name)
+            and self.axes[value.name].channel == 3
             for value in self.graph.inputs
-            if (shape := self.graph.shape(value.name)) is not None
         )
         self.live = frozenset(self.graph.nodes_before(self.graph.outputs))
         # The layer that stands for a value, and the nodes that its bias Add swallows.
@@ -127,7 +128,7 @@ class _Reader:
         layers: list[Layer] = []
         taps: dict[str, Tap] = {}
         weights: dict[str, kernels.Weights] = {}
-        inputs = tuple(read_inputs(self.model, self.graph, self._axes_of_input))
+        inputs = tuple(read_inputs(self.model, self.graph, self._axes_of))
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
             layers.append(Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape))
@@ -158,13 +159,6 @@ class _Reader:
             self.nodes,
             before=self.before,
         )
-
-    def _axes_of_input(self, name: str, shape: Shape) -> Axes:
-        if name not in self.axes and len(shape) == 4:
-            colours = (1, 3, 4)
-            if shape[3] in colours and shape[1] not in colours:
-                return Axes(0, 3)
-        return self._axes_of(name)
 
     def _axes_of(self, name: str) -> Axes:
         shape = self.graph.shape(name)

@@ -363,11 +363,10 @@ def test_a_kernel_of_other_channels_than_an_activation_of_unknown_size() -> None
     make = onnx.helper.make_node
     proto.graph.node.extend(
         [
-            make("Shape", ["conv"], ["sizes"]),
-            # Inference loses sight of sizes that are no whole numbers.
-            make("Cast", ["sizes"], ["real"], to=onnx.TensorProto.FLOAT),
-            make("Cast", ["real"], ["again"], to=onnx.TensorProto.INT64),
-            make("Reshape", ["conv", "again"], ["hidden"]),
+            # Sizes that are computed from numbers of the sample are known when it ran.
+            make("ReduceMax", ["conv"], ["most"], axes=[0, 2, 3], keepdims=0),
+            make("Equal", ["most", "most"], ["all"]),
+            make("Compress", ["conv", "all"], ["hidden"], axis=1),
         ]
     )
     model = micam_fast.load_model(proto)

@@ -44,6 +44,10 @@ class Conclusions:
         found = self.axes.get(value)
         return found is not None and found.channel is not None
 
+    def is_sure(self, value: str) -> bool:
+        """Tell whether more than a hint says where a value's channels lie."""
+        return self.has_channels(value) and self._known[Role.CHANNEL][value][2] < Level.HINTS
+
     def reason(self, value: str) -> Reason:
         """What says where a value's batch and channels lie."""
         channels, batch = (self._known[role].get(value) for role in (Role.CHANNEL, Role.BATCH))

@@ -82,7 +82,9 @@ def input_claims(graph: Graph) -> Iterator[Claim]:
             continue
         first = Evidence(Level.FIRST, f"it is the first axis of input {name!r}")
         yield name, Role.BATCH, (0,), first
-        yield from _colour_claims(name, shape)
+    for value in graph.inputs:
+        # A size that the file leaves open is no number of colours, whatever it is in a sample.
+        yield from _colour_claims(value.name, graph.declared_shape(value) or ())
 
 
 def _colour_claims(name: str, shape: Shape) -> Iterator[Claim]:
