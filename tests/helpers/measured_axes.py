@@ -45,6 +45,8 @@ def measured_axes(plain: Sizes, wide: Sizes, larger: Sizes, many: Sizes) -> dict
     """
     axes: dict[str, Axes] = {}
     for name, sizes in plain.items():
+        if len(larger.get(name, ())) != len(sizes):
+            continue  # Nobody can tell where its positions lie.
         channels = _changed(sizes, wide.get(name))
         batch = _changed(sizes, many.get(name))
         positions = _changed(sizes, larger.get(name))

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 CHANNELS_FIRST: Axes = (0, 1)
 CHANNELS_LAST_OF_3: Axes = (0, 2)
 CHANNELS_LAST_OF_4: Axes = (0, 3)
+POSITIONS = 20
 
 
 def axes_of_detectors(layer: FileLayer, activation: Array) -> Axes | None:
@@ -43,8 +44,9 @@ def axes_of_reader(layer: FileLayer, activation: Array) -> Axes | None:
     What attention makes of 8 heads is left out.
     """
     if activation.ndim == 3:
-        return CHANNELS_LAST_OF_3
-    if activation.ndim != 4 or activation.shape[1] == 8:
+        # No layer has as many channels as there are positions along the line.
+        return CHANNELS_FIRST if activation.shape[2] == POSITIONS else CHANNELS_LAST_OF_3
+    if activation.ndim != 4 or 8 in activation.shape[1:3]:
         return None
     return CHANNELS_LAST_OF_4 if layer.node.op_type == "Reshape" else CHANNELS_FIRST
 
