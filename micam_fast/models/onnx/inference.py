@@ -72,6 +72,8 @@ def infer_types(
     with contextlib.suppress(Exception):
         follows = _longest_list(bare.graph) <= _LONGEST_LIST
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
+        while _add_ranks(bare.graph):
+            bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
     if not input_shapes:
         for value, declared in zip(bare.graph.output, proto.graph.output, strict=True):
             _fill_in(value.type, declared.type)
@@ -86,6 +88,32 @@ def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) ->
         if made and all(name in numbers for name in made):
             graph.initializer.extend(numpy_helper.from_array(numbers[n], n) for n in made)
             del graph.node[index]
+
+
+def _add_ranks(graph: onnx.GraphProto) -> bool:
+    """Give values as many axes as their list has sizes, which inference leaves open; tell if any.
+
+    The numbers in the list need not be known for that.
+    """
+    types = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
+    added = False
+    for node in graph.node:
+        operator = find_operator(node)
+        if operator.sizes is None or operator.sizes >= len(node.input) or not node.output[0]:
+            continue
+        if operator.field == "expand":
+            # A value that has more axes keeps them.
+            continue
+        listed = types.get(node.input[operator.sizes])
+        length = None if listed is None else shape_of(listed)
+        found = types.get(node.output[0])
+        if not length or length[0] is None or length[0] > MOST_AXES or found is None:
+            continue
+        if found.HasField("tensor_type") and not found.tensor_type.HasField("shape"):
+            for _ in range(length[0]):
+                found.tensor_type.shape.dim.add()
+            added = True
+    return added
 
 
 def _drop_claims(graph: onnx.GraphProto) -> None:

@@ -105,6 +105,33 @@ def _moving_links(
     if found is not None:
         yield source, Link(result, _by_reshape(found), True)
         yield result, Link(source, _back_by_reshape(found), False)
+    restored = _restored(graph, node)
+    if restored:
+        yield restored, Link(result, None, True)
+        yield result, Link(restored, None, False)
+
+
+def _restored(graph: Graph, node: onnx.NodeProto) -> str:
+    """The value whose shape a Reshape brings back; empty where it does not.
+
+    So does a GroupNormalization that is written as an InstanceNormalization of groups: each element
+    comes back to its place.
+    """
+    shape, value = graph.shape(node.output[0]), node.input[0]
+    if shape is None or None in shape:
+        return ""
+    while value in graph.producer:
+        before = graph.nodes[graph.producer[value]]
+        operator = find_operator(before)
+        if operator.channels == "reshaped":
+            return before.input[0] if graph.shape(before.input[0]) == shape else ""
+        same = graph.shape(before.input[0]) == graph.shape(value) if before.input else False
+        if graph.activations(before) != [before.input[0]] or not same:
+            return ""
+        if operator.field not in ("elementwise", "instance norm"):
+            return ""
+        value = before.input[0]
+    return ""
 
 
 def _product_links(
