@@ -5,7 +5,7 @@ It knows the graph and what its drawing says of each layer, and imports nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,10 +117,21 @@ class Oracle:
         if layer.convolution is not None:
             kernel = self.values[layer.convolution.kernel]
             parts *= float(np.abs(kernel.astype(np.float64)).sum())
+        else:
+            # Of a difference of equals, nothing but the rounding of these is left.
+            parts = max(parts, *(np.abs(each).max(initial=0) for each in self._read(layer)))
         with np.errstate(all="ignore"):
             moved = float(np.nan_to_num(np.abs(cam - shaken)).max(initial=0))
             scale = float(np.nan_to_num(np.abs(cam)).max(initial=0))
         return Expected(cam, 1e-4 * scale + 2e-7 * parts + 10 * moved)
+
+    def _read(self, layer: Layer) -> Iterator[Array]:
+        """The numbers that the operator behind a layer's value reads."""
+        yield np.zeros(1)
+        for node in self.drawn.model.graph.node:
+            if layer.value.name in node.output:
+                read = (self.values[name] for name in node.input if name in self.values)
+                yield from (each for each in read if each.dtype.kind == "f")
 
     def difference(self, name: str) -> tuple[Array, float]:
         """A value of the first sample, and how far rounding may move it."""

@@ -23,6 +23,9 @@ SMALL_TENSOR = 1024
 # Numbers in a list of sizes; one has as many as a value has axes, or a few times that.
 _LONGEST_LIST = 2**16
 
+_TENSOR = "tensor_type"
+_NORMALIZATIONS = ("batch norm", "group norm", "instance norm", "layer norm", "response norm")
+
 InputShapes = Mapping[str, tuple[int, ...]]
 
 
@@ -61,6 +64,8 @@ def infer_types(
     """
     bare = bare_model(proto)
     _drop_claims(bare.graph)
+    # Before version 4 a constant is to be a graph input, too, or inference overlooks it.
+    bare.ir_version = max(bare.ir_version, 4)
     _set_numbers(bare.graph, numbers)
     if input_shapes:
         for value in bare.graph.input:
@@ -72,7 +77,7 @@ def infer_types(
     with contextlib.suppress(Exception):
         follows = _longest_list(bare.graph) <= _LONGEST_LIST
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
-        while _add_ranks(bare.graph):
+        while _add_shapes(bare.graph):
             bare = onnx.shape_inference.infer_shapes(bare, data_prop=follows)
     if not input_shapes:
         for value, declared in zip(bare.graph.output, proto.graph.output, strict=True):
@@ -90,30 +95,45 @@ def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) ->
             del graph.node[index]
 
 
-def _add_ranks(graph: onnx.GraphProto) -> bool:
-    """Give values as many axes as their list has sizes, which inference leaves open; tell if any.
-
-    The numbers in the list need not be known for that.
-    """
+def _add_shapes(graph: onnx.GraphProto) -> bool:
+    """Tell shapes that inference leaves open, as far as operators do; tell if there are any."""
     types = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
     added = False
     for node in graph.node:
-        operator = find_operator(node)
-        if operator.sizes is None or operator.sizes >= len(node.input) or not node.output[0]:
+        name = next(iter(node.output), "")
+        found = types.get(name)
+        if not name or (found is not None and found.WhichOneof("value") not in (None, _TENSOR)):
             continue
-        if operator.field == "expand":
-            # A value that has more axes keeps them.
+        if found is not None and shape_of(found) is not None:
             continue
-        listed = types.get(node.input[operator.sizes])
-        length = None if listed is None else shape_of(listed)
-        found = types.get(node.output[0])
-        if not length or length[0] is None or length[0] > MOST_AXES or found is None:
+        told = _told_type(node, types)
+        if told is None:
             continue
-        if found.HasField("tensor_type") and not found.tensor_type.HasField("shape"):
-            for _ in range(length[0]):
-                found.tensor_type.shape.dim.add()
-            added = True
+        if found is None:
+            found = types[name] = graph.value_info.add(name=name).type
+        if not found.tensor_type.elem_type:
+            found.tensor_type.elem_type = told.tensor_type.elem_type
+        found.tensor_type.shape.CopyFrom(told.tensor_type.shape)
+        added = True
     return added
+
+
+def _told_type(node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> onnx.TypeProto | None:
+    """The type of what an operator makes, if it is that of what it reads, or as long as a list."""
+    operator = find_operator(node)
+    if operator.sizes is not None and operator.field != "expand":
+        # The numbers in the list need not be known for that. An Expand keeps further axes.
+        listed = types.get(node.input[operator.sizes]) if operator.sizes < len(node.input) else None
+        length = None if listed is None else shape_of(listed)
+        if not length or length[0] is None or length[0] > MOST_AXES:
+            return None
+        made = onnx.TypeProto()
+        for _ in range(length[0]):
+            made.tensor_type.shape.dim.add()
+        return made
+    alone = operator.field == "elementwise" and len(node.input) == 1
+    read = types.get(node.input[0]) if alone or operator.field in _NORMALIZATIONS else None
+    return None if read is None or shape_of(read) is None else read
 
 
 def _drop_claims(graph: onnx.GraphProto) -> None:
