@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
-from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Shape, Tap
+from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Tap
 from micam_fast.core.prediction import AUTOMATIC, PredictionChoice
 from micam_fast.models.onnx.answers import (
     Answer,
