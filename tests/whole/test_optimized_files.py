@@ -289,10 +289,7 @@ def test_multiply_adds_of_a_quantized_convolution(moved: int) -> None:
     shape = (*SHAPE[1:], 3) if moved else SHAPE
     model = build(nodes, held, shape)
     output = (8, 6, 8) if moved else (8, 8, 6)
-    model.graph.output[0].CopyFrom(
-        helper.make_tensor_value_info("y", TensorProto.UINT8, [1, *output])
-    )
-    graph = read_layers(open_model(model), Facts({"x": (1, *shape)}))
+    graph = read_layers(open_model(model), Facts({"x": (1, *shape)}, {"y": (1, *output)}))
     assert count_multiply_adds(graph)["y"] == 8 * 6 * 8 * 3 * 9
     assert graph.taps["y"].axes.channel == (3 if moved else 1)
     assert graph.taps["y"].source_channel == (3 if moved else 1)
@@ -383,8 +380,7 @@ def test_multiply_adds_of_attention() -> None:
         {"w": random_array(1, 8, 24), "b": random_array(2, 24)},
         (5, 8),
     )
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, 8]))
-    graph = read_layers(open_model(model), Facts({"x": (1, 5, 8)}))
+    graph = read_layers(open_model(model), Facts({"x": (1, 5, 8)}, {"y": (1, 5, 8)}))
     # Queries, keys and values; then each position with each one, twice.
     expected = 5 * 8 * 24 + 5 * 5 * 8 * 2
     assert count_multiply_adds(graph)["y"] == expected
