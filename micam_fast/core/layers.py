@@ -196,6 +196,11 @@ class Tap:
     squeezed: int | None = None
     shown: tuple[int, ...] | None = None
 
+    @property
+    def step_axes(self) -> int:
+        """How many axes of steps its values have beside those of the layer: 1 or none."""
+        return 1 if self.form == "distributed" else 0
+
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:

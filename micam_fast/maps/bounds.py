@@ -69,9 +69,10 @@ def _check_kernel(
         raise _misfit(name, found)
     if projection == "published":
         return
-    if read is None or len(read) != kernel.rank + 2 or not 0 < tap.source_channel < len(read):
+    rank = kernel.rank + 2 + tap.step_axes
+    if read is None or len(read) != rank or not 0 < tap.source_channel < len(read):
         axes = "no known axes" if read is None else f"{len(read)} axes"
-        raise _misfit(name, f"it reads a value of {axes} with a kernel for {kernel.rank + 2}")
+        raise _misfit(name, f"it reads a value of {axes} with a kernel for {rank}")
 
 
 def _stay_within(taps: Taps, width: int) -> bool:

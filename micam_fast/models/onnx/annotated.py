@@ -139,9 +139,7 @@ def _check_channels(graph: Graph, geometry: Geometry, note: LayerNote) -> None:
     shape = graph.shape(tap.value)
     if shape is None:
         return
-    # A wrapper that runs a layer on each step of a sequence adds the axis of the steps.
-    steps = 1 if tap.form == "distributed" else 0
-    if tap.axes.channel is None or len(shape) != len(kernel) + steps:
+    if tap.axes.channel is None or len(shape) != len(kernel) + tap.step_axes:
         raise ValueError(f"a kernel of {len(kernel)} axes, its activation {len(shape)}")
     if shape[tap.axes.channel] not in (None, channels):
         raise ValueError(
