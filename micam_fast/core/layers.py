@@ -197,8 +197,8 @@ class Tap:
     shown: tuple[int, ...] | None = None
 
     @property
-    def step_axes(self) -> int:
-        """How many axes of steps its values have beside those of the layer: 1 or none."""
+    def added_axes(self) -> int:
+        """How many axes its values have beside those of the layer: that of the steps, or none."""
         return 1 if self.form == "distributed" else 0
 
 

@@ -69,7 +69,7 @@ def _check_kernel(
         raise _misfit(name, found)
     if projection == "published":
         return
-    rank = kernel.rank + 2 + tap.step_axes
+    rank = kernel.rank + 2 + tap.added_axes
     if read is None or len(read) != rank or not 0 < tap.source_channel < len(read):
         axes = "no known axes" if read is None else f"{len(read)} axes"
         raise _misfit(name, f"it reads a value of {axes} with a kernel for {rank}")

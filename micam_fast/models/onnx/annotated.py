@@ -139,7 +139,7 @@ def _check_channels(graph: Graph, geometry: Geometry, note: LayerNote) -> None:
     shape = graph.shape(tap.value)
     if shape is None:
         return
-    if tap.axes.channel is None or len(shape) != len(kernel) + tap.step_axes:
+    if tap.axes.channel is None or len(shape) != len(kernel) + tap.added_axes:
         raise ValueError(f"a kernel of {len(kernel)} axes, its activation {len(shape)}")
     if shape[tap.axes.channel] not in (None, channels):
         raise ValueError(
