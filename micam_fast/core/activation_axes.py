@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.layers import Axes, ModelInput
+from micam_fast.core.layers import Axes, ModelInput, Reason
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class ActivationAxes:
         """Number of values of one sample that its map is made of; a list is one of means."""
         whole = math.prod(self.shape[axis] for axis in self.sample_axes)
         return whole if self.space else whole // self.copies
+
+    def doubt(self, reason: Reason) -> str | None:
+        """What a label says if the channels may lie elsewhere; a flat layer has none."""
+        if not self.space or len(self.channels) != 1:
+            return None
+        return reason.doubt(self.channels[0], len(self.shape))
 
     def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Cast to float32: the batch first, then what is folded, channels, pixels.

@@ -115,6 +115,16 @@ class Reason:
     batch: str | None
     contradiction: str | None = None
 
+    def doubt(self, channel: int, rank: int) -> str | None:
+        """What a label says of channels on this axis of a value, where they may lie elsewhere."""
+        place = "last" if channel == rank - 1 else _PLACES[min(channel, len(_PLACES) - 1)]
+        if self.channels is None:
+            return f"channels assumed {place}"
+        return None if self.contradiction is None else f"channels {place}, disputed"
+
+
+_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")
+
 
 @dataclass(frozen=True)
 class Geometry:

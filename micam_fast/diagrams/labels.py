@@ -48,6 +48,8 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     if found.copies > 1:
         # A batch axis that holds frames has a size in the shape; one of samples has none.
         lines.append(copies_line(found.copies, steps=None in found.shape))
+    if found.doubt is not None:
+        lines.append(found.doubt)
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
     if found.bad_values is None:

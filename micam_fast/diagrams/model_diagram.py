@@ -111,6 +111,13 @@ def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
     if isinstance(maps, SampleMaps):
         return maps.layout, frozenset(maps.bad_values.items())
     taken = attrgetter(
-        "cam.shape", "shape", "input_shapes", "flat", "even_weights", "copies", "bad_values"
+        "cam.shape",
+        "shape",
+        "input_shapes",
+        "flat",
+        "even_weights",
+        "copies",
+        "doubt",
+        "bad_values",
     )
     return tuple((name, taken(found)) for name, found in maps.items())

@@ -47,6 +47,8 @@ class LayerActivation:
         How many of them `array` is the mean of.
     whole
         ``(n, C, *space)`` or ``(n, N)``: each of them; ``None`` where there is one.
+    doubt
+        As in `LayerMap`.
     """
 
     layer: str
@@ -54,6 +56,7 @@ class LayerActivation:
     source_shape: tuple[int, ...] | None = None
     copies: int = 1
     whole: NDArray[np.float32] | None = None
+    doubt: str | None = None
 
     @property
     def flat(self) -> bool:
@@ -195,10 +198,10 @@ class ActivationStream:
                 array = arrays[tap.value]
                 if array.size:
                     source = None if tap.source is None else shapes.get(tap.source)
-                    whole = view.arrange(array, 0)
+                    whole, doubt = view.arrange(array, 0), view.doubt(graph.reading.reasons[name])
                     if view.copies == 1:
-                        yield LayerActivation(name, whole[0], source)
+                        yield LayerActivation(name, whole[0], source, doubt=doubt)
                         continue
                     with np.errstate(over="ignore", invalid="ignore"):
                         mean = whole.mean(axis=0, dtype=np.float64).astype(np.float32)
-                    yield LayerActivation(name, mean, source, view.copies, whole)
+                    yield LayerActivation(name, mean, source, view.copies, whole, doubt)

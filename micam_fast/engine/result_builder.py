@@ -43,6 +43,11 @@ class ResultBuilder:
             tuple(plan.has_even_weights(plan.names[index]) for plan, index in ordered),
             tuple(plan.count_copies(plan.names[index]) for plan, index in ordered),
             tuple(
+                plan.find_doubt(name, graph.reading.reasons[name])
+                for plan, index in ordered
+                for name in (plan.names[index],)
+            ),
+            tuple(
                 plan.is_number(name) and plan.taps[name].value in fed
                 for plan, index in ordered
                 for name in (plan.names[index],)

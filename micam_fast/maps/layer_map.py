@@ -34,6 +34,8 @@ class LayerMap:
         Whether the layer has an all-zero bias, so that its channels count evenly.
     copies
         How many frames, windows or pairs, folded into the batch axis, the map is the mean of.
+    doubt
+        That nothing, or not everything, says that the channels lie where the map has them.
     bad_values
         How many values of the activation are NaN or infinite; ``None`` where the map is finite.
     """
@@ -48,6 +50,7 @@ class LayerMap:
     flat: bool = False
     even_weights: bool = False
     copies: int = 1
+    doubt: str | None = None
     bad_values: int | None = None
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from micam_fast._loops import maps as loops
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.choices import Projection
-from micam_fast.core.layers import Pointwise, Shape, Tap
+from micam_fast.core.layers import Pointwise, Reason, Shape, Tap
 from micam_fast.maps.bounds import check_pointwise
 from micam_fast.maps.loop_tables import LoopTables, Weigh
 
@@ -155,6 +155,10 @@ class MapPlan:
     def count_copies(self, name: str) -> int:
         """How many frames, windows or pairs in the batch axis the layer's map is the mean of."""
         return self._views[name].copies
+
+    def find_doubt(self, name: str, reason: Reason) -> str | None:
+        """What a label says where a reason leaves open on which axis the layer's channels lie."""
+        return self._views[name].doubt(reason)
 
     def has_even_weights(self, name: str) -> bool:
         """Tell whether the layer's bias is all zero, so that its channels count evenly."""

@@ -29,7 +29,7 @@ class MapsLayout:
         ``(layers, 2)`` int64: begin and size of each map among a sample's values.
     sizes
         ``(h', w')`` of each map.
-    shapes, input_shapes, flat, even_weights, copies
+    shapes, input_shapes, flat, even_weights, copies, doubts
         As in `LayerMap`, one for each layer.
     numbers
         Whether each layer is an input of one number, which takes no part in the global range.
@@ -43,6 +43,7 @@ class MapsLayout:
     flat: tuple[bool, ...]
     even_weights: tuple[bool, ...]
     copies: tuple[int, ...]
+    doubts: tuple[str | None, ...]
     numbers: tuple[bool, ...]
 
     def __eq__(self, other: object) -> bool:
@@ -191,6 +192,7 @@ class SampleMaps(Mapping[str, LayerMap]):
                 flat=layout.flat[place],
                 even_weights=layout.even_weights[place],
                 copies=layout.copies[place],
+                doubt=layout.doubts[place],
                 bad_values=self.bad_values.get(name),
             )
         return self._made[name]

@@ -86,6 +86,26 @@ def test_labels_tell_apart_what_two_models_have() -> None:
 
 
 @pytest.mark.parametrize(
+    ("doubts", "said"),
+    [
+        (("channels assumed last",) * 2, ["channels assumed last"]),
+        (("channels assumed last", None), ["A: channels assumed last"]),
+        ((None, "channels last, disputed"), ["B: channels last, disputed"]),
+        ((None, None), []),
+    ],
+)
+def test_labels_say_whose_channels_may_lie_elsewhere(
+    doubts: tuple[str | None, str | None], said: list[str]
+) -> None:
+    layer = Layer("conv", "Conv", "Conv")
+    found = diff(
+        *(side({"conv": layer_map([[1, 2]], doubt=each)}, layers=(layer,)) for each in doubts)
+    )
+    lines = label_lines(found, found.layers["conv"])
+    assert [line for line in lines if "channels" in line] == said
+
+
+@pytest.mark.parametrize(
     ("copies", "said"),
     [
         ((5, 5), ["mean of 5 in the batch axis"]),

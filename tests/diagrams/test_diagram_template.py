@@ -157,7 +157,7 @@ def test_another_look_is_another_sheet(other: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "given",
     [{"flat": True}, {"even_weights": True}, {"bad_values": 0}, {"bad_values": 9},
-     {"shape": (None, 9, 4, 4)}],
+     {"doubt": "channels assumed last"}, {"shape": (None, 9, 4, 4)}],
     ids=str,
 )  # fmt: skip
 def test_maps_with_other_labels_are_on_another_sheet(given: dict[str, Any]) -> None:

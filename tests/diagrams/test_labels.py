@@ -98,6 +98,13 @@ def test_how_many_the_batch_axis_holds_is_told_of_a_hatched_layer() -> None:
     assert lines[-2:] == ["mean of 2 in the batch axis", "1 NaN or infinite"]
 
 
+@pytest.mark.parametrize("bad", [None, 1])
+def test_where_the_channels_may_lie_elsewhere_is_told(bad: int | None) -> None:
+    found = layer_map([[0, 1]], doubt="channels assumed second", bad_values=bad)
+    assert label_lines(CONV, found)[5] == "channels assumed second"
+    assert not [line for line in label_lines(CONV, layer_map([[0, 1]])) if "channels" in line]
+
+
 @pytest.mark.parametrize(
     ("count", "line"), [(3, "3 NaN or infinite"), (0, "map overflows float32")]
 )

@@ -27,6 +27,7 @@ def layer_map(
     flat: bool = False,
     even_weights: bool = False,
     copies: int = 1,
+    doubt: str | None = None,
     bad_values: int | None = None,
 ) -> LayerMap:
     """A map coloured as the only layer of its diagram."""
@@ -44,6 +45,7 @@ def layer_map(
         flat=flat,
         even_weights=even_weights,
         copies=copies,
+        doubt=doubt,
         bad_values=bad_values,
     )
 

@@ -42,7 +42,8 @@ def made(
     shapes = tuple((None, 5, *size) for size in SIZES)
     frame = MapsLayout(
         NAMES, np.array(slots), SIZES, shapes, tuple((s,) for s in shapes),
-        (False, True, False), (True, False, False), (1, 1, 5), tuple(n in numbers for n in NAMES),
+        (False, True, False), (True, False, False), (1, 1, 5),
+        (None, None, "channels assumed last"), tuple(n in numbers for n in NAMES),
     )  # fmt: skip
     return SampleMaps(frame, values, ranges, bad or {})
 
@@ -60,6 +61,7 @@ def test_maps_in_the_diagram_s_order() -> None:
     assert [found.flat for found in maps.values()] == [False, True, False]
     assert [found.even_weights for found in maps.values()] == [True, False, False]
     assert [found.copies for found in maps.values()] == [1, 1, 5]
+    assert [found.doubt for found in maps.values()] == [None, None, "channels assumed last"]
     values = np.concatenate([maps[name].cam.reshape(-1) for name in ("third", "first", "second")])
     np.testing.assert_array_equal(values, random_array(1, 19, spread=3))
 
@@ -108,14 +110,14 @@ def test_inputs_of_one_number_take_no_part_in_the_global_range(numbers: tuple[st
 
 def test_a_map_of_equal_values() -> None:
     frame = MapsLayout(("one",), np.array([[0, 4]]), ((2, 2),), ((None, 1, 2, 2),), ((),), (False,),
-                  (False,), (1,), (False,))  # fmt: skip
+                  (False,), (1,), (None,), (False,))  # fmt: skip
     maps = SampleMaps(frame, np.full(4, 5, np.float32), np.array([[5.0, 5.0]]), {})
     assert maps.range("one") == (5.0, 5.5)
     assert maps.global_range == (0.0, 5.0)
 
 
 def test_no_maps_at_all() -> None:
-    frame = MapsLayout((), np.empty((0, 2), np.int64), (), (), (), (), (), (), ())
+    frame = MapsLayout((), np.empty((0, 2), np.int64), (), (), (), (), (), (), (), ())
     maps = SampleMaps(frame, np.empty(0, np.float32), np.empty((0, 2)), {})
     assert list(maps) == []
     assert maps.global_range == (0.0, 0.0)

@@ -66,13 +66,16 @@ def _source(each: Explanation, *, named: bool) -> str:
 def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     """The lines of a layer's label, its name first."""
     found = [m for m in (each.a, each.b) if m is not None]
-    lines, _, _ = label_parts(each.layer, replace(found[0], bad_values=None))
+    lines, _, _ = label_parts(each.layer, replace(found[0], bad_values=None, doubt=None))
     if found[-1].shape != found[0].shape:
         lines.append(f"B's O: {show_shape(found[-1].shape)}")
     if found[-1].copies != found[0].copies:
         steps = None in found[-1].shape
         lines.append(f"B: {copies_line(found[-1].copies, steps=steps)}")
     sides = [(side, m) for side, m in (("A", each.a), ("B", each.b)) if m is not None]
+    doubts = {m.doubt for m in found}
+    who = [""] if len(doubts) == 1 else [f"{side}: " for side, _ in sides]
+    lines += [f"{side}{m.doubt}" for side, m in zip(who, found, strict=False) if m.doubt]
     even = [side for side, m in sides if m.even_weights]
     if even:
         lines.append(f"{' and '.join(even)}: bias all zero, 1/C used")

@@ -110,19 +110,23 @@ def save_grids(
             yield sample.given
 
     def draw(
-        layer: Layer, maps: NDArray[np.float32], copies: int, sample: str, stem: Path
+        layer: Layer, maps: NDArray[np.float32], about: Sequence[str], sample: str, stem: Path
     ) -> list[Path]:
         try:
-            header = [f"{model.name}, sample: {sample}"]
-            if copies > 1:
-                steps = model.graph.taps[layer.name].form == "distributed"
-                header.append(copies_line(copies, steps=steps))
+            header = [f"{model.name}, sample: {sample}", *about]
             if of == "contributions":
                 header.append(f"projection: {projection}")
             drawing = draw_grid(layer, maps, of=of, header=header)
             return [_write(drawing, stem, name) for name in formats]
         finally:
             room.release()
+
+    def describe(found: LayerActivation) -> Iterator[str]:
+        if found.copies > 1:
+            steps = model.graph.taps[found.layer].form == "distributed"
+            yield copies_line(found.copies, steps=steps)
+        if found.doubt is not None:
+            yield found.doubt
 
     def write(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> GridFiles:
         if isinstance(found, SampleError):
@@ -143,7 +147,7 @@ def save_grids(
                 make_folder(folder)
             room.acquire()
             stem = folder / "_".join([*parts, of])
-            waiting.append(pool.submit(draw, layer, maps, each.copies, names[index], stem))
+            waiting.append(pool.submit(draw, layer, maps, list(describe(each)), names[index], stem))
         if not waiting:
             raise LayerSelectionError(
                 f"none of the chosen layers has feature maps: {', '.join(flat)}"

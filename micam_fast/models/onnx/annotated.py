@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx
 
 from micam_fast.core.errors import ModelError
-from micam_fast.core.layers import Axes, Geometry
+from micam_fast.core.layers import Axes, Geometry, Reason
 from micam_fast.models.onnx.annotations import LayerNote, Weight
 from micam_fast.models.onnx.answers import ModelOutput
 from micam_fast.models.onnx.facts import Facts
@@ -18,6 +18,7 @@ from micam_fast.models.onnx.kernels import Weights, check_geometry, check_groups
 from micam_fast.models.onnx.limits import LONGEST_NAME, MOST_AXES, shown
 from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
 
+_NOTED = Reason("the export's notes say so", "the export's notes say so")
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
@@ -69,6 +70,7 @@ def read_annotated(
         graph,
         layers,
         taps,
+        dict.fromkeys(taps, _NOTED),
         tuple(inputs),
         weights,
         axes_of,

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
-from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Tap
+from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Reason, Tap
 from micam_fast.core.prediction import AUTOMATIC, PredictionChoice
 from micam_fast.models.onnx.answers import (
     Answer,
@@ -41,8 +41,8 @@ class Reading:
     ----------
     layers
         Graph inputs first, then the operators in topological order.
-    taps
-        By layer name.
+    taps, reasons
+        By layer name: where its activation is, and what says where that one's axes lie.
     inputs
         Names, shapes and axes of the values that a caller feeds.
     outputs
@@ -70,6 +70,7 @@ class Reading:
 
     layers: tuple[Layer, ...]
     taps: dict[str, Tap]
+    reasons: dict[str, Reason]
     inputs: tuple[ModelInput, ...]
     outputs: tuple[ModelOutput, ...]
     answer: Answer | None
@@ -222,6 +223,7 @@ def assemble(
     graph: Graph,
     layers: Sequence[Layer],
     taps: dict[str, Tap],
+    reasons: dict[str, Reason],
     inputs: tuple[ModelInput, ...],
     kernels: dict[str, Weights],
     axes_of: Callable[[str], Axes],
@@ -239,6 +241,7 @@ def assemble(
     reading = Reading(
         tuple(layers),
         taps,
+        reasons,
         inputs,
         outputs,
         choose_answer(outputs, AUTOMATIC),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import onnx
 
 from micam_fast.core.errors import ModelError
-from micam_fast.core.layers import Axes, Layer, Shape, Tap
+from micam_fast.core.layers import Axes, Layer, Reason, Shape, Tap
 from micam_fast.models.onnx import kernels
 from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
@@ -127,12 +127,14 @@ class _Reader:
         names = self._names()
         layers: list[Layer] = []
         taps: dict[str, Tap] = {}
+        reasons: dict[str, Reason] = {}
         weights: dict[str, kernels.Weights] = {}
         inputs = tuple(read_inputs(self.model, self.graph, self._axes_of))
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
             layers.append(Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape))
             taps[each.name] = Tap(each.name, each.axes)
+            reasons[each.name] = self._reason_of(each.name)
             self.owner[each.name] = each.name
         for index, node in enumerate(self.graph.nodes):
             if not self._is_layer(index, node):
@@ -141,6 +143,7 @@ class _Reader:
             layer, tap, found = self._read_node(index, node, name)
             layers.append(layer)
             taps[name] = tap
+            reasons[name] = self._reason_of(tap.value)
             if found is not None:
                 weights[name] = found
             for output in node.output:
@@ -153,6 +156,7 @@ class _Reader:
             self.graph,
             layers,
             taps,
+            reasons,
             inputs,
             weights,
             self._axes_of,
@@ -169,6 +173,12 @@ class _Reader:
         if found.channel is None:
             found = replace(found, channels_last=self.channels_last)
         return found if shape is None else found.completed(len(shape))
+
+    def _reason_of(self, name: str) -> Reason:
+        shape, found = self.graph.shape(name), self.axes.get(name)
+        if shape is not None and found is not None and not found.fit(len(shape)):
+            return Reason(None, None)
+        return self.conclusions.reason(name)
 
     def _names(self) -> dict[int, str]:
         """Names by SPEC: the node's, or its first output's where that is empty or not unique."""

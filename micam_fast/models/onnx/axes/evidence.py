@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,6 +13,7 @@ from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.axes.moves import listed_axes
 from micam_fast.models.onnx.axes.reshapes import listed_numbers
 from micam_fast.models.onnx.graph import Graph, attributes, input_name, label
+from micam_fast.models.onnx.limits import shown
 from micam_fast.models.onnx.operator_row import Operator
 
 COLOURS = (1, 3, 4)
@@ -37,7 +39,7 @@ class Level(IntEnum):
     JOINED = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """Something that says where batch or channels lie.
 
@@ -56,7 +58,12 @@ class Evidence:
     node: onnx.NodeProto | None = None
 
     def __str__(self) -> str:
-        return self.words if self.node is None else f"{label(self.node)} {self.words}"
+        return self._text
+
+    @functools.cached_property
+    def _text(self) -> str:
+        """Short whatever names the file has, and one string for all values that it speaks of."""
+        return shown(self.words if self.node is None else f"{label(self.node)} {self.words}")
 
 
 Claim = tuple[str, Role, tuple[int, ...], Evidence]
