@@ -12,7 +12,7 @@ from micam_fast.core.prediction import PredictionChoice
 from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.observation import observe_shapes
 from micam_fast.models.onnx import ModelGraph, OnnxFile
-from micam_fast.models.onnx.cached_layers import find_layers
+from micam_fast.models.onnx.cached_layers import Observe, find_layers
 from micam_fast.models.onnx.facts import Facts
 from micam_fast.samples import Arrays
 
@@ -66,7 +66,7 @@ class ShapedGraphs:
             known = self._graphs.get(_key(shapes))
         if known is not None:
             return known
-        return self._read(self._batching.fed_shapes(shapes), lambda names: {})
+        return self._read(self._batching.fed_shapes(shapes), None)
 
     def _make(self, sample: Arrays) -> ModelGraph:
         feeds = self._batching.stack([sample])
@@ -79,7 +79,7 @@ class ShapedGraphs:
     def _read(
         self,
         fed: Mapping[str, tuple[int, ...]],
-        observe: Callable[[Sequence[str]], Mapping[str, tuple[int, ...]]],
+        observe: Observe | None,
     ) -> ModelGraph:
         reading = self._opened.reading
         if reading.facts is not None and reading.facts.fed == fed and not reading.open_values:

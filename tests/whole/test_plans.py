@@ -26,6 +26,7 @@ from micam_fast.diagrams.layout import find_engine, lay_out
 from micam_fast.models.onnx import ModelGraph, cached_layers, open_model, read_layers
 from micam_fast.models.onnx.annotations import METADATA_KEY, LayerNote, write_notes
 from micam_fast.models.onnx.cached_layers import find_layers
+from micam_fast.models.onnx.facts import Facts
 from tests.helpers.models import conv_net, conv_node, make_model, random_array
 from tests.helpers.places import DATA, LIGHT
 
@@ -127,6 +128,18 @@ def test_a_model_whose_graph_is_huge_is_not_kept(
     monkeypatch.setattr(cached_layers, "_LARGEST_GRAPH", 100)
     find_layers(open_model(conv_net()), cache.files)
     assert not cache.kept()
+
+
+def test_sizes_that_no_run_has_told_are_not_kept(cache: Cache) -> None:
+    proto = make_model([node("NonZero", ["x"], ["places"])], {"x": ["b", 4]}, ["places"])
+    model, facts = open_model(proto), Facts({"x": (1, 4)})
+    found = find_layers(model, cache.files, facts=facts)
+    assert found.reading.open_values == ("places",)
+    assert not cache.kept()
+    found = find_layers(model, cache.files, facts=facts, observe=lambda names: {"places": (2, 3)})
+    assert found.reading.open_values == ()
+    cache.forbid()
+    assert_same(find_layers(model, cache.files, facts=facts), found)
 
 
 def test_another_name_or_other_weights_are_no_other_model(cache: Cache, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def find_layers(
     *,
     facts: Facts | None = None,
     like: Reading | None = None,
-    observe: Observe = lambda names: {},
+    observe: Observe | None = None,
 ) -> ModelGraph:
     """The layers of a model, as `read_layers` finds them, or found them earlier.
 
@@ -54,6 +54,7 @@ def find_layers(
         As `read_layers` takes them.
     observe
         Is asked for shapes that inference cannot tell, if there are any, and facts are given.
+        Without it these stay unknown, and what was found is not kept: a run will tell more.
 
     Raises
     ------
@@ -73,10 +74,13 @@ def find_layers(
             if all(n in held and digest(n) == each for n, each in kept.constants.items()):
                 return known
         found = read_layers(model, facts, like)
+        found.key = key
         if facts is not None and found.reading.open_values:
+            if observe is None:
+                return found
             observed = {**facts.observed, **observe(found.reading.open_values)}
             found = read_layers(model, replace(facts, observed=observed), like)
-        found.key = key
+            found.key = key
         if key is not None:
             digests = {n: found.constants.digest(n) for n in sorted(found.constants.read)}
             files.keep(plan_key(key), _KeptReading(found.reading, digests))

@@ -170,10 +170,11 @@ def _defined_claims(
         if told and len(told) > axis and told[axis] is not None and told[axis] != made:
             words += f", where the file says {told[axis]}"
     evidence = Evidence(Level.DEFINES, words, node)
+    batch = Evidence(Level.DEFINES, "has its samples first", node)
     for name in (node.output[0], node.input[0]):
         if name == node.output[0] or name in read:
             yield name, Role.CHANNEL, (axis,), evidence
-            yield name, Role.BATCH, (0,), evidence
+            yield name, Role.BATCH, (0,), batch
 
 
 def _rank_of(graph: Graph, node: onnx.NodeProto, operator: Operator) -> int | None:
