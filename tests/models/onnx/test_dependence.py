@@ -294,8 +294,11 @@ OPERATORS: Mapping[str, Chain] = {
     "gemm_away": Chain().add("Flatten").add("Gemm", positive(1, 252, 6)),
     "dense_on_channels": Chain().add("Transpose", perm=[0, 2, 3, 1])
     .add("MatMul", positive(1, 4, 5)).add("Transpose", perm=[0, 3, 1, 2]),
-    "product_over_rows": Chain().add("MatMul", positive(1, 4, 5, 7), "x"),
-    "product_over_columns": Chain().add("MatMul", positive(1, 9, 3)),
+    # A product says itself that its columns or rows are channels; convolutions around it disagree.
+    "product_over_rows": Chain().conv(4, (1, 1)).add("MatMul", positive(1, 4, 5, 7), "n0:0")
+    .add("Relu").conv(3, (1, 2)),
+    "product_over_columns": Chain().conv(4, (1, 1)).add("MatMul", positive(1, 9, 3))
+    .add("Relu").conv(3, (2, 1)),
     "attention": Chain().add("Transpose", perm=[0, 1, 3, 2]).add("MatMul", "x", "n0:0"),
     "einsum": Chain().add("Einsum", positive(1, 7, 5), equation="ncrl,rs->nscl"),
     "einsum_of_two": Chain().add("Einsum", "x", "x", equation="nchw,ncuw->nchu"),
@@ -368,6 +371,17 @@ def test_operators(name: str, projection: Projection) -> None:
     OPERATORS[name].check(projection, by=100.0)
 
 
+@both
+def test_products_and_normalizations_of_the_last_axis_keep_pixels_apart(
+    projection: Projection,
+) -> None:
+    """They say themselves that the channels lie there."""
+    chain = Chain((7, 9, 4)).add("MatMul", positive(1, 4, 3))
+    chain.add("LayerNormalization", positive(2, 3))
+    fields = chain.check(projection, axes=(0, 1), by=0.3)
+    assert [layer.size for layer in fields.values()] == [(7, 9)] * 3
+
+
 LARGE: Mapping[str, Chain] = {
     "joined_axes": Chain().add("Reshape", ints(1, 4, 63)),
     "turned_and_added": Chain((4, 8, 8)).add("Transpose", perm=[0, 1, 3, 2])
@@ -426,7 +440,8 @@ NORMALIZATIONS: Mapping[str, Chain] = {
     "softmax_of_columns": Chain().add("Softmax", axis=3),
     # The mean of a softmax over the channels is the same whatever they are.
     "log_softmax_of_channels": Chain().conv(3, (3, 2)).add("LogSoftmax", axis=1),
-    "layer_norm": Chain().add("LayerNormalization", positive(1, 9)),
+    "layer_norm": Chain().conv(4, (1, 1)).add("LayerNormalization", positive(1, 9))
+    .add("Sigmoid").conv(3, (2, 1)),
     "layer_norm_of_plane": Chain().add("LayerNormalization", positive(1, 7, 9), axis=-2),
     "instance_norm": Chain().conv(4, (2, 3), group=4).add(
         "InstanceNormalization", positive(1, 4), positive(2, 4)
@@ -548,7 +563,8 @@ AT_MOST: Mapping[str, Chain] = {
         "Resize", NOTHING, floats(1, 1, 2, 2), coordinate_transformation_mode="half_pixel_symmetric"
     ),
     "exclusive_sum": Chain().add("CumSum", np.array(3), exclusive=1),
-    "product_with_a_vector": Chain().add("MatMul", positive(1, 9)).add("Unsqueeze", ints(3))
+    "product_with_a_vector": Chain().conv(4, (1, 1)).add("MatMul", positive(1, 9))
+    .add("Unsqueeze", ints(3))
     .add("Relu"),
     "einsum_of_any": Chain().add("Einsum", positive(1, 7, 3), equation="...rc,rs->...sc"),
     "einsum_of_a_diagonal": Chain((4, 6, 6)).add("Einsum", equation="ncrr->ncr")
