@@ -20,7 +20,7 @@ import micam_fast
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes
 from micam_fast.models.onnx import limits, open_model, read_layers
-from micam_fast.models.onnx.axes import _carry_backwards, _carry_forwards, infer_axes
+from micam_fast.models.onnx.axes import infer_axes
 from micam_fast.models.onnx.costs import count_parameters
 from micam_fast.models.onnx.graph import Graph
 from tests.helpers.models import conv_net, make_model, random_array
@@ -426,43 +426,56 @@ def test_edges_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def zigzag(count: int) -> Graph:
-    """What is known of axes wanders forwards and backwards by turns, a step with each."""
+    """What is known of axes wanders forwards and backwards by turns, and turns with each step."""
     last = "c"
     nodes = []
     for n in range(count):
-        nodes += [helper.make_node(op, [f"in{n}"], [f"{op}{n}"]) for op in ("Abs", "Neg")]
+        nodes.append(helper.make_node("Abs", [f"in{n}"], [f"abs{n}"]))
+        nodes.append(helper.make_node("Transpose", [f"in{n}"], [f"turn{n}"], perm=TURN))
     nodes.append(helper.make_node("Conv", ["x", "k"], ["c"]))
     for n in range(count - 1, -1, -1):
-        nodes.append(helper.make_node("Add", [last, f"Neg{n}"], [f"s{n}"]))
-        last = f"Abs{n}"
-    inputs = {name: [1, 2, 4, 4] for name in ("x", *(f"in{n}" for n in range(count)))}
+        nodes.append(helper.make_node("Add", [last, f"turn{n}"], [f"s{n}"]))
+        last = f"abs{n}"
+    inputs = {name: [1, 4, 4, 4] for name in ("x", *(f"in{n}" for n in range(count)))}
     outputs = [f"s{n}" for n in range(count)]
-    model = make_model(nodes, inputs, outputs, {"k": random_array(1, 2, 2, 1, 1)})
+    model = make_model(nodes, inputs, outputs, {"k": random_array(1, 4, 4, 1, 1)})
     return Graph(open_model(model))
+
+
+TURN = [0, 2, 3, 1]
 
 
 def test_axes_go_to_and_fro_in_little_time() -> None:
     graph = zigzag(20)
-    assert infer_axes(graph) == by_sweeps(graph)
+    found = infer_axes(graph)
+    expected = by_sweeps(graph)
+    assert len(expected) == 4 * 20 + 2
+    assert set(expected.values()) == {1, 2, 3}
+    assert found.axes == {name: Axes(0, channel) for name, channel in expected.items()}
+    assert not any(found.reason(name).contradiction for name in expected)
     graph = zigzag(500)
     assert graph.shape("x")
     start = time.perf_counter()
-    assert len(infer_axes(graph)) > 2000
+    found = infer_axes(graph)
     assert time.perf_counter() - start < 1
+    assert len(found.axes) == 4 * 500 + 2
+    assert all(found.has_channels(name) for name in found.axes)
 
 
-def by_sweeps(graph: Graph) -> dict[str, Axes]:
-    """The same by the definition: all nodes, forwards and backwards, until nothing changes."""
-    from micam_fast.models.onnx.axes import _inputs_without_batch
-
-    found = _inputs_without_batch(graph)
-    before: dict[str, Axes] = {"": Axes(0, 0)}
+def by_sweeps(graph: Graph) -> dict[str, int]:
+    """Channels by the definition: all nodes, forwards and backwards, until nothing changes."""
+    found = {"x": 1, "c": 1}
+    before: dict[str, int] = {}
     while found != before:
         before = dict(found)
         for node in graph.nodes:
-            _carry_forwards(graph, node, found)
-        for node in reversed(graph.nodes):
-            _carry_backwards(graph, node, found)
+            (made,), read = node.output, [name for name in node.input if name != "k"]
+            order = TURN if node.op_type == "Transpose" else range(4)
+            for name in read if node.op_type != "Conv" else ():
+                if name in found:
+                    found.setdefault(made, list(order).index(found[name]))
+                if made in found:
+                    found.setdefault(name, list(order)[found[made]])
     return found
 
 
