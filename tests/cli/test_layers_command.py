@@ -62,7 +62,7 @@ def test_path_sizes_axes_and_why(run_cli: Callable[..., Result]) -> None:
     assert result.stderr == ""
     assert list(found) == ["x", "conv", "relu", "pool", "flatten", "dense", "softmax"]
     assert json.loads(result.stdout)["shapes"] == {"x": [1, 1, 8, 6]}
-    twice = "twice the samples make twice its size"
+    twice = "twice the samples make 'conv:0' twice as large"
     assert found["conv"] == {
         "name": "conv", "class": "Conv", "inputs": ["x"], "path": "conv", "domain": "ai.onnx",
         "operator": "Conv", "value": "conv:0", "sizes": [1, 4, 8, 6],

@@ -111,7 +111,7 @@ def growth_claims(graph: Graph) -> Iterator[Claim]:
             continue
         grown = [axis for axis, size in enumerate(shape) if size != doubled[axis]]
         if len(grown) == 1 and doubled[grown[0]] == 2 * (shape[grown[0]] or 0):
-            words = "twice the samples make twice its size"
+            words = f"twice the samples make {name!r} twice as large"
             yield name, Role.BATCH, (grown[0],), Evidence(Level.DEFINES, words)
 
 
