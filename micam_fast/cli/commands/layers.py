@@ -13,12 +13,12 @@ import click
 
 from micam_fast.cli.common import note
 from micam_fast.cli.options import MODEL, option, trust_option
-from micam_fast.core.activation_axes import ActivationAxes, single_batch_axis, view_activation
-from micam_fast.core.layers import Layer, Shape, fits_shape, show_shape
 from micam_fast.core.texts import aligned, count_of, first_of
 
 if TYPE_CHECKING:
     from micam_fast.api.model import Model
+    from micam_fast.core.activation_axes import ActivationAxes
+    from micam_fast.core.layers import Layer, Shape
     from micam_fast.models.onnx import ModelGraph
 
 _ASSUMED = "assumed"
@@ -57,6 +57,7 @@ def show_layers(model_path: Path, shapes: tuple[str, ...], as_json: bool, trust:
 
 def _read_shapes(model: Model, given: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Shapes of one sample by input name; an input of fixed sizes needs none."""
+    from micam_fast.core.layers import fits_shape
     from micam_fast.samples.arrays import describe_input, sample_shape
 
     expected = {spec.name: sample_shape(spec) for spec in model.inputs}
@@ -79,6 +80,8 @@ def _read_shapes(model: Model, given: Sequence[str]) -> dict[str, tuple[int, ...
 
 
 def _rows(layers: Sequence[Layer]) -> list[tuple[str, ...]]:
+    from micam_fast.core.layers import show_shape
+
     rows: list[tuple[str, ...]] = [("layer", "class", "inputs", "output", "kernel", "bias")]
     for layer in layers:
         weights = (layer.kernel_shape, layer.bias_shape)
@@ -102,6 +105,8 @@ def _note_doubts(graph: ModelGraph) -> None:
 
 def _view(graph: ModelGraph, name: str, shape: Shape | None) -> ActivationAxes | None:
     """Axes of a layer's activation as far as its rank tells them; open sizes count as 1."""
+    from micam_fast.core.activation_axes import single_batch_axis, view_activation
+
     if shape is None:
         return None
     tap, sizes = graph.taps[name], tuple(1 if size is None else size for size in shape)
