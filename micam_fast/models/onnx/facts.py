@@ -48,6 +48,7 @@ def apply_facts(
     arithmetic: Sequence[onnx.NodeProto],
     activations: Collection[str],
     facts: Facts,
+    settings: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, onnx.TypeProto], dict[str, NDArray[Any]]]:
     """Types of all values, and the numbers that follow from shapes.
 
@@ -57,8 +58,11 @@ def apply_facts(
         The nodes that make values from shapes and constants alone, in topological order.
     activations
         Names of the values whose shapes are wanted.
+    settings
+        Numbers that nodes make of constants, and that sizes follow from: shape inference computes
+        none itself.
     """
-    numbers: dict[str, NDArray[Any]] = {}
+    numbers: dict[str, NDArray[Any]] = dict(settings)
     for _ in range(_MOST_ROUNDS):
         types = infer_types(model.proto, facts.fed, numbers)
         _observe(types, facts.observed)

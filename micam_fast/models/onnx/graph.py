@@ -20,6 +20,9 @@ from micam_fast.models.onnx.inference import check_sizes, infer_types, shape_of
 from micam_fast.models.onnx.limits import MOST_AXES
 from micam_fast.models.onnx.operators import find_operator, onnx_opset
 
+_LARGEST_SETTING = 4 * MOST_AXES
+"""Four numbers of each axis; grids of positions need not be looked at."""
+
 
 class Kind(Enum):
     """What a value depends on."""
@@ -101,8 +104,25 @@ class Graph:
         """Types, and the numbers made from shapes."""
         if self.facts is None:
             return self._checked(infer_types(self._model.proto)), {}
-        types, numbers = apply_facts(self._model, self._arithmetic, self._activations, self.facts)
+        types, numbers = self._apply(self.facts)
         return self._checked(types), numbers
+
+    def _apply(self, facts: Facts) -> tuple[dict[str, onnx.TypeProto], dict[str, NDArray[Any]]]:
+        activations = [name for name, kind in self.kind.items() if kind is Kind.ACTIVATION]
+        return apply_facts(self._model, self._arithmetic, activations, facts, self._settings)
+
+    @functools.cached_property
+    def _settings(self) -> Mapping[str, NDArray[Any]]:
+        """Sizes, pads, axes that nodes make of constants alone."""
+        read = {
+            name
+            for node in self.nodes
+            for place, name in enumerate(node.input)
+            if place in find_operator(node).settings and name in self.producer
+        }
+        made = [name for name in sorted(read) if self.is_constant(name)]
+        found = {n: self.constants.array(n) for n in made if self.constants.is_computed(n)}
+        return {name: array for name, array in found.items() if array.size <= _LARGEST_SETTING}
 
     def _checked(self, types: dict[str, onnx.TypeProto]) -> dict[str, onnx.TypeProto]:
         check_sizes(types, self._model.name)
@@ -129,7 +149,7 @@ class Graph:
                 if name in ("", batch):
                     first, *rest = fed[value.name]
                     fed[value.name] = (2 * first, *rest)
-        types, _ = apply_facts(self._model, self._arithmetic, self._activations, Facts(fed))
+        types, _ = self._apply(Facts(fed))
         return {name: shape_of(each) for name, each in types.items()}
 
     @staticmethod
@@ -142,10 +162,6 @@ class Graph:
         """The nodes that make numbers from shapes and constants alone."""
         made = [(next(filter(None, node.output), ""), node) for node in self.nodes]
         return [node for name, node in made if self.kind.get(name) is Kind.SHAPE]
-
-    @property
-    def _activations(self) -> list[str]:
-        return [name for name, kind in self.kind.items() if kind is Kind.ACTIVATION]
 
     @property
     def _types(self) -> dict[str, onnx.TypeProto]:

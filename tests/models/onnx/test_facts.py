@@ -88,6 +88,27 @@ def test_several_computed_sizes_behind_one_another() -> None:
     assert found.shape("moved3") == (1, 2, 256)
 
 
+def test_settings_that_nodes_make_of_constants_count() -> None:
+    """As the exporter of PyTorch writes pads; shape inference computes no constants."""
+    nodes = [
+        op("Concat", "begins ends", "pairs", axis=0),
+        op("Cast", "pairs", "pads", to=onnx.TensorProto.INT64),
+        op("Pad", "x pads", "padded"),
+        op("Shape", "padded", "shape"),
+        op("Add", "shape more", "sizes"),
+        op("Expand", "padded sizes", "y"),
+    ]
+    constants = {
+        "begins": np.array([0, 0, 1, 2], np.int32), "ends": np.array([0, 0, 3, 4], np.int32),
+        "more": np.array([0, 2, 0, 0]),
+    }  # fmt: skip
+    found = graph(make_model(nodes, {"x": ["N", 1, 8, 6]}, ["y"], constants),
+                  Facts({"x": (1, 1, 8, 6)}))  # fmt: skip
+    assert found.shape("padded") == (1, 1, 12, 12)
+    assert found.shape("y") == (1, 3, 12, 12)
+    assert found.array("pads").tolist() == [0, 0, 1, 2, 0, 0, 3, 4]
+
+
 def test_what_was_observed_counts() -> None:
     nodes = [
         op("Gelu", "x", "g", domain="com.microsoft"),
