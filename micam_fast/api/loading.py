@@ -67,7 +67,9 @@ def load_model(
         Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
         trust. Nothing in an ONNX file is code.
     say
-        Takes a line when a Keras file is exported, or when a model makes random numbers.
+        Takes a line when a Keras file is exported, when a model makes random numbers, or when the
+        first sample of a shape shows that its rewritten graph gives other numbers than its file; in
+        whatever thread finds it out.
 
     Returns
     -------
@@ -110,6 +112,7 @@ def load_model(
         memory=memory,
         engine=engine,
         prediction=PredictionChoice(prediction, logits, tuple(class_names)),
+        say=say,
     )
     random = model.graph.reading.invariance.random
     if random:

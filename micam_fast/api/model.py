@@ -48,6 +48,7 @@ class Model(LoadedModel):
         memory: int | None,
         engine: str | Path | None,
         prediction: PredictionChoice,
+        say: Callable[[str], None] = lambda note: None,
     ) -> None:
         super().__init__(
             file,
@@ -56,6 +57,7 @@ class Model(LoadedModel):
             providers=providers,
             memory=memory,
             prediction=prediction,
+            say=say,
         )
         place = None if engine is None else Path(engine)
         self.scene = ModelDiagram(self.name, self.layers, place, layouts_by(user_plan_files()))

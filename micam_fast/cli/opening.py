@@ -30,8 +30,11 @@ _LONGEST_PATH = 2**16
 """In bytes; no system takes one as long."""
 
 
-def open_model(path: Path, options: ModelOptions) -> Model:
-    """Open an ONNX or Keras file with the layers that the options choose."""
+def open_model(path: Path, options: ModelOptions, say: Callable[[str], None] = note) -> Model:
+    """Open an ONNX or Keras file with the layers that the options choose.
+
+    `say` takes a line about the model, now or when its first sample is run.
+    """
     from micam_fast.api.loading import load_model
     from micam_fast.core.layer_choice import layers_between, match_layers
 
@@ -60,7 +63,7 @@ def open_model(path: Path, options: ModelOptions) -> Model:
         logits=options.logits,
         class_names=names,
         trust=options.trust,
-        say=note,
+        say=say,
     )
 
 

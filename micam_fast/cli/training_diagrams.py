@@ -56,15 +56,16 @@ def plot_test_samples(
     """Write diagrams of the chosen test samples; those of the same model are replaced.
 
     They are PNG files, or SVG where the network is so large that no viewer would open the PNG;
-    `say` is told so. The ONNX model takes samples as they are in the records. The result says how
-    the diagrams were written, for `cli.progress.report`, and what was written.
+    `say` is told so, and what there is to tell of the model. The ONNX model takes samples as they
+    are in the records. The result says how the diagrams were written, for `cli.progress.report`,
+    and what was written.
 
     Raises
     ------
     LayoutEngineError, OutputError
         As `micam_fast.runs.plotting.plot_samples` does.
     """
-    opened = load_model(model)
+    opened = load_model(model, say=say)
     chosen = choose_samples(test.labels, count)
     (spec,) = opened.inputs
 

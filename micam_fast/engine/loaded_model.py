@@ -19,6 +19,7 @@ from micam_fast.core.plan_cache import user_plan_files
 from micam_fast.core.prediction import AUTOMATIC, PredictionChoice
 from micam_fast.core.timing import StageTimes
 from micam_fast.engine.activations import ActivationStream, LayerActivation, Take
+from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.contributions import Contributions
 from micam_fast.engine.onnx_runtime import DEFAULT_PROVIDERS, available_threads
 from micam_fast.engine.pipeline import Pipeline
@@ -103,6 +104,8 @@ class LoadedModel:
         self._activations: LruCache[tuple[frozenset[str], bool], ActivationStream] = LruCache(1)
         self._activations_lock = threading.Lock()
         self.outcomes: dict[str, Outcome] = {}
+        self._told: set[str] = set()
+        self._batching = Batching(self.graph)
         self._graphs = ShapedGraphs(
             file,
             self.graph,
@@ -283,21 +286,38 @@ class LoadedModel:
     def _checked(self, graph: ModelGraph, sample: Arrays) -> ModelGraph:
         """The graph, or one without rewritings where these change what the model computes."""
         pipeline = self.pipeline("published")
+        fed = {name: array.shape for name, array in self._batching.stack([sample]).items()}
+        # By the cuts, not by the bound: workers have memory of their own.
+        bounds = pipeline.runner(graph).sessions.bounds(fed)
         key = outcome_key(
-            graph.key, graph.reading.facts, sorted(self.mapped), self.providers, self.memory
+            self.file.mark, graph.key, fed, bounds, sorted(self.mapped), self.providers
         )
-        known = None if graph.key is None else self.outcomes.get(key)
-        if known is None and graph.key is not None:
+        # A model that cannot be told from others has no outcome of an earlier time.
+        kept = None not in (self.file.mark, graph.key)
+        known = self.outcomes.get(key) if kept else None
+        if known is None and kept:
             known = load_outcome(user_plan_files(), key)
         if known is None:
             known = check_graph(pipeline, self.file, graph, sample, self.providers)
-            if graph.key is not None:
+            if kept:
                 keep_outcome(user_plan_files(), key, known)
-        if key not in self.outcomes and (note := known.note()):
-            self._say(note)
         self.outcomes[key] = known
-        dropped = known.verdict in ("rewriting dropped", "differs")
-        return graph.plain() if dropped else graph
+        self._tell(known)
+        return graph.plain() if known.dropped else graph
+
+    def learn(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Take outcomes that a worker found out, and tell of those that are new."""
+        for key, outcome in outcomes.items():
+            if key not in self.outcomes:
+                self.outcomes[key] = outcome
+                self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Tell the user of an outcome, of each verdict once."""
+        note = outcome.note()
+        if note is not None and outcome.verdict not in self._told:
+            self._told.add(outcome.verdict)
+            self._say(note)
 
     def activation_stream(self, layers: LayerChoice, *, sources: bool = False) -> ActivationStream:
         """Runs the model for the activations of some layers."""

@@ -13,6 +13,7 @@ from micam_fast.engine.onnx_runtime import Extractor
 from micam_fast.engine.sessions import open_part
 from micam_fast.models.onnx import OnnxFile
 from micam_fast.models.onnx.slices import whole_model
+from micam_fast.models.onnx.untouched import untouched_model
 
 
 def observe_shapes(
@@ -55,14 +56,28 @@ def run_untouched(
     names: Sequence[str],
     feeds: Mapping[str, NDArray[Any]],
     providers: Sequence[Any],
+    *,
+    literal: bool = False,
 ) -> dict[str, NDArray[Any]]:
-    """Outputs of the file as it is, with whatever ONNX Runtime makes of it.
+    """Outputs of the file as it is.
+
+    No activation is given out, so each is freed when it has been read: no run of the model needs
+    less memory, in whatever slices, and no bound of `load_model` is asked.
+
+    Parameters
+    ----------
+    literal
+        Whether ONNX Runtime runs each operator as it stands, or what it makes of them by itself.
 
     Raises
     ------
+    ModelError
+        If ONNX Runtime refuses the file.
     SampleError
         If ONNX Runtime cannot run the sample.
     """
-    part = whole_model(file, names)
-    session = open_part(file, part.proto, threads=1, providers=providers, keep_memory=False)
+    part = untouched_model(file, names)
+    session = open_part(
+        file, part.proto, threads=1, providers=providers, keep_memory=False, literal=literal
+    )
     return dict(Extractor(session, part.inputs, names).run(feeds).arrays)

@@ -70,6 +70,8 @@ class Pipeline:
         self._sessions: LruCache[Hashable, Sessions] = LruCache(_KEPT_SESSIONS)
         self._kernels: dict[str, SummedKernel] = {}
         self._bound = memory
+        # Key of sessions of the graph as it was opened, until samples have shapes of their own.
+        self._unread: Hashable | None = None
         self._lock, self._proving = threading.RLock(), threading.RLock()
         # The newest; that of the graph as it was read when the model was opened to begin with.
         self._runner = self.runner(graph)
@@ -77,6 +79,7 @@ class Pipeline:
         invariance = graph.reading.invariance
         shared = threads if invariance.threads and IS_BLOCKED else 1
         self._runner.sessions.check(shared)
+        self._unread = next(iter(self._sessions), None)
         self.threads = threads
         # Whether each sample runs alone: a batch has other bits or does not work, or there is none.
         self._alone = not invariance.batch or any(s.axes.batch is None for s in graph.inputs)
@@ -107,10 +110,17 @@ class Pipeline:
         """Sessions that all graphs share which ask them for the same."""
         key = tuple(wanted), graph.reading.scalings, graph.reading.sliced
         memory = self._bound if graph.reading.sliced else None
-        return self._sessions.get_or_make(
-            key,
-            lambda: Sessions(self._file, graph, wanted, providers=self._providers, memory=memory),
-        )
+        with self._lock:
+            unread, self._unread = self._unread, None
+            if unread not in (None, key):
+                # They run nothing any more, and hold the weights.
+                del self._sessions[unread]
+            return self._sessions.get_or_make(
+                key,
+                lambda: Sessions(
+                    self._file, graph, wanted, providers=self._providers, memory=memory
+                ),
+            )
 
     def batch_size(self, sample: Arrays, asked: int | None) -> int:
         """Samples in one run, by the model's own batch, the caller and the memory bound.
@@ -124,9 +134,11 @@ class Pipeline:
         """
         if self._batching.fixed_batch is not None:
             return self._batching.fixed_batch
+        # In the order of the samples: the first of a shape is the one that is compared.
+        graph = self._find_graph(sample)
         if self._alone:
             return 1
-        runner = self.runner(self._find_graph(sample))
+        runner = self.runner(graph)
         if not runner.graph.reading.invariance.batch:
             return 1
         size = self._size(runner, sample, 1)

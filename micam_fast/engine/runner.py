@@ -100,13 +100,18 @@ class Runner:
         # The others are compared with those of the untouched file.
         outputs = [each.value for each in graph.outputs]
         wanted += [value for value in outputs if value not in self._shaped_as]
-        self.sessions = open_sessions(graph, wanted)
+        self._open_sessions, self._wanted = open_sessions, wanted
         self.batching = Batching(graph)
         self._plans: LruCache[tuple[Any, ...], MapPlan] = LruCache(_KEPT_PLANS)
         self._builders: LruCache[tuple[MapPlan, ...], ResultBuilder] = LruCache(_KEPT_PLANS)
         self._kernels = kernels
         # Workers share the plans.
         self._lock = threading.Lock()
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions that run the graph; no runner holds those that others have replaced."""
+        return self._open_sessions(self.graph, self._wanted)
 
     def run(
         self,

@@ -89,6 +89,11 @@ class Sessions:
         with self._lock:
             self._open(_WHOLE, threads)
 
+    def bounds(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Where the model is cut for inputs of these shapes; empty where it runs whole."""
+        with self._lock:
+            return self._find_bounds(shapes)
+
     def size(self, shapes: Mapping[str, tuple[int, ...]], count: int) -> int:
         """Bytes of the wanted activations for a batch of these shapes, as far as they are known."""
         with self._lock:

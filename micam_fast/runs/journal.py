@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ResumeError, SampleError
+from micam_fast.core.json_records import try_record
 from micam_fast.core.output_files import is_there
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.texts import count_of
-from micam_fast.runs.manifest import Line, Manifest, named_files
+from micam_fast.engine.untouched import Outcome
+from micam_fast.runs.manifest import COMPARED, Line, Manifest, named_files
 from micam_fast.runs.observing import RunSample
 from micam_fast.runs.stores import Store
 
@@ -24,13 +27,22 @@ from micam_fast.runs.stores import Store
 class Journal:
     """Keeps the manifest of a run, and removes what an earlier one wrote for changed samples.
 
-    `say` is told if the manifest has more samples than the run.
+    `outcomes` are the model's; those of an earlier run are put there, and the header gets what the
+    run finds out. `say` is told if the manifest has more samples than the run.
     """
 
     def __init__(
-        self, manifest: Manifest, store: Store, say: Callable[[str], None] = lambda note: None
+        self,
+        manifest: Manifest,
+        store: Store,
+        say: Callable[[str], None] = lambda note: None,
+        outcomes: dict[str, Outcome] | None = None,
     ) -> None:
         self._manifest, self._store, self._say = manifest, store, say
+        self._outcomes = {} if outcomes is None else outcomes
+        known = try_record(dict[str, Outcome], manifest.header().get(COMPARED))
+        self._told: dict[str, Outcome] = known or {}
+        self._outcomes.update(self._told)
 
     def is_done(self, sample: RunSample) -> bool:
         """Tell whether an earlier run wrote these very files; else note what it says of the sample.
@@ -68,17 +80,30 @@ class Journal:
             return
         # In this order: what a killed run has not removed, the next one would not know.
         self._remove_stale(sample)
+        # Before the first sample's line; those of other shapes come in the end, with one writing.
+        if not self._told:
+            self._tell_outcomes()
         self._manifest.add(manifest_line(sample))
         self._store.publish(self._manifest.path)
 
     def finish(self, count: int | None) -> None:
         """End the manifest of a run of so many samples; ``None`` if it ended early."""
+        self._tell_outcomes()
         self._manifest.finish()
         if count is not None and (more := len(self._manifest) - count) > 0:
             self._say(
                 f"{self._manifest.path} has {count_of(more, 'sample')} more, of an earlier run; "
                 "all stay"
             )
+
+    def _tell_outcomes(self) -> None:
+        """Put into the header what came of comparing the model with its own file."""
+        # Threads may find out more meanwhile.
+        known = dict(self._outcomes)
+        if known != self._told:
+            said = {key: asdict(outcome) for key, outcome in sorted(known.items())}
+            self._manifest.tell(COMPARED, said)
+            self._told = known
 
     def _remove_stale(self, sample: RunSample) -> None:
         """Remove what an earlier run wrote for a sample that has changed since.

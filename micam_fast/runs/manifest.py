@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ _NOWHERE = -1
 _LAYOUT = "layout_sha256"
 RUNNING = "running"
 """The part of a header that tells how a run was run, which changes no byte of what it writes."""
+COMPARED = "compared"
+"""The part of a header that tells what came of comparing the model with its own file."""
 
 
 class Manifest:
@@ -50,6 +53,33 @@ class Manifest:
     def __len__(self) -> int:
         """One more than the highest index of a sample."""
         return len(self._places)
+
+    def header(self) -> Line:
+        """The first line; empty if it cannot be believed.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be read.
+        """
+        return read_header(self.path) or {}
+
+    def tell(self, name: str, value: Any) -> None:
+        """Put a JSON value into the header under a name; all lines stay.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        header = self.header() | {name: value}
+        with os_errors_as(OutputError, f"cannot write {self.path}"):
+            self._check_there()
+            with self.path.open("rb") as source, atomic_file(self.path) as file:
+                source.readline()
+                file.write(_dump(header))
+                shutil.copyfileobj(source, file)
+            self._open_again()
 
     def find(self, index: int) -> Line | None:
         """The line of a sample; ``None`` if there is none, or none that can be believed.
@@ -116,9 +146,7 @@ class Manifest:
                     if place != _NOWHERE:
                         source.seek(place)
                         file.write(source.readline())
-            self._file.close()
-            self._file = self.path.open("rb+", buffering=0)
-            self._scan()
+            self._open_again()
 
     def discard(self) -> None:
         """Remove the file."""
@@ -135,6 +163,12 @@ class Manifest:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _open_again(self) -> None:
+        """Go on with the file that has taken this one's name."""
+        self._file.close()
+        self._file = self.path.open("rb+", buffering=0)
+        self._scan()
 
     def _scan(self) -> None:
         """Find the lines, and cut off one that a killed run has torn."""
@@ -269,7 +303,7 @@ def named_files(line: Line) -> dict[str, int]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two headers do not have in common, in words; how they were run does not count."""
     one, other = (
-        {name: value for name, value in each.items() if name not in (RUNNING, "manifest")}
+        {name: value for name, value in each.items() if name not in (RUNNING, COMPARED, "manifest")}
         for each in (before, json.loads(_dump(now)))
     )
     found = list(_differences(one, other))

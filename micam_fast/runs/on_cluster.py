@@ -13,10 +13,11 @@ from micam_fast.core.errors import OutputError, SampleError
 from micam_fast.core.output_files import partial_path
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.model_diagram import ModelDiagram
-from micam_fast.engine.cluster import Cluster, open_run
+from micam_fast.engine.cluster import Cluster, compare_first, open_run
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
 from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.engine.streaming import stream
+from micam_fast.engine.untouched import Outcome
 from micam_fast.runs.manifest import NAME
 from micam_fast.runs.observing import RunSample
 from micam_fast.runs.output_folder import remove_leftovers
@@ -24,7 +25,7 @@ from micam_fast.runs.plotting import Execute, fit_each, write_found
 from micam_fast.runs.sample_files import PlotOptions, SampleFiles
 from micam_fast.runs.stores import FolderStore, Store
 
-Outcome = tuple[SampleFiles | SampleError, float]
+Written = tuple[SampleFiles | SampleError, float]
 """What a worker sends back of a sample: its files or why there are none, and its seconds."""
 
 
@@ -40,7 +41,7 @@ class _Plot:
 
     def __call__(
         self, model: LoadedModel, chunk: list[RunSample]
-    ) -> tuple[list[Outcome], dict[str, float]]:
+    ) -> tuple[list[Written], dict[str, float], dict[str, Outcome]]:
         options, stages = self._options, StageTimes()
         if not self._checked and not options.store.sees(self._mark):
             raise OutputError(
@@ -56,10 +57,10 @@ class _Plot:
             pool=None,
             stages=stages,
         )
-        outcomes = [
+        done = [
             (sample.written, sample.seconds) for sample in written if sample.written is not None
         ]
-        return outcomes, stages.seconds
+        return done, stages.seconds, dict(model.outcomes)
 
 
 def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: StageTimes) -> Execute:
@@ -73,23 +74,23 @@ def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: Sta
         sent = options
         if isinstance(options.store, FolderStore):
             sent = replace(options, folder=options.store.folder.absolute())
+        samples = compare_first(model, samples, lambda sample: sample.arrays)
         with (
             _marked(options.store) as mark,
             open_run(cluster, model, _Plot(sent, mark, model.scene)) as run,
         ):
             pace = Pace()
-            chunks = cut(
-                iter(samples), lambda: pace.count, lambda each: weigh(each.arrays), patience=1.0
-            )
+            chunks = cut(samples, lambda: pace.count, lambda each: weigh(each.arrays), patience=1.0)
             for done in run.each(chunks):
-                outcomes: list[Outcome]
+                results: list[Written]
                 if isinstance(done.result, SampleError):
-                    outcomes = [(done.result, done.seconds)]
+                    results = [(done.result, done.seconds)]
                 else:
-                    outcomes, seconds = done.result
-                    pace.learn(len(outcomes), done.seconds)
+                    results, seconds, outcomes = done.result
+                    pace.learn(len(results), done.seconds)
                     stages.include(seconds)
-                for sample, (written, seconds) in zip(done.chunk, outcomes, strict=True):
+                    model.learn(outcomes)
+                for sample, (written, seconds) in zip(done.chunk, results, strict=True):
                     sample.arrays, sample.written, sample.seconds = {}, written, seconds
                     yield sample
         if isinstance(options.store, FolderStore):

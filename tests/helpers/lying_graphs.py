@@ -305,5 +305,22 @@ def known_layers(model: onnx.ModelProto) -> dict[str, Known]:
                 # Its pads follow from rules that are not written down here.
                 continue
         form = "flat" if flat else "channels"
-        found[node.name] = Known(node.output[0], 1, form, walk, source)
+        found[node.name] = Known(_shown_value(model, node.output[0]), 1, form, walk, source)
     return found
+
+
+def _shown_value(model: onnx.ModelProto, value: str) -> str:
+    """What a layer shows: the numbers behind the pair, if nothing else reads its own."""
+    readers = [node for node in model.graph.node if value in _read(node)]
+    given_out = any(each.name == value for each in model.graph.output)
+    if given_out or [node.op_type for node in readers] != ["QuantizeLinear"]:
+        return value
+    (codes,) = readers[0].output
+    pairs = (node for node in model.graph.node if codes in node.input)
+    return next((node.output[0] for node in pairs), value)
+
+
+def _read(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, its branches included."""
+    bodies = [each.g for each in node.attribute if each.HasField("g")]
+    return {*node.input, *(name for body in bodies for each in body.node for name in each.input)}

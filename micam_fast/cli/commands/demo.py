@@ -27,7 +27,7 @@ def run_demo(output_dir: Path) -> None:
     with summary.stages.stage("load the model"):
         from micam_fast.api.loading import load_model
 
-        model = load_model(demo.MODEL)
+        model = load_model(demo.MODEL, say=note)
     options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
     samples = read_samples([str(demo.DIGITS)], model.inputs)
     with progress(note) as shown, when_compiling(note_compiling):

@@ -11,8 +11,10 @@ from micam_fast.core.errors import SampleError
 from micam_fast.engine.cluster.chunks import Pace, cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
+from micam_fast.engine.cluster.shipment import compare_first
 from micam_fast.engine.loaded_model import LoadedModel
 from micam_fast.engine.streaming import Found, run_in_thread
+from micam_fast.engine.untouched import Outcome
 from micam_fast.samples import Arrays
 
 
@@ -23,8 +25,11 @@ class _RunChunk:
     projection: Projection
     batch_size: int | None
 
-    def __call__(self, model: LoadedModel, chunk: list[Arrays | SampleError]) -> list[Found]:
-        return [*run_in_thread(model.pipeline(self.projection), chunk, self.batch_size)]
+    def __call__(
+        self, model: LoadedModel, chunk: list[Arrays | SampleError]
+    ) -> tuple[list[Found], dict[str, Outcome]]:
+        found = [*run_in_thread(model.pipeline(self.projection), chunk, self.batch_size)]
+        return found, dict(model.outcomes)
 
 
 def run_each(
@@ -45,11 +50,14 @@ def run_each(
         If the client is closed, or its workers are lost or of other versions.
     """
     cluster = use_client(client)
+    fitted = compare_first(model, fitted, lambda arrays: arrays)
     with open_run(cluster, model, _RunChunk(projection, batch_size)) as run:
         pace = Pace()
-        for done in run.each(cut(iter(fitted), lambda: pace.count, weigh, patience=1.0)):
+        for done in run.each(cut(fitted, lambda: pace.count, weigh, patience=1.0)):
             if isinstance(done.result, SampleError):
                 yield done.result
                 continue
             pace.learn(len(done.chunk), done.seconds)
-            yield from done.result
+            found, outcomes = done.result
+            model.learn(outcomes)
+            yield from found

@@ -20,7 +20,7 @@ from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.inference import bare_model
 from micam_fast.models.onnx.limits import reading
 from micam_fast.models.onnx.model_graph import ModelGraph, Reading
-from micam_fast.models.onnx.reader import find_notes, name_unused_outputs, read_layers
+from micam_fast.models.onnx.reader import find_notes, read_layers
 
 # Constants in a model's nodes are part of its graph; with many of them a digest takes too long.
 _LARGEST_GRAPH = 2**24
@@ -62,8 +62,6 @@ def find_layers(
         As `read_layers` does.
     """
     with reading(model.name):
-        # A run needs the names, whoever finds the layers.
-        name_unused_outputs(model)
         key = _find_key(model, facts)
         kept: _KeptReading | None = None
         if key is not None:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import copy
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from micam_fast.core.errors import ModelError
-from micam_fast.models.onnx.files import OnnxFile, node_tensors, settle_external_data, tensors
+from micam_fast.models.onnx.files import (
+    OnnxFile,
+    external_files,
+    make_mark,
+    node_tensors,
+    settle_external_data,
+    tensors,
+)
 from micam_fast.models.onnx.functions import inline_functions
 from micam_fast.models.onnx.limits import LARGEST_FILE, reading
-from micam_fast.models.onnx.quantization import write_pairs
+from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.quantization import is_quantized, write_pairs
+from micam_fast.models.onnx.reader import find_notes
 from micam_fast.models.onnx.real_units import write_real_units
+from micam_fast.models.onnx.untouched import without_weights
 from micam_fast.models.onnx.validity import check_structure
 
 
@@ -33,23 +44,66 @@ def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
         proto = copy.deepcopy(source)
         name = proto.graph.name
         model = OnnxFile(proto, name if name and type(name) is str else "model", None)
+        content = None
     else:
         path = Path(source)
-        model = OnnxFile(_parse(path), path.stem, path.resolve().parent)
+        content = _read(path)
+        model = OnnxFile(_parse(path, content), path.stem, path.resolve().parent)
     with reading(model.name):
         # Graphs of a training are not run, and may read files, too.
         model.proto.ClearField("training_info")
         check_structure(model)
         _settle_external_data(model)
-        if model.proto.functions:
-            model = OnnxFile(inline_functions(model), model.name, model.folder)
-            check_structure(model)
-        write_pairs(model)
-        write_real_units(model)
-    return model
+        if content is None and model.proto.ByteSize() < LARGEST_FILE:
+            content = model.proto.SerializeToString(deterministic=True)
+        if content is not None:
+            model = replace(model, mark=make_mark(content, external_files(model)))
+        return _rewrite(model)
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _rewrite(model: OnnxFile) -> OnnxFile:
+    """The model with what layers are read from; it keeps what the file says itself."""
+    proto = model.proto
+    if not (proto.functions or is_quantized(proto) or _has_units(proto) or _is_nameless(model)):
+        return model
+    original = without_weights(proto)
+    if proto.functions:
+        model = replace(model, proto=inline_functions(model))
+        check_structure(model)
+    write_pairs(model)
+    write_real_units(model)
+    _name_unused_outputs(model)
+    return replace(model, original=original)
+
+
+def _has_units(proto: onnx.ModelProto) -> bool:
+    """Tell whether an operator makes codes of other codes."""
+    return any(find_operator(node).units for node in proto.graph.node)
+
+
+def _is_nameless(model: OnnxFile) -> bool:
+    """Tell whether an operator has no name for its first output.
+
+    An exported model has names for all that its layers need.
+    """
+    nodes = model.proto.graph.node
+    return any(node.output and not node.output[0] for node in nodes) and find_notes(model) is None
+
+
+def _name_unused_outputs(model: OnnxFile) -> None:
+    """Name first outputs that have no name.
+
+    A recurrent layer whose ``Y`` the model does not use needs one, for its activation to be
+    fetched.
+    """
+    if not _is_nameless(model):
+        return
+    for index, node in enumerate(model.proto.graph.node):
+        if node.output and not node.output[0]:
+            node.output[0] = f"micam/{node.name or index}/first"
+
+
+def _read(path: Path) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
@@ -59,10 +113,13 @@ def _parse(path: Path) -> onnx.ModelProto:
                 f"{path} is not an ONNX file: it has {found.st_size:,} bytes, and one ends at "
                 f"{LARGEST_FILE:,}; larger weights lie in files beside it (external data)"
             )
-        content = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot read model {path}: {said}") from None
+
+
+def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)

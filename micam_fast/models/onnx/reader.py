@@ -31,8 +31,7 @@ def read_layers(
 ) -> ModelGraph:
     """Find the layers of a model, with their kernels, edges, axes and names.
 
-    An exported Keras model says itself what its layers are; in any other they are inferred. Does
-    `name_unused_outputs` first.
+    An exported Keras model says itself what its layers are; in any other they are inferred.
 
     Parameters
     ----------
@@ -49,7 +48,6 @@ def read_layers(
         If the graph is broken, or holds no layer.
     """
     with reading(model.name):
-        name_unused_outputs(model)
         notes = find_notes(model)
         if notes is not None:
             what = "characters in what the export wrote of its layers"
@@ -83,19 +81,6 @@ def find_notes(model: OnnxFile) -> str | None:
     """What an exported model says of its layers."""
     found = (each.value for each in model.proto.metadata_props if each.key == METADATA_KEY)
     return next(found, None)
-
-
-def name_unused_outputs(model: OnnxFile) -> None:
-    """Name first outputs that have no name, in ``model.proto``.
-
-    A recurrent layer whose ``Y`` the model does not use needs one, for its activation to be
-    fetched. An exported model has names for all that its layers need.
-    """
-    if find_notes(model) is not None:
-        return
-    for index, node in enumerate(model.proto.graph.node):
-        if node.output and not node.output[0]:
-            node.output[0] = f"micam/{node.name or index}/first"
 
 
 class _Reader:

@@ -82,7 +82,11 @@ def cut_model(
 
 def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
     """The model in one piece, which `cut_model` would make, too, but needs its graph for."""
-    proto = copy.deepcopy(model.proto)
+    return give_out(copy.deepcopy(model.proto), wanted)
+
+
+def give_out(proto: onnx.ModelProto, wanted: Sequence[str]) -> Slice:
+    """A model in one piece, which is changed to give out what is wanted and nothing else."""
     graph = proto.graph
     del graph.output[:], graph.value_info[:], proto.metadata_props[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
