@@ -122,6 +122,13 @@ class Pipeline:
                 ),
             )
 
+    def outputs(self, graph: ModelGraph, sample: Arrays) -> list[dict[str, NDArray[Any]]]:
+        """The model's outputs for one sample, as `Runner.outputs` gives them.
+
+        Its threads are those of a lone sample, whose session is open.
+        """
+        return self.runner(graph).outputs(sample, Workspace(self._wide.workspace.threads))
+
     def batch_size(self, sample: Arrays, asked: int | None) -> int:
         """Samples in one run, by the model's own batch, the caller and the memory bound.
 

@@ -196,23 +196,26 @@ class Runner:
                 for sample in range(len(samples))
             ]
 
-    def outputs(self, sample: Arrays, workspace: Workspace) -> dict[str, NDArray[Any]]:
-        """The model's outputs for one sample, as its maps are made from them."""
+    def outputs(self, sample: Arrays, workspace: Workspace) -> list[dict[str, NDArray[Any]]]:
+        """The model's outputs for one sample: as the session gives them, and as maps have them.
+
+        The two differ in outputs that follow from another layer's activation.
+        """
         feeds = self.batching.stack([sample])
         names = [each.value for each in self.graph.outputs]
-        followed = {self._taps[n].value: n for n in self._pointwise}
-        found = {}
+        layers = {self._taps[n].value: n for n in self._pointwise}
+        given: dict[str, NDArray[Any]] = {}
+        followed: dict[str, NDArray[Any]] = {}
         for activations in self.sessions.run(feeds, self.batching.count([sample]), workspace):
             arrays = {**feeds, **activations.arrays}
+            given.update((name, arrays[name].copy()) for name in names if name in arrays)
             for name in names:
-                follower = followed.get(name)
-                if name in arrays:
-                    found[name] = arrays[name].copy()
-                elif follower is not None and self._pointwise[follower].source in arrays:
-                    function, axes = self._pointwise[follower], self._taps[follower].axes
-                    assert axes.channel is not None
-                    found[name] = function.apply(arrays[function.source], axes.channel)
-        return found
+                layer = layers.get(name)
+                if layer is not None and self._pointwise[layer].source in arrays:
+                    function, channel = self._pointwise[layer], self._taps[layer].axes.channel
+                    assert channel is not None
+                    followed[name] = function.apply(arrays[function.source], channel)
+        return [followed | given, given | followed]
 
     def _prepare(
         self,

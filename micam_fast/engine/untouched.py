@@ -22,7 +22,6 @@ from micam_fast.core.plan_cache import PlanFiles, plan_key
 from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.observation import run_untouched
 from micam_fast.engine.pipeline import Pipeline
-from micam_fast.engine.workspaces import Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.operators import find_operator
@@ -109,7 +108,7 @@ def check_graph(
         wanted = run_untouched(file, names, feeds, providers)
     except (ModelError, SampleError) as error:
         # Another error than that of the sample is one that the file alone has.
-        pipeline.runner(graph).outputs(sample, Workspace(1))
+        pipeline.outputs(graph, sample)
         return Outcome("not compared", None, "", f"that cannot be run ({error})")
     if not any(decides(array, None) for array in wanted.values()):
         return Outcome("not compared", None, "", "the first sample gives it no finite number")
@@ -131,12 +130,14 @@ def check_graph(
     return Outcome("rewriting dropped" if again <= 1 else "differs", difference, output)
 
 
-def _outputs(pipeline: Pipeline, graph: ModelGraph, sample: Arrays) -> dict[str, NDArray[Any]]:
+def _outputs(
+    pipeline: Pipeline, graph: ModelGraph, sample: Arrays
+) -> list[dict[str, NDArray[Any]]]:
     """What a graph gives for a sample that the file can run; nothing where the graph cannot."""
     try:
-        return pipeline.runner(graph).outputs(sample, Workspace(1))
+        return pipeline.outputs(graph, sample)
     except (ModelError, SampleError):
-        return {}
+        return [{}]
 
 
 def _run_literally(
@@ -168,13 +169,17 @@ def keep_outcome(files: PlanFiles, key: str, outcome: Outcome) -> None:
 def compare(
     graph: Graph,
     wanted: Mapping[str, NDArray[Any]],
-    found: Mapping[str, NDArray[Any]],
+    found: Sequence[Mapping[str, NDArray[Any]]],
     literal: Mapping[str, NDArray[Any]] | None = None,
 ) -> tuple[float, str]:
     """The largest difference as a share of what SPEC section 1 allows, and the output.
 
     Parameters
     ----------
+    wanted
+        Outputs of the file.
+    found
+        Outputs of the graph, in each way that they are used.
     literal
         Outputs of the file without ONNX Runtime's optimizations: what these change is allowed, too,
         and where they change a shape or whole numbers, an output decides nothing.
@@ -184,7 +189,10 @@ def compare(
         other = (literal or {}).get(name)
         if not decides(array, other):
             continue
-        share = math.inf if name not in found else _share(graph, name, array, found[name], other)
+        share = max(
+            _share(graph, name, array, way[name], other) if name in way else math.inf
+            for way in found
+        )
         if not where or share > worst:
             worst, where = share, name
     return worst, where

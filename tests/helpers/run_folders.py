@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from micam_fast.runs.manifest import NAME, RUNNING
+from micam_fast.runs.manifest import COMPARED, NAME, RUNNING
 
 _SECONDS = re.compile(r', "seconds": [0-9.e-]+(?=\}$)', re.MULTILINE)
 
@@ -32,10 +32,14 @@ def manifest_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def _timeless(path: Path) -> bytes:
-    """A manifest as it would be written, had no time passed and no one said how to run."""
+    """A manifest as it would be written, had no time passed and no one said how to run.
+
+    What came of comparing the model with its file tells of the sample that was the first one ever.
+    """
     first, rest = path.read_text().split("\n", 1)
     header = json.loads(first)
     del header[RUNNING]
+    header.pop(COMPARED, None)
     content, count = _SECONDS.subn("", rest)
     assert count == rest.count("\n")
     return f"{json.dumps(header)}\n{content}".encode()
