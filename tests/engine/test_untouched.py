@@ -75,7 +75,8 @@ def assert_same_maps(found: Explanation, expected: Explanation) -> None:
     assert found.cams.keys() == expected.cams.keys()
     for name, cam in expected.cams.items():
         np.testing.assert_allclose(found.cams[name], cam, rtol=1e-4, atol=1e-4)
-    assert found.output is not None and expected.output is not None
+    assert found.output is not None
+    assert expected.output is not None
     np.testing.assert_allclose(found.output, expected.output, rtol=1e-4, atol=1e-4)
 
 
