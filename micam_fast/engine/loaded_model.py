@@ -63,6 +63,9 @@ class LoadedModel:
         What the user says of the prediction.
     providers
         Of ONNX Runtime.
+    identity
+        Tells the model from others; ``None`` if that would take too long. A worker is told it: it
+        gets weights of external files in another form.
     outcomes
         What came of comparing the model with its own file, by names from `outcome_key`: those that
         were found here, and those that were put here from an earlier run.
@@ -77,6 +80,7 @@ class LoadedModel:
         providers: Sequence[Any] | None,
         memory: int | None,
         prediction: PredictionChoice = AUTOMATIC,
+        identity: str | None = None,
         say: Callable[[str], None] = lambda note: None,
     ) -> None:
         if threads is not None and threads < 1:
@@ -103,6 +107,9 @@ class LoadedModel:
         self._pipelines: dict[Projection, Pipeline] = {}
         self._activations: LruCache[tuple[frozenset[str], bool], ActivationStream] = LruCache(1)
         self._activations_lock = threading.Lock()
+        self.identity: str | None = identity
+        if None not in (file.mark, self.graph.key):
+            self.identity = outcome_key(file.mark, self.graph.key)
         self.outcomes: dict[str, Outcome] = {}
         self._told: set[str] = set()
         self._batching = Batching(self.graph)
@@ -289,11 +296,9 @@ class LoadedModel:
         fed = {name: array.shape for name, array in self._batching.stack([sample]).items()}
         # By the cuts, not by the bound: workers have memory of their own.
         bounds = pipeline.runner(graph).sessions.bounds(fed)
-        key = outcome_key(
-            self.file.mark, graph.key, fed, bounds, sorted(self.mapped), self.providers
-        )
+        key = outcome_key(self.identity, fed, bounds, sorted(self.mapped), self.providers)
         # A model that cannot be told from others has no outcome of an earlier time.
-        kept = None not in (self.file.mark, graph.key)
+        kept = self.identity is not None
         known = self.outcomes.get(key) if kept else None
         if known is None and kept:
             known = load_outcome(user_plan_files(), key)

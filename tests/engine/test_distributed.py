@@ -44,6 +44,7 @@ from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions
 from tests.helpers import models
 from tests.helpers.commands import failure_line, succeeded
+from tests.helpers.nets_under_rewriting import merge_wrongly, scaled_net
 from tests.helpers.samples import as_samples, random_samples
 
 # Its functions have no types.
@@ -85,6 +86,89 @@ def files(folder: Path) -> dict[str, str]:
             text = b"\n".join(line.split(b', "seconds"')[0] for line in text.splitlines())
         found[str(path.relative_to(folder))] = hashlib.sha256(text).hexdigest()
     return found
+
+
+def count_sessions(dask_worker: Any) -> int:
+    """How many sessions a worker has opened since it was last asked."""
+    from micam_fast.engine import sessions
+
+    opened: int = getattr(sessions, "_opened_count", 0)
+    sessions._opened_count = 0  # type: ignore[attr-defined]
+    if not hasattr(sessions, "_open_session"):
+        own = sessions.open_session  # type: ignore[attr-defined]
+
+        def counted(*given: Any, **more: Any) -> Any:
+            sessions._opened_count += 1  # type: ignore[attr-defined]
+            return own(*given, **more)
+
+        sessions._open_session = own  # type: ignore[attr-defined]
+        sessions.open_session = counted  # type: ignore[attr-defined]
+    return opened
+
+
+class TestOutcomes:
+    """What came of comparing a model with its own file is sent to the workers, and back."""
+
+    @pytest.fixture(autouse=True)
+    def plans(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+        """Nobody finds what was kept earlier; workers open each model in one thread."""
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+        cluster.client.run(_forget_plans, str(tmp_path / "there"))
+
+    def opened_by_workers(self, cluster: Cluster) -> list[int]:
+        return list(cluster.client.run(count_sessions).values())
+
+    @pytest.mark.parametrize("external", [False, True])
+    def test_no_worker_opens_a_second_session(
+        self, cluster: Cluster, external: bool, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "net.onnx"
+        onnx.save(
+            models.conv_net(),
+            path,
+            save_as_external_data=external,
+            location="weights",
+            size_threshold=0,
+        )
+        model = load_model(path, threads=1)
+        self.opened_by_workers(cluster)
+        list(model.explain_many(random_samples(24), client=cluster.client))
+        assert set(self.opened_by_workers(cluster)) == {1}
+        assert [each.verdict for each in model.outcomes.values()] == ["agrees"]
+
+    def test_shapes_that_a_worker_finds_are_told(self, cluster: Cluster) -> None:
+        model = load_model(scaled_net("h", "w"), threads=1)
+        shapes = [(3, 6, 7), (3, 6, 7), (3, 9, 5)]
+        samples = [models.random_array(i, *shape) for i, shape in enumerate(shapes)]
+        list(model.explain_many(samples, client=cluster.client))
+        assert [each.verdict for each in model.outcomes.values()] == ["agrees", "agrees"]
+        here = load_model(scaled_net("h", "w"), threads=1)
+        list(here.explain_many(samples))
+        assert here.outcomes.keys() == model.outcomes.keys()
+
+    def test_a_dropped_rewriting_is_dropped_by_workers(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        merge_wrongly(monkeypatch)
+        notes: list[str] = []
+        model = load_model(scaled_net(), threads=1, say=notes.append)
+        samples = [models.random_array(i, 3, 6, 7) for i in range(6)]
+        found = list(model.explain_many(samples, client=cluster.client))
+        assert [content(each) for each in found] == [content(model.explain(s)) for s in samples]
+        assert [each.verdict for each in model.outcomes.values()] == ["rewriting dropped"]
+        assert len(notes) == 1
+
+    def test_a_first_sample_that_fails_leaves_it_to_the_workers(
+        self, cluster: Cluster, model: Model
+    ) -> None:
+        samples = random_samples(3)
+        samples[0] = np.zeros((3, 3), np.float32)
+        found = list(load_model(models.conv_net()).explain_each(samples, client=cluster.client))
+        assert [isinstance(each, SampleError) for each in found] == [1, 0, 0]
+
+
+def _forget_plans(folder: str) -> None:
+    os.environ["XDG_CACHE_HOME"] = folder
 
 
 class TestExplaining:

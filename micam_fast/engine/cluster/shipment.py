@@ -35,7 +35,7 @@ class Shipment:
         The ONNX model with all its weights.
     original
         What its file says, where that is something else, see `OnnxFile`.
-    name, mark
+    name, identity
         Of the model.
     mapped
         Layers that get a map.
@@ -52,7 +52,7 @@ class Shipment:
     content: bytes
     original: bytes | None
     name: str
-    mark: str | None
+    identity: str | None
     mapped: frozenset[str]
     prediction: PredictionChoice
     providers: tuple[Any, ...] | None
@@ -68,12 +68,13 @@ class Shipment:
         if self.original is not None:
             original = onnx.ModelProto.FromString(self.original)
         model = LoadedModel(
-            OnnxFile(proto, self.name, None, self.mark, original),
+            OnnxFile(proto, self.name, None, original=original),
             layers=lambda layers: self.mapped,
             threads=threads,
             providers=self.providers,
             memory=self.memory or by_itself,
             prediction=self.prediction,
+            identity=self.identity,
         )
         model.outcomes.update(self.outcomes)
         return model
@@ -104,7 +105,7 @@ def pack(model: LoadedModel, work: ChunkWork) -> Shipment:
         content=proto.SerializeToString(),
         original=None if original is None else original.SerializeToString(),
         name=model.name,
-        mark=model.file.mark,
+        identity=model.identity,
         mapped=model.mapped,
         prediction=model.prediction,
         providers=None if providers == DEFAULT_PROVIDERS else providers,
