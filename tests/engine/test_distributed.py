@@ -158,6 +158,17 @@ class TestOutcomes:
         assert [each.verdict for each in model.outcomes.values()] == ["rewriting dropped"]
         assert len(notes) == 1
 
+    def test_statistics_take_and_give_outcomes(self, cluster: Cluster) -> None:
+        model = load_model(scaled_net("h", "w"), threads=1)
+        shapes = [(3, 6, 7), (3, 6, 7), (3, 9, 5)]
+        samples = [models.random_array(i, *shape) for i, shape in enumerate(shapes)]
+        self.opened_by_workers(cluster)
+        stats(model, samples[:2], client=cluster.client)
+        # The model, and the activations.
+        assert max(self.opened_by_workers(cluster)) == 2
+        stats(model, samples, client=cluster.client)
+        assert [each.verdict for each in model.outcomes.values()] == ["agrees", "agrees"]
+
     def test_a_first_sample_that_fails_leaves_it_to_the_workers(
         self, cluster: Cluster, model: Model
     ) -> None:

@@ -20,8 +20,10 @@ from micam_fast.engine.activations import ActivationStream
 from micam_fast.engine.cluster.chunks import cut, weigh
 from micam_fast.engine.cluster.connecting import use_client
 from micam_fast.engine.cluster.dispatch import open_run
+from micam_fast.engine.cluster.shipment import compare_first
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
 from micam_fast.engine.streaming import run_in_thread
+from micam_fast.engine.untouched import Outcome
 from micam_fast.samples import Arrays
 
 _FEWEST, _MOST = 32, 2048
@@ -48,7 +50,9 @@ class _Measure:
     def __reduce__(self) -> tuple[Any, ...]:
         return _Measure, (self._measuring, self._memory)
 
-    def __call__(self, model: LoadedModel, chunk: list[LabelledArrays]) -> Statistics:
+    def __call__(
+        self, model: LoadedModel, chunk: list[LabelledArrays]
+    ) -> tuple[Statistics, dict[str, Outcome]]:
         memory = model.memory if self._memory is None else self._memory
         found = self._measuring.measure(
             model,
@@ -61,7 +65,7 @@ class _Measure:
         )
         # The caller has found these for itself.
         found.linear = {}
-        return found
+        return found, dict(model.outcomes)
 
     def _open(self, model: LoadedModel) -> ActivationStream:
         """The model for one sample at a time; each thread of the worker has a stream of its own."""
@@ -118,13 +122,16 @@ def measure_on(
         size = size or chunk_size(model, ranked, shapes)
         return size
 
+    given = compare_first(model, items(), lambda item: item[1])
     with open_run(cluster, model, _Measure(measuring, memory)) as run:
-        chunks = cut(items(), count, lambda item: weigh(item[1]), largest=_BYTES)
+        chunks = cut(given, count, lambda item: weigh(item[1]), largest=_BYTES)
         for each in run.each(chunks):
             if isinstance(each.result, SampleError):
                 found.failed.append((each.chunk[0][0], each.result))
             else:
-                found.merge(each.result)
+                part, outcomes = each.result
+                model.learn(outcomes)
+                found.merge(part)
                 found.limit(bound)
             failed = dict(found.failed[-len(each.chunk) :])
             for index, _, _ in each.chunk:
