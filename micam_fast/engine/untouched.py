@@ -6,6 +6,7 @@ what the model computes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -282,7 +283,11 @@ def _steps(graph: Graph, output: str, numbers: NDArray[Any]) -> Iterator[float]:
 
 def outcome_key(*parts: object) -> str:
     """A name for an outcome, of what it belongs to and of the versions of the libraries."""
+    return hashlib.sha256(repr((_versions(), parts)).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
     from importlib.metadata import version
 
-    versions = [version(name) for name in ("micam-fast", "onnx", "onnxruntime")]
-    return hashlib.sha256(repr((versions, parts)).encode()).hexdigest()[:32]
+    return tuple(version(name) for name in ("micam-fast", "onnx", "onnxruntime"))

@@ -253,7 +253,11 @@ def test_an_outcome_is_of_one_version(library: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: "0.0" if name == library else version(name)
     )
+    untouched._versions.cache_clear()
     assert outcome_key("model", 3) != before
+    monkeypatch.undo()
+    untouched._versions.cache_clear()
+    assert outcome_key("model", 3) == before
 
 
 def test_an_outcome_is_plain_json() -> None:
