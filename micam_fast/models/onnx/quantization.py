@@ -7,8 +7,10 @@ pair hands on: the numbers that the next layers read, in real units.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,29 +33,61 @@ _MOVERS = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 _NEARLY = float(np.finfo(np.float32).eps)
 
 
-def value_behind(graph: Graph, value: str) -> str:
-    """The value behind the pair that alone reads a float value; the value itself without one.
+@dataclass(frozen=True)
+class _End:
+    quantize: onnx.NodeProto | None
+    low: float = -math.inf
+    high: float = math.inf
 
-    A Relu or Clip in between is seen through where the codes hold nothing beyond its bounds: ONNX
-    Runtime leaves it out then, and never computes what it would read.
-    """
-    bounds: list[tuple[float, float]] = []
-    now = value
-    while (reader := _only_reader(graph, now)) is not None:
-        operator = find_operator(reader)
-        if operator.name == _QUANTIZE:
-            found = _dequantized(graph, reader) if now == reader.input[0] else None
-            fits = found is not None and _codes_within(graph, reader, bounds)
-            return found if found is not None and fits else value
-        if operator.affine == "bounds" and now == reader.input[0]:
-            read = read_bounds(graph, reader)
-            if read is None:
-                return value
-            bounds.append(read)
-        elif not hands_on(graph, reader, reader.output[0]):
+
+_NO_END, _UNBOUNDED = _End(None), (-math.inf, math.inf)
+
+
+class PairsBehind:
+    """Finds the pairs behind float values; what it sees of a chain of operators, it sees once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        # By value: the QuantizeLinear at the end of its chain, and the tightest bounds up to there.
+        self._ends: dict[str, _End] = {}
+
+    def value_behind(self, value: str) -> str:
+        """The value behind the pair that alone reads a float value; the value itself without one.
+
+        A Relu or Clip in between is seen through where the codes hold nothing beyond its bounds:
+        ONNX Runtime leaves it out then, and never computes what it would read.
+        """
+        end = self._find_end(value)
+        if end.quantize is None:
             return value
-        now = reader.output[0]
-    return value
+        found = _dequantized(self._graph, end.quantize)
+        return found if found is not None and _codes_within(self._graph, end) else value
+
+    def _find_end(self, value: str) -> _End:
+        passed: list[tuple[str, tuple[float, float]]] = []
+        end = self._ends.get(value)
+        while end is None:
+            reader = _only_reader(self._graph, value)
+            end, bounds = _NO_END, _UNBOUNDED
+            if reader is not None and find_operator(reader).name == _QUANTIZE:
+                end = _End(reader) if value == reader.input[0] else _NO_END
+            elif reader is not None and self._passes(reader, value):
+                if find_operator(reader).affine == "bounds":
+                    bounds = read_bounds(self._graph, reader) or _UNBOUNDED
+                end = None
+            passed.append((value, bounds))
+            if end is None and reader is not None:
+                value = reader.output[0]
+                end = self._ends.get(value)
+        for name, (low, high) in reversed(passed):
+            end = self._ends[name] = _End(end.quantize, max(low, end.low), min(high, end.high))
+        return end
+
+    def _passes(self, reader: onnx.NodeProto, value: str) -> bool:
+        """Tell whether a node hands its numbers on, at most cut off at bounds that are known."""
+        if find_operator(reader).affine == "bounds":
+            return value == reader.input[0] and read_bounds(self._graph, reader) is not None
+        return hands_on(self._graph, reader, reader.output[0])
 
 
 def _only_reader(graph: Graph, value: str) -> onnx.NodeProto | None:
@@ -78,13 +112,12 @@ def _dequantized(graph: Graph, quantize: onnx.NodeProto) -> str | None:
     return None
 
 
-def _codes_within(
-    graph: Graph, quantize: onnx.NodeProto, bounds: list[tuple[float, float]]
-) -> bool:
-    """Tell whether all numbers that codes stand for lie within bounds."""
-    if not bounds:
+def _codes_within(graph: Graph, end: _End) -> bool:
+    """Tell whether all numbers that codes stand for lie within the bounds before them."""
+    assert end.quantize is not None
+    if (end.low, end.high) == _UNBOUNDED:
         return True
-    scale, *zeros = quantize.input[1:]
+    scale, *zeros = end.quantize.input[1:]
     if not zeros or not all(map(graph.is_known, (scale, *zeros))):
         return False
     zero = graph.array(zeros[0])
@@ -94,7 +127,7 @@ def _codes_within(
     lowest, highest = (
         step * (int(code) - int(zero.reshape(()))) for code in (limits.min, limits.max)
     )
-    return all(low <= lowest + _NEARLY and highest <= high + _NEARLY for low, high in bounds)
+    return end.low <= lowest + _NEARLY and highest <= end.high + _NEARLY
 
 
 def write_pairs(model: OnnxFile) -> None:

@@ -22,7 +22,7 @@ from micam_fast.models.onnx.inference import shape_of
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import ModelGraph, Reading, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
-from micam_fast.models.onnx.quantization import value_behind
+from micam_fast.models.onnx.quantization import PairsBehind
 from micam_fast.models.onnx.real_units import real_value
 
 
@@ -90,6 +90,7 @@ class _Reader:
         # Operators of the layers that are known from an earlier reading.
         self.before = () if like is None else like.outputs
         self.known = None if like is None else {n[0]: (name, n) for name, n in like.nodes.items()}
+        self.pairs = PairsBehind(self.graph)
         self.conclusions = infer_axes(self.graph)
         self.axes = self.conclusions.axes
         # A model that takes pictures with channels last keeps them there where nothing says more.
@@ -213,7 +214,7 @@ class _Reader:
         self.nodes[name] = (index, *nodes)
         if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
-        value = real_value(self.graph, value_behind(self.graph, value))
+        value = real_value(self.graph, self.pairs.value_behind(value))
         shape = self.graph.shape(value)
         axes = self._axes_of(value)
         layer = Layer(

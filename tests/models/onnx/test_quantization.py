@@ -17,7 +17,7 @@ from micam_fast.core.layers import Axes
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.merging import find_scalings
-from micam_fast.models.onnx.quantization import find_signed, value_behind, write_unsigned
+from micam_fast.models.onnx.quantization import PairsBehind, find_signed, write_unsigned
 from tests.helpers.activations import copies
 from tests.helpers.chains import CONV, SAMPLE, build, op, per_channel
 from tests.helpers.models import Array, conv_net, if_branches, random_array
@@ -179,10 +179,10 @@ def test_a_bound_that_codes_never_pass_is_seen_through(
     between: list[onnx.NodeProto], dtype: str, zero: int, seen_through: bool
 ) -> None:
     graph = quantized_chain(*between, dtype=dtype, zero=zero)
-    assert value_behind(graph, "conv") == ("back" if seen_through else "conv")
+    assert PairsBehind(graph).value_behind("conv") == ("back" if seen_through else "conv")
     for node in between:
         if node.op_type != "Identity":
-            assert value_behind(graph, node.output[0]) == "back"
+            assert PairsBehind(graph).value_behind(node.output[0]) == "back"
 
 
 UNITS: dict[str, Any] = {"scale": np.float32(0.5), "z": np.uint8(3)}
@@ -214,12 +214,14 @@ PAIR = pair("conv", "codes", "back")
 )  # fmt: skip
 def test_a_value_without_a_pair_of_its_own_is_shown_itself(nodes: list[onnx.NodeProto]) -> None:
     model = build(CONV, *nodes, other=np.float32(0.25), **UNITS)
-    assert value_behind(Graph(open_model(model)), "conv") == "conv"
+    assert PairsBehind(Graph(open_model(model))).value_behind("conv") == "conv"
 
 
 def test_equal_pairs_are_one() -> None:
     nodes = [*PAIR, *pair("conv", "codes2", "back2"), op("Add", "back back2", "end")]
-    assert value_behind(Graph(open_model(build(CONV, *nodes, **UNITS))), "conv") == "back"
+    assert (
+        PairsBehind(Graph(open_model(build(CONV, *nodes, **UNITS)))).value_behind("conv") == "back"
+    )
 
 
 def test_layers_and_their_edges_are_those_without_pairs() -> None:
