@@ -110,6 +110,9 @@ def growth_claims(graph: Graph) -> Iterator[Claim]:
         if None in shape or None in doubled:
             continue
         grown = [axis for axis, size in enumerate(shape) if size != doubled[axis]]
+        if grown and grown[0] and shape[0] == 1 != shape[grown[0]]:
+            # A list of sizes that begins with 1 is for one sample, whatever is fed.
+            continue
         if len(grown) == 1 and doubled[grown[0]] == 2 * (shape[grown[0]] or 0):
             words = f"twice the samples make {name!r} twice as large"
             yield name, Role.BATCH, (grown[0],), Evidence(Level.DEFINES, words)

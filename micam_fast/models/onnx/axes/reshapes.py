@@ -135,6 +135,10 @@ class Reshaping:
         grown = self._sizes((*batched, *self.before[axis + 1 :])) if self.grows else None
         holders = [place for place, size in enumerate(grown or ()) if _BATCH in size.unknown]
         if grown is not None and holders:
+            folded = self.after[holders[0]] not in (ONE, self.before[0])
+            if axis == 0 and holders[0] and self.after[0] == ONE and folded:
+                # Sizes that begin with 1 are for one sample, whatever is fed.
+                return (0,)
             return (holders[0],) if product(grown[: holders[0]]) == first else ()
         size = self.before[axis]
         if axis == 0:
