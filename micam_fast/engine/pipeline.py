@@ -74,7 +74,7 @@ class Pipeline:
         self._unread: Hashable | None = None
         self._lock, self._proving = threading.RLock(), threading.RLock()
         # The newest; that of the graph as it was read when the model was opened to begin with.
-        self._runner = self.runner(graph)
+        self._runner = self._runners[graph] = self._make_runner(graph)
         self._batching = self._runner.batching
         invariance = graph.reading.invariance
         shared = threads if invariance.threads and IS_BLOCKED else 1
@@ -97,14 +97,15 @@ class Pipeline:
 
     def runner(self, graph: ModelGraph) -> Runner:
         """What runs batches of samples that a graph was read for."""
-        with self._lock:
-            self._runner = self._runners.get_or_make(
-                graph,
-                lambda: Runner(
-                    graph, self._mapped, self._projection, self._open_sessions, self._kernels
-                ),
-            )
-            return self._runner
+        newest = self._runner
+        if newest.graph is not graph:
+            with self._lock:
+                newest = self._runners.get_or_make(graph, lambda: self._make_runner(graph))
+                self._runner = newest
+        return newest
+
+    def _make_runner(self, graph: ModelGraph) -> Runner:
+        return Runner(graph, self._mapped, self._projection, self._open_sessions, self._kernels)
 
     def _open_sessions(self, graph: ModelGraph, wanted: Sequence[str]) -> Sessions:
         """Sessions that all graphs share which ask them for the same."""

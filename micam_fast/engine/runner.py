@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Runner:
         outputs = [each.value for each in graph.outputs]
         wanted += [value for value in outputs if value not in self._shaped_as]
         self._open_sessions, self._wanted = open_sessions, wanted
+        self._sessions: weakref.ref[Sessions] | None = None
         self.batching = Batching(graph)
         self._plans: LruCache[tuple[Any, ...], MapPlan] = LruCache(_KEPT_PLANS)
         self._builders: LruCache[tuple[MapPlan, ...], ResultBuilder] = LruCache(_KEPT_PLANS)
@@ -111,7 +113,12 @@ class Runner:
     @property
     def sessions(self) -> Sessions:
         """The sessions that run the graph; no runner holds those that others have replaced."""
-        return self._open_sessions(self.graph, self._wanted)
+        # To ask the pipeline takes as long as a small layer.
+        found = None if self._sessions is None else self._sessions()
+        if found is None:
+            found = self._open_sessions(self.graph, self._wanted)
+            self._sessions = weakref.ref(found)
+        return found
 
     def run(
         self,

@@ -47,6 +47,7 @@ class ShapedGraphs:
         self._batching = Batching(opened)
         self._graphs: LruCache[tuple[Any, ...], ModelGraph] = LruCache(_KEPT_GRAPHS)
         self._lock = threading.RLock()
+        self._newest: tuple[tuple[Any, ...], ModelGraph | None] = (), None
 
     def find(self, sample: Arrays) -> ModelGraph:
         """The graph for samples of a sample's shapes.
@@ -57,8 +58,14 @@ class ShapedGraphs:
             If ONNX Runtime cannot run the sample.
         """
         key = _key({name: array.shape for name, array in sample.items()})
+        newest, graph = self._newest
+        if newest == key and graph is not None:
+            return graph
         with self._lock:
-            return self._graphs.get_or_make(key, lambda: self._make(sample))
+            graph = self._graphs.get_or_make(key, lambda: self._make(sample))
+        # Both at once, for other threads.
+        self._newest = key, graph
+        return graph
 
     def known(self, shapes: Mapping[str, tuple[int, ...]]) -> ModelGraph:
         """The graph for samples of these shapes; what only a run can tell stays unknown."""
