@@ -308,6 +308,25 @@ def composite_layer() -> Any:
     return _shaken(keras.Model(x, y, name="composed"))
 
 
+def sized_like() -> Any:
+    """A layer that reads of another one how large it is, and nothing else."""
+    import keras
+    from keras import layers, ops
+
+    class Enlarge(layers.Layer):  # type: ignore[misc]
+        def call(self, small: Any, large: Any) -> Any:
+            return ops.mean(small, axis=(1, 2), keepdims=True) + ops.zeros(ops.shape(large))
+
+        def compute_output_shape(self, small_shape: Any, large_shape: Any) -> Any:
+            return (*large_shape[:3], small_shape[-1])
+
+    picture = keras.Input((None, None, 3), name="picture")
+    large = layers.Conv2D(4, 3, padding="same", name="large")(picture)
+    small = layers.Conv2D(4, 3, strides=2, padding="same", name="small")(picture)
+    enlarged = Enlarge(name="enlarged")(small, large)
+    return keras.Model(picture, layers.Add(name="sum")([large, enlarged]))
+
+
 def masked() -> Any:
     """Words to an LSTM, padded; masks go beside the activations."""
     import keras

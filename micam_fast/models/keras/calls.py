@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 _hooked = threading.Lock()
+# TensorFlow's operations that read a shape alone.
+_MEASURES = ("Rank", "Shape", "ShapeN", "Size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +143,8 @@ class Recorder:
     def _add(self, name: str, layer: Any, inputs: tuple[Any, ...], outputs: list[Any]) -> None:
         import keras
 
-        parents = dict.fromkeys(maker for tensor in inputs for maker in self._makers_of(tensor))
+        read = _read_for_values(inputs, outputs)
+        parents = dict.fromkeys(maker for tensor in read for maker in self._makers_of(tensor))
         cluster = tuple(each.rpartition("/")[2] for each in self._path if each is not None)
         self.calls.append(LayerCall(name, layer, cluster, inputs, tuple(outputs), tuple(parents)))
         self._makers.update((tensor.name, name) for tensor in outputs)
@@ -199,7 +202,24 @@ class Recorder:
             each = waiting.pop()
             if each.name in self._makers:
                 found[self._makers[each.name]] = None
-            elif each.name not in seen:
+            elif each.name not in seen and each.op.type not in _MEASURES:
                 seen.add(each.name)
                 waiting.extend(reversed(each.op.inputs))
         return list(found)
+
+
+def _read_for_values(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
+    """Those of the inputs of which not the shape alone is read; all where none is read at all."""
+    names = {tensor.name for tensor in inputs}
+    reached: set[str] = set()
+    waiting, seen = list(outputs), set()
+    while waiting:
+        each = waiting.pop()
+        if each.name in seen or each.op.type in _MEASURES:
+            continue
+        seen.add(each.name)
+        if each.name in names:
+            reached.add(each.name)
+        else:
+            waiting.extend(each.op.inputs)
+    return [tensor for tensor in inputs if tensor.name in reached] or inputs

@@ -142,6 +142,13 @@ GRAPHS: dict[str, dict[str, tuple[str, ...]]] = {
         "high": ("halves",),
         "sum": ("low", "high"),
     },
+    "sized_like": {
+        "picture": (),
+        "large": ("picture",),
+        "small": ("picture",),
+        "enlarged": ("small",),
+        "sum": ("large", "enlarged"),
+    },
     "composite_layer": {"picture": (), "block": ("picture",), "pool": ("block",)},
     "masked": {
         "words": (),
