@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from micam_fast.core.errors import ModelError
 from micam_fast.core.lru import LruCache
 from micam_fast.engine.onnx_runtime import (
     Activations,
@@ -25,7 +26,14 @@ from micam_fast.engine.workspaces import KEPT_SETS, Workspace
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.merging import IS_BLOCKED, merge_scalings
 from micam_fast.models.onnx.quantization import find_signed, is_quantized, write_unsigned
-from micam_fast.models.onnx.slices import Slice, cut_model, find_bounds, move_weights, whole_model
+from micam_fast.models.onnx.slices import (
+    Slice,
+    cut_model,
+    find_bounds,
+    lists_weights,
+    move_weights,
+    whole_model,
+)
 
 # Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
 LARGEST_MESSAGE = 2**31 - 2**20
@@ -168,31 +176,41 @@ class Sessions:
 
     def _open(self, bounds: tuple[int, ...], threads: int) -> list[_Opened]:
         def make() -> list[_Opened]:
-            whole = bounds == _WHOLE
-            parts: tuple[Slice, ...]
-            if whole:
-                parts = (whole_model(self._file, self._wanted),)
-            else:
+            if bounds != _WHOLE:
                 parts = cut_model(self._file, self._graph.graph, self._wanted, bounds)
-            for part in parts:
-                merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
-                write_unsigned(part.proto, self._signed, self._graph.constants)
-            sessions = [
-                open_part(
-                    self._file,
-                    part.proto,
-                    threads=threads,
-                    providers=self._providers,
-                    keep_memory=whole,
-                )
-                for part in parts
-            ]
-            return [
-                _Opened(session, part.inputs, part.outputs)
-                for session, part in zip(sessions, parts, strict=True)
-            ]
+                return self._open_parts(parts, threads, keep_memory=False)
+            try:
+                whole = whole_model(self._file, self._wanted)
+                return self._open_parts((whole,), threads, keep_memory=True)
+            except ModelError:
+                if not lists_weights(self._file.proto):
+                    raise
+                # What it concludes from fixed weights may be wrong: the size of a pool, say.
+                whole = whole_model(self._file, self._wanted, fixed_weights=False)
+                return self._open_parts((whole,), threads, keep_memory=True)
 
         return self._opened.get_or_make((bounds, threads), make)
+
+    def _open_parts(
+        self, parts: Sequence[Slice], threads: int, *, keep_memory: bool
+    ) -> list[_Opened]:
+        for part in parts:
+            merge_scalings(part.proto, self._graph.reading.scalings, self._graph.constants)
+            write_unsigned(part.proto, self._signed, self._graph.constants)
+        sessions = [
+            open_part(
+                self._file,
+                part.proto,
+                threads=threads,
+                providers=self._providers,
+                keep_memory=keep_memory,
+            )
+            for part in parts
+        ]
+        return [
+            _Opened(session, part.inputs, part.outputs)
+            for session, part in zip(sessions, parts, strict=True)
+        ]
 
     @functools.cached_property
     def _signed(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import micam_fast
-from micam_fast.core.errors import SampleError
+from micam_fast.core.errors import ModelError, SampleError
 from micam_fast.engine import runner as running
 from micam_fast.maps.taps import sum_kernel
 from tests.helpers import reference
@@ -239,6 +239,29 @@ def test_a_reshape_to_pictures_in_a_channels_last_model() -> None:
     assert_close(
         micam_fast.explain(model, sample).cams["reshape"], reference.mean_map(activation[0])
     )
+
+
+def test_weights_that_could_be_fed_are_left_so_where_the_runtime_errs_otherwise() -> None:
+    """It takes a pool with ceil_mode for wider than it is, as soon as it knows what follows."""
+    nodes = [
+        node("MaxPool", ["x"], ["pool"], kernel_shape=[2, 1], strides=[1, 2], ceil_mode=1),
+        node("Resize", ["pool", "", "scales"], ["large"], name="large"),
+        node("Flatten", ["large"], ["flat"]),
+        node("MatMul", ["flat", "w"], ["o"], name="dense"),
+    ]
+    held = {"w": random_array(0, 48, 4), "scales": np.array([1, 1, 2, 2], np.float32)}
+    model = make_model(nodes, {"x": [1, 2, 3, 6]}, ["o"], held)
+    sample = random_array(1, 2, 3, 6)
+    with pytest.raises(ModelError, match="Incompatible dimensions"):
+        micam_fast.load_model(model)
+    for name, array in held.items():
+        model.graph.input.append(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
+        )
+    (expected,) = run(model, {"x": sample[np.newaxis]}, "o")
+    found = micam_fast.explain(model, sample)
+    assert found.output is not None
+    assert_close(found.output, expected[0])
 
 
 def test_attention_is_a_mean_over_its_heads() -> None:

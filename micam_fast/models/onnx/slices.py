@@ -80,13 +80,20 @@ def cut_model(
     return tuple(each for each in slices if each.outputs)
 
 
-def whole_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
-    """The model in one piece, which `cut_model` would make, too, but needs its graph for."""
-    return give_out(copy.deepcopy(model.proto), wanted)
+def whole_model(model: OnnxFile, wanted: Sequence[str], *, fixed_weights: bool = True) -> Slice:
+    """The model in one piece, which `cut_model` would make, too, but needs its graph for.
+
+    `fixed_weights` is as in `give_out`.
+    """
+    return give_out(copy.deepcopy(model.proto), wanted, fixed_weights=fixed_weights)
 
 
-def give_out(proto: onnx.ModelProto, wanted: Sequence[str]) -> Slice:
-    """A model in one piece, which is changed to give out what is wanted and nothing else."""
+def give_out(proto: onnx.ModelProto, wanted: Sequence[str], *, fixed_weights: bool = True) -> Slice:
+    """A model in one piece, which is changed to give out what is wanted and nothing else.
+
+    Weights that a file lists among its inputs, too, could be fed: ONNX Runtime would neither fold
+    them nor put them into an order of its own. With `fixed_weights` they are listed no more.
+    """
     graph = proto.graph
     del graph.output[:], graph.value_info[:], proto.metadata_props[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
@@ -94,11 +101,17 @@ def give_out(proto: onnx.ModelProto, wanted: Sequence[str]) -> Slice:
     held = {tensor.name for tensor in graph.initializer}
     held.update(sparse.values.name for sparse in graph.sparse_initializer)
     inputs = tuple(sorted(v.name for v in graph.input if v.name in used and v.name not in held))
-    # What is not read need not be fed, nor known to ONNX Runtime. A weight that is listed here,
-    # too, could be fed: ONNX Runtime would neither fold it nor put it into an order of its own.
-    _leave_out(graph.input, used if proto.ir_version < _FREE_WEIGHTS else set(inputs))
+    # What is not read need not be fed, nor known to ONNX Runtime.
+    listed = proto.ir_version < _FREE_WEIGHTS or not fixed_weights
+    _leave_out(graph.input, used if listed else set(inputs))
     _leave_out(graph.initializer, used)
     return Slice(proto, inputs, tuple(wanted))
+
+
+def lists_weights(proto: onnx.ModelProto) -> bool:
+    """Tell whether a file lists weights among its inputs, without need."""
+    held = {tensor.name for tensor in proto.graph.initializer}
+    return proto.ir_version >= _FREE_WEIGHTS and any(v.name in held for v in proto.graph.input)
 
 
 def _leave_out(entries: Any, used: Set[str]) -> None:

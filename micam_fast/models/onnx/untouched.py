@@ -30,7 +30,7 @@ def untouched_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
     Sizes that the file declares are left out: they are claims, and no part of what it computes.
     """
     if model.original is None:
-        return whole_model(model, wanted)
+        return whole_model(model, wanted, fixed_weights=False)
     proto, graph = onnx.ModelProto(), model.proto.graph
     proto.CopyFrom(model.original)
     del proto.graph.node[:]
@@ -40,7 +40,7 @@ def untouched_model(model: OnnxFile, wanted: Sequence[str]) -> Slice:
     proto.graph.input.extend(graph.input)
     proto.graph.initializer.extend(graph.initializer)
     proto.graph.sparse_initializer.extend(graph.sparse_initializer)
-    return give_out(proto, wanted)
+    return give_out(proto, wanted, fixed_weights=False)
 
 
 def _is_constant(node: onnx.NodeProto) -> bool:
