@@ -90,8 +90,17 @@ def input_claims(graph: Graph) -> Iterator[Claim]:
         first = Evidence(Level.FIRST, f"it is the first axis of input {name!r}")
         yield name, Role.BATCH, (0,), first
     for value in graph.inputs:
+        yield from _fixed_claims(value.name, graph.declared_shape(value) or ())
         # A size that the file leaves open is no number of colours, whatever it is in a sample.
         yield from _colour_claims(value.name, graph.declared_shape(value) or ())
+
+
+def _fixed_claims(name: str, shape: Shape) -> Iterator[Claim]:
+    """What a file fixes of an input, while it leaves all positions open, is its channels."""
+    fixed = [axis for axis, size in enumerate(shape) if axis and size is not None]
+    if len(fixed) == 1 and len(shape) > 2:
+        words = f"input {name!r} has a fixed size there alone"
+        yield name, Role.CHANNEL, (fixed[0],), Evidence(Level.DEFINES, words)
 
 
 def _colour_claims(name: str, shape: Shape) -> Iterator[Claim]:

@@ -36,8 +36,12 @@ SAYING: dict[str, Case] = {
         "node 'y' (Add) has a number for each of 5 channels",
     ),
     "numbers of each of open pictures": (
-        op("Mul", "x k", "y"), ["N", "H", "W", 5], {"k": ones(5)}, (3, 3),
+        op("Mul", "x k", "y"), ["N", "H", "W", "C"], {"k": ones(5)}, (3, 3),
         "node 'y' (Mul) has a number for each of 5 channels",
+    ),
+    "a size that the file fixes alone": (
+        op("Mul", "x k", "y"), ["N", 4, "H", "W"], {"k": ones(4, 1)}, (1, 1),
+        "input 'x' has a fixed size there alone",
     ),
     "numbers that make channels": (
         op("Mul", "x k", "y"), ["N", 1, 5, 5], {"k": ones(3, 1, 1)}, (1, 1),
