@@ -100,7 +100,7 @@ def _fixed_claims(name: str, shape: Shape) -> Iterator[Claim]:
     fixed = [axis for axis, size in enumerate(shape) if axis and size is not None]
     if len(fixed) == 1 and len(shape) > 2:
         words = f"input {name!r} has a fixed size there alone"
-        yield name, Role.CHANNEL, (fixed[0],), Evidence(Level.DEFINES, words)
+        yield name, Role.CHANNEL, (fixed[0],), Evidence(Level.FITS, words)
 
 
 def _colour_claims(name: str, shape: Shape) -> Iterator[Claim]:

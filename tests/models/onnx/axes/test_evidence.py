@@ -40,7 +40,7 @@ SAYING: dict[str, Case] = {
         "node 'y' (Mul) has a number for each of 5 channels",
     ),
     "a size that the file fixes alone": (
-        op("Mul", "x k", "y"), ["N", 4, "H", "W"], {"k": ones(4, 1)}, (1, 1),
+        op("Relu", "x", "y"), ["N", 5, "H", "W"], {}, (1, 1),
         "input 'x' has a fixed size there alone",
     ),
     "numbers that make channels": (
