@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,31 +195,26 @@ class Recorder:
 
     def _makers_of(self, tensor: Any) -> list[str]:
         """Calls that a tensor comes from, through whatever TensorFlow does in between."""
-        found: dict[str, None] = {}
-        waiting = [tensor]
-        seen = set()
-        while waiting:
-            each = waiting.pop()
-            if each.name in self._makers:
-                found[self._makers[each.name]] = None
-            elif each.name not in seen and each.op.type not in _MEASURES:
-                seen.add(each.name)
-                waiting.extend(reversed(each.op.inputs))
-        return list(found)
+        return [self._makers[name] for name in _sources([tensor], self._makers)]
 
 
 def _read_for_values(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
     """Those of the inputs of which not the shape alone is read; all where none is read at all."""
-    names = {tensor.name for tensor in inputs}
-    reached: set[str] = set()
-    waiting, seen = list(outputs), set()
+    reached = set(_sources(outputs, {tensor.name for tensor in inputs}))
+    return [tensor for tensor in inputs if tensor.name in reached] or inputs
+
+
+def _sources(tensors: Sequence[Any], ends: Container[str]) -> list[str]:
+    """Names among the ends of the tensors that these are made of, other than by their shapes."""
+    found: list[str] = []
+    waiting, seen = list(tensors), set()
     while waiting:
         each = waiting.pop()
-        if each.name in seen or each.op.type in _MEASURES:
+        if each.name in seen:
             continue
         seen.add(each.name)
-        if each.name in names:
-            reached.add(each.name)
-        else:
-            waiting.extend(each.op.inputs)
-    return [tensor for tensor in inputs if tensor.name in reached] or inputs
+        if each.name in ends:
+            found.append(each.name)
+        elif each.op.type not in _MEASURES:
+            waiting.extend(reversed(each.op.inputs))
+    return found
