@@ -132,8 +132,8 @@ class Graph:
     @functools.cached_property
     def has_open_batch(self) -> bool:
         """Whether the file leaves the first size of its first input open."""
-        shape = self.declared_shape(self.inputs[0]) if self.inputs else None
-        return bool(shape) and shape is not None and shape[0] is None
+        shape = shape_of(self.inputs[0].type) if self.inputs else None
+        return shape is not None and shape[:1] == (None,)
 
     @functools.cached_property
     def doubled(self) -> Mapping[str, Shape | None]:
@@ -143,7 +143,7 @@ class Graph:
         batch = self.inputs[0].type.tensor_type.shape.dim[0].dim_param
         fed = dict(self.facts.fed)
         for value in self.inputs:
-            shape = self.declared_shape(value)
+            shape = shape_of(value.type)
             if shape and shape[0] is None and fed.get(value.name):
                 name = value.type.tensor_type.shape.dim[0].dim_param
                 if name in ("", batch):
@@ -151,11 +151,6 @@ class Graph:
                     fed[value.name] = (2 * first, *rest)
         types, _ = self._apply(Facts(fed))
         return {name: shape_of(each) for name, each in types.items()}
-
-    @staticmethod
-    def declared_shape(value: onnx.ValueInfoProto) -> Shape | None:
-        """Shape that the file gives an input, whatever is fed."""
-        return shape_of(value.type)
 
     @property
     def _arithmetic(self) -> list[onnx.NodeProto]:

@@ -17,7 +17,7 @@ from micam_fast.models.onnx.axes.evidence import (
     input_claims,
     node_claims,
 )
-from micam_fast.models.onnx.axes.links import Link, find_links
+from micam_fast.models.onnx.axes.links import Link, find_links, note_origin
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.operators import find_operator
 
@@ -84,6 +84,7 @@ def _look_around(graph: Graph) -> tuple[list[Claim], Mapping[str, list[Link]]]:
     """All evidence, and the ways between values by the one that they begin at."""
     claims = [*input_claims(graph), *growth_claims(graph)]
     links: defaultdict[str, list[Link]] = defaultdict(list)
+    origins: dict[str, str] = {}
     rows = [(node, find_operator(node)) for node in graph.nodes]
     walks = any(operator.channels == "recurrent" for _, operator in rows)
     for node, operator in rows:
@@ -91,8 +92,9 @@ def _look_around(graph: Graph) -> tuple[list[Claim], Mapping[str, list[Link]]]:
         if not read or not any(node.output):
             continue
         claims.extend(node_claims(graph, node, operator, read))
-        for value, link in find_links(graph, node, operator, read, walks=walks):
+        for value, link in find_links(graph, node, operator, read, origins, walks=walks):
             links[value].append(link)
+        note_origin(graph, node, operator, read, origins)
     return claims, links
 
 

@@ -13,6 +13,7 @@ from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.axes.moves import listed_axes
 from micam_fast.models.onnx.axes.reshapes import listed_numbers
 from micam_fast.models.onnx.graph import Graph, attributes, input_name, label
+from micam_fast.models.onnx.inference import shape_of
 from micam_fast.models.onnx.limits import shown
 from micam_fast.models.onnx.operator_row import Operator
 
@@ -90,9 +91,10 @@ def input_claims(graph: Graph) -> Iterator[Claim]:
         first = Evidence(Level.FIRST, f"it is the first axis of input {name!r}")
         yield name, Role.BATCH, (0,), first
     for value in graph.inputs:
-        yield from _fixed_claims(value.name, graph.declared_shape(value) or ())
+        declared = shape_of(value.type) or ()
+        yield from _fixed_claims(value.name, declared)
         # A size that the file leaves open is no number of colours, whatever it is in a sample.
-        yield from _colour_claims(value.name, graph.declared_shape(value) or ())
+        yield from _colour_claims(value.name, declared)
 
 
 def _fixed_claims(name: str, shape: Shape) -> Iterator[Claim]:

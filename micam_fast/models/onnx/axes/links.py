@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -44,12 +44,18 @@ class Link:
 
 
 def find_links(
-    graph: Graph, node: onnx.NodeProto, operator: Operator, read: Sequence[str], *, walks: bool
+    graph: Graph,
+    node: onnx.NodeProto,
+    operator: Operator,
+    read: Sequence[str],
+    origins: Mapping[str, str],
+    *,
+    walks: bool,
 ) -> Iterator[tuple[str, Link]]:
     """The ways through a node, each with the value that it begins at.
 
-    `read` are the node's activations. Where no axis is walked along, what leads only such axes is
-    left out.
+    `read` are the node's activations, `origins` what `note_origin` noted of the nodes before. Where
+    no axis is walked along, what leads only such axes is left out.
     """
     made = [name for name in node.output if name]
     if operator.channels == "as read":
@@ -63,7 +69,7 @@ def find_links(
         if operator.field == "largest":
             yield from _plain_links(graph, operator, read[:1], made)
     elif operator.channels not in ("recurrent", "listed"):
-        yield from _moving_links(graph, node, read, made)
+        yield from _moving_links(graph, node, read, made, origins)
 
 
 def _plain_links(
@@ -86,7 +92,11 @@ def _plain_links(
 
 
 def _moving_links(
-    graph: Graph, node: onnx.NodeProto, read: Sequence[str], made: Sequence[str]
+    graph: Graph,
+    node: onnx.NodeProto,
+    read: Sequence[str],
+    made: Sequence[str],
+    origins: Mapping[str, str],
 ) -> Iterator[tuple[str, Link]]:
     source, result = node.input[0], made[0]
     if source not in read:
@@ -105,33 +115,31 @@ def _moving_links(
     if found is not None:
         yield source, Link(result, _by_reshape(found), True)
         yield result, Link(source, _back_by_reshape(found), False)
-    restored = _restored(graph, node)
-    if restored:
-        yield restored, Link(result, None, True)
-        yield result, Link(restored, None, False)
+    # A GroupNormalization that is written as an InstanceNormalization of groups brings each element
+    # back to its place.
+    origin, shape = origins.get(source, ""), graph.shape(result)
+    if origin and shape is not None and None not in shape and graph.shape(origin) == shape:
+        yield origin, Link(result, None, True)
+        yield result, Link(origin, None, False)
 
 
-def _restored(graph: Graph, node: onnx.NodeProto) -> str:
-    """The value whose shape a Reshape brings back; empty where it does not.
-
-    So does a GroupNormalization that is written as an InstanceNormalization of groups: each element
-    comes back to its place.
-    """
-    shape, value = graph.shape(node.output[0]), node.input[0]
-    if shape is None or None in shape:
-        return ""
-    while value in graph.producer:
-        before = graph.nodes[graph.producer[value]]
-        operator = find_operator(before)
-        if operator.channels == "reshaped":
-            return before.input[0] if graph.shape(before.input[0]) == shape else ""
-        same = graph.shape(before.input[0]) == graph.shape(value) if before.input else False
-        if graph.activations(before) != [before.input[0]] or not same:
-            return ""
-        if operator.field not in ("elementwise", "instance norm"):
-            return ""
-        value = before.input[0]
-    return ""
+def note_origin(
+    graph: Graph,
+    node: onnx.NodeProto,
+    operator: Operator,
+    read: Sequence[str],
+    origins: dict[str, str],
+) -> None:
+    """Note which value a node's output has the elements of, in their order, before a Reshape."""
+    if list(read) != [node.input[0]]:
+        return
+    source, result = node.input[0], node.output[0]
+    if operator.channels == "reshaped":
+        origins[result] = source
+    elif source in origins and operator.field in ("elementwise", "instance norm"):
+        shape = graph.shape(source)
+        if shape is not None and None not in shape and shape == graph.shape(result):
+            origins[result] = origins[source]
 
 
 def _product_links(

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import onnx
 
+from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.graph import Graph, attributes
 from micam_fast.models.onnx.limits import MOST_AXES
 from micam_fast.models.onnx.operators import find_operator
@@ -188,9 +189,9 @@ class Reshaping:
     @functools.cached_property
     def _pieces(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         first, second = self._long
-        cuts = [(0, 0), *self._cuts, (len(first), len(second))]
         return [
-            (tuple(first[a:b]), tuple(second[c:d])) for (a, c), (b, d) in itertools.pairwise(cuts)
+            (tuple(first[a:b]), tuple(second[c:d]))
+            for (a, c), (b, d) in itertools.pairwise(self._cuts)
         ]
 
     @functools.cached_property
@@ -201,15 +202,19 @@ class Reshaping:
 
     @functools.cached_property
     def _cuts(self) -> list[tuple[int, int]]:
-        """Where as many elements lie before an axis on both sides, counted in long axes."""
-        (first, second), found = self._long, set()
+        """Where as many elements lie before an axis on both sides, counted in long axes.
+
+        Both ends are among them.
+        """
+        first, second = self._long
+        found = {(0, 0), (len(first), len(second))}
         for step in (1, -1):
             # From the front, and from the back: the number of all elements is the same.
             sizes = [self.before[axis] for axis in first[::step]]
-            places = {_products(sizes, n): n for n in range(1, len(sizes))}
+            places = {product(sizes[:n]): n for n in range(1, len(sizes))}
             sizes = [self.after[axis] for axis in second[::step]]
             for n in range(1, len(sizes)):
-                place = places.get(_products(sizes, n))
+                place = places.get(product(sizes[:n]))
                 if place is not None:
                     pair = (place, n) if step > 0 else (len(first) - place, len(second) - n)
                     found.add(pair)
@@ -218,10 +223,10 @@ class Reshaping:
     @functools.cached_property
     def _ones(self) -> list[tuple[int, int]]:
         """Axes of size 1 that are the same before and after."""
-        first, second = ([n for n, s in enumerate(side) if s == ONE] for side in self._sides)
+        sides = self.before, self.after
+        first, second = ([n for n, s in enumerate(side) if s == ONE] for side in sides)
         (one, other), found = self._long, []
-        cuts = [(0, 0), *self._cuts, (len(one), len(other))]
-        for a, b in dict.fromkeys(cuts):
+        for a, b in self._cuts:
             here = [axis for axis in first if sum(each < axis for each in one) == a]
             there = [axis for axis in second if sum(each < axis for each in other) == b]
             found += list(zip(here, there, strict=False))
@@ -230,10 +235,6 @@ class Reshaping:
             # An axis of size 1 can be put anywhere.
             found.append((left[0].pop(), left[1].pop()))
         return found
-
-    @property
-    def _sides(self) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
-        return self.before, self.after
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -244,18 +245,12 @@ def product(sizes: Iterable[Size]) -> Size:
     return found
 
 
-def _products(sizes: Sequence[Size], count: int) -> Size:
-    return product(sizes[:count])
-
-
 def read_reshape(graph: Graph, node: onnx.NodeProto) -> Reshaping | None:
     """What a Reshape or Flatten does; ``None`` where the number of axes is unknown."""
     shape, after = graph.shape(node.input[0]), graph.shape(node.output[0])
     if shape is None:
         return None
-    before = tuple(
-        Size(1, (axis,)) if size is None else Size(size) for axis, size in enumerate(shape)
-    )
+    before = _sizes_of(shape, 0)
     given = attributes(node)
     if find_operator(node).name == "Flatten":
         axis = int(given.get("axis", 1))
@@ -277,12 +272,14 @@ def read_reshape(graph: Graph, node: onnx.NodeProto) -> Reshaping | None:
         filled = _fill([-1 if size is None else size for size in after], before)
         if filled is not None:
             return Reshaping(before, filled, grows=graph.has_open_batch)
-    return Reshaping(
-        before,
-        tuple(
-            Size(1, (MOST_AXES + axis,)) if size is None else Size(size)
-            for axis, size in enumerate(after)
-        ),
+    return Reshaping(before, _sizes_of(after, MOST_AXES))
+
+
+def _sizes_of(shape: Shape, first_name: int) -> tuple[Size, ...]:
+    """Sizes of a shape, whose open ones are named by numbers from this one on."""
+    return tuple(
+        Size(1, (name,)) if size is None else Size(size)
+        for name, size in enumerate(shape, first_name)
     )
 
 
