@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.errors import SampleError
-from micam_fast.core.lru import LruCache
 from micam_fast.engine.batch_arrays import Batching
-from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.sessions import Sessions, SharedSessions
 from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.threads import working
 from micam_fast.engine.workspaces import SharedMemory, Workspace
@@ -25,8 +23,6 @@ from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.samples import Arrays
 
 Result = TypeVar("Result")
-
-_KEPT_SESSIONS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +93,7 @@ class ActivationStream:
     ) -> None:
         self._chosen = [layer.name for layer in graph.layers if layer.name in names]
         self._find_graph, self._with_sources = find_graph, sources
-
-        def open_sessions(graph: ModelGraph, values: Sequence[str]) -> Sessions:
-            bound = memory if graph.reading.sliced else None
-            return Sessions(file, graph, values, providers=providers, memory=bound)
-
-        self._open_sessions = open_sessions
-        self._opened: LruCache[Hashable, Sessions] = LruCache(_KEPT_SESSIONS)
-        self._lock = threading.Lock()
+        self._shared = SharedSessions(file, providers=providers, memory=memory)
         self._batching = Batching(graph)
         self.threads, self._memory = threads, memory
         # The last stream leaves its own to the next; streams side by side share none.
@@ -166,14 +155,12 @@ class ActivationStream:
             return error
 
     def _sessions(self, graph: ModelGraph) -> Sessions:
-        """Sessions that all graphs share which ask them for the same."""
+        """Sessions for the activations of the chosen layers."""
         taps = [graph.taps[name] for name in self._chosen]
         values = [tap.value for tap in taps]
         if self._with_sources:
             values += [tap.source for tap in taps if tap.source is not None]
-        key = tuple(values), graph.reading.scalings, graph.reading.sliced
-        with self._lock:
-            return self._opened.get_or_make(key, lambda: self._open_sessions(graph, values))
+        return self._shared.find(graph, values)
 
     def _each(
         self,

@@ -40,9 +40,12 @@ class Batching:
         """How many samples run when these are to run."""
         return self.fixed_batch or len(samples)
 
-    def fed_shapes(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-        """Shapes that are fed for one sample of these shapes, by input name."""
-        count = self.fixed_batch or 1
+    def fed_shapes(self, shapes: Shapes, count: int | None = None) -> dict[str, tuple[int, ...]]:
+        """Shapes that are fed for so many samples of these shapes, by input name.
+
+        Without a number, what one sample needs.
+        """
+        count = self.fixed_batch or 1 if count is None else count
         fed = {}
         for spec in self._inputs:
             shape, batch = shapes[spec.name], spec.axes.batch

@@ -19,7 +19,7 @@ from micam_fast.core.timing import StageTimes
 from micam_fast.engine.batch_arrays import NotBatchableError
 from micam_fast.engine.runner import Runner, Worker
 from micam_fast.engine.sample_result import SampleResult
-from micam_fast.engine.sessions import Sessions
+from micam_fast.engine.sessions import Sessions, SharedSessions
 from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.workspaces import SharedMemory, Workspace
 from micam_fast.maps.taps import SummedKernel
@@ -31,8 +31,8 @@ from micam_fast.samples import Arrays
 # are better; large weights are read once a batch, so that more of them have the use.
 _USUAL_BATCH, _LARGEST_BATCH = 8, 32
 _USUAL_BYTES = 64e6
-# Of samples of many shapes; and sets of sessions, each of which holds the weights once more.
-_KEPT_RUNNERS, _KEPT_SESSIONS = 64, 2
+# Of samples of many shapes.
+_KEPT_RUNNERS = 64
 
 
 class Pipeline:
@@ -64,12 +64,11 @@ class Pipeline:
         memory: int,
         pool: ThreadPoolExecutor,
     ) -> None:
-        self._file, self._find_graph = file, find_graph
-        self._mapped, self._projection, self._providers = mapped, projection, providers
+        self._find_graph = find_graph
+        self._mapped, self._projection = mapped, projection
         self._runners: LruCache[ModelGraph, Runner] = LruCache(_KEPT_RUNNERS)
-        self._sessions: LruCache[Hashable, Sessions] = LruCache(_KEPT_SESSIONS)
+        self._sessions = SharedSessions(file, providers=providers, memory=memory)
         self._kernels: dict[str, SummedKernel] = {}
-        self._bound = memory
         # Key of sessions of the graph as it was opened, until samples have shapes of their own.
         self._unread: Hashable | None = None
         self._lock, self._proving = threading.RLock(), threading.RLock()
@@ -108,20 +107,14 @@ class Pipeline:
         return Runner(graph, self._mapped, self._projection, self._open_sessions, self._kernels)
 
     def _open_sessions(self, graph: ModelGraph, wanted: Sequence[str]) -> Sessions:
-        """Sessions that all graphs share which ask them for the same."""
-        key = tuple(wanted), graph.reading.scalings, graph.reading.sliced
-        memory = self._bound if graph.reading.sliced else None
+        """Sessions for a graph; those of the graph as it was opened are let go."""
+        key = self._sessions.key(graph, wanted)
         with self._lock:
             unread, self._unread = self._unread, None
             if unread not in (None, key):
                 # They run nothing any more, and hold the weights.
                 del self._sessions[unread]
-            return self._sessions.get_or_make(
-                key,
-                lambda: Sessions(
-                    self._file, graph, wanted, providers=self._providers, memory=memory
-                ),
-            )
+            return self._sessions.find(graph, wanted)
 
     def outputs(self, graph: ModelGraph, sample: Arrays) -> list[dict[str, NDArray[Any]]]:
         """The model's outputs for one sample, as `Runner.outputs` gives them.
@@ -195,11 +188,9 @@ class Pipeline:
 
     def _size(self, runner: Runner, sample: Arrays, count: int) -> int:
         """Bytes of the activations of so many samples."""
-        shapes = {
-            spec.name: _insert(sample[spec.name].shape, spec.axes.batch, count)
-            for spec in runner.graph.inputs
-        }
-        return max(1, runner.sessions.size(shapes, count))
+        shapes = {name: array.shape for name, array in sample.items()}
+        fed = runner.batching.fed_shapes(shapes, count)
+        return max(1, runner.sessions.size(fed, count))
 
     def run(
         self, samples: Sequence[Arrays], worker: Worker, stages: StageTimes
@@ -264,7 +255,3 @@ def _alike(first: SampleResult, second: SampleResult) -> bool:
     if first.prediction is not None and second.prediction is not None:
         pairs.append((first.prediction.probabilities, second.prediction.probabilities))
     return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
-
-
-def _insert(shape: tuple[int, ...], axis: int | None, count: int) -> tuple[int, ...]:
-    return shape if axis is None else (*shape[:axis], count, *shape[axis:])

@@ -44,8 +44,7 @@ class ResultBuilder:
             tuple(plan.count_copies(plan.names[index]) for plan, index in ordered),
             tuple(
                 plan.find_doubt(name, graph.reading.reasons[name])
-                for plan, index in ordered
-                for name in (plan.names[index],)
+                for (plan, _), name in zip(ordered, names, strict=True)
             ),
             tuple(
                 plan.is_number(name) and plan.taps[name].value in fed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ from micam_fast.models.onnx.slices import (
 # Protocol buffers end at 2 GiB; a model above is handed over with its weights apart.
 LARGEST_MESSAGE = 2**31 - 2**20
 LARGE_WEIGHT = 2**20
-_KEPT_SIZES = 64
+_KEPT_SIZES, _KEPT_SHARED = 64, 2
 _WHOLE: tuple[int, ...] = ()
 
 
@@ -218,6 +218,33 @@ class Sessions:
         if not (IS_BLOCKED and is_quantized(self._file.proto)):
             return frozenset()
         return find_signed(self._graph.graph)
+
+
+class SharedSessions(LruCache[Hashable, Sessions]):
+    """Sessions of a model, which all graphs of it share that ask them for the same.
+
+    Each set holds the weights once more, so that only the newest are kept. Threads share them.
+    """
+
+    def __init__(self, file: OnnxFile, *, providers: Sequence[Any], memory: int) -> None:
+        super().__init__(_KEPT_SHARED)
+        self._file, self._providers, self._memory = file, providers, memory
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def key(graph: ModelGraph, wanted: Sequence[str]) -> Hashable:
+        """What graphs have in common that share sessions."""
+        return tuple(wanted), graph.reading.scalings, graph.reading.sliced
+
+    def find(self, graph: ModelGraph, wanted: Sequence[str]) -> Sessions:
+        """The sessions for a graph of which these values are wanted."""
+        memory = self._memory if graph.reading.sliced else None
+
+        def make() -> Sessions:
+            return Sessions(self._file, graph, wanted, providers=self._providers, memory=memory)
+
+        with self._lock:
+            return self.get_or_make(self.key(graph, wanted), make)
 
 
 def open_part(
