@@ -117,7 +117,7 @@ def _compute(
                 feeds[node.output[0]] = measured
                 there.add(node.output[0])
         elif all(name in there or name not in made for name in captured(node)) and all(
-            _is_modest(name, types) for name in node.output if name
+            is_modest(name, types) for name in node.output if name
         ):
             wanted.extend(name for name in node.output if name)
             there.update(wanted)
@@ -154,7 +154,7 @@ def _measure(node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]) -> NDArr
     return sizes[given.get("start", 0) : given.get("end", len(sizes))]
 
 
-def _is_modest(name: str, types: Mapping[str, onnx.TypeProto]) -> bool:
+def is_modest(name: str, types: Mapping[str, onnx.TypeProto]) -> bool:
     """Tell whether a value is of a known size that is worth computing."""
     shape = closed_shape(types.get(name))
     return shape is not None and math.prod(shape) <= _MOST_NUMBERS

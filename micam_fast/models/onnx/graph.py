@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Shape
 from micam_fast.models.onnx.constants import Constants
-from micam_fast.models.onnx.facts import Facts, apply_facts
+from micam_fast.models.onnx.facts import Facts, apply_facts, is_modest
 from micam_fast.models.onnx.files import OnnxFile, captured
 from micam_fast.models.onnx.inference import check_sizes, infer_types, shape_of
 from micam_fast.models.onnx.limits import MOST_AXES
@@ -121,7 +121,10 @@ class Graph:
             if place in find_operator(node).settings and name in self.producer
         }
         made = [name for name in sorted(read) if self.is_constant(name)]
-        found = {n: self.constants.array(n) for n in made if self.constants.is_computed(n)}
+        # A list may be made longer than memory.
+        types = infer_types(self._model.proto) if made else {}
+        known = [n for n in made if is_modest(n, types) and self.constants.is_computed(n)]
+        found = {name: self.constants.array(name) for name in known}
         return {name: array for name, array in found.items() if array.size <= _LARGEST_SETTING}
 
     def _checked(self, types: dict[str, onnx.TypeProto]) -> dict[str, onnx.TypeProto]:
