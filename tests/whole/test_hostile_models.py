@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,15 @@ from micam_fast.models.onnx.axes import infer_axes
 from micam_fast.models.onnx.costs import count_parameters
 from micam_fast.models.onnx.graph import Graph
 from tests.helpers.models import conv_net, make_model, random_array
+from tests.helpers.timing import within
 
 Change = Callable[[onnx.ModelProto], object]
 
 
 def refuse(model: onnx.ModelProto | Path, match: str, seconds: float = 5) -> None:
     """Loading raises one line that says this, soon."""
-    start = time.perf_counter()
-    with pytest.raises(ModelError, match=match) as raised:
+    with within(seconds), pytest.raises(ModelError, match=match) as raised:
         micam_fast.load_model(model, threads=1)
-    assert time.perf_counter() - start < seconds
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000
     # Checks of our own, not the net below them.
@@ -258,10 +256,9 @@ def test_a_kernel_out_of_a_loop_is_not_computed_here() -> None:
     ]
     constants = {"trips": np.int64(10**15), "k": random_array(1, 3, 2, 1, 1)}
     model = make_model(nodes, {"x": [1, 2, 4, 4]}, ["y"], constants)
-    start = time.perf_counter()
-    graph = Graph(open_model(model))
-    assert not graph.is_known("kernel")
-    assert time.perf_counter() - start < 1
+    with within(1):
+        graph = Graph(open_model(model))
+        assert not graph.is_known("kernel")
 
 
 def function_model(calls: dict[str, list[str]], first: str) -> onnx.ModelProto:
@@ -401,10 +398,9 @@ def test_thousands_of_layers_open() -> None:
     """Real models have up to some 5,000 operators."""
     names = ["x", *(f"v{n}" for n in range(4000))]
     nodes = [helper.make_node("Relu", [a], [b]) for a, b in itertools.pairwise(names)]
-    start = time.perf_counter()
-    found = read_layers(open_model(make_model(nodes, {"x": [1, 2, 4, 4]}, names[-1:])))
+    with within(5):
+        found = read_layers(open_model(make_model(nodes, {"x": [1, 2, 4, 4]}, names[-1:])))
     assert len(found.layers) == 4001
-    assert time.perf_counter() - start < 5
 
 
 def test_long_bookkeeping_is_seen_through_once() -> None:
@@ -413,10 +409,9 @@ def test_long_bookkeeping_is_seen_through_once() -> None:
     nodes = [helper.make_node("Identity", [a], [b]) for a, b in itertools.pairwise(chain)]
     ends = [f"r{n}" for n in range(3000)]
     nodes += [helper.make_node("Relu", [chain[-1]], [end]) for end in ends]
-    start = time.perf_counter()
-    found = read_layers(open_model(make_model(nodes, {"x": [1, 2, 4, 4]}, ends)))
+    with within(5):
+        found = read_layers(open_model(make_model(nodes, {"x": [1, 2, 4, 4]}, ends)))
     assert {layer.inputs for layer in found.layers[1:]} == {("x",)}
-    assert time.perf_counter() - start < 5
 
 
 def test_edges_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,9 +450,8 @@ def test_axes_go_to_and_fro_in_little_time() -> None:
     assert not any(found.reason(name).contradiction for name in expected)
     graph = zigzag(500)
     assert graph.shape("x")
-    start = time.perf_counter()
-    found = infer_axes(graph)
-    assert time.perf_counter() - start < 1
+    with within(1):
+        found = infer_axes(graph)
     assert len(found.axes) == 4 * 500 + 2
     assert all(found.has_channels(name) for name in found.axes)
 
