@@ -84,9 +84,20 @@ class FileOracle:
     def _read_layers(self) -> dict[str, FileLayer]:
         """By the names that a layer may bear: the operator's, else that of its first output."""
         nodes = [node for node in self.model.graph.node if node.output[0] not in self.fixed]
-        found = [self._with_bias(node) for node in nodes]
-        by_output = {layer.node.output[0]: layer for layer in found}
-        return by_output | {layer.node.name: layer for layer in found if layer.node.name}
+        found = [layer for node in nodes for layer in self._shown(node).items()]
+        by_output = {f"{layer.node.output[0]}{place}": layer for place, layer in found}
+        named = {f"{layer.node.name}{place}": layer for place, layer in found if layer.node.name}
+        return by_output | named
+
+    def _shown(self, node: onnx.NodeProto) -> dict[str, FileLayer]:
+        """The layers of a node's outputs that are read, by what stands behind the name."""
+        read = [place for place, name in enumerate(node.output) if self._readers.get(name)]
+        if len(node.output) == 1 or not read:
+            return {"": self._with_bias(node)}
+        return {
+            f":{place}" if place != read[0] else "": FileLayer(node, node.output[place])
+            for place in read
+        }
 
     def _with_bias(self, node: onnx.NodeProto) -> FileLayer:
         value = node.output[0]

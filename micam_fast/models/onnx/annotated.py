@@ -75,6 +75,7 @@ def read_annotated(
         weights,
         axes_of,
         nodes={},
+        places={},
         inner=inner,
         before=before,
     )

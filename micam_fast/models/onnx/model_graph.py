@@ -60,6 +60,8 @@ class Reading:
     nodes
         By layer name: the indices of its own operator, and of those up to its bias. Inputs have
         none.
+    places
+        By name of a layer that is not its operator's first output: that output's place.
     facts
         The shapes that the graph was read for; ``None`` if sizes other than the batch were open.
     open_values
@@ -79,6 +81,7 @@ class Reading:
     scalings: tuple[Scaling, ...]
     invariance: Invariance
     nodes: dict[str, tuple[int, ...]]
+    places: dict[str, int]
     facts: Facts | None
     open_values: tuple[str, ...]
     sliced: bool = True
@@ -228,6 +231,7 @@ def assemble(
     kernels: dict[str, Weights],
     axes_of: Callable[[str], Axes],
     nodes: dict[str, tuple[int, ...]],
+    places: dict[str, int],
     *,
     inner: Collection[str] = (),
     before: Sequence[ModelOutput] = (),
@@ -250,6 +254,7 @@ def assemble(
         find_scalings(graph, axes_of),
         find_invariance(graph),
         nodes,
+        places,
         graph.facts,
         tuple(_find_open_values(graph)),
     )

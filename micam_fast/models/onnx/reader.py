@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import onnx
 
@@ -87,9 +88,8 @@ class _Reader:
     def __init__(self, model: OnnxFile, facts: Facts | None, like: Reading | None) -> None:
         self.model = model
         self.graph = Graph(model, facts)
-        # Operators of the layers that are known from an earlier reading.
         self.before = () if like is None else like.outputs
-        self.known = None if like is None else {n[0]: (name, n) for name, n in like.nodes.items()}
+        self.like = like
         self.pairs = PairsBehind(self.graph)
         self.conclusions = infer_axes(self.graph)
         self.axes = self.conclusions.axes
@@ -108,9 +108,10 @@ class _Reader:
         self.owners: dict[str, tuple[str, ...]] = {}
         self.edges = 0
         self.nodes: dict[str, tuple[int, ...]] = {}
+        self.places: dict[str, int] = {}
 
     def read(self) -> ModelGraph:
-        names = self._names()
+        shown = self._find_shown() if self.like is None else _known_layers(self.like)
         layers: list[Layer] = []
         taps: dict[str, Tap] = {}
         reasons: dict[str, Reason] = {}
@@ -123,18 +124,19 @@ class _Reader:
             reasons[each.name] = self._reason_of(each.name)
             self.owner[each.name] = each.name
         for index, node in enumerate(self.graph.nodes):
-            if not self._is_layer(index, node):
+            if index not in shown or index in self.swallowed:
                 continue
-            name = names[index]
-            layer, tap, found = self._read_node(index, node, name)
-            layers.append(layer)
-            taps[name] = tap
-            reasons[name] = self._reason_of(tap.value)
-            if found is not None:
-                weights[name] = found
-            for output in node.output:
-                self.owner[output] = name
-            self.owner[tap.value] = name
+            self.owner.update(dict.fromkeys(node.output, next(iter(shown[index]))))
+            for name, place in shown[index].items():
+                layer, tap, found = self._read_node(index, node, name, place)
+                layers.append(layer)
+                taps[name] = tap
+                reasons[name] = self._reason_of(tap.value)
+                if found is not None:
+                    weights[name] = found
+                if place:
+                    self.places[name] = place
+                self.owner[node.output[place]] = self.owner[tap.value] = name
         if len(layers) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
         return assemble(
@@ -147,6 +149,7 @@ class _Reader:
             weights,
             self._axes_of,
             self.nodes,
+            self.places,
             before=self.before,
         )
 
@@ -166,46 +169,68 @@ class _Reader:
             return Reason(None, None)
         return self.conclusions.reason(name)
 
-    def _names(self) -> dict[int, str]:
-        """Names by SPEC: the node's, or its first output's where that is empty or not unique."""
-        if self.known is not None:
-            return {index: name for index, (name, _) in self.known.items()}
+    def _find_shown(self) -> dict[int, dict[str, int]]:
+        """By index of a layer's node: the layer's names, each with the place of its output.
+
+        Names by SPEC: the node's, or its first output's where that is empty or not unique.
+        """
         used = Counter(node.name for node in self.graph.nodes)
         used.update(value.name for value in self.graph.inputs)
         taken = {value.name for value in self.graph.inputs}
-        names: dict[int, str] = {}
+        read = self._read_by_layers()
+        shown: dict[int, dict[str, int]] = {}
         for index, node in enumerate(self.graph.nodes):
-            if not self._is_layer(index, node):
+            places = self._shown_outputs(node, read) if self._is_layer(index, node) else ()
+            if not places:
                 continue
             name = node.name if node.name and used[node.name] == 1 else node.output[0]
-            names[index] = free_name(name, taken)
-            taken.add(names[index])
-        return names
+            shown[index] = {}
+            for place in places:
+                wanted = f"{name}:{place}" if shown[index] else name
+                free = free_name(wanted, taken)
+                taken.add(free)
+                shown[index][free] = place
+        return shown
 
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
-        if self.known is not None:
-            return index in self.known
-        if index not in self.live or index in self.swallowed:
+        if index not in self.live:
             return False
         role = find_operator(node).role
-        if role == "bookkeeping" or (role == "layout" and only_moves_layout(self.graph, node)):
-            return False
-        return self.graph.is_tensor(node.output[0])
+        return role != "bookkeeping" and not (
+            role == "layout" and only_moves_layout(self.graph, node)
+        )
+
+    def _read_by_layers(self) -> set[str]:
+        """The activations that a layer reads, be it through bookkeeping."""
+        found: set[str] = set()
+        for index in sorted(self.live, reverse=True):
+            node = self.graph.nodes[index]
+            if self._is_layer(index, node) or not found.isdisjoint(node.output):
+                found.update(self.graph.activations(node))
+        return found
+
+    def _shown_outputs(self, node: onnx.NodeProto, read: Container[str]) -> Sequence[int]:
+        """Places of the outputs that are shown: those that layers read, or one of the others."""
+        named = [place for place, name in enumerate(node.output) if name]
+        places = [place for place in named if self.graph.is_tensor(node.output[place])]
+        wanted = [place for place in places if node.output[place] in read]
+        given = [place for place in places if node.output[place] in self.graph.outputs]
+        return wanted or given[:1] or places[:1]
 
     def _read_node(
-        self, index: int, node: onnx.NodeProto, name: str
+        self, index: int, node: onnx.NodeProto, name: str, place: int
     ) -> tuple[Layer, Tap, kernels.Weights | None]:
-        operator, value = find_operator(node), node.output[0]
+        operator, value = find_operator(node), node.output[place]
         squeezed: int | None = None
         kernel, bias = kernels.find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
         channels = kernels.count_channels(self.graph, node, kernel) if kernel else None
-        nodes: Sequence[int] = () if self.known is None else self.known[index][1][1:]
+        nodes: Sequence[int] = () if self.like is None else self.like.nodes[name][1:]
         if nodes:
             value = self.graph.nodes[nodes[-1]].output[0]
-        if bias is None:
+        if bias is None and not place:
             merged = kernels.following_bias(self.graph, node, channels, self._axes_of, self.live)
-            if merged is not None and (self.known is None or merged[0] == value):
+            if merged is not None and (self.like is None or merged[0] == value):
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
                 if kernel is not None:
@@ -230,10 +255,11 @@ class _Reader:
             kernel_shape=None if kernel is None else self.graph.constant_shape(kernel),
             bias_shape=bias_shape,
         )
-        recurrent = operator.channels == "recurrent"
-        tap = Tap(
-            value, axes, "recurrent" if recurrent else "flat" if operator.flat else "channels"
-        )
+        form: Literal["channels", "recurrent", "flat"] = "flat" if operator.flat else "channels"
+        if operator.channels == "recurrent":
+            # A last state has no steps.
+            form = "flat" if place else "recurrent"
+        tap = Tap(value, axes, form)
         if kernel is None or operator.cost != "convolution":
             return layer, tap, None
         assert layer.kernel_shape is not None
@@ -284,6 +310,14 @@ class _Reader:
                 self.owners[each] = tuple(dict.fromkeys(owners))
                 self._count_edges(len(self.owners[each]) - 1)
         return self.owners[value]
+
+
+def _known_layers(like: Reading) -> dict[int, dict[str, int]]:
+    """The layers of an earlier reading, as `_Reader` finds them."""
+    found: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for name, (index, *_) in like.nodes.items():
+        found[index][name] = like.places.get(name, 0)
+    return found
 
 
 def _with_open_batch(shape: Shape | None, axes: Axes) -> Shape | None:

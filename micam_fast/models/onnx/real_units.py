@@ -46,9 +46,14 @@ def write_real_units(model: OnnxFile) -> None:
         if any(constants.array(name).size != 1 for name in found):
             continue
         units.update(dict.fromkeys(made, found))
-        if operator.role != "bookkeeping" and made[0] not in real:
-            read, name = [made[0], *found], f"micam/{made[0]}/real"
-            graph.node.append(onnx.helper.make_node(_DEQUANTIZE, read, [name]))
+        if operator.role == "bookkeeping":
+            continue
+        # Other outputs of a MaxPool are places and no codes.
+        for each in made if operator.name == "Split" else made[:1]:
+            if each not in real:
+                real_name = f"micam/{each}/real"
+                read = [each, *found]
+                graph.node.append(onnx.helper.make_node(_DEQUANTIZE, read, [real_name]))
 
 
 def real_value(graph: Graph, value: str) -> str:
