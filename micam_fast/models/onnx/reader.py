@@ -23,6 +23,7 @@ from micam_fast.models.onnx.inference import shape_of
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import ModelGraph, Reading, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.patterns import global_pool
 from micam_fast.models.onnx.quantization import PairsBehind
 from micam_fast.models.onnx.real_units import real_value
 
@@ -242,10 +243,12 @@ class _Reader:
         value = real_value(self.graph, self.pairs.value_behind(value))
         shape = self.graph.shape(value)
         axes = self._axes_of(value)
+        pool = self._global_pool(node)
+        op_type = pool or node.op_type
         layer = Layer(
             name=name,
-            op_type=node.op_type,
-            class_label=node.op_type,
+            op_type=op_type,
+            class_label=op_type,
             inputs=self._parents(node),
             input_shapes=tuple(
                 _with_open_batch(self.graph.shape(read), self._axes_of(read))
@@ -255,8 +258,10 @@ class _Reader:
             kernel_shape=None if kernel is None else self.graph.constant_shape(kernel),
             bias_shape=bias_shape,
         )
-        form: Literal["channels", "recurrent", "flat"] = "flat" if operator.flat else "channels"
-        if operator.channels == "recurrent":
+        form: Literal["channels", "recurrent", "flat"] = "channels"
+        if operator.flat or pool:
+            form = "flat"
+        elif operator.channels == "recurrent":
             # A last state has no steps.
             form = "flat" if place else "recurrent"
         tap = Tap(value, axes, form)
@@ -278,6 +283,12 @@ class _Reader:
         )
         weights = kernels.Weights(kernel, bias)
         return layer, tap, kernels.with_quantization(self.graph, node, weights)
+
+    def _global_pool(self, node: onnx.NodeProto) -> str | None:
+        """The global pool that a node is, where evidence says which axes are positions."""
+        if not node.input or not self.conclusions.has_channels(node.input[0]):
+            return None
+        return global_pool(self.graph, node, self._axes_of(node.input[0]))
 
     def _parents(self, node: onnx.NodeProto) -> tuple[str, ...]:
         """Layers whose activations the node reads, bookkeeping seen through."""

@@ -210,13 +210,11 @@ def average(b: Builder, v: Value) -> Value:
         channel = v.channel
     given: dict[str, Any] = {"keepdims": int(keep)}
     b.note("ReduceMean over positions", given)
-    # With its axes kept, it is a global pool by another name, which is for a later version.
     if b.opset < 18:
-        made = b.layer("ReduceMean", [v.name], shape, channel, sure=not keep, axes=axes, **given)
+        made = b.layer("ReduceMean", [v.name], shape, channel, flat=True, axes=axes, **given)
     else:
-        made = b.layer(
-            "ReduceMean", [v.name, b.integers(axes)], shape, channel, sure=not keep, **given
-        )
+        inputs = [v.name, b.integers(axes)]
+        made = b.layer("ReduceMean", inputs, shape, channel, flat=True, **given)
     return flatten(b, made) if keep else made
 
 

@@ -181,10 +181,11 @@ def pool(b: Builder, v: Value) -> Value:
         count = -(-rest // s) + 1 if ceil else rest // s + 1
         # No window begins in the padding at the end.
         space.append(count - 1 if ceil and (count - 1) * s >= n + i else count)
-    whole = all(n == 1 for n in space)
+    # What covers all positions is a global pool.
+    whole = list(v.space) == size and not any(pads)
     b.note(op, size, "by", strides, given)
     return b.layer(
-        op, [v.name], (*v.shape[:2], *space), 1, sure=not whole, positive=False,
+        op, [v.name], (*v.shape[:2], *space), 1, flat=whole, positive=False,
         kernel_shape=size, strides=strides, pads=pads, **given,
     )  # fmt: skip
 

@@ -1,0 +1,3 @@
+"""Operations that exporters write with other operators: each is one layer, as SPEC 1 says."""
+
+from micam_fast.models.onnx.patterns.global_pools import global_pool as global_pool
