@@ -23,7 +23,7 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 DENSE = ("MatMul", "Gemm")
 RECURRENT = ("LSTM", "GRU", "RNN")
 ALWAYS_LAYERS = {
-    *CONVOLUTIONS, *DENSE, *RECURRENT, "AveragePool", "BatchNormalization", "Clip", "Concat", "Erf",
+    *CONVOLUTIONS, *DENSE, *RECURRENT, "AveragePool", "BatchNormalization", "Clip", "Concat",
     "GlobalAveragePool", "HardSigmoid", "LayerNormalization", "LogSoftmax", "MaxPool", "PRelu",
     "Relu", "Resize", "Sigmoid", "Softmax", "Tanh",
 }  # fmt: skip
@@ -144,7 +144,8 @@ class FileOracle:
     def _map(self, layer: FileLayer, sample: Float64, channel: int) -> Float64:
         """SPEC section 2 for one sample."""
         op = layer.node.op_type
-        if sample.ndim not in (2, 3, 4) or op.startswith("Global"):
+        is_global = op.startswith("Global") or self._takes_positions(layer.node, sample, channel)
+        if sample.ndim not in (2, 3, 4) or is_global:
             return reference.flat_map(sample, *self._size)
         last = np.moveaxis(sample, channel, -1)
         if op in RECURRENT and last.ndim == 3:
@@ -152,6 +153,15 @@ class FileOracle:
         if op in CONVOLUTIONS and layer.node.input[1] in self.fixed:
             return self._convolution(layer, last)
         return reference.mean_map(last)
+
+    def _takes_positions(self, node: onnx.NodeProto, sample: Float64, channel: int) -> bool:
+        """Whether a node reduces all axes of a sample but that of the channels, and keeps them."""
+        if node.op_type not in ("ReduceMean", "ReduceMax"):
+            return False
+        listed = [list(each.ints) for each in node.attribute if each.name == "axes"]
+        listed += [self.values[name].tolist() for name in node.input[1:]]
+        taken = {axis % (sample.ndim + 1) - 1 for axes in listed for axis in axes}
+        return taken == set(range(sample.ndim)) - {channel}
 
     def _convolution(self, layer: FileLayer, sample: Float64) -> Float64:
         node, kernel = layer.node, self.values[layer.node.input[1]]
@@ -180,5 +190,12 @@ class FileOracle:
             for node in self.model.graph.node
             if node.op_type in ALWAYS_LAYERS
             and node.output[0] not in self.fixed
+            and not self._is_gate(node)
             and np.issubdtype(self.values[node.output[0]].dtype, np.floating)
         }
+
+    def _is_gate(self, node: onnx.NodeProto) -> bool:
+        """Whether what the node reads is multiplied by it: SiLU and HardSwish."""
+        readers = self._readers.get(node.output[0], [])
+        product = len(readers) == 1 and readers[0].op_type == "Mul"
+        return product and set(readers[0].input) == {node.input[0], node.output[0]}

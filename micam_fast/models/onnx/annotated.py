@@ -76,6 +76,7 @@ def read_annotated(
         axes_of,
         nodes={},
         places={},
+        operations={},
         inner=inner,
         before=before,
     )

@@ -59,9 +59,11 @@ class Reading:
         What the numbers of a sample do not depend on.
     nodes
         By layer name: the indices of its own operator, and of those up to its bias. Inputs have
-        none.
+        none. Of a layer of several operators the last one is first.
     places
         By name of a layer that is not its operator's first output: that output's place.
+    operations
+        By name of a layer that an exporter wrote as several operators: what they are together.
     facts
         The shapes that the graph was read for; ``None`` if sizes other than the batch were open.
     open_values
@@ -82,6 +84,7 @@ class Reading:
     invariance: Invariance
     nodes: dict[str, tuple[int, ...]]
     places: dict[str, int]
+    operations: dict[str, str]
     facts: Facts | None
     open_values: tuple[str, ...]
     sliced: bool = True
@@ -232,6 +235,7 @@ def assemble(
     axes_of: Callable[[str], Axes],
     nodes: dict[str, tuple[int, ...]],
     places: dict[str, int],
+    operations: dict[str, str],
     *,
     inner: Collection[str] = (),
     before: Sequence[ModelOutput] = (),
@@ -255,6 +259,7 @@ def assemble(
         find_invariance(graph),
         nodes,
         places,
+        operations,
         graph.facts,
         tuple(_find_open_values(graph)),
     )

@@ -23,7 +23,12 @@ from micam_fast.models.onnx.inference import shape_of
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import ModelGraph, Reading, assemble, read_inputs
 from micam_fast.models.onnx.operators import find_operator
-from micam_fast.models.onnx.patterns import global_pool
+from micam_fast.models.onnx.patterns import (
+    Operation,
+    find_operations,
+    global_pool,
+    operation_of,
+)
 from micam_fast.models.onnx.quantization import PairsBehind
 from micam_fast.models.onnx.real_units import real_value
 
@@ -110,6 +115,14 @@ class _Reader:
         self.edges = 0
         self.nodes: dict[str, tuple[int, ...]] = {}
         self.places: dict[str, int] = {}
+        # By index of its last node: what an exporter wrote as several operators.
+        if like is None:
+            self.operations = find_operations(self.graph, self.live)
+        else:
+            known = {name: like.nodes[name] for name in like.operations}
+            self.operations = {n[0]: Operation(like.operations[k], n) for k, n in known.items()}
+        inside = {node for each in self.operations.values() for node in each.nodes[1:]}
+        self.outside = self.live - inside
 
     def read(self) -> ModelGraph:
         shown = self._find_shown() if self.like is None else _known_layers(self.like)
@@ -151,6 +164,11 @@ class _Reader:
             self._axes_of,
             self.nodes,
             self.places,
+            {
+                name: self.operations[nodes[0]].name
+                for name, nodes in self.nodes.items()
+                if nodes[0] in self.operations
+            },
             before=self.before,
         )
 
@@ -194,7 +212,7 @@ class _Reader:
         return shown
 
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
-        if index not in self.live:
+        if index not in self.outside:
             return False
         role = find_operator(node).role
         return role != "bookkeeping" and not (
@@ -226,11 +244,14 @@ class _Reader:
         kernel, bias = kernels.find_kernel(self.graph, node)
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
         channels = kernels.count_channels(self.graph, node, kernel) if kernel else None
+        operation = self.operations.get(index)
         nodes: Sequence[int] = () if self.like is None else self.like.nodes[name][1:]
-        if nodes:
+        if operation is not None:
+            nodes = operation.nodes[1:]
+        elif nodes:
             value = self.graph.nodes[nodes[-1]].output[0]
         if bias is None and not place:
-            merged = kernels.following_bias(self.graph, node, channels, self._axes_of, self.live)
+            merged = kernels.following_bias(self.graph, node, channels, self._axes_of, self.outside)
             if merged is not None and (self.like is None or merged[0] == value):
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
@@ -244,7 +265,7 @@ class _Reader:
         shape = self.graph.shape(value)
         axes = self._axes_of(value)
         pool = self._global_pool(node)
-        op_type = pool or node.op_type
+        op_type = pool or (operation_of(node) if operation is None else operation.name)
         layer = Layer(
             name=name,
             op_type=op_type,
@@ -252,7 +273,7 @@ class _Reader:
             inputs=self._parents(node),
             input_shapes=tuple(
                 _with_open_batch(self.graph.shape(read), self._axes_of(read))
-                for read in dict.fromkeys(self.graph.activations(node))
+                for read in self._inputs_of((index, *nodes) if operation else (index,))
             ),
             output_shape=_with_open_batch(shape, axes),
             kernel_shape=None if kernel is None else self.graph.constant_shape(kernel),
@@ -283,6 +304,12 @@ class _Reader:
         )
         weights = kernels.Weights(kernel, bias)
         return layer, tap, kernels.with_quantization(self.graph, node, weights)
+
+    def _inputs_of(self, nodes: Sequence[int]) -> dict[str, None]:
+        """The activations that nodes together read, in their order."""
+        made = {name for index in nodes for name in self.graph.nodes[index].output}
+        read = (name for n in sorted(nodes) for name in self.graph.activations(self.graph.nodes[n]))
+        return dict.fromkeys(name for name in read if name not in made)
 
     def _global_pool(self, node: onnx.NodeProto) -> str | None:
         """The global pool that a node is, where evidence says which axes are positions."""

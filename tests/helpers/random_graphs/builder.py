@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -303,6 +303,7 @@ class Builder:
         # The Adds that are biases now are no layers of their own.
         made = ((each.node, owner.get(each.value.name)) for each in kept)
         swallowed = {last for node, last in made if last not in (None, node)}
+        swallowed |= set(self._gates(names, live))
         named = self._layer_names(live)
         layers = {
             self.input.name if each.node < 0 else named[each.node]: each
@@ -335,10 +336,7 @@ class Builder:
         """A layer and the Add that alone reads it are one layer."""
         if not layer.takes_bias:
             return layer
-        readers: dict[str, list[int]] = {}
-        for index in sorted(live):
-            for name in self.nodes[index].input:
-                readers.setdefault(name, []).append(index)
+        readers = self._readers(live)
         name = layer.value.name
         while name not in outputs and len(readers.get(name, ())) == 1:
             made = self.nodes[readers[name][0]].output[0]
@@ -352,6 +350,25 @@ class Builder:
                 break
             name = made
         return layer
+
+    def _readers(self, live: set[int]) -> dict[str, list[int]]:
+        readers: dict[str, list[int]] = {}
+        for index in sorted(live):
+            for name in self.nodes[index].input:
+                readers.setdefault(name, []).append(index)
+        return readers
+
+    def _gates(self, outputs: Sequence[str], live: set[int]) -> Iterator[int]:
+        """The Sigmoids that are multiplied with what they read, and nothing else: SiLU."""
+        readers = self._readers(live)
+        for index in live:
+            node = self.nodes[index]
+            found = readers.get(node.output[0], [])
+            if node.op_type != "Sigmoid" or len(found) != 1 or node.output[0] in outputs:
+                continue
+            product = self.nodes[found[0]]
+            if product.op_type == "Mul" and {*product.input} == {node.input[0], node.output[0]}:
+                yield index
 
     def _model(self, outputs: Sequence[Value], live: set[int]) -> onnx.ModelProto:
         assert self.input is not None

@@ -1,0 +1,217 @@
+"""Expressions of operators, and where a graph holds one.
+
+An expression is matched backwards from the value that it makes. One object that stands in two
+places of an expression is one value of the graph.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import onnx
+
+from micam_fast.models.onnx.graph import Graph, Kind, attributes
+from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.pointwise import read_bounds
+
+# Numbers of half precision are nearer than that.
+_NEAR = 1e-3
+_COMMUTATIVE = ("Add", "Mul")
+# Of numbers and factors that are multiplied; GELU has four.
+_DEEPEST = 5
+
+_Multiplied = tuple[float, tuple[str, ...], frozenset[int]]
+"""A number, factors, and the operators that multiply."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """What an expression was found to be.
+
+    Attributes
+    ----------
+    nodes
+        Indices of its operators.
+    values
+        By part of the expression: the value of the graph.
+    """
+
+    nodes: frozenset[int] = frozenset()
+    values: Mapping[Expression, str] = field(default_factory=dict)
+
+
+class Expression(Protocol):
+    """A part of a pattern."""
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """The ways in which a value is this, each with what was found so far."""
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """The activation that the operation reads."""
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        if match.values.get(self, value) == value and graph.kind.get(value) is Kind.ACTIVATION:
+            yield replace(match, values={**match.values, self: value})
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A constant that is one number, within a thousandth; it adds no axis to what it meets."""
+
+    number: float
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        found = _read_number(graph, value)
+        if found is not None and math.isclose(found, self.number, rel_tol=_NEAR):
+            yield match
+
+
+class Op:
+    """An operator of ONNX with its inputs, those of Add and Mul in any order.
+
+    `given` are attributes that it must have, by name.
+    """
+
+    def __init__(self, name: str, *inputs: Expression, **given: float) -> None:
+        self.name, self.inputs, self.given = name, inputs, given
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        if self in match.values:
+            yield from [match] if match.values[self] == value else []
+            return
+        index, node = _maker(graph, value)
+        if node is None or find_operator(node).name != self.name:
+            return
+        read = [name for name in node.input if name]
+        if len(read) != len(self.inputs) or not _has(node, self.given):
+            return
+        begun = Match(match.nodes | {index}, {**match.values, self: value})
+        orders = [read, read[::-1]] if self.name in _COMMUTATIVE else [read]
+        for order in orders:
+            yield from _match_all(graph, self.inputs, order, begun)
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """What a Clip with these bounds makes."""
+
+    inner: Expression
+    low: float
+    high: float
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        index, node = _maker(graph, value)
+        if node is None or find_operator(node).affine != "bounds":
+            return
+        if read_bounds(graph, node) == (self.low, self.high):
+            begun = replace(match, nodes=match.nodes | {index})
+            yield from self.inner.matches(graph, node.input[0], begun)
+
+
+class Product:
+    """A number times factors, in any order, however Mul and Div by a number write it."""
+
+    def __init__(self, number: float, *factors: Expression) -> None:
+        self.number, self.factors = number, factors
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        number, factors, nodes = _read_product(graph, value)
+        if len(factors) != len(self.factors) or not nodes:
+            return
+        if not math.isclose(number, self.number, rel_tol=_NEAR):
+            return
+        begun = replace(match, nodes=match.nodes | nodes)
+        for order in sorted(set(itertools.permutations(factors))):
+            yield from _match_all(graph, self.factors, order, begun)
+
+
+class Either:
+    """One of several expressions."""
+
+    def __init__(self, *ways: Expression) -> None:
+        self.ways = ways
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        for way in self.ways:
+            yield from way.matches(graph, value, match)
+
+
+def _match_all(
+    graph: Graph, parts: tuple[Expression, ...], values: Any, match: Match
+) -> Iterator[Match]:
+    if not parts:
+        yield match
+        return
+    for found in parts[0].matches(graph, values[0], match):
+        yield from _match_all(graph, parts[1:], values[1:], found)
+
+
+def _maker(graph: Graph, value: str) -> tuple[int, onnx.NodeProto | None]:
+    """The node that makes an activation as its first output, and its index."""
+    index = graph.producer.get(value, -1)
+    if index < 0 or graph.kind[value] is not Kind.ACTIVATION:
+        return -1, None
+    node = graph.nodes[index]
+    return (index, node) if node.output[0] == value else (-1, None)
+
+
+def _has(node: onnx.NodeProto, wanted: Mapping[str, float]) -> bool:
+    given = attributes(node)
+    return all(
+        name in given and math.isclose(given[name], number, rel_tol=_NEAR)
+        for name, number in wanted.items()
+    )
+
+
+def _read_number(graph: Graph, name: str) -> float | None:
+    """A constant of one real number and at most one axis more than none."""
+    if not graph.is_constant(name) or not graph.is_known(name):
+        return None
+    shape = graph.constant_shape(name)
+    if len(shape) > 1 or math.prod(shape) != 1:
+        return None
+    array = graph.array(name)
+    return float(array.reshape(())) if array.dtype.kind in "fiu" else None
+
+
+def _read_product(graph: Graph, value: str, deep: int = 0) -> _Multiplied:
+    """Number and factors of a value, and the operators that multiply.
+
+    What others read, too, is a factor as a whole, as is what lies too deep for any pattern.
+    """
+    whole: _Multiplied = 1.0, (value,), frozenset()
+    index, node = _maker(graph, value)
+    if node is None or find_operator(node).name not in ("Mul", "Div"):
+        return whole
+    if deep and (len(graph.consumers[value]) != 1 or value in graph.outputs):
+        return whole
+    number, parts = 1.0, list(node.input)
+    if find_operator(node).name == "Div":
+        divisor = _read_number(graph, parts.pop())
+        if not divisor:
+            return whole
+        number = 1 / divisor
+    factors: tuple[str, ...] = ()
+    nodes = frozenset({index})
+    for part in parts:
+        found = _read_number(graph, part)
+        if found is not None:
+            number *= found
+            continue
+        inner: _Multiplied = 1.0, (part,), frozenset()
+        if deep < _DEEPEST:
+            inner = _read_product(graph, part, deep + 1)
+        number, factors, nodes = number * inner[0], factors + inner[1], nodes | inner[2]
+    return number, factors, nodes

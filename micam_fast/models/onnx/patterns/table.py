@@ -1,0 +1,119 @@
+"""The table of patterns: operations that exporters write as several operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import onnx
+
+from micam_fast.models.onnx.graph import Graph, attributes
+from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.patterns import activations
+from micam_fast.models.onnx.patterns.matching import Expression, Match
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A row.
+
+    Attributes
+    ----------
+    operation
+        What the layer is called in the diagram.
+    last
+        Names of the operators that may be its last one.
+    expression
+        The operators. ``tests/models/onnx/patterns`` holds what they make against the operation's
+        definition.
+    source
+        Who writes it so.
+    """
+
+    operation: str
+    last: tuple[str, ...]
+    expression: Expression
+    source: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation that was found in a graph.
+
+    Attributes
+    ----------
+    name
+        As in `Pattern.operation`.
+    nodes
+        Indices of its operators: the last one first, then the others in the graph's order.
+    """
+
+    name: str
+    nodes: tuple[int, ...]
+
+
+_QUOTIENT = ("Mul", "Div")
+PATTERNS = (
+    Pattern("GELU", _QUOTIENT, activations.gelu(), "torch, gelu before opset 20"),
+    Pattern("GELU", _QUOTIENT, activations.gelu_by_tanh(),
+            "torch, gelu(approximate='tanh') before opset 20; tf2onnx, gelu(approximate=True)"),
+    Pattern("Mish", ("Mul",), activations.mish(), "torch, mish before opset 18; tf2onnx, mish"),
+    Pattern("HardSwish", _QUOTIENT, activations.hard_swish(),
+            "torch, hardswish before opset 14; tf2onnx, hard_silu and x * relu6(x + 3) / 6"),
+    Pattern("SiLU", ("Mul",), activations.silu(), "torch, silu; tf2onnx, silu"),
+    Pattern("HardSigmoid", _QUOTIENT, activations.hard_sigmoid(), "tf2onnx, hard_sigmoid"),
+)  # fmt: skip
+"""All rows. Where two fit, the earlier one counts."""
+
+
+_NAMED = {"Gelu": "GELU", "Swish": "SiLU"}
+"""Operators of ONNX that are rows of the table by another name."""
+
+
+def operation_of(node: onnx.NodeProto) -> str:
+    """The operation that one operator alone is: its type, or as the table names it."""
+    name = find_operator(node).name
+    if name == "Swish" and attributes(node).get("alpha", 1) != 1:
+        return node.op_type
+    return _NAMED.get(name, node.op_type)
+
+
+def find_operations(
+    graph: Graph, live: Set[int], patterns: Sequence[Pattern] = PATTERNS
+) -> dict[int, Operation]:
+    """The operations among the nodes that outputs depend on, by the index of their last operator.
+
+    No other operator reads what is made inside one, and no output gives it out.
+    """
+    found: dict[int, Operation] = {}
+    taken: set[int] = set()
+    names = {index: find_operator(graph.nodes[index]).name for index in sorted(live)}
+    for pattern in patterns:
+        for index, name in names.items():
+            if name not in pattern.last or index in taken:
+                continue
+            nodes = _find(graph, pattern, index)
+            if nodes and nodes <= live and taken.isdisjoint(nodes):
+                taken |= nodes
+                inner = tuple(sorted(nodes - {index}))
+                found[index] = Operation(pattern.operation, (index, *inner))
+    return found
+
+
+def _find(graph: Graph, pattern: Pattern, last: int) -> frozenset[int]:
+    """The operators of a pattern that ends at a node; none if there is no such."""
+    value = graph.nodes[last].output[0]
+    for match in pattern.expression.matches(graph, value, Match()):
+        inner = match.nodes - {last}
+        if inner and all(_is_inside(graph, index, match.nodes) for index in inner):
+            return match.nodes
+    return frozenset()
+
+
+def _is_inside(graph: Graph, index: int, nodes: Set[int]) -> bool:
+    """Tell whether nodes alone read what one of them makes."""
+    return all(
+        name not in graph.outputs and nodes >= set(graph.consumers[name])
+        for name in graph.nodes[index].output
+        if name
+    )
