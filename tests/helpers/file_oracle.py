@@ -195,7 +195,18 @@ class FileOracle:
         }
 
     def _is_gate(self, node: onnx.NodeProto) -> bool:
-        """Whether what the node reads is multiplied by it: SiLU and HardSwish."""
+        """Whether what a function is made of is multiplied by it: SiLU and HardSwish.
+
+        Constants may be added and multiplied before.
+        """
         readers = self._readers.get(node.output[0], [])
-        product = len(readers) == 1 and readers[0].op_type == "Mul"
-        return product and set(readers[0].input) == {node.input[0], node.output[0]}
+        if len(readers) != 1 or readers[0].op_type != "Mul":
+            return False
+        made_of = [node.input[0]]
+        makers = {each.output[0]: each for each in self.model.graph.node}
+        while (maker := makers.get(made_of[-1])) and maker.op_type in ("Add", "Mul"):
+            free = [name for name in maker.input if name not in self.fixed]
+            if len(free) != 1:
+                break
+            made_of += free
+        return not {*made_of}.isdisjoint(readers[0].input)
