@@ -21,7 +21,7 @@ from tests.helpers.comparing import assert_close
 from tests.helpers.microsoft_models import IN, OUT, WEIGHTS, codes
 from tests.helpers.models import Array, random_array
 from tests.helpers.plain_runtime import run
-from tests.helpers.reference import channels_last, published_conv
+from tests.helpers.reference import channels_last, flat_map, published_conv
 
 LEVELS = onnxruntime.GraphOptimizationLevel
 SHAPE = (3, 8, 6)
@@ -311,31 +311,35 @@ def test_units_that_are_computed_at_run_time_leave_codes() -> None:
 # --- Recurrent layers, attention, normalizations -------------------------------------------------
 
 
-def test_a_quantized_lstm_is_an_lstm() -> None:
+@pytest.mark.parametrize(
+    ("read", "axis", "axes"), [("Y", 1, ("recurrent", 2, 3)), ("last", 0, ("flat", 1, 2))]
+)
+def test_a_quantized_lstm_is_an_lstm(read: str, axis: int, axes: tuple[str, int, int]) -> None:
     hidden = 5
     nodes = [
         node("Transpose", "x", "t", perm=[1, 0, 2]),
         microsoft("DynamicQuantizeLSTM", "t w r b", "Y last cell", hidden_size=hidden),
-        node("Squeeze", "last axis", "s"),
+        node("Squeeze", f"{read} axis", "s"),
         node("MatMul", "s k", "y"),
     ]
     nodes[1].input.extend(["", "", "", "", "sw", "zw", "sw", "zw"])
     held = {
         "w": codes(1, 4, 4 * hidden), "r": codes(1, hidden, 4 * hidden),
         "b": random_array(1, 1, 8 * hidden), "sw": WEIGHTS[0].reshape(1),
-        "zw": WEIGHTS[1].reshape(1), "axis": np.array([0]), "k": random_array(2, hidden, 3),
+        "zw": WEIGHTS[1].reshape(1), "axis": np.array([axis]), "k": random_array(2, hidden, 3),
     }  # fmt: skip
     model = build(nodes, held, (9, 4))
     x = sample(9, 4)
-    (sequence,) = run(model, {"x": x[None]}, "Y")
+    sequence, state = run(model, {"x": x[None]}, "Y", "last")
     graph = read_layers(open_model(model), Facts({"x": (1, 9, 4)}))
     layer, tap = graph.layer("Y"), graph.taps["Y"]
     assert (layer.kernel_shape, layer.bias_shape) == ((1, 4, 20), (1, 40))
-    assert (tap.form, tap.axes.batch, tap.axes.channel) == ("recurrent", 2, 3)
+    assert (tap.form, tap.axes.batch, tap.axes.channel) == axes
     products = count_multiply_adds(graph)
     assert products["Y"] == 9 * 4 * hidden * (4 + hidden)
     cam = micam_fast.explain(model, x).cams["Y"]
-    assert_close(cam, sequence[:, 0, 0].mean(-1)[np.newaxis])
+    shown = sequence[:, 0, 0].mean(-1)[np.newaxis]
+    assert_close(cam, shown if read == "Y" else flat_map(state[0, 0], 1, 9))
 
 
 def encoder() -> onnx.ModelProto:
