@@ -83,7 +83,7 @@ class _HeaderSlot(_SampleSlot):
 
 @dataclass(frozen=True)
 class _NumberSlot(_SampleSlot):
-    """A label's line ``min:`` or ``max:``."""
+    """A label's line ``map min:`` or ``map max:``."""
 
     mark: Text
     layer: str

@@ -20,7 +20,7 @@ def header_lines(shown: Shown) -> list[str]:
     if shown.prediction is not None:
         lines.append(f"prediction: {shown.prediction}")
     low, high = shown.global_range
-    lines.append(f"all layers: min {low:.6g}, max {high:.6g}")
+    lines.append(f"all maps: min {low:.6g}, max {high:.6g}")
     return fit_header(lines)
 
 

@@ -26,10 +26,10 @@ LEGEND_BAR = (150, 13)
 _LEGEND_LINE = 21.0
 _LEGEND_GAP = 18.0
 _LEGEND = (
-    ("R", "positive strength: value / largest value of the layer"),
-    ("G", "negative strength: value / smallest value of the layer"),
-    ("B", "place in the layer's own range, from minimum to maximum"),
-    ("A", "place between the smallest (transparent) and the largest value of all layers"),
+    ("R", "positive strength: value / largest value of the map"),
+    ("G", "negative strength: value / smallest value of the map"),
+    ("B", "place in the map's own range, from map min to map max"),
+    ("A", "place between the smallest (transparent) and the largest value of all maps"),
 )
 _LEGEND_AREA = "; area of the square"
 _LEGEND_BOTH = "R, G and B together: a layer from -1 over 0 to 1"

@@ -69,7 +69,7 @@ def trouble_line(found: LayerMap) -> str:
 
 def number_line(found: LayerMap, line: int) -> str:
     """A label's line with the smallest (0) or largest (1) value of the map."""
-    return f"max: {found.maximum:.6g}" if line else f"min: {found.minimum:.6g}"
+    return f"map max: {found.maximum:.6g}" if line else f"map min: {found.minimum:.6g}"
 
 
 def fit_line(text: str, size: float, width: float) -> str:

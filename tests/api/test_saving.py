@@ -459,13 +459,13 @@ def test_header_says_all_that_is_known(demo_explanation: Explanation) -> None:
         "sample: digit_3.png",
         "label: 3",
         "prediction: class 3, probability 0.9998",
-        f"all layers: min {low:.6g}, max {high:.6g}",
+        f"all maps: min {low:.6g}, max {high:.6g}",
     ]
 
 
 def test_header_is_silent_about_what_is_not_known(demo_explanation: Explanation) -> None:
     bare = dataclasses.replace(demo_explanation, sample="", label=None, prediction=None)
-    assert [line.split(":")[0] for line in header_lines(bare)] == ["lenet_mnist", "all layers"]
+    assert [line.split(":")[0] for line in header_lines(bare)] == ["lenet_mnist", "all maps"]
 
 
 def test_notebooks_show_svg(demo_explanation: Explanation) -> None:

@@ -306,12 +306,12 @@ def test_the_legend_explains_all_channels() -> None:
         assert bar.pixels[0, -1, channel] == 255
         others = np.delete(bar.pixels[0], [channel, 3], axis=1)
         assert not others.any()
-    for word in ("positive strength", "negative strength", "range", "of all layers"):
+    for word in ("positive strength", "negative strength", "map min", "map max", "of all maps"):
         assert [text for text in said if word in text]
 
 
 def test_header_and_legend_overlap_nothing() -> None:
-    drawing = diagram(header=[*HEADER, "label: 3", "all layers: min -1, max 2"])
+    drawing = diagram(header=[*HEADER, "label: 3", "all maps: min -1, max 2"])
     lines = [
         Box(mark.x, mark.y - 0.8 * mark.size, text_width(mark.text, mark.size), mark.size)
         for mark in drawing.marks

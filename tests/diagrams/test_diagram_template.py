@@ -104,7 +104,7 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
 @pytest.mark.parametrize("look", ["isometric", "flat"])
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.3])
 def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -> None:
-    header = [*HEADER, "all layers: min -1.23457e-05, max 1.23457e+38"]
+    header = [*HEADER, "all maps: min -1.23457e-05, max 1.23457e+38"]
     given: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
     template = DiagramTemplate(LAYERS, placed(), maps_of(1), header, **given)
     extremes = maps_of(2)

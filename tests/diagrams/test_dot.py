@@ -55,6 +55,7 @@ digraph layout {
 
 _OPEN = '<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" COLOR="#c8c8c8"><TR>'
 _BREAK = '<BR ALIGN="LEFT"/>'
+_TILE = '<TD><IMG SRC="d_dot/000.png"/></TD>'
 _CELL = '<TD ALIGN="LEFT" VALIGN="TOP">'
 _CLOSE = "</TD></TR></TABLE>>"
 DIAGRAM = f"""\
@@ -64,7 +65,7 @@ digraph micam {{
 	graph [label=<net<BR ALIGN="LEFT"/>sample: x<BR ALIGN="LEFT"/>>]
 	graph [imagepath="/tmp/x:."]
 	node [fontname=Helvetica fontsize=10 shape=plain]
-	n0 [label={_OPEN}<TD><IMG SRC="d_dot/000.png"/></TD>{_CELL}image{_BREAK}min: 0{_BREAK}{_CLOSE}]
+	n0 [label={_OPEN}{_TILE}{_CELL}image{_BREAK}map min: 0{_BREAK}{_CLOSE}]
 	subgraph cluster_0 {{
 		graph [label=<outer> labeljust=l margin=14]
 		n1 [label={_OPEN}{_CELL}a<BR ALIGN="LEFT"/>{_CLOSE}]
@@ -156,7 +157,7 @@ def test_diagram_source_to_the_letter() -> None:
     source = diagram_source(
         NODES[:2],
         EDGES[:1],
-        labels={"image": ["image", "min: 0"], "a": ["a"]},
+        labels={"image": ["image", "map min: 0"], "a": ["a"]},
         pictures={"image": "d_dot/000.png"},
         header=["net", "sample: x"],
         rankdir="LR",

@@ -34,8 +34,8 @@ def test_all_lines_of_a_convolution() -> None:
         "O: (None, 32, 28, 28)",
         "relu",
         "(32, 1, 5, 5) + (32,)",
-        "min: -0.5",
-        "max: 0.25",
+        "map min: -0.5",
+        "map max: 0.25",
     ]
 
 
@@ -75,12 +75,12 @@ def test_input_shapes(shapes: tuple[tuple[int | None, ...] | None, ...], line: s
 
 def test_a_flat_layer_tells_its_tile() -> None:
     lines = label_lines(CONV, layer_map([[0, 1], [2, 3]], flat=True))
-    assert lines[-3:] == ["tile: (2, 2)", "min: 0", "max: 3"]
+    assert lines[-3:] == ["tile: (2, 2)", "map min: 0", "map max: 3"]
 
 
 def test_an_all_zero_bias_is_told() -> None:
     lines = label_lines(CONV, layer_map([[0, 1]], even_weights=True))
-    assert lines[-2:] == ["max: 1", "bias all zero: 1/C used"]
+    assert lines[-2:] == ["map max: 1", "bias all zero: 1/C used"]
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -111,12 +111,12 @@ def test_where_the_channels_may_lie_elsewhere_is_told(bad: int | None) -> None:
 def test_what_is_not_finite_is_told_instead_of_the_range(count: int, line: str) -> None:
     lines = label_lines(CONV, layer_map([[float("nan"), 1]], bad_values=count))
     assert lines[-1] == line
-    assert not [text for text in lines if text.startswith(("min", "max"))]
+    assert not [text for text in lines if text.startswith(("map min", "map max"))]
 
 
 def test_ranges_have_six_digits() -> None:
     lines = label_lines(CONV, layer_map([[-1234567.0, 1.23456789e-9]]))
-    assert lines[-2:] == ["min: -1.23457e+06", "max: 1.23457e-09"]
+    assert lines[-2:] == ["map min: -1.23457e+06", "map max: 1.23457e-09"]
 
 
 names = st.text(st.characters(codec="utf-8"), max_size=60) | st.text("ab/_.:- W", max_size=60)

@@ -179,7 +179,7 @@ def test_a_click_opens_the_layer(page: Driven, page_explanations: list[Explanati
     found = page_explanations[0].maps["relu_1"]
     label = text(page, "#label").splitlines()
     assert label[0] == "Relu"
-    assert f"max: {found.maximum:.6g}" in label
+    assert f"map max: {found.maximum:.6g}" in label
     row = text(page, "#statistics").splitlines()[-1].split("\t")
     cam = found.cam.astype(np.float64)
     wanted = [cam.min(), cam.max(), cam.mean(), cam.std(), (cam**2).mean()]
@@ -278,7 +278,7 @@ def test_another_sample_changes_everything(
     assert name is not None
     assert first[0] == name
     assert float(first[2]) == pytest.approx(np.abs(page_explanations[1].cams[name]).max(), rel=1e-3)
-    assert f"max: {page_explanations[1].maps[name].maximum:.6g}" in text(page, "#label")
+    assert f"map max: {page_explanations[1].maps[name].maximum:.6g}" in text(page, "#label")
 
 
 def test_two_samples_and_their_difference_share_a_scale(
@@ -305,7 +305,7 @@ def test_two_samples_and_their_difference_share_a_scale(
     assert titles == ["layer", "max |A|", "max |B \u2212 A|", "relative L2"]
     assert text(page, "#histogram-note") == "Filled: A, outlined: B."
     label = text(page, "#label").splitlines()
-    assert label[label.index("A") + 1].startswith("min: ")
+    assert label[label.index("A") + 1].startswith("map min: ")
     # Linked: what moves one, moves all.
     page.page.mouse.move(*page.tile_cell(layer, 14, 13, 2))
     page.page.mouse.wheel(0, -200)

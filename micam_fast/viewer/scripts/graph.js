@@ -140,7 +140,7 @@ micam.labelLines = (pane, layer) => {
     const found = micam.difference(sample, other, layer);
     if (found.why) return ["B \u2212 A", found.why];
     const { low, high } = found.map.statistics;
-    return ["B \u2212 A", `min: ${micam.show(low)}`, `max: ${micam.show(high)}`,
+    return ["B \u2212 A", `map min: ${micam.show(low)}`, `map max: ${micam.show(high)}`,
       `relative L2: ${micam.show(found.relative)}`];
   }
   const map = micam.map(pane === 0 ? sample : other, layer);

@@ -166,10 +166,10 @@ micam.showLegend = () => {
   };
   const [least, most] = micam.page.samples[sample].range.map(micam.show);
   const meanings = {
-    R: "R: positive value / largest of the layer",
-    G: "G: negative value / smallest of the layer",
-    B: "B: place in the layer's own range",
-    A: `A: place from ${least} to ${most} (all layers), as a square root`,
+    R: "R: positive value / largest of the map",
+    G: "G: negative value / smallest of the map",
+    B: "B: place in the map's own range",
+    A: `A: place from ${least} to ${most} (all maps), as a square root`,
   };
   if (colours === "\u00b1" || other !== null) {
     ramp("\u2212", micam.paletteGradient(), "+", other === null

@@ -190,7 +190,7 @@ def test_labels_as_published() -> None:
     for layer in loaded.layers:
         lines = label_lines(layer, explanation.maps[layer.name])
         cam = explanation.cams[layer.name]
-        assert lines[-2:] == [f"min: {cam.min():.6g}", f"max: {cam.max():.6g}"]
+        assert lines[-2:] == [f"map min: {cam.min():.6g}", f"map max: {cam.max():.6g}"]
         if layer.name in LABELS:
             assert lines[:-2] == [layer.name, *LABELS[layer.name]]
     assert len(loaded.layers) == len(model.layers)
