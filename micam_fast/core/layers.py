@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -271,6 +272,24 @@ def fits_shape(shape: Shape, pattern: Shape) -> bool:
     return len(shape) == len(pattern) and all(
         wanted in (None, size) for size, wanted in zip(shape, pattern, strict=True)
     )
+
+
+def fill_shapes(patterns: Sequence[Shape | None], known: Sequence[Shape]) -> list[Shape | None]:
+    """Fill in open sizes of what a layer reads from the shapes that its parents have in a run.
+
+    Each pattern takes the first shape that fits it and that none before it took, else the first
+    that fits; one that nothing fits stays as it is.
+    """
+    rest = list(known)
+    filled: list[Shape | None] = []
+    for pattern in patterns:
+        fitting = [] if pattern is None else [s for s in known if fits_shape(s, pattern)]
+        unused = [shape for shape in fitting if shape in rest]
+        chosen = next(iter(unused or fitting), pattern)
+        if unused:
+            rest.remove(unused[0])
+        filled.append(chosen)
+    return filled
 
 
 def show_shape(shape: Shape | None, *, unknown: str = "None") -> str:

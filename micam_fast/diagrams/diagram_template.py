@@ -40,6 +40,7 @@ from micam_fast.diagrams.places import Box, DiagramLayout
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
 from micam_fast.maps.layer_map import LayerMap
+from micam_fast.maps.sample_maps import sized_layer
 
 MapsByLayer = Mapping[str, LayerMap]
 
@@ -163,7 +164,9 @@ class DiagramTemplate:
         for index, layer in enumerate(layers):
             box = layout.nodes[layer.name]
             found = maps.get(layer.name)
-            body.extend(_node(layer, index, found, box, input_size, style, native))
+            body.extend(
+                _node(sized_layer(layer, maps), index, found, box, input_size, style, native)
+            )
         title = header[0] if header else ""
         head = head_width(header), head_height(header)
         self.blank, self._slots = arrange(layout, head, top, body, title=title, scale=style.scale)

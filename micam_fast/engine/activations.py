@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.activation_axes import view_activation
 from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import Layer
 from micam_fast.engine.batch_arrays import Batching
 from micam_fast.engine.sessions import Sessions, SharedSessions
 from micam_fast.engine.shaped_graphs import FindGraph
@@ -45,6 +46,8 @@ class LayerActivation:
         ``(n, C, *space)`` or ``(n, N)``: each of them; ``None`` where there is one.
     doubt
         As in `LayerMap`.
+    sized
+        The layer's record, with the sizes of this run.
     """
 
     layer: str
@@ -53,6 +56,7 @@ class LayerActivation:
     copies: int = 1
     whole: NDArray[np.float32] | None = None
     doubt: str | None = None
+    sized: Layer | None = None
 
     @property
     def flat(self) -> bool:
@@ -186,9 +190,10 @@ class ActivationStream:
                 if array.size:
                     source = None if tap.source is None else shapes.get(tap.source)
                     whole, doubt = view.arrange(array, 0), view.doubt(graph.reading.reasons[name])
+                    layer = graph.sized_layers[name]
                     if view.copies == 1:
-                        yield LayerActivation(name, whole[0], source, doubt=doubt)
+                        yield LayerActivation(name, whole[0], source, doubt=doubt, sized=layer)
                         continue
                     with np.errstate(over="ignore", invalid="ignore"):
                         mean = whole.mean(axis=0, dtype=np.float64).astype(np.float32)
-                    yield LayerActivation(name, mean, source, view.copies, whole, doubt)
+                    yield LayerActivation(name, mean, source, view.copies, whole, doubt, layer)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.layers import Shape, fits_shape
+from micam_fast.core.layers import Shape, fill_shapes
 from micam_fast.core.prediction import Prediction, predict
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.maps.plan import BatchMaps, MapPlan
@@ -50,6 +50,9 @@ class ResultBuilder:
                 plan.is_number(name) and plan.taps[name].value in fed
                 for plan, index in ordered
                 for name in (plan.names[index],)
+            ),
+            tuple(
+                graph.sized_layers[layer.name] for layer in graph.layers if layer.name not in places
             ),
         )
 
@@ -98,14 +101,14 @@ def _find_read_shapes(
 ) -> Mapping[str, tuple[Shape | None, ...]]:
     """Shapes of what the layers read, open sizes from their parents where these fit."""
     made = {name: plan.shown_shape(name) for plan in plans for name in plan.names}
+    # Parents that are not mapped have shapes that only inference tells.
+    known = graph.layers if len(made) == len(graph.layers) else graph.sized_layers.values()
+    sized = {layer.name: layer for layer in known}
     found: dict[str, tuple[Shape | None, ...]] = {}
     for name, own in made.items():
-        layer = graph.layer(name)
+        layer = sized[name]
         parents = [made[parent] for parent in layer.inputs if parent in made]
-        found[name] = tuple(
-            next((p for p in parents if shape is not None and fits_shape(p, shape)), shape)
-            for shape in layer.input_shapes
-        )
+        found[name] = tuple(fill_shapes(layer.input_shapes, parents))
         if not layer.inputs:
             found[name] = (own,)
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.colours import colour_maps
-from micam_fast.core.layers import Shape
+from micam_fast.core.layers import Layer, Shape
 from micam_fast.maps.layer_map import LayerMap
 
 Value = TypeVar("Value", covariant=True)
@@ -33,6 +33,8 @@ class MapsLayout:
         As in `LayerMap`, one for each layer.
     numbers
         Whether each layer is an input of one number, which takes no part in the global range.
+    left_out
+        Layers without a map, with the sizes of this run where these are known.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class MapsLayout:
     copies: tuple[int, ...]
     doubts: tuple[str | None, ...]
     numbers: tuple[bool, ...]
+    left_out: tuple[Layer, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, MapsLayout) and self._value == other._value)
@@ -68,6 +71,11 @@ class MapsLayout:
     def index(self) -> dict[str, int]:
         """Place of each layer in `names`."""
         return {name: place for place, name in enumerate(self.names)}
+
+    @functools.cached_property
+    def sized(self) -> dict[str, Layer]:
+        """Each of `left_out` by its name."""
+        return {layer.name: layer for layer in self.left_out}
 
     @functools.cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:
@@ -220,6 +228,13 @@ class EachLayer(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def sized_layer(layer: Layer, maps: Mapping[str, LayerMap]) -> Layer:
+    """The layer, one without a map with the sizes that it has in the run of these maps."""
+    if layer.name in maps or not isinstance(maps, SampleMaps):
+        return layer
+    return maps.layout.sized.get(layer.name, layer)
 
 
 def lift_ranges(ranges: NDArray[np.float64]) -> NDArray[np.float64]:

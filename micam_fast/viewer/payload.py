@@ -23,6 +23,7 @@ from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.tiles import LABEL_X, cell_centres, grid_size, tile_place
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
+from micam_fast.maps.sample_maps import sized_layer
 from micam_fast.maps.signed_palette import diverging
 from micam_fast.viewer.feature_maps import FeatureMaps
 
@@ -140,7 +141,7 @@ def _describe_layer(layer: Layer, data: PageData, index: Mapping[str, int]) -> d
         "box": [box.x, box.y, box.width, box.height],
         "inputs": [index[name] for name in layer.inputs],
         "mapped": layer.name in data.explanations[0].maps,
-        "label": label_parts(layer, None)[0],
+        "label": label_parts(sized_layer(layer, data.explanations[0].maps), None)[0],
     }
 
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 import micam_fast
 from micam_fast.core.errors import LayerSelectionError, ModelError, SampleError
-from micam_fast.maps.sample_maps import lift_ranges
+from micam_fast.maps.sample_maps import lift_ranges, sized_layer
 from tests.helpers import reference
 from tests.helpers.comparing import assert_same
 from tests.helpers.models import (
@@ -319,9 +319,15 @@ def test_open_sizes_of_inputs_are_filled_in_for_the_label() -> None:
     ]
     shape = ["b", 1, "height", "width"]
     model = make_model(nodes, {"x": shape}, ["out"], {"w": random_array(1, 4, 1, 3, 3)})
-    maps = micam_fast.explain(model, SAMPLES[0]).maps
+    found = micam_fast.load_model(model)
+    assert found.layers[1].output_shape == (None, 4, None, None)
+    maps = found.explain(SAMPLES[0]).maps
     assert maps["conv"].input_shapes == ((None, 1, 8, 6),)
     assert maps["relu"].input_shapes == ((None, 4, 8, 6),)
+    alone = micam_fast.load_model(model, layers="relu").explain(SAMPLES[0]).maps
+    assert alone["relu"].input_shapes == ((None, 4, 8, 6),)
+    left_out = sized_layer(found.layers[1], alone)
+    assert (left_out.name, left_out.output_shape) == ("conv", (None, 4, 8, 6))
 
 
 def test_several_inputs_and_outputs() -> None:

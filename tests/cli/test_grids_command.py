@@ -208,6 +208,17 @@ def test_how_many_are_folded_is_in_the_header(of: ChannelKind, tmp_path: Path) -
     assert told == [False, True, True]
 
 
+@pytest.mark.parametrize("of", ["activations", "contributions"])
+def test_the_header_has_the_sizes_of_the_run(of: ChannelKind, tmp_path: Path) -> None:
+    shape = ["N", 1, "height", "width"]
+    nodes, kernel = [models.conv_node("conv", "x", "k")], models.random_array(1, 4, 1, 3, 3)
+    model = load_model(models.make_model(nodes, {"x": shape}, ["conv:0"], {"k": kernel}))
+    sample = Sample("sample", {"x": models.random_array(2, 1, 8, 6)})
+    ((_, found),) = save_grids(model, [sample], tmp_path, of=of, formats=("svg",))
+    assert isinstance(found, GridFiles)
+    assert "I: (None, 1, 8, 6) · O: (None, 4, 6, 4)" in found.paths[1].read_text()
+
+
 def test_maps_of_channels() -> None:
     line, volume = models.random_array(1, 3, 7), models.random_array(2, 3, 4, 5, 6)
     np.testing.assert_array_equal(channel_maps(line), line[:, np.newaxis])

@@ -6,7 +6,7 @@ import pytest
 
 from micam_fast.core.errors import LayerSelectionError
 from micam_fast.core.layer_choice import choose_layers, layers_between, match_layers
-from micam_fast.core.layers import Layer
+from micam_fast.core.layers import Layer, Shape, fill_shapes
 
 
 def chain(*names: str) -> list[Layer]:
@@ -147,3 +147,19 @@ def test_names_that_begin_and_end_with_blanks() -> None:
     everything = frozenset(layer.name for layer in layers)
     assert choose_layers(layers, lambda every: [layer.name for layer in every]) == everything
     assert match_layers(layers, " b , a ") == {"b", " a "}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "known", "filled"),
+    [
+        # Two branches of a Concat whose open sizes differ: each parent is taken once.
+        ([(None, None, 3)] * 2, [(None, 4, 3), (None, 6, 3)], [(None, 4, 3), (None, 6, 3)]),
+        ([(None, None, 3)] * 2, [(None, 4, 3)], [(None, 4, 3)] * 2),
+        ([(None, None, 3), None], [(None, 4, 2)], [(None, None, 3), None]),
+        ([(None, 8), (None, None)], [(None, 7), (None, 8)], [(None, 8), (None, 7)]),
+    ],
+)
+def test_open_sizes_are_filled_in_from_the_parents(
+    patterns: list[Shape | None], known: list[Shape], filled: list[Shape | None]
+) -> None:
+    assert fill_shapes(patterns, known) == filled

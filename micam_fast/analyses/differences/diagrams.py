@@ -35,6 +35,7 @@ from micam_fast.diagrams.parts import (
 )
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import flat_place, hatch, shrunk_cells
+from micam_fast.maps.sample_maps import sized_layer
 from micam_fast.maps.signed_palette import paint_diverging
 
 _WIDE = 2
@@ -164,7 +165,9 @@ def compose_difference(
         box = layout.nodes[layer.name]
         each = difference.layers.get(layer.name)
         if each is None:
-            body.extend(_label(label_parts(layer, None)[0], box, 10))
+            body.extend(
+                _label(label_parts(sized_layer(layer, difference.a.maps), None)[0], box, 10)
+            )
         else:
             body.extend(_panes(each, plan, box, scale, native))
             body.extend(_label(label_lines(difference, each), box, plan.label_x))

@@ -147,7 +147,8 @@ def save_grids(
                 make_folder(folder)
             room.acquire()
             stem = folder / "_".join([*parts, of])
-            waiting.append(pool.submit(draw, layer, maps, list(describe(each)), names[index], stem))
+            about = list(describe(each))
+            waiting.append(pool.submit(draw, each.sized or layer, maps, about, names[index], stem))
         if not waiting:
             raise LayerSelectionError(
                 f"none of the chosen layers has feature maps: {', '.join(flat)}"

@@ -14,6 +14,7 @@ from micam_fast.diagrams.labels import label_lines
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import draw_tile
+from micam_fast.maps.sample_maps import sized_layer
 
 
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
@@ -30,7 +31,10 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     text = diagram_source(
         node_specs(layers, shown.maps),
         edges(layers),
-        labels={layer.name: label_lines(layer, shown.maps.get(layer.name)) for layer in layers},
+        labels={
+            layer.name: label_lines(sized_layer(layer, shown.maps), shown.maps.get(layer.name))
+            for layer in layers
+        },
         pictures={name: f"{folder.name}/{file}" for name, file in names.items()},
         header=[*header_lines(shown), *legend_lines()],
         rankdir=style.rankdir,

@@ -12,7 +12,17 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ModelError
-from micam_fast.core.layers import Axes, Layer, ModelInput, Pointwise, Reason, Tap
+from micam_fast.core.layers import (
+    Axes,
+    Layer,
+    ModelInput,
+    Pointwise,
+    Reason,
+    Shape,
+    Tap,
+    fill_shapes,
+    fits_shape,
+)
 from micam_fast.core.prediction import AUTOMATIC, PredictionChoice
 from micam_fast.models.onnx.answers import (
     Answer,
@@ -183,6 +193,33 @@ class ModelGraph:
     def layer(self, name: str) -> Layer:
         """The layer of this name."""
         return self._by_name[name]
+
+    @functools.cached_property
+    def sized_layers(self) -> dict[str, Layer]:
+        """The layers by name, with the sizes that the graph was read for where these are known.
+
+        A Keras layer's own record has the sizes that its model leaves open.
+        """
+        made = {layer.name: self._sized_shape(layer) for layer in self.layers}
+        sized = {}
+        for layer in self.layers:
+            parents = (made[name] for name in layer.inputs or (layer.name,))
+            read = fill_shapes(layer.input_shapes, [each for each in parents if each is not None])
+            sized[layer.name] = replace(
+                layer, input_shapes=tuple(read), output_shape=made[layer.name]
+            )
+        return sized
+
+    def _sized_shape(self, layer: Layer) -> Shape | None:
+        tap, declared = self.taps[layer.name], layer.output_shape
+        if declared is not None and declared.count(None) <= (tap.axes.batch is not None):
+            return declared
+        inferred = self.graph.shape(tap.value)
+        if inferred is None:
+            return declared
+        order = range(len(inferred)) if tap.shown is None else tap.shown
+        found = tuple(None if axis == tap.axes.batch else inferred[axis] for axis in order)
+        return found if declared is None or fits_shape(found, declared) else declared
 
     @functools.cached_property
     def _by_name(self) -> dict[str, Layer]:

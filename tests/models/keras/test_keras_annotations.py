@@ -16,7 +16,9 @@ from onnx import numpy_helper
 
 import micam_fast
 from micam_fast.core.errors import ModelError, SampleError
-from micam_fast.core.layers import Axes, Geometry, Layer, Tap
+from micam_fast.core.layers import Axes, Geometry, Layer, Shape, Tap
+from micam_fast.diagrams.labels import label_lines
+from micam_fast.maps.sample_maps import sized_layer
 from micam_fast.models.onnx.annotations import (
     FORMAT,
     METADATA_KEY,
@@ -166,6 +168,44 @@ def test_layers_and_maps_are_those_of_the_notes() -> None:
         ("flat", False),
         ("conv", True),
     ]
+
+
+def open_sizes(chosen: list[str] | None) -> micam_fast.Explanation:
+    """The model with sizes left open, by the notes and by the file, of a picture of 6 x 5."""
+    shapes: dict[Shape | None, Shape] = {
+        (None, 6, 5, 2): (None, None, None, 2),
+        (None, 4, 4, 3): (None, None, None, 3),
+    }
+    notes = tuple(
+        replace(
+            note,
+            layer=replace(
+                note.layer,
+                input_shapes=tuple(shapes.get(each, each) for each in note.layer.input_shapes),
+                output_shape=shapes.get(note.layer.output_shape, note.layer.output_shape),
+            ),
+        )
+        for note in NOTES
+    )
+    proto = annotated(notes)
+    for axis in (1, 2):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size_{axis}"
+    model = micam_fast.load_model(proto, layers=chosen)
+    assert model.layers[1].output_shape == (None, None, None, 3)
+    return model.explain(random_array(3, 6, 5, 2))
+
+
+@pytest.mark.parametrize("chosen", [None, ["my conv"], ["flat"], ["picture"]])
+def test_labels_have_the_sizes_of_the_run_whatever_is_chosen(chosen: list[str] | None) -> None:
+    found = open_sizes(chosen)
+    labels = {
+        layer.name: label_lines(sized_layer(layer, found.maps), found.maps.get(layer.name))
+        for layer in found.scene.layers
+    }
+    assert set(found.maps) == set(chosen or labels)
+    assert labels["picture"][3] == "O: (None, 6, 5, 2)"
+    assert labels["my conv"][2:4] == ["I: (None, 6, 5, 2)", "O: (None, 4, 4, 3)"]
+    assert labels["flat"][2] == "I: (None, 4, 4, 3)"
 
 
 def test_a_separable_kernel_is_put_together() -> None:
