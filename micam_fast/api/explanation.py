@@ -58,7 +58,8 @@ class Explanation(SampleResult):
         path
             The suffix says what is written: ``.png``, ``.svg``, ``.pdf``, ``.dot`` (with its tiles
             in a folder beside it), ``.html`` (the interactive page, see `Model.view`) or ``.npz``
-            (``cam/NAME``, ``rgba/NAME``, ``range/NAME``, ``global_range``, ``prediction``).
+            (``cam/NAME``, ``rgba/NAME``, ``range/NAME``, ``min_max/NAME``, ``global_range``,
+            ``prediction``).
         look
             ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
         rankdir

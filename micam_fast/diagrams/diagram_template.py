@@ -21,7 +21,7 @@ from micam_fast.diagrams.heading import (
     header_texts,
     legend_marks,
 )
-from micam_fast.diagrams.labels import label_parts, number_line
+from micam_fast.diagrams.labels import label_parts, number_line, state_line
 from micam_fast.diagrams.marks import INK, Drawing, Filling, Mark, Picture, Text
 from micam_fast.diagrams.parts import (
     LABEL_SIZE,
@@ -93,6 +93,18 @@ class _NumberSlot(_SampleSlot):
     def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         mark, text = self.mark, number_line(maps[self.layer], self.line)
         return Text(mark.x, mark.y, text, mark.size, mark.colour)
+
+
+@dataclass(frozen=True)
+class _StateSlot(_SampleSlot):
+    """A label's last line, which only a grey tile has."""
+
+    mark: Text
+    layer: str
+
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
+        mark = self.mark
+        return Text(mark.x, mark.y, state_line(maps[self.layer]), mark.size, mark.colour)
 
 
 @dataclass(frozen=True)
@@ -253,6 +265,8 @@ def _node(
     for line in after:
         yield label_mark(line, x, y, room)
         y += LINE
+    if numbers:
+        yield _StateSlot(Text(x, y, "", LABEL_SIZE, INK), layer.name)
 
 
 def _label_size(layer: Layer) -> tuple[int, int]:

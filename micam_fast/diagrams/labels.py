@@ -18,8 +18,10 @@ _LONGEST = 500
 def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     """The lines of a layer's label, its name first; a layer that was left out has no map."""
     before, numbers, after = label_parts(layer, found)
-    lines = [] if found is None else [number_line(found, line) for line in range(numbers)]
-    return [*before, *lines, *after]
+    if found is None:
+        return before
+    lines = [number_line(found, line) for line in range(numbers)]
+    return [*before, *lines, *after, *filter(None, [state_line(found)])]
 
 
 def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, list[str]]:
@@ -35,7 +37,8 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     if input_shapes:
         lines.append(f"I: {_shapes(input_shapes)}")
     shape = found.shape if found is not None else layer.output_shape
-    lines.append(f"O: {show_shape(shape)}")
+    empty = ": empty" if shape is not None and 0 in shape else ""
+    lines.append(f"O: {show_shape(shape)}{empty}")
     if layer.activation:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
@@ -70,6 +73,13 @@ def trouble_line(found: LayerMap) -> str:
 def number_line(found: LayerMap, line: int) -> str:
     """A label's line with the smallest (0) or largest (1) value of the map."""
     return f"map max: {found.maximum:.6g}" if line else f"map min: {found.minimum:.6g}"
+
+
+def state_line(found: LayerMap) -> str:
+    """The last line of a label, which says why a tile is grey; empty where it is not."""
+    if not found.plain:
+        return ""
+    return "hardly varies" if found.hardly_varies else "all zero"
 
 
 def fit_line(text: str, size: float, width: float) -> str:

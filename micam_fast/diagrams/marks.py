@@ -100,15 +100,28 @@ class Template:
     title: str = ""
 
     def fill(self, fillings: Iterable[Filling]) -> Drawing:
-        """The drawing of one sample, by as many fillings as there are holes, in their order."""
+        """The drawing of one sample, by as many fillings as there are holes, in their order.
+
+        An empty line of text leaves its hole empty.
+        """
         given = iter(fillings)
-        marks = tuple(made_mark(next(given)) if isinstance(m, Hole) else m for m in self.marks)
-        return Drawing(self.width, self.height, marks, self.title)
+        marks: list[Mark] = []
+        for mark in self.marks:
+            if not isinstance(mark, Hole):
+                marks.append(mark)
+            elif not is_blank(made := made_mark(next(given))):
+                marks.append(made)
+        return Drawing(self.width, self.height, tuple(marks), self.title)
 
 
 def made_mark(filling: Filling) -> Mark:
     """The mark that goes into a hole."""
     return filling() if callable(filling) else filling
+
+
+def is_blank(mark: Mark) -> bool:
+    """Tell whether a mark is a line of text without any: one that this sample does not have."""
+    return isinstance(mark, Text) and not mark.text
 
 
 _M = TypeVar("_M", bound=Mark)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from micam_fast._loops.colours import choose_strongest
 from micam_fast._loops.isometric import canvas_size, paint_squares
 from micam_fast.core.choices import Look
-from micam_fast.diagrams.marks import DPI, Picture
+from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.encoders.glyphs import text_cover
+from micam_fast.diagrams.marks import DPI, INK, RULE, Picture, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.maps.layer_map import LayerMap
 
@@ -31,6 +33,12 @@ _FLAT_BOX = (390, 185)
 # A strip of one row would be too thin to see.
 _STRIP_HEIGHT = 24
 _HATCH_SPACING = 9
+_GREY = 200
+_VALUE_SIZE = 15.0
+# Where the diagonals of the isometric plane cross.
+_PLANE_MIDDLE = (209.5, 91.3)
+# Of a tile whose darkest byte is no darker, nothing can be seen.
+_PALEST = 240
 
 
 def grid_size(input_size: tuple[int, int]) -> tuple[int, int]:
@@ -69,8 +77,12 @@ def draw_tile(
     """
     if found.bad_values is not None:
         pixels = _hatched(scale)
+    elif found.plain:
+        return _plain(found, tile_place(found, look, scale), look, scale, 2 if native else 1)
     elif look == "isometric":
         pixels = paint_isometric(found, index, input_size, scale)
+        if pixels.min() >= _PALEST:
+            pixels = np.minimum(pixels, _outline(scale))
     else:
         place = tile_place(found, "flat", scale)
         cells = None if native else shrunk_cells(found.cam, _FLAT_BOX, scale)
@@ -227,14 +239,63 @@ def _flat_zoom(height: int, width: int, most: tuple[int, int], scale: float) -> 
     return math.floor(zoom) if zoom >= 1 else zoom
 
 
+def _plain(found: LayerMap, place: Box, look: Look, scale: float, detail: int) -> Picture:
+    """A grey tile, with its value if it has but one; so many pixels for each of the diagram's."""
+    scale *= detail
+    if look == "isometric":
+        pixels, middle = _grey_plane(scale).copy(), _PLANE_MIDDLE
+    else:
+        height, width = (max(1, round(side * detail)) for side in (place.height, place.width))
+        pixels = np.full((height, width, 3), _GREY, np.uint8)
+        middle = width / 2 / scale, height / 2 / scale
+    if found.constant:
+        _write(pixels, f"{found.minimum:.6g}", middle, scale)
+    return Picture(place.x, place.y, place.width, place.height, pixels)
+
+
+def _write(pixels: NDArray[np.uint8], text: str, middle: tuple[float, float], scale: float) -> None:
+    """Write a line of text around a place, if there is room."""
+    size = _VALUE_SIZE * scale
+    x, y = middle[0] * scale - text_width(text, size) / 2, middle[1] * scale + 0.36 * size
+    left, top, cover = text_cover(Text(x, y, text, size))
+    height, width = cover.shape
+    if left < 0 or top < 0 or left + width > pixels.shape[1] or top + height > len(pixels):
+        return
+    below = pixels[top : top + height, left : left + width]
+    share = cover[..., np.newaxis] / 255
+    below[:] = (below + share * (np.array(INK) - below)).round()
+
+
+@functools.lru_cache(maxsize=4)
+def _grey_plane(scale: float) -> NDArray[np.uint8]:
+    grey = np.where(_distance(scale) >= 0, _GREY, 255).astype(np.uint8)
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+@functools.lru_cache(maxsize=4)
+def _outline(scale: float) -> NDArray[np.uint8]:
+    """The border of the plane, for a map whose squares can hardly be seen."""
+    border = np.abs(_distance(scale) - 0.75) < 0.75
+    grey = np.where(border, RULE[0], 255).astype(np.uint8)
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+def _distance(scale: float) -> NDArray[np.float64]:
+    """How far within the plane each pixel of a tile lies, below 0 beyond it; pixels at scale 1."""
+    y, x = np.mgrid[0 : round(TILE_HEIGHT * scale), 0 : round(PICTURE_WIDTH * scale)] / scale
+    corners = (_FAR_LEFT, _FAR_RIGHT, _NEAR_RIGHT, _NEAR_LEFT)
+    found = np.full(x.shape, np.inf)
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        side = math.hypot(x1 - x0, y1 - y0)
+        found = np.minimum(found, ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) / side)
+    return found
+
+
 @functools.lru_cache(maxsize=4)
 def _hatched(scale: float) -> NDArray[np.uint8]:
     """Grey diagonal lines on the plane, for a layer that has no finite map."""
-    y, x = np.mgrid[0 : round(TILE_HEIGHT * scale), 0 : round(PICTURE_WIDTH * scale)] / scale
-    corners = (_FAR_LEFT, _FAR_RIGHT, _NEAR_RIGHT, _NEAR_LEFT)
-    inside = np.ones(x.shape, bool)
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
-        inside &= (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) >= 0
+    inside = _distance(scale) >= 0
+    y, x = np.mgrid[0 : inside.shape[0], 0 : inside.shape[1]] / scale
     return _hatch(x, y, inside)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.layers import Shape, fill_shapes
+from micam_fast.core.layers import Layer, Shape, fill_shapes
 from micam_fast.core.prediction import Prediction, predict
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.maps.plan import BatchMaps, MapPlan
@@ -51,9 +52,7 @@ class ResultBuilder:
                 for plan, index in ordered
                 for name in (plan.names[index],)
             ),
-            tuple(
-                graph.sized_layers[layer.name] for layer in graph.layers if layer.name not in places
-            ),
+            tuple(_left_out(graph, plans, places)),
         )
 
     def build(
@@ -94,6 +93,22 @@ class ResultBuilder:
         if answer is None or answer.value not in given:
             return None
         return predict(given[answer.value], answer.form, answer.class_names)
+
+
+def _left_out(
+    graph: ModelGraph, plans: Sequence[MapPlan], mapped: Container[str]
+) -> Iterator[Layer]:
+    """Layers without a map, with the sizes of this run."""
+    empty = {name: shape for plan in plans for name, shape in plan.empty.items()}
+    for layer in graph.layers:
+        if layer.name not in mapped:
+            sized = graph.sized_layers[layer.name]
+            parents = [empty[parent] for parent in layer.inputs if parent in empty]
+            yield replace(
+                sized,
+                input_shapes=tuple(fill_shapes(sized.input_shapes, parents)),
+                output_shape=empty.get(layer.name, sized.output_shape),
+            )
 
 
 def _find_read_shapes(

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from micam_fast.core.layers import Layer, Shape
 
+LEAST_VARIATION = 1e-3
+"""Of a map's largest absolute value; a map that varies less hardly varies."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerMap:
@@ -52,6 +55,22 @@ class LayerMap:
     copies: int = 1
     doubt: str | None = None
     bad_values: int | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether all cells have one value."""
+        return self.minimum == self.maximum
+
+    @property
+    def hardly_varies(self) -> bool:
+        """Whether the cells differ by under a thousandth of the strongest, SPEC section 3."""
+        strongest = max(abs(self.minimum), abs(self.maximum))
+        return self.maximum - self.minimum < LEAST_VARIATION * strongest
+
+    @property
+    def plain(self) -> bool:
+        """Whether the tile is grey: its colours would say nothing, or shout about it."""
+        return self.constant or self.hardly_varies
 
 
 def lies_on_input(layer: Layer, found: LayerMap, input_size: tuple[int, int]) -> bool:

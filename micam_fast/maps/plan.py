@@ -76,6 +76,8 @@ class MapPlan:
         As given.
     names
         Layers with a map, in order; a layer without values has none.
+    empty
+        Shapes as labels show them of the activations without values, by layer name.
     sizes
         ``(h', w')`` of each map.
     slots
@@ -104,6 +106,11 @@ class MapPlan:
             n: pointwise[n].source if n in pointwise else tap.value for n, tap in taps.items()
         }
         self._values = {n: v for n, v in values.items() if v in shapes and 0 not in shapes[v]}
+        self.empty = {
+            name: _shown_shape(shapes[value], batch_axes.get(value), taps[name].shown)
+            for name, value in values.items()
+            if 0 in shapes.get(value, ())
+        }
         self._views = {
             name: view_activation(
                 shapes[value], taps[name].axes, taps[name].form, batch_axes.get(value)
@@ -140,9 +147,8 @@ class MapPlan:
 
     def shown_shape(self, name: str) -> Shape:
         """Shape of a layer's activation as labels show it, ``None`` for the batch."""
-        view, order = self._views[name], self.taps[name].shown
-        axes = range(len(view.shape)) if order is None else order
-        return tuple(None if axis == view.batch else view.shape[axis] for axis in axes)
+        view = self._views[name]
+        return _shown_shape(view.shape, view.batch, self.taps[name].shown)
 
     def is_flat(self, name: str) -> bool:
         """Tell whether the layer's map is a list of values."""
@@ -263,3 +269,8 @@ class MapPlan:
                 found[sample, name] = count
                 ranges[sample, index] = np.nan
         return found
+
+
+def _shown_shape(shape: tuple[int, ...], batch: int | None, order: tuple[int, ...] | None) -> Shape:
+    axes = range(len(shape)) if order is None else order
+    return tuple(None if axis == batch else shape[axis] for axis in axes)

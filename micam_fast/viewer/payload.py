@@ -17,7 +17,7 @@ import numpy as np
 
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import one_line, shortened
-from micam_fast.diagrams.labels import label_parts, number_line
+from micam_fast.diagrams.labels import label_parts, number_line, state_line
 from micam_fast.diagrams.marks import DPI
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.shown import Shown
@@ -168,6 +168,7 @@ def _describe_map(
     layer: Layer, found: LayerMap, begin: int, input_size: tuple[int, int], texts: _Texts
 ) -> dict[str, Any]:
     before, numbers, after = label_parts(layer, found)
+    after += filter(None, [state_line(found)])
     place = tile_place(found, "flat", 1.0)
     described: dict[str, Any] = {
         "size": list(found.cam.shape),
@@ -183,6 +184,8 @@ def _describe_map(
         described["begin"] = begin
         described["range"] = list(found.range)
         described["numbers"] = [number_line(found, line) for line in range(numbers)]
+        if found.plain:
+            described["plain"] = f"{found.minimum:.6g}" if found.constant else ""
     return described
 
 

@@ -330,6 +330,22 @@ def test_open_sizes_of_inputs_are_filled_in_for_the_label() -> None:
     assert (left_out.name, left_out.output_shape) == ("conv", (None, 4, 8, 6))
 
 
+def test_outputs_without_values_have_the_shape_of_the_run() -> None:
+    """Also where only the run tells that there are none."""
+    nodes = [
+        node("Relu", ["x"], ["relu"], name="relu"),
+        node("Slice", ["relu", "zero", "zero", "two"], ["none"], name="slice"),
+        node("Sigmoid", ["none"], ["out"], name="sigmoid"),
+    ]
+    held = {"zero": np.zeros(1, np.int64), "two": np.full(1, 2, np.int64)}
+    model = micam_fast.load_model(make_model(nodes, {"x": ["N", 1, 8, 6]}, ["out"], held))
+    maps = model.explain(SAMPLES[0]).maps
+    assert set(maps) == {"x", "relu"}
+    sliced, sigmoid = (sized_layer(layer, maps) for layer in model.layers[2:])
+    assert sliced.output_shape == sigmoid.output_shape == (None, 1, 0, 6)
+    assert sigmoid.input_shapes == ((None, 1, 0, 6),)
+
+
 def test_several_inputs_and_outputs() -> None:
     nodes = [
         conv_node("conv", "x", "w", pads=[1, 1, 1, 1]),

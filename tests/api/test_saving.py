@@ -110,12 +110,14 @@ def test_pdf(demo_explanation: Explanation, tmp_path: Path) -> None:
 def test_npz(demo_explanation: Explanation, tmp_path: Path) -> None:
     with np.load(demo_explanation.save(tmp_path / "x.npz")) as data:
         found = dict(data)
-    kinds = [f"{kind}/{name}" for kind in ("cam", "rgba", "range") for name in NAMES]
+    kinds = [f"{kind}/{name}" for kind in ("cam", "rgba", "range", "min_max") for name in NAMES]
     assert set(found) == {*kinds, "global_range", "prediction"}
     for name in NAMES:
         np.testing.assert_array_equal(found[f"cam/{name}"], demo_explanation.cams[name])
         np.testing.assert_array_equal(found[f"rgba/{name}"], demo_explanation.rgba[name])
         assert tuple(found[f"range/{name}"]) == demo_explanation.ranges[name]
+        cam = demo_explanation.cams[name]
+        assert tuple(found[f"min_max/{name}"]) == (cam.min(), cam.max())
     assert found["cam/conv_1"].dtype == np.float32
     assert found["rgba/conv_1"].dtype == np.uint8
     assert tuple(found["global_range"]) == demo_explanation.global_range

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams import labels
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.labels import ELLIPSIS, fit_line, label_lines, wrap_name
+from micam_fast.diagrams.labels import ELLIPSIS, fit_line, label_lines, state_line, wrap_name
 from tests.helpers.pictures import layer_map
 
 CONV = Layer(
@@ -112,6 +112,33 @@ def test_what_is_not_finite_is_told_instead_of_the_range(count: int, line: str) 
     lines = label_lines(CONV, layer_map([[float("nan"), 1]], bad_values=count))
     assert lines[-1] == line
     assert not [text for text in lines if text.startswith(("map min", "map max"))]
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([[300.0, 300.0]], "hardly varies"),
+        ([[-300.0, -300.2]], "hardly varies"),
+        ([[0.25]], "hardly varies"),
+        ([[0.0, 0.0]], "all zero"),
+        ([[-1000.0, -1001.5]], ""),
+        ([[0.0, 1e-30]], ""),
+        ([[-1e-3, 1e-3]], ""),
+    ],
+)
+def test_why_a_tile_is_grey_is_the_last_line(values: list[list[float]], line: str) -> None:
+    found = layer_map(values, even_weights=True)
+    assert state_line(found) == line
+    assert label_lines(CONV, found)[-1] == (line or "bias all zero: 1/C used")
+
+
+def test_of_what_is_not_finite_nobody_says_that_it_hardly_varies() -> None:
+    assert not layer_map([[float("nan"), 1]], bad_values=1).plain
+
+
+def test_a_layer_without_values_says_so() -> None:
+    layer = Layer("s", "Slice", "Slice", output_shape=(None, 4, 0))
+    assert label_lines(layer, None)[-1] == "O: (None, 4, 0): empty"
 
 
 def test_ranges_have_six_digits() -> None:

@@ -27,7 +27,13 @@ from tests.helpers.pillow_drawing import draw
 
 Bytes = NDArray[np.uint8]
 
-NUMBERS = ["min: -1.23457e-05", "max: 0", "min: nan", "max: 3.40282e+38", "min: -inf"]
+NUMBERS = [
+    "map min: -1.23457e-05",
+    "map max: 0",
+    "map min: nan",
+    "map max: 3.40282e+38",
+    "map min: -inf",
+]
 COLOUR = (200, 30, 90)
 
 
@@ -230,7 +236,7 @@ def diagram(look: Look, rankdir: str, scale: float, digit: int) -> Drawing:
 def is_of_sample(mark: Mark) -> bool:
     """Pictures, the lines of numbers, and what the header says about the sample."""
     return (isinstance(mark, Picture) and mark.title is not None) or (
-        isinstance(mark, Text) and mark.text.startswith(("min:", "max:", "sample:"))
+        isinstance(mark, Text) and mark.text.startswith(("map min:", "map max:", "sample:"))
     )
 
 

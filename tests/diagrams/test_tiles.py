@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from numpy.typing import NDArray
 
 from micam_fast.core.choices import Look
+from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import (
     PICTURE_WIDTH,
@@ -20,7 +22,9 @@ from micam_fast.diagrams.tiles import (
     hatch,
     paint_isometric,
     shrunk_cells,
+    tile_place,
 )
+from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.pictures import centroid, coverage, layer_map, painted_map, spot
 
 # SPEC section 4.
@@ -324,7 +328,86 @@ def test_hatching_is_grey_lines_from_lower_left_to_upper_right() -> None:
 
 
 def test_colours_of_another_size_than_the_map_are_not_painted() -> None:
-    found = layer_map(np.ones((4, 5), np.float32))
+    found = layer_map(np.eye(4, 5))
     wrong = dataclasses.replace(found, rgba=found.rgba[:-1])
     with pytest.raises(ValueError, match=r"colours \(3, 5, 4\) of a map of \(4, 5\)"):
         draw_tile(wrong, 0, (4, 5), "isometric")
+
+
+# --- Tiles that would say nothing ------------------------------------------------------------
+
+GREY = 200
+PLANE_MIDDLE = centre_of_plane()
+
+
+def grey_pixels(found: LayerMap, look: Look, *, native: bool = False) -> NDArray[np.uint8]:
+    picture = draw_tile(found, 3, (4, 4), look, native=native)
+    place = tile_place(found, look, 1.0)
+    assert (picture.x, picture.y) == (place.x, place.y)
+    assert (picture.width, picture.height) == (place.width, place.height)
+    assert (picture.pixels == picture.pixels[..., :1]).all(), "colours in a grey tile"
+    return picture.pixels
+
+
+@pytest.mark.parametrize("look", ["isometric", "flat"])
+def test_a_map_that_hardly_varies_is_grey(look: Look) -> None:
+    pixels = grey_pixels(layer_map(np.linspace(5, 5.004, 16).reshape(4, 4)), look)
+    assert set(np.unique(pixels)) <= {GREY, 255}
+    assert (pixels == GREY).mean() > 0.4
+    # The rule's other side: the colours are the formula's.
+    varied = draw_tile(layer_map(np.linspace(5, 5.006, 16).reshape(4, 4)), 3, (4, 4), look).pixels
+    assert (varied[..., 0] != varied[..., 1]).any()
+
+
+def test_the_colours_of_a_grey_tile_are_kept_for_others() -> None:
+    found = layer_map(np.full((4, 4), 5.0))
+    assert found.plain
+    assert found.rgba[0, 0].tolist() == [232, 0, 0, 255]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("look", ["isometric", "flat"])
+@pytest.mark.parametrize("value", [0.0, 5.0, -1.23456e-10])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (1, 6)])
+def test_a_constant_map_shows_its_value(
+    shape: tuple[int, int], value: float, look: Look, native: bool
+) -> None:
+    pixels = grey_pixels(layer_map(np.full(shape, value)), look, native=native)
+    rows, columns = np.nonzero((pixels < 100).all(axis=2))
+    assert len(rows), "no value"
+    zoom = 2 if native else 1
+    size, (x, y) = (
+        15 * zoom,
+        np.array(
+            PLANE_MIDDLE
+            if look == "isometric"
+            else (pixels.shape[1] / 2 / zoom, pixels.shape[0] / 2 / zoom)
+        )
+        * zoom,
+    )
+    assert abs((rows.min() + rows.max()) / 2 - y) < size / 4
+    assert abs((columns.min() + columns.max()) / 2 - x) < size / 2
+    width = text_width(f"{np.float32(value):.6g}", size)
+    assert np.ptp(columns) == pytest.approx(width, abs=0.3 * size)
+
+
+def test_a_tile_that_has_no_room_for_its_value_has_none() -> None:
+    pixels = draw_tile(layer_map(np.full((60, 1), -1.23456e-10)), 0, (60, 1), "flat").pixels
+    assert (pixels == GREY).all()
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_an_isometric_tile_never_vanishes(scale: float) -> None:
+    # A layer of small values beside one of huge ones: all of its cells are transparent.
+    found = dataclasses.replace(
+        layer_map([[0.0, 1.0], [0.5, 0.25]]), rgba=np.zeros((2, 2, 4), np.uint8)
+    )
+    pixels = draw_tile(found, 3, (2, 2), "isometric", scale=scale).pixels
+    rows, columns = np.nonzero((pixels < 240).all(axis=2))
+    for axis, expected in ((columns, (13, 394)), (rows, (1, 192))):
+        assert (axis.min(), axis.max()) == pytest.approx(np.array(expected) * scale, abs=2)
+    # What can be seen has no border.
+    seen = draw_tile(layer_map([[0.0, 1.0], [0.5, 0.25]]), 3, (2, 2), "isometric").pixels
+    np.testing.assert_array_equal(
+        seen, paint_isometric(layer_map([[0.0, 1.0], [0.5, 0.25]]), 3, (2, 2))
+    )

@@ -199,6 +199,7 @@ def test_a_layer_without_values_has_no_map() -> None:
         arrays, {"empty": Tap("v", Axes(0, 1)), "full": Tap("w", Axes(0, 1))}, batch=1
     )
     assert plan.names == ("full",)
+    assert plan.empty == {"empty": (None, 0, 4)}
 
 
 @pytest.mark.no_jit

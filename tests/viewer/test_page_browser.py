@@ -447,3 +447,31 @@ def test_maps_of_one_row_are_seen(browser: Any, tmp_path: Path) -> None:
         page.settle()
         assert page.ask("micam.parts.panes[0].squares.data.x.length") > 0
         assert page.ask("micam.shownFeatures.length") > 0
+
+
+def test_a_map_that_hardly_varies_is_grey_and_shows_its_value(browser: Any, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "zero"], ["mul"], name="none"),
+        helper.make_node("Add", ["mul", "three"], ["out"], name="constant"),
+    ]
+    held = {"zero": np.zeros(1, np.float32), "three": np.full(1, 3.25, np.float32)}
+    model = load_model(models.make_model(nodes, {"x": ["N", 2, 8, 6]}, ["out"], held))
+    shown = model.view(models.random_array(1, 2, 2, 8, 6))
+    grey = "new Set(micam.paint(0, {}).bytes)"
+    with opened(browser, shown.save(tmp_path / "constant.html")) as page:
+        page.page.get_by_role("button", name="isometric").click()
+        page.ask("micam.lookAt(300, 400, 1)")
+        page.settle()
+        for name in ("none", "constant"):
+            assert page.ask(f"[...{grey.format(page.index(name))}]") == [200, 255]
+        written = page.ask("micam.parts.panes[0].lines.data.text")
+        assert {"0", "3.25"} < set(written)
+        assert any(each.endswith("all zero") for each in written)
+        assert any(each.endswith("hardly varies") for each in written)
+        drawn = set(page.ask("[...micam.parts.panes[0].squares.data.layer]"))
+        assert drawn == {page.index("x")}
+        # Compared with another sample, both are on one scale, in colours.
+        choose_other(page, 1)
+        page.page.get_by_role("button", name="±").click()
+        page.settle()
+        assert page.ask(f"{grey.format(page.index('constant'))}.size") > 2

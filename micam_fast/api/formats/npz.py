@@ -21,6 +21,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
         arrays[f"cam/{name}"] = each.cam
         arrays[f"rgba/{name}"] = each.rgba
         arrays[f"range/{name}"] = np.array(each.range)
+        arrays[f"min_max/{name}"] = np.array([each.minimum, each.maximum])
     with atomic_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
     return [path]

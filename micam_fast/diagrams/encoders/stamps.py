@@ -16,7 +16,7 @@ from micam_fast._loops.stamps import find_runs, lay_picture, lay_runs, most_runs
 from micam_fast.diagrams.encoders.glyphs import text_cover
 from micam_fast.diagrams.encoders.lines import path_covers
 from micam_fast.diagrams.encoders.png import shown_size
-from micam_fast.diagrams.marks import Colour, Mark, Path, Picture, Point, Text
+from micam_fast.diagrams.marks import Colour, Mark, Path, Picture, Point, Text, is_blank
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,8 @@ def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
             _nearest(mark.pixels.shape[1], columns),
         )
     elif isinstance(mark, Text):
+        if is_blank(mark):
+            return
         x, y, cover = text_cover(mark)
         yield Stamp(x, y, _find_runs(cover), mark.colour)
     else:

@@ -21,6 +21,7 @@ from micam_fast.diagrams.marks import (
     Picture,
     Template,
     Text,
+    is_blank,
     made_mark,
 )
 
@@ -70,7 +71,10 @@ class SvgPage:
         first, *rest = self._pieces
         parts = [first]
         for filling, piece in zip(fillings, rest, strict=True):
-            parts += (_mark(made_mark(filling)), "\n", piece)
+            mark = made_mark(filling)
+            if not is_blank(mark):
+                parts += (_mark(mark), "\n")
+            parts.append(piece)
         return "".join(parts)
 
     def _fixed(self, mark: Mark) -> str:

@@ -40,6 +40,14 @@ micam.paintDiverging = (values, bound) => {
   return bytes;
 };
 
+/** Grey, as in the diagram: a map that hardly varies. */
+micam.GREY = 200;
+micam.paintPlain = (cells) => {
+  const bytes = new Uint8Array(4 * cells).fill(micam.GREY);
+  for (let at = 3; at < bytes.length; at += 4) bytes[at] = 255;
+  return bytes;
+};
+
 /** CSS colour of a share from 0 to 1: the brown half of the palette. */
 micam.strengthColour = (share) => {
   const row = 3 * (128 + Math.floor(127 * Math.min(Math.max(share, 0), 1)));
@@ -61,6 +69,10 @@ micam.paint = (pane, layer) => {
   const shown = pane === 0 ? sample : other;
   const map = micam.map(shown, layer);
   if (map === null || map.values === null) return null;
+  // A map that hardly varies is grey, unless it is compared on a scale that it shares.
+  if (map.plain !== undefined && (other === null || colours !== "\u00b1")) {
+    return { map, bytes: micam.paintPlain(map.values.length), plain: true };
+  }
   if (colours === "\u00b1") {
     const bound = difference && !difference.why
       ? difference.bound : micam.statistics(shown, layer).peak;

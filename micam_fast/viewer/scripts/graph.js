@@ -160,6 +160,7 @@ micam.drawLabels = () => {
     if (!pane.figure.visible) return;
     const names = { x: [], y: [], text: [] }, lines = { x: [], y: [], text: [] };
     for (const layer of inView) {
+      if (detailed) micam.writeValue(number, layer, lineSize, lines);
       const { name, box: [left, top, width, height], mapped } = layers[layer];
       const x = left + (mapped ? labelX : 10), room = (left + width - 6 - x) * scale;
       if (height * scale < 15 || room < 40) continue;
@@ -179,6 +180,19 @@ micam.drawLabels = () => {
     pane.lines.data = lines;
     pane.clusterGlyph.text_alpha = { value: scale > 0.12 ? 1 : 0 };
   });
+};
+
+/** The value of a map that has but one, in the middle of its tile. */
+micam.writeValue = (pane, layer, size, lines) => {
+  const painted = micam.page.layers[layer].mapped ? micam.paint(pane, layer) : null;
+  if (!painted?.plain || !painted.map.plain) return;
+  const { plain, tile: [dx, dy, width, height] } = painted.map;
+  const [left, top] = micam.page.layers[layer].box;
+  const textWidth = (0.56 * plain.length * size) / micam.scale();
+  if (textWidth > width) return;
+  lines.x.push(left + dx + (width - textWidth) / 2);
+  lines.y.push(top + dy + height / 2 - (0.6 * size) / micam.scale());
+  lines.text.push(plain);
 };
 
 /** How many letters have room: they are 0.56 of the size wide, those of East Asia as wide as high. */

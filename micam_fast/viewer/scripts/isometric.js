@@ -28,7 +28,11 @@ micam.drawSquares = () => {
   micam.parts.panes.forEach((pane, number) => {
     if (!pane.figure.visible || pane.isometric === key) return;
     pane.isometric = key;
-    const squares = new Set(layers.filter((layer) => micam.paint(number, layer) !== null));
+    // Grey tiles stay flat: their squares would be all alike.
+    const squares = new Set(layers.filter((layer) => {
+      const painted = micam.paint(number, layer);
+      return painted !== null && !painted.plain;
+    }));
     pane.tiles.data = micam.pictureColumns(pane.pictures.filter(({ layer }) => !squares.has(layer)));
     pane.squares.data = micam.squareColumns(number, [...squares]);
   });
