@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from micam_fast.core.layers import Layer, Shape, show_shape
 from micam_fast.core.texts import one_line, shortened
 from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.tiles import stretched_side
 from micam_fast.maps.layer_map import LayerMap
 
 ELLIPSIS = "…"
@@ -55,6 +56,8 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
         lines.append(found.doubt)
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
+    if stretched := stretched_side((found.cam.shape[0], found.cam.shape[1])):
+        lines.append(f"{stretched} drawn thicker")
     if found.bad_values is None:
         return lines, 2, ["bias all zero: 1/C used"] if found.even_weights else []
     return [*lines, trouble_line(found)], 0, []

@@ -28,10 +28,16 @@ PICTURE_WIDTH = 425
 # SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
 _FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
 _LONGEST_SIDE = 150
-_SEQUENCE_ROWS = 24
+_LEAST_CELLS = 24
+NARROW = 8
+"""Times as long as it is wide: an isometric grid of few cells is stretched from here on."""
+# Rows of a narrow grid that stay apart however long they are: leads, channels of an EEG.
+_MOST_APART = 64
 _FLAT_BOX = (390, 185)
-# A strip of one row would be too thin to see.
-_STRIP_HEIGHT = 24
+# What is thinner in pixels is stretched: as a line it could hardly be seen. Each of some rows gets
+# pixels enough to be told from the next.
+_LEAST_THICKNESS, _MOST_THICKNESS, _ROW_THICKNESS = 24, 96, 6
+_STRIP_HEIGHT, _STRETCHED_TO = 24, 40
 _HATCH_SPACING = 9
 _GREY = 200
 _VALUE_SIZE = 15.0
@@ -44,12 +50,21 @@ _PALEST = 240
 def grid_size(input_size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the isometric grid: ``Hin x Win``, scaled down evenly over 150.
 
-    The single row of a sequence is repeated, as the strip of a dense layer is.
+    A short side keeps its rows or columns whatever the long one is, and they are repeated where
+    they are few beside a long one: a line could hardly be seen.
     """
     factor = min(1.0, _LONGEST_SIDE / max(input_size))
-    rows, columns = (max(1, math.floor(side * factor + 0.5)) for side in input_size)
-    # A sequence has one row; as a line it could hardly be seen, so its row is repeated.
-    return (_SEQUENCE_ROWS if input_size[0] == 1 else rows), columns
+    long = math.floor(max(input_size) * factor + 0.5)
+    rows, columns = (_thick_side(side, factor, long) for side in input_size)
+    return (_LEAST_CELLS if input_size[0] == 1 else rows), columns
+
+
+def _thick_side(side: int, factor: float, long: int) -> int:
+    """Cells of a side of the grid; as many for each row, so that none is wider than another."""
+    scaled = max(1, math.floor(side * factor + 0.5))
+    if scaled >= _LEAST_CELLS or long < NARROW * scaled:
+        return scaled
+    return side * max(1, _LEAST_CELLS // side) if side <= _MOST_APART else _LEAST_CELLS
 
 
 def draw_tile(
@@ -202,11 +217,7 @@ def flat_place(
     Box
         In pixels of the scaled diagram, from the corner of the room.
     """
-    height, width = size
-    zoom = _flat_zoom(height, width, most, scale)
-    shown_width, shown_height = max(1.0, width * zoom), max(1.0, height * zoom)
-    if height == 1:
-        shown_height = max(shown_height, _STRIP_HEIGHT * scale)
+    shown_height, shown_width = _flat_size(size, most, scale)
     return Box(
         round((room[0] * scale - shown_width) / 2),
         round((room[1] * scale - shown_height) / 2),
@@ -226,16 +237,47 @@ def shrunk_cells(
         Index among the map's cells, row by row; ``None`` where all cells are shown.
     """
     height, width = cam.shape
-    zoom = _flat_zoom(height, width, most, scale)
-    if zoom >= 1:
-        return None
-    return _choose_cells(cam, max(1, round(height * zoom)), max(1, round(width * zoom)))
+    shown_height, shown_width = _flat_size((height, width), most, scale)
+    rows, columns = (
+        max(1, min(side, round(shown)))
+        for side, shown in ((height, shown_height), (width, shown_width))
+    )
+    return None if (rows, columns) == (height, width) else _choose_cells(cam, rows, columns)
 
 
-def _flat_zoom(height: int, width: int, most: tuple[int, int], scale: float) -> float:
-    """Pixels to a cell: whole ones for a map that is smaller than its room."""
+def stretched_side(size: tuple[int, int]) -> str | None:
+    """Which cells of a map are not drawn as squares, for its label: ``"rows"`` or ``"columns"``.
+
+    A strip of one row is one wherever it is drawn, and its label says nothing.
+    """
+    rows, columns = _thin_sides(size, _FLAT_BOX)
+    return None if size[0] == 1 else "rows" if rows else "columns" if columns else None
+
+
+def _thin_sides(size: tuple[int, int], most: tuple[int, int]) -> tuple[bool, bool]:
+    """Which sides of a map would be too thin to see, whatever the scale."""
+    zoom = _flat_zoom(size, most)
+    return size[0] * zoom < _LEAST_THICKNESS, size[1] * zoom < _LEAST_THICKNESS
+
+
+def _flat_size(size: tuple[int, int], most: tuple[int, int], scale: float) -> tuple[float, float]:
+    """Height and width in pixels of a map seen from above."""
     most_width, most_height = (side * scale for side in most)
-    zoom = min(most_width / width, most_height / height)
+    zoom = _flat_zoom(size, (most_width, most_height))
+    least = _STRIP_HEIGHT if size[0] == 1 else _STRETCHED_TO, _STRETCHED_TO
+    found = []
+    for cells, thin, room, enough in zip(
+        size, _thin_sides(size, most), (most_height, most_width), least, strict=True
+    ):
+        wanted = min(max(enough, _ROW_THICKNESS * cells), _MOST_THICKNESS) * scale if thin else 0
+        found.append(max(1.0, cells * zoom, min(wanted, room)))
+    height, width = found
+    return height, width
+
+
+def _flat_zoom(size: tuple[int, int], most: tuple[float, float]) -> float:
+    """Pixels to a cell: whole ones for a map that is smaller than its room."""
+    zoom = min(most[0] / size[1], most[1] / size[0])
     return math.floor(zoom) if zoom >= 1 else zoom
 
 

@@ -21,7 +21,7 @@ from micam_fast.diagrams.labels import label_parts, number_line, state_line
 from micam_fast.diagrams.marks import DPI
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.shown import Shown
-from micam_fast.diagrams.tiles import LABEL_X, cell_centres, grid_size, tile_place
+from micam_fast.diagrams.tiles import LABEL_X, NARROW, cell_centres, grid_size, tile_place
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 from micam_fast.maps.sample_maps import sized_layer
 from micam_fast.maps.signed_palette import diverging
@@ -208,6 +208,9 @@ def _packed(maps: FeatureMaps) -> bytes:
 def _page_grid(input_size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of an isometric plane."""
     rows, columns = grid_size(input_size)
+    if max(input_size) >= NARROW * min(input_size):
+        # Rows of a narrow input stay apart.
+        return min(rows, LONGEST_SIDE), min(columns, LONGEST_SIDE)
     factor = min(1.0, LONGEST_SIDE / max(rows, columns))
     return max(1, round(rows * factor)), max(1, round(columns * factor))
 

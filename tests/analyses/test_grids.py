@@ -234,13 +234,17 @@ def test_places(count: int, height: int, width: int, caption: float) -> None:
     assert (cells.pitch[0] - cells.size[0]) * cells.zoom[0] >= 20
     assert cells.pitch[1] * cells.zoom[1] >= caption + 8
     assert cells.pitch[1] > cells.size[1]
-    assert cells.size == (-(-height // cells.shrunk), -(-width // cells.shrunk))
+    even = (-(-height // cells.shrunk), -(-width // cells.shrunk))
+    narrow = max(height, width) >= 8 * min(height, width)
+    kept = min(64, height, width) if narrow else 1
+    assert cells.size == tuple(map(max, even, (min(height, kept), min(width, kept))))
+    assert min(side * zoom for side, zoom in zip(cells.size, cells.zoom, strict=True)) >= 24
     for place in (0, cells.columns - 1, count - 1):
         y, x = cells.corner(place)
         assert 0 <= y <= rows - cells.size[0]
         assert 0 <= x <= columns - cells.size[1]
     if cells.rows > 3 and cells.columns > 3:
-        assert 0.7 < columns * cells.zoom[1] / (rows * cells.zoom[0]) < 2.8
+        assert 0.7 < columns * cells.zoom[1] / (rows * cells.zoom[0]) < 3.3
 
 
 def test_maps_too_large_for_a_picture_keep_their_strongest_values(

@@ -11,7 +11,9 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from micam_fast.core.choices import Look
+from micam_fast.core.layers import Layer
 from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.labels import label_lines
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import (
     PICTURE_WIDTH,
@@ -22,6 +24,7 @@ from micam_fast.diagrams.tiles import (
     hatch,
     paint_isometric,
     shrunk_cells,
+    stretched_side,
     tile_place,
 )
 from micam_fast.maps.layer_map import LayerMap
@@ -145,7 +148,7 @@ def test_every_square_keeps_within_the_picture_s_other_edges(index: int) -> None
         ((151, 30), (150, 30)),
         ((224, 224), (150, 150)),
         ((1, 600), (24, 150)),
-        ((600, 2), (150, 1)),
+        ((600, 2), (150, 24)),
         ((1, 1), (24, 1)),
     ],
 )
@@ -159,9 +162,28 @@ def test_grid_is_the_input_s_and_not_over_150(size: tuple[int, int], grid: tuple
 def test_grid_keeps_the_input_s_proportions(height: int, width: int) -> None:
     factor = min(1, 150 / max(height, width))
     rows, columns = grid_size((height, width))
-    assert max(rows, columns) == min(max(height, width), 150)
-    assert rows == pytest.approx(max(1, height * factor), abs=0.501)
-    assert columns == pytest.approx(max(1, width * factor), abs=0.501)
+    for side, cells in ((height, rows), (width, columns)):
+        if cells != pytest.approx(max(1, side * factor), abs=0.501):
+            # A narrow grid is stretched, so that each row has as many cells as the others.
+            assert max(height, width) >= 7 * side
+            assert cells % side == 0 or side > 64
+            assert 24 <= cells <= 64 or 12 < side < 24
+            assert cells >= min(side, 24)
+
+
+@pytest.mark.no_jit
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [
+        ((60, 1), (60, 24)), ((12, 5000), (24, 150)), ((200, 3), (150, 24)),
+        ((30, 5000), (30, 150)), ((64, 9000), (64, 150)), ((65, 9000), (24, 150)),
+        ((7, 1), (7, 1)),
+    ],
+)  # fmt: skip
+def test_a_narrow_grid_is_stretched_and_its_rows_stay_apart(
+    size: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    assert grid_size(size) == grid
 
 
 @pytest.mark.no_jit
@@ -234,7 +256,7 @@ def test_flat_tile_lies_in_the_middle_of_its_place(
     assert y >= 0
     assert abs(PICTURE_WIDTH * scale - wide - 2 * x) <= 2
     assert abs(TILE_HEIGHT * scale - tall - 2 * y) <= 2
-    if height > 1:
+    if height > 1 and stretched_side((height, width)) is None:
         even = wide * height / width
         assert tall == pytest.approx(max(1, even), abs=max(1, height / width) + 0.5)
     if native:
@@ -254,7 +276,8 @@ def test_a_strip_of_one_row_can_be_seen(width: int) -> None:
 def test_a_shrunk_flat_tile_has_the_pixels_that_are_shown(height: int, width: int) -> None:
     (_, _, wide, tall), shape = flat_tile(height, width)
     if wide < width or tall < height:
-        assert shape[:2] == (tall, wide)
+        # A side that is stretched has its own cells.
+        assert shape[:2] == (min(tall, height), min(wide, width))
 
 
 @pytest.mark.parametrize("cell", [(0, 0), (399, 799), (123, 456)])
@@ -411,3 +434,53 @@ def test_an_isometric_tile_never_vanishes(scale: float) -> None:
     np.testing.assert_array_equal(
         seen, paint_isometric(layer_map([[0.0, 1.0], [0.5, 0.25]]), 3, (2, 2))
     )
+
+
+# --- Long and narrow maps --------------------------------------------------------------------
+
+
+@pytest.mark.no_jit
+@pytest.mark.parametrize(
+    ("size", "shown", "stretched"),
+    [
+        ((60, 1), (180, 40), "columns"),
+        ((12, 5000), (72, 390), "rows"),
+        ((200, 3), (185, 40), "columns"),
+        ((40, 9000), (96, 390), "rows"),
+        ((1, 130), (24, 390), None),
+        ((28, 28), (168, 168), None),
+        ((28, 5), (168, 30), None),
+    ],
+)
+def test_a_narrow_map_keeps_a_thickness_and_its_label_says_so(
+    size: tuple[int, int], shown: tuple[int, int], stretched: str | None
+) -> None:
+    found = layer_map(random_values(size))
+    place = tile_place(found, "flat", 1.0)
+    assert (place.height, place.width) == shown
+    double = tile_place(found, "flat", 2.0)
+    assert min(double.height, double.width) >= 2 * min(shown)
+    middle = place.x + place.width / 2, place.y + place.height / 2
+    room = np.array([PICTURE_WIDTH, TILE_HEIGHT])
+    assert middle == pytest.approx(room / 2, abs=1)
+    assert stretched_side(size) == stretched
+    lines = [line for line in label_lines(Layer("x", "Relu", "Relu"), found) if "drawn" in line]
+    assert lines == ([] if stretched is None else [f"{stretched} drawn thicker"])
+
+
+@pytest.mark.parametrize("look", ["isometric", "flat"])
+def test_twelve_leads_are_twelve_rows(look: Look) -> None:
+    """A lead that alone is strong is seen, each in its own place."""
+    seen = []
+    for lead in range(12):
+        values = np.zeros((12, 5000))
+        values[lead] = 1.0
+        pixels = draw_tile(layer_map(values), 3, (12, 5000), look, native=False).pixels
+        red = pixels[..., 0].astype(int) - pixels[..., 1]
+        rows = np.flatnonzero(red.max(axis=1) > 128)
+        seen.append(rows.mean())
+    assert np.all(np.diff(seen) > (0.9 if look == "flat" else 8))
+
+
+def random_values(size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.random.default_rng(1).normal(size=size).astype(np.float32)

@@ -475,3 +475,20 @@ def test_a_map_that_hardly_varies_is_grey_and_shows_its_value(browser: Any, tmp_
         page.page.get_by_role("button", name="±").click()
         page.settle()
         assert page.ask(f"{grey.format(page.index('constant'))}.size") > 2
+
+
+@pytest.mark.parametrize(("size", "grid"), [((12, 500), (24, 64)), ((60, 1), (60, 24))])
+def test_rows_of_narrow_maps_stay_apart(
+    size: tuple[int, int], grid: tuple[int, int], browser: Any, tmp_path: Path
+) -> None:
+    kernel = models.random_array(1, 3, 2, 1, 1)
+    model = load_model(models.single_conv(kernel, ["N", 2, *size]))
+    shown = model.view(models.random_array(2, 2, 2, *size))
+    with opened(browser, shown.save(tmp_path / "narrow.html")) as page:
+        isometric = page.ask("micam.page.isometric")
+        assert (isometric["rows"], isometric["columns"]) == grid
+        page.ask(f"micam.choose({page.index('conv')})")
+        page.settle()
+        for source in ("maps", "features"):
+            for side in ("dw", "dh"):
+                assert min(page.ask(f"[...micam.parts.{source}.data.{side}]")) >= 18

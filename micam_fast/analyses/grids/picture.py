@@ -28,7 +28,7 @@ from micam_fast.diagrams.heading import (
 )
 from micam_fast.diagrams.labels import label_parts
 from micam_fast.diagrams.marks import INK, Drawing, Mark, Picture, Text, move
-from micam_fast.diagrams.tiles import hatch
+from micam_fast.diagrams.tiles import NARROW, hatch
 from micam_fast.maps.contributions import energy_shares, finite_channels
 from micam_fast.maps.signed_palette import paint_diverging
 
@@ -48,8 +48,10 @@ _PROPORTION = 4 / 3
 _LARGEST_SIDE, _SMALLEST_SIDE, _LARGEST_ZOOM = 240, 42, 24
 _CAPTION_FILLED = 56
 _FIELD_PIXELS = 1.6e6
-# A map of one row or column would be too thin to see.
+# A map of few rows or columns is this thick at least: it would be too thin to see.
 _STRIP = 24
+# Rows and columns that stay apart however much the other side is shrunk.
+_MOST_APART = 64
 _PAINTED_AT_A_TIME = 1 << 18
 
 
@@ -107,9 +109,9 @@ def arrange_cells(count: int, size: tuple[int, int], caption_width: float = 0.0)
     """
     shrunk = 1
     while True:
-        fitted = -(-size[0] // shrunk), -(-size[1] // shrunk)
+        fitted = _shrink_sides(size, shrunk)
         zoom = 1 if shrunk > 1 else _choose_zoom(count, fitted, caption_width)
-        down, right = (max(zoom, _STRIP) if side == 1 else zoom for side in fitted)
+        down, right = (max(zoom, -(-_STRIP // side)) for side in fitted)
         pitch = (
             fitted[0] + -(-_CAPTION_ROOM // down),
             max(fitted[1] + -(-_GAP // right), math.ceil((caption_width + _GAP) / right)),
@@ -120,6 +122,13 @@ def arrange_cells(count: int, size: tuple[int, int], caption_width: float = 0.0)
         if height * width <= LARGEST_GRID and max(height, width) <= LONGEST_SIDE:
             return cells
         shrunk += 1
+
+
+def _shrink_sides(size: tuple[int, int], shrunk: int) -> tuple[int, int]:
+    """Rows and columns of a shrunk map; those of a narrow one's short side stay apart."""
+    kept = min(_MOST_APART, *size) if max(size) >= NARROW * min(size) else 1
+    height, width = (max(min(side, kept), -(-side // shrunk)) for side in size)
+    return height, width
 
 
 def _choose_zoom(count: int, size: tuple[int, int], caption_width: float) -> int:
@@ -241,7 +250,9 @@ def _describe(maps: NDArray[np.float32], of: ChannelKind, cells: Cells, finite: 
     if count > cells.count:
         text += f"; the first {cells.count} of them"
     if cells.shrunk > 1:
-        merged = " x ".join(str(min(cells.shrunk, side)) for side in (height, width))
+        merged = " x ".join(
+            str(-(-side // shown)) for side, shown in zip((height, width), cells.size, strict=True)
+        )
         text += f"; a cell is the strongest of {merged}"
     if finite < count:
         text += f"; hatched: {count - finite} that are not finite"

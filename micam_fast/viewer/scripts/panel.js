@@ -57,11 +57,12 @@ micam.layOut = (figure, source, captions, pictures, columns, lines) => {
     texts.y.push(top);
     texts.text.push(micam.fit(picture.text, 11, width));
     if (picture.bytes === null) return;
-    // A strip would be too thin to see.
     const zoom = Math.min((width - 1) / picture.columns, (height - 1) / picture.rows);
-    const tall = picture.rows === 1 ? Math.min(height - 1, Math.max(zoom, 18)) : picture.rows * zoom;
+    // A few rows or columns beside many would be too thin to see; each gets room of its own.
+    const thick = (cells, most) => Math.max(cells * zoom, Math.min(most, Math.max(18, Math.min(3 * cells, 54))));
     shown.push({
-      ...picture, x: left, y: top + line, width: picture.columns * zoom, height: tall,
+      ...picture, x: left, y: top + line,
+      width: thick(picture.columns, width - 1), height: thick(picture.rows, height - 1),
     });
   });
   source.data = micam.pictureColumns(shown);
