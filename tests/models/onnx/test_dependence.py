@@ -411,6 +411,83 @@ def test_too_many_parts_are_told_at_most(monkeypatch: pytest.MonkeyPatch) -> Non
     assert fields["n0"].cell(0, 0).exact
 
 
+def test_too_many_parts_stay_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "_MOST_TERMS", 1)
+    chain = Chain().conv(4, (3, 1), auto_pad="SAME_UPPER").add("Concat", "x", "n0:0", axis=3)
+    field = chain.add("Relu").conv(2, (1, 1)).check(exact=False)["n2"].cell(3, 4)
+    assert not field.exact
+    assert (field.row_ranges, field.column_ranges) == (((2, 4),), ((4, 4),))
+
+
+END = ints(2**62)
+"""Beyond every axis."""
+
+
+def wrapped(chain: Chain, axis: int, size: int = 1) -> Chain:
+    """Circular padding as PyTorch exports it: the end, all and the begin, joined."""
+    value, count = chain.value, len(chain.nodes)
+    chain.add("Slice", value, ints(-size), END, ints(axis))
+    chain.add("Slice", value, ints(0), ints(size), ints(axis))
+    return chain.add("Concat", f"n{count}:0", value, f"n{count + 1}:0", axis=axis)
+
+
+def rolled(chain: Chain, axis: int, by: int) -> Chain:
+    """The begin behind the end, as windows are shifted."""
+    value, count = chain.value, len(chain.nodes)
+    chain.add("Slice", value, ints(by), END, ints(axis))
+    chain.add("Slice", value, ints(0), ints(by), ints(axis))
+    return chain.add("Concat", f"n{count}:0", f"n{count + 1}:0", axis=axis)
+
+
+def circular_blocks(count: int, shape: Sequence[int]) -> Chain:
+    """Residual blocks of two convolutions, each with circular padding of both axes."""
+    chain = Chain(shape)
+    for _ in range(count):
+        start = chain.value
+        wrapped(wrapped(chain, 3), 2).conv(shape[0], (3, 3)).add("Relu")
+        wrapped(wrapped(chain, 3), 2).conv(shape[0], (3, 3))
+        chain.add("Add", chain.value, start)
+    return chain
+
+
+WRAPPED: Mapping[str, Chain] = {
+    "residual_blocks": circular_blocks(2, (2, 7, 9)),
+    "one_axis_and_zeros": wrapped(wrapped(Chain(), 3).conv(2, (3, 3), pads=[1, 0, 1, 0]), 3)
+    .conv(2, (3, 3), pads=[1, 0, 1, 0]),
+    "strides": wrapped(wrapped(wrapped(wrapped(Chain(), 3, 2), 2, 2).conv(2, (5, 5), strides=[2, 2])
+    .add("Relu"), 2), 3).conv(3, (3, 3)),
+    "two_rows": wrapped(wrapped(Chain((2, 2, 5)), 2), 3).conv(2, (3, 3)),
+    "rolled": rolled(rolled(Chain().conv(4, (3, 3)), 2, 2), 3, 3).conv(2, (1, 2)),
+    "rolled_halves": rolled(Chain((2, 2, 2)).conv(2, (1, 1)), 3, 1).add("Add", "n3:0", "x"),
+    "joined_channels": wrapped(Chain().conv(4, (1, 3), auto_pad="SAME_UPPER")
+    .add("Concat", "x", "n0:0", axis=1), 3).conv(2, (1, 2)),
+    "after_a_mean": wrapped(Chain().add("ReduceMean", ints(3)), 2).conv(2, (3, 1)),
+}  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("name", WRAPPED)
+def test_circular_padding(name: str, projection: Projection) -> None:
+    WRAPPED[name].check(projection)
+
+
+def test_circular_padding_stays_one_term_in_deep_networks() -> None:
+    """Each padding has nine parts, which would multiply from layer to layer."""
+    chain = circular_blocks(8, (1, 40, 60))
+    inferred = onnx.shape_inference.infer_shapes(chain.model(), strict_mode=True, data_prop=True)
+    shapes: dict[str, tuple[int, ...]] = {"x": (1, 1, 40, 60)}
+    for value in [*inferred.graph.value_info, *inferred.graph.output]:
+        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    cells = {"x": input_dependence((1, 1, 40, 60), (40, 60), 2, 3)}
+    found = follow(Graph(open_model(chain.model())), cells, shapes, {}, [chain.value])[chain.value]
+    assert len(found.terms) == 1
+    rows, columns, exact = found.at(np.array([[0, 0, 0, 30]]))
+    # Sixteen convolutions see sixteen cells on each side, around the border.
+    assert [*np.flatnonzero(np.unpackbits(rows[0], count=40))] == [*range(17), *range(24, 40)]
+    assert [*np.flatnonzero(np.unpackbits(columns[0], count=60))] == [*range(14, 47)]
+    assert exact.all()
+
+
 def test_scales_of_dynamic_quantization_are_bookkeeping() -> None:
     """As in the diagram; by the numbers, each value depends on the largest of all."""
     chain = Chain().add("DynamicQuantizeLinear", outputs=3)

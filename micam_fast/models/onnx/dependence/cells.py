@@ -9,7 +9,6 @@ The dependence is that of the operators' structure: a weight that happens to be 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.models.onnx.dependence.terms import MOST_BYTES, Term
+from micam_fast.models.onnx.dependence.uniting import bound, unite
 
 _MOST_TERMS = 64
 
@@ -148,17 +148,11 @@ class Dependence:
 
 
 def union(shape: Sequence[int] | None, terms: Iterable[Term]) -> Dependence:
-    """All terms together; those that leave out the same elements become one."""
-    found: dict[tuple[object, ...], Term] = {}
-    for each in terms:
-        term = each.settled()
-        if term is not None:
-            before = found.get(term.pattern)
-            found[term.pattern] = term if before is None else before.united(term)
+    """All terms together, as few as say the same; one for too many, which is too large."""
+    found = unite([term for each in terms if (term := each.settled()) is not None])
     if len(found) > _MOST_TERMS:
-        first, *others = (term.coarse() for term in found.values())
-        found = {(): functools.reduce(Term.united, others, first)}
-    return Dependence(None if shape is None else tuple(shape), tuple(found.values()))
+        found = [bound(found)]
+    return Dependence(None if shape is None else tuple(shape), tuple(found))
 
 
 def everything(sources: Iterable[Dependence], shape: Sequence[int] | None) -> Dependence:

@@ -102,14 +102,40 @@ class Term:
         mixed = self.mixed(tuple(range(len(self.masks))))
         return replace(mixed, exact=False)
 
+    def unmasked(self) -> Term:
+        """The same sets for elements that the masks leave out, too; at most."""
+        return replace(self, masks=(None,) * len(self.masks), exact=False)
+
+    def turned(self) -> Term:
+        """Rows for columns, and columns for rows."""
+        return replace(self, rows=self.columns, columns=self.rows)
+
+    def narrowed(self, axes: Sequence[int]) -> Term | None:
+        """The same without masks along some axes: what they leave out has no columns.
+
+        ``None`` if the columns would take too much.
+        """
+        columns, masks = self.columns, list(self.masks)
+        for axis in axes:
+            mask = masks[axis]
+            if mask is not None:
+                if columns.size // columns.shape[axis] * mask.size > MOST_BYTES:
+                    return None
+                columns, masks[axis] = _without(columns, axis, mask), None
+        return replace(self, columns=columns, masks=tuple(masks))
+
     def united(self, other: Term) -> Term:
-        """Both, of the same pattern; in whole ones the sets may vary along different axes."""
+        """Both, of the same pattern or different in one set or one mask.
+
+        In whole ones the sets may vary along different axes.
+        """
         sets = []
         for first, second in ((self.rows, other.rows), (self.columns, other.columns)):
             if math.prod(np.broadcast_shapes(first.shape, second.shape)) > MOST_BYTES:
                 return self.coarse().united(other.coarse())
             sets.append(first | second)
-        return Term(sets[0], sets[1], self.masks, self.exact and other.exact)
+        masks = tuple(_either(*both) for both in zip(self.masks, other.masks, strict=True))
+        return Term(sets[0], sets[1], masks, self.exact and other.exact)
 
     def linked(self, axis: int, table: NDArray[np.intp]) -> Term:
         """Elements that read some along an axis; see `Dependence.linked`."""
@@ -176,6 +202,13 @@ class Term:
 
     def _masks_with(self, axis: int, mask: Mask) -> tuple[Mask, ...]:
         return (*self.masks[:axis], mask, *self.masks[axis + 1 :])
+
+
+def _either(one: Mask, other: Mask) -> Mask:
+    """What one of two masks keeps."""
+    if one is None or other is None or (one | other).all():
+        return None
+    return one | other
 
 
 def _without(bits: Bits, axis: int, mask: NDArray[np.bool_]) -> Bits:
