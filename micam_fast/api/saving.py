@@ -32,7 +32,7 @@ def check_size(names: Iterable[str], width: int, height: int, style: Style) -> N
 
     Raises
     ------
-    OutputError
+    TooLargeError
         With what to do.
     """
     for name in names:

@@ -117,6 +117,9 @@ def report(summary: RunSummary, options: PlotOptions, manifest: str = "") -> Non
     if summary.resumed:
         were = "was" if summary.resumed == 1 else "were"
         rest.append(f"{count_of(summary.resumed, 'sample')} {were} there already")
+    if summary.incomplete:
+        lack = "lacks" if summary.incomplete == 1 else "lack"
+        rest.append(f"{count_of(summary.incomplete, 'sample')} {lack} a format")
     if summary.failed:
         rest.append(f"{count_of(summary.failed, 'sample')} failed")
     if summary.written or summary.resumed:

@@ -36,6 +36,10 @@ class OutputError(MicamError):
     """A picture or file that cannot be written."""
 
 
+class TooLargeError(OutputError):
+    """A picture of more pixels than viewers open; other formats can hold it."""
+
+
 class ResumeError(OutputError):
     """A run that cannot be gone on with: of another model or other options, or still running."""
 

@@ -74,9 +74,7 @@ class Journal:
 
     def finished(self, sample: RunSample) -> None:
         """Write the line of a sample."""
-        failed = isinstance(sample.written, SampleError)
-        # Of a disk that is away for a while the files of an earlier run are not to blame.
-        if failed and sample.earlier and sample.path and not is_there(Path(sample.path).exists):
+        if isinstance(sample.written, SampleError) and _tells_nothing(sample):
             return
         # In this order: what a killed run has not removed, the next one would not know.
         self._remove_stale(sample)
@@ -118,6 +116,18 @@ class Journal:
                 self._store.remove(name)
 
 
+def _tells_nothing(failed: RunSample) -> bool:
+    """Tell whether a failure says nothing of what an earlier run wrote for a sample.
+
+    Its file is away, as of a disk that is missing for a while, or is another one, as of a path that
+    was mistyped.
+    """
+    if not failed.earlier or not failed.path:
+        return False
+    another = failed.earlier.get("input", failed.path) != failed.path
+    return another or not is_there(Path(failed.path).exists)
+
+
 def manifest_line(sample: RunSample) -> Line:
     """What a manifest says of a sample that is done."""
     said: Line = {
@@ -135,6 +145,7 @@ def manifest_line(sample: RunSample) -> Line:
     return said | {
         **_show_prediction(written.prediction),
         "files": dict(written.files),
+        **({"refused": dict(written.refused)} if written.refused else {}),
         "global_range": _finite(written.global_range),
         "ranges": {name: _finite(each) for name, each in written.ranges.items()},
         "seconds": seconds,

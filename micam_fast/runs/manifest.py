@@ -275,6 +275,23 @@ def read_header(path: Path) -> dict[str, Any] | None:
         raise OutputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
+def tells_of_files(path: Path) -> bool:
+    """Tell whether a manifest has a line of a sample that was written.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read.
+    """
+    with os_errors_as(OutputError, f"cannot read {path}"):
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            file.readline()
+            lines = (_parse(content) for content in file)
+            return any(line is not None and "error" not in line for line in lines)
+
+
 def files_there(line: Line, folder: Path) -> bool:
     """Tell whether a sample was written, and its files are still there in their sizes."""
     sizes = named_files(line)

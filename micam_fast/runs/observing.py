@@ -49,12 +49,13 @@ class RunSample(StreamedSample):
     def note(self) -> str:
         """What a user should know of a sample that was written all the same; mostly empty."""
         written = self.written
-        if isinstance(written, SampleFiles) and written.bad_layers:
-            return (
-                f"sample {self.index} ({self.name}): {written.bad_layers} of "
-                f"{len(written.ranges)} layers are not finite and drawn hatched"
-            )
-        return ""
+        if not isinstance(written, SampleFiles):
+            return ""
+        said = [f"its {name} was not written: {why}" for name, why in written.refused.items()]
+        if written.bad_layers:
+            count = len(written.ranges)
+            said.append(f"{written.bad_layers} of {count} layers are not finite and drawn hatched")
+        return f"sample {self.index} ({self.name}): {'; '.join(said)}" if said else ""
 
 
 class RunObserver(Protocol):

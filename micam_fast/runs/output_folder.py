@@ -27,6 +27,7 @@ from micam_fast.runs.manifest import (
     resume_manifest,
     start_manifest,
     take_further,
+    tells_of_files,
 )
 from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.runs.stores import Store, UrlStore
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 
 LOCK = ".micam-fast.lock"
+EARLIER = f".{NAME}.earlier"
+"""The manifest of an earlier run, until the new one has written a sample."""
 _LEFT = re.compile(r"\..*(?:_sample-\d+.*|manifest\.jsonl)\.[0-9a-f]{16}\.part", re.DOTALL)
 _LEFT_TILE = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 
@@ -46,6 +49,9 @@ def open_run(
 ) -> Iterator[Manifest]:
     """Lock an output folder for a run, tidy it up, and open its manifest.
 
+    A new run that ends, or is killed, before it has written a sample leaves the manifest of an
+    earlier one as it was.
+
     Parameters
     ----------
     store
@@ -55,7 +61,8 @@ def open_run(
     resume
         Go on with the run of the manifest that is there; else a new one is begun.
     say
-        Takes a line if a run begins anew that could have been resumed.
+        Takes a line if a run begins anew that could have been resumed, and if the earlier one's
+        manifest stays after all.
 
     Raises
     ------
@@ -68,14 +75,47 @@ def open_run(
     with output_folder(folder), _lock(folder, str(store)):
         remove_leftovers(folder)
         path = folder / NAME
+        _settle_earlier(path)
         if resume:
             take_further(path, store.fetch(NAME))
             manifest = resume_manifest(path, header, str(store))
         else:
+            # A place that may only be written to shows no earlier run.
+            with suppress(OutputError):
+                take_further(path, store.fetch(NAME))
             _tell_of_run(path, str(store), say)
+            with os_errors_as(OutputError, f"cannot write {path}"), suppress(FileNotFoundError):
+                path.replace(folder / EARLIER)
             manifest = start_manifest(path, header)
-        with manifest, _published(store, path):
+        with manifest, _published(store, path), _earlier_kept(manifest, say):
             yield manifest
+
+
+@contextmanager
+def _earlier_kept(manifest: Manifest, say: Callable[[str], None]) -> Iterator[None]:
+    """Give an earlier run's manifest its name again if this run writes no sample."""
+    try:
+        yield
+    finally:
+        manifest.close()
+        if _settle_earlier(manifest.path):
+            say("no sample was written; the manifest is that of the earlier run, as it was")
+
+
+def _settle_earlier(path: Path) -> bool:
+    """Drop the manifest of an earlier run if the new one has written a sample.
+
+    Else it takes the new one's place, and the function returns that it did.
+    """
+    earlier = path.with_name(EARLIER)
+    with os_errors_as(OutputError, f"cannot tidy up folder {path.parent}"):
+        if not earlier.exists():
+            return False
+        if tells_of_files(path):
+            earlier.unlink()
+            return False
+        earlier.replace(path)
+        return True
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def plot_samples(
     Raises
     ------
     OutputError
-        If a file cannot be written, or a PNG would be too large for viewers.
+        If a file cannot be written, or a PNG would be too large for viewers and is the only
+        format.
     """
     summary = RunSummary() if summary is None else summary
     stop = Stop() if stop is None else stop

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.api.saving import check_size, write_format
 from micam_fast.core.choices import Look, Projection
-from micam_fast.core.errors import OutputError, os_errors_as
+from micam_fast.core.errors import OutputError, TooLargeError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
 from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
@@ -54,13 +54,15 @@ class SampleFiles:
     Attributes
     ----------
     shown
-        Names of the files, or of the folder of tiles, one for each format.
+        Names of the files, or of the folder of tiles, one for each format that was written.
     files
         Bytes of every file, by its path relative to the output folder.
     prediction, global_range, ranges
         As `Explanation` has them.
     bad_layers
         How many layers are not finite.
+    refused
+        Why there is no file, by the name of the format.
     """
 
     shown: tuple[str, ...]
@@ -69,6 +71,7 @@ class SampleFiles:
     global_range: tuple[float, float]
     ranges: Mapping[str, tuple[float, float]]
     bad_layers: int
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_output(model: Model, options: PlotOptions) -> None:
@@ -79,13 +82,21 @@ def check_output(model: Model, options: PlotOptions) -> None:
     LayoutEngineError
         If a diagram is asked for and Graphviz cannot lay it out.
     OutputError
-        If the folder cannot be written, or a PNG would be too large for viewers.
+        If the folder cannot be written, or a PNG would be too large for viewers and is the only
+        format.
     """
     options.store.check()
     if need_layout(options.formats):
         layout = model.scene.layout(model.mapped, options.rankdir)
         size = diagram_size(layout, [model.name], options.scale_tiles)
-        check_size(options.formats, *size, options.style)
+        refused = []
+        for name in options.formats:
+            try:
+                check_size([name], *size, options.style)
+            except TooLargeError as error:
+                refused.append(error)
+        if len(refused) == len(options.formats):
+            raise refused[0]
 
 
 def sample_stem(explanation: Explanation, index: int) -> str:
@@ -107,21 +118,30 @@ def write_sample(
 ) -> SampleFiles:
     """Write the files of a sample to a folder that is there, each by a rename.
 
+    A picture that is too large does not keep the other formats from being written.
+
     Raises
     ------
     OutputError
-        If a file cannot be written.
+        If a file cannot be written, or every format is too large.
     """
     stem = sample_stem(explanation, index)
     with stages.stage("colours"):
         explanation.colour()
     shown: list[str] = []
     files: list[Path] = []
+    refused: dict[str, TooLargeError] = {}
     for name in options.formats:
         with stages.stage(f"write {name}"):
             path = folder / f"{stem}{named_format(name).ending}"
-            files.extend(write_format(name, explanation, path, options.style))
-            shown.append(path.name)
+            try:
+                files.extend(write_format(name, explanation, path, options.style))
+            except TooLargeError as error:
+                refused[name] = error
+            else:
+                shown.append(path.name)
+    if refused and not shown:
+        raise next(iter(refused.values()))
     return SampleFiles(
         shown=tuple(shown),
         files={path.relative_to(folder).as_posix(): _size(path) for path in files},
@@ -129,6 +149,7 @@ def write_sample(
         global_range=explanation.global_range,
         ranges=dict(explanation.ranges),
         bad_layers=sum(each.bad_values is not None for each in explanation.maps.values()),
+        refused={name: str(error) for name, error in refused.items()},
     )
 
 

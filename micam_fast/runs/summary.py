@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.timing import StageTimes
 from micam_fast.runs.observing import RunSample
+from micam_fast.runs.sample_files import SampleFiles
 
 MOST_LISTED = 20
 """Failed samples that a summary holds; the manifest names all of them."""
@@ -21,6 +22,8 @@ class RunSummary:
     ----------
     written, resumed
         How many samples have their files: from this run, and from the one that it goes on with.
+    incomplete
+        How many of those that this run wrote lack a format that cannot hold them.
     files
         How many files, or folders of tiles, this run wrote.
     failed
@@ -33,6 +36,7 @@ class RunSummary:
 
     written: int = 0
     resumed: int = 0
+    incomplete: int = 0
     files: int = 0
     failed: int = 0
     failures: list[tuple[int, str, SampleError]] = field(default_factory=list)
@@ -46,6 +50,7 @@ class RunSummary:
     def finished(self, sample: RunSample) -> None:
         """Count a sample of a run."""
         self.count(sample.index, sample.name, sample.shown)
+        self.incomplete += isinstance(sample.written, SampleFiles) and bool(sample.written.refused)
 
     def count(self, index: int, name: str, shown: Sequence[str] | SampleError) -> None:
         """Count a sample: names of its files, or why there are none."""
@@ -59,7 +64,7 @@ class RunSummary:
 
 
 def exit_code(summary: RunSummary, error: MicamError | None = None) -> int:
-    """0 if all samples were written, 1 if some failed, 2 if none was written."""
+    """0 if all samples were written in every format, 1 if some were not, 2 if none was written."""
     if not summary.written + summary.resumed:
         return 2
-    return 1 if summary.failed or error is not None else 0
+    return 1 if summary.failed or summary.incomplete or error is not None else 0

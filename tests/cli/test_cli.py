@@ -145,6 +145,11 @@ class TestFormats:
         said = failure_line(run_cli(*words))
         assert "write SVG instead, or smaller tiles with --scale-tiles 0." in said
         assert not cli_out.exists()
+        some = run_cli(*words, "--format", "png,npz")
+        assert some.exit_code == 1
+        assert "its png was not written: the PNG would have" in some.stderr
+        assert some.stdout.rstrip().endswith("; 1 sample lacks a format")
+        assert [path.suffix for path in cli_out.iterdir()].count(".npz") == 1
 
 
 class TestLayers:

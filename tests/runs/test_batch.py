@@ -14,14 +14,23 @@ from numpy.typing import NDArray
 
 import micam_fast
 from micam_fast import Explanation, Model, load_model
-from micam_fast.core.errors import LayoutEngineError, MicamError, OutputError, SampleError
+from micam_fast.core.errors import (
+    LayoutEngineError,
+    MicamError,
+    OutputError,
+    SampleError,
+    TooLargeError,
+)
 from micam_fast.core.output_files import file_stem
+from micam_fast.runs.journal import Journal
+from micam_fast.runs.manifest import NAME, start_manifest
 from micam_fast.runs.observing import RunSample
 from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions, sample_stem
 from micam_fast.runs.summary import RunSummary, exit_code
 from micam_fast.samples import Sample
 from tests.helpers import models
+from tests.helpers.run_folders import manifest_lines
 from tests.helpers.samples import as_samples, random_samples
 
 Done = tuple[int, str, Sequence[str] | SampleError]
@@ -290,10 +299,36 @@ class TestOutput:
     ) -> None:
         monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 1e5)
         folder = tmp_path / "out"
-        options = PlotOptions(folder, ("npz", "png"))
-        with pytest.raises(OutputError, match=r"megapixels.*SVG.*--scale-tiles 0\.\d+"):
+        options = PlotOptions(folder, ("png",))
+        with pytest.raises(TooLargeError, match=r"megapixels.*SVG.*--scale-tiles 0\.\d+"):
             plot_samples(model, as_samples(random_samples(1)), options)
         assert not folder.exists()
+
+    def test_a_png_that_is_too_large_does_not_stop_the_other_formats(
+        self, tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 1e5)
+        notes: list[str] = []
+
+        class Notes:
+            def finished(self, sample: RunSample) -> None:
+                notes.append(sample.note)
+
+        options = PlotOptions(tmp_path / "out", ("png", "npz", "svg"))
+        with start_manifest(tmp_path / NAME, {}) as manifest:
+            summary = plot_samples(
+                model, as_samples(random_samples(2)), options, observers=[Notes()],
+                journal=Journal(manifest, options.store),
+            )  # fmt: skip
+        made = sorted(path.suffix for path in (tmp_path / "out").iterdir())
+        assert made == [".npz", ".npz", ".svg", ".svg"]
+        assert (summary.written, summary.incomplete, summary.files) == (2, 2, 4)
+        assert exit_code(summary) == 1
+        assert notes[1].startswith("sample 1 (s1): its png was not written: the PNG would have ")
+        for line in manifest_lines(tmp_path):
+            assert [*line["refused"]] == ["png"]
+            assert "write SVG instead" in line["refused"]["png"]
+            assert [Path(name).suffix for name in line["files"]] == [".npz", ".svg"]
 
     def test_no_partial_files_are_left(self, tmp_path: Path, model: Model) -> None:
         options = PlotOptions(tmp_path, ("npz", "svg"))

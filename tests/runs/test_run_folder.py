@@ -23,8 +23,8 @@ import pytest
 from micam_fast import Model, load_model
 from micam_fast.core.errors import ModelError, OutputError, ResumeError
 from micam_fast.core.output_files import partial_path
-from micam_fast.runs.manifest import NAME, Manifest, read_header
-from micam_fast.runs.output_folder import LOCK, describe_run, open_run
+from micam_fast.runs.manifest import NAME, Manifest, read_header, start_manifest
+from micam_fast.runs.output_folder import EARLIER, LOCK, describe_run, open_run
 from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.runs.stores import open_store
 from tests.helpers import models
@@ -86,15 +86,51 @@ class TestOpening:
         with opened(tmp_path, resume=True, said=said):
             pass
         assert said == []
-        with opened(tmp_path, said=said):
-            pass
+        with opened(tmp_path, said=said) as manifest:
+            manifest.add(LINE)
         (line,) = said
         assert "holds 1 sample of an earlier run; this one begins anew" in line
-        with open_run(
-            open_store(tmp_path), {"options": {"--format": ["svg"]}}, resume=False, say=said.append
-        ):
-            pass
-        assert said == [line]
+
+    @pytest.mark.parametrize("failed", [0, 1, 3])
+    def test_a_run_that_writes_nothing_leaves_the_earlier_one(
+        self, tmp_path: Path, failed: int
+    ) -> None:
+        with opened(tmp_path) as manifest:
+            manifest.add(LINE)
+        before = (tmp_path / NAME).read_bytes()
+        said: list[str] = []
+        with opened(tmp_path, said=said) as manifest:
+            for index in range(failed):
+                manifest.add({"sample": index, "name": "b", "error": "unreadable"})
+        assert (tmp_path / NAME).read_bytes() == before
+        assert names(tmp_path) == [NAME]
+        assert said[1:] == [
+            "no sample was written; the manifest is that of the earlier run, as it was"
+        ]
+
+    def test_a_run_that_is_interrupted_before_its_first_sample_leaves_the_earlier_one(
+        self, tmp_path: Path
+    ) -> None:
+        with opened(tmp_path) as manifest:
+            manifest.add(LINE)
+        before = (tmp_path / NAME).read_bytes()
+        with pytest.raises(KeyboardInterrupt), opened(tmp_path):
+            raise KeyboardInterrupt
+        assert (tmp_path / NAME).read_bytes() == before
+
+    @pytest.mark.parametrize("written", [False, True])
+    def test_a_killed_run_leaves_the_earlier_one_to_the_next(
+        self, tmp_path: Path, written: bool
+    ) -> None:
+        (tmp_path / EARLIER).write_text('{"manifest": 1, "options": {"--format": ["png"]}}\n')
+        with start_manifest(tmp_path / NAME, HEADER | {"machine": "killed"}) as manifest:
+            manifest.add({"sample": 0, "name": "b", "error": "unreadable"})
+            if written:
+                manifest.add({"sample": 1, "name": "c"})
+        with opened(tmp_path, said=[]):
+            found = read_header(tmp_path / EARLIER) or {}
+            assert ("machine" in found) == written
+        assert names(tmp_path) == [NAME]
 
     def test_another_run_is_refused_and_left_as_it_is(self, tmp_path: Path) -> None:
         with opened(tmp_path) as manifest:

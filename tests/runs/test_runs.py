@@ -181,6 +181,31 @@ class TestResuming:
         assert "error" not in manifest_lines(runs.out)[1]
         assert [each["sample"] for each in manifest_lines(runs.out)] == list(range(COUNT))
 
+    @pytest.mark.parametrize("words", [(), ("--resume",)])
+    @pytest.mark.parametrize("way", ["no_file", "no_array", "another_size", "some"])
+    def test_a_failed_start_leaves_a_finished_run_as_it_is(
+        self, words: tuple[str, ...], way: str, runs: Runs, tmp_path: Path
+    ) -> None:
+        """A mistyped path, mostly."""
+        succeeded(runs.run())
+        before = snapshot(runs.out)
+        given = tmp_path / "mistyped.npy"
+        if way == "no_array":
+            given.write_bytes(b"no array")
+        elif way == "another_size":
+            np.save(given, models.random_array(1, 1, 9, 9))
+        elif way == "some":
+            given = tmp_path / "mistyped"
+            given.mkdir()
+            for name in ("a.npy", "b.npy"):
+                (given / name).write_bytes(b"no array")
+        found = runs.run(*words, samples=str(given))
+        assert found.exit_code == 2
+        assert error_lines(found)
+        assert snapshot(runs.out) == before
+        succeeded(runs.resume())
+        assert snapshot(runs.out) == before
+
     def test_a_sample_that_fails_now_leaves_no_files(self, runs: Runs) -> None:
         succeeded(runs.run())
         runs.path(1).write_bytes(b"no array")

@@ -198,6 +198,11 @@ class TestObjectStore:
         assert found(url) == files(cli_out)
         refused = failure_line(run_cli(*to_url, "--resume", "--scale", "2", out=False))
         assert f"cannot resume the run in {url}: --scale was 1.0, is 2.0" in refused
+        # A mistyped path leaves it as it is, too.
+        before = found(url)
+        mistyped = run_cli("plot", "net.onnx", "mistyped.npy", "--output-dir", url, out=False)
+        assert mistyped.exit_code == 2
+        assert found(url) == before
 
     def test_a_dot_file_finds_its_tiles_beside_it(
         self, bucket: str, run_cli: Callable[..., Result]

@@ -124,8 +124,8 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     The folder gets a manifest.jsonl with a line for each sample. Ctrl-C finishes the samples in
     hand; --resume continues the run.
 
-    Exit code: 0 if all samples were written, 1 if some failed or the run ended early, 2 if none was
-    written, 130 if it was interrupted.
+    Exit code: 0 if all samples were written, 1 if some failed or lack a format or the run ended
+    early, 2 if none was written, 130 if it was interrupted.
     """
     from micam_fast.runs.event_log import RunLog
 
