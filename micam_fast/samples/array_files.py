@@ -76,6 +76,11 @@ class StoredRows:
         return np.asarray(converted[0])
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return self._header.dtype
+
+    @property
     def sample_bytes(self) -> int:
         """What one takes."""
         return self._header.nbytes // max(1, len(self))

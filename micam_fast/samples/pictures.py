@@ -7,7 +7,8 @@ import functools
 import logging
 import math
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from micam_fast.core.errors import SampleError
 from micam_fast.core.input_files import open_input
 from micam_fast.core.machine import quarter_of_memory
+from micam_fast.core.texts import count_of
 from micam_fast.samples.bounds import BoundedFile, check_memory
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -32,6 +34,12 @@ _LARGEST_PLAIN = 2**23
 """Bytes of a PPM whose numbers are words, which Pillow decodes in Python."""
 _MOST_SCANS = 100
 """Passes in which a JPEG refines itself, about ten as a rule; each takes the time of a decoding."""
+_MOST_PAGES = 10_000
+_PAGED = ("TIFF", "GIF", "WEBP", "PNG")
+"""Formats whose pages or frames are samples; further pictures of a JPEG are previews."""
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _BITS, _CHANNELS = 254, 255, 258, 277
+"""Tags of a TIFF."""
 _PIXEL_BYTES, _VALUE_BYTES = 12, 24
 """What a pixel takes until it is resized, and a value of the result until it is float32."""
 
@@ -77,40 +85,125 @@ def read_picture(
     rules: PixelRules,
     memory: int | None = None,
 ) -> NDArray[np.float32]:
-    """A picture as ``(height, width, channels)`` float32, resized bilinearly where sizes are given.
+    """The first picture of a file; parameters, result and errors are those of `read_pictures`."""
+    return next(read_pictures(path, channels, height, width, rules, memory))
+
+
+def read_pictures(
+    path: Path,
+    channels: int,
+    height: int | None,
+    width: int | None,
+    rules: PixelRules,
+    memory: int | None = None,
+    *,
+    start: int = 0,
+    say: Callable[[str], None] = lambda note: None,
+) -> Iterator[NDArray[np.float32]]:
+    """Pictures as ``(height, width, channels)`` float32, resized bilinearly where sizes are given.
+
+    Pages of a TIFF and frames of an animation are pictures, one by one, but for a page that is
+    another one at a lower resolution.
+
+    Parameters
+    ----------
+    start
+        Number of the first one, from 0.
+    say
+        Takes a line that says how deep pictures are scaled, or which channels are left out.
 
     Raises
     ------
     SampleError
         If the file is no picture of a known format, is truncated or absurdly large, would take
-        more than `memory` bytes (by default a quarter of the machine's), or the model takes
-        another number of channels than 1, 3 or 4.
+        more than `memory` bytes (by default a quarter of the machine's), has no picture of that
+        number, or the model takes another number of channels than 1, 3 or 4.
     """
-    modes = {1: "L", 3: "RGB", 4: "RGBA"}
     memory = memory or quarter_of_memory()
     _silence()
-    if channels not in modes:
+    if channels not in _MODES:
         raise SampleError(f"a picture has 1, 3 or 4 channels, the model's input {channels}")
+    rules.check(channels)
+    with _picture_errors(path), open_input(path) as file:
+        bounded: Any = BoundedFile(file, path, "picture data", memory, _READS)
+        with _quiet():
+            image = Image.open(bounded, formats=_FORMATS)
+        with image:
+            number = page = 0
+            while True:
+                with _quiet():
+                    _check_size(path, image.size, _PIXEL_BYTES, memory)
+                    if image.format in ("JPEG", "MPO"):
+                        _check_scans(path, file)
+                    plain = any(tile[0] == "ppm_plain" for tile in image.tile)
+                    most = min(memory, _LARGEST_PLAIN) if plain else memory
+                    bounded.allow(most, _READS + image.width * image.height // 20)
+                    if page and _is_overview(image):
+                        say("pages of a TIFF that are others at a lower resolution are left out")
+                        number -= 1
+                    elif number >= start:
+                        upright = _upright(image, channels, say)
+                        size = _new_size(upright.size, height, width)
+                        _check_size(path, size, channels * _VALUE_BYTES, memory)
+                        if upright.size != size:
+                            upright = upright.resize(size, Image.Resampling.BILINEAR)
+                        yield _scaled(np.asarray(upright), channels, rules)
+                    page, number = page + 1, number + 1
+                    bounded.allow(memory, _READS)
+                    if not _has_page(image, page):
+                        break
+                if page == _MOST_PAGES:
+                    raise SampleError(f"{path} has more than {_MOST_PAGES} pages or frames")
+    if number <= start:
+        raise SampleError(f"{path} holds {count_of(number, 'sample')}; there is no number {start}")
+
+
+def _has_page(image: Image.Image, page: int) -> bool:
+    """Go to a page or frame of a file, if it has as many."""
+    if image.format not in _PAGED:
+        return False
     try:
-        with warnings.catch_warnings(), open_input(path) as file:
-            warnings.simplefilter("ignore")
-            bounded: Any = BoundedFile(file, path, "picture data", memory, _READS)
-            with Image.open(bounded, formats=_FORMATS) as image:
-                _check_size(path, image.size, _PIXEL_BYTES, memory)
-                if image.format in ("JPEG", "MPO"):
-                    _check_scans(path, file)
-                plain = any(tile[0] == "ppm_plain" for tile in image.tile)
-                most = min(memory, _LARGEST_PLAIN) if plain else memory
-                bounded.allow(most, _READS + image.width * image.height // 20)
-                upright = _upright(image, modes[channels])
-                size = _new_size(upright.size, height, width)
-                _check_size(path, size, channels * _VALUE_BYTES, memory)
-                if upright.size != size:
-                    upright = upright.resize(size, Image.Resampling.BILINEAR)
-                pixels = np.asarray(upright)
+        image.seek(page)
+    except EOFError:
+        return False
+    return True
+
+
+def _is_overview(image: Image.Image) -> bool:
+    """Tell whether a page of a TIFF says that it is another one at a lower resolution."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_SUBFILE_TYPE, 0) & 1 or tags.get(_OLD_SUBFILE_TYPE, 0) == 2)
+
+
+def _scaled(pixels: NDArray[Any], channels: int, rules: PixelRules) -> NDArray[np.float32]:
+    """Pixels of a picture in the model's range and order of channels."""
+    pixels = pixels.astype(np.float32)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., np.newaxis], channels, axis=-1)
+    if rules.channel_order == "bgr" and channels >= 3:
+        pixels = pixels[..., [2, 1, 0, *range(3, channels)]]
+    # Float pictures may hold infinite values, and NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (pixels * rules.scale - np.array(rules.mean)) / np.array(rules.std)
+        return np.asarray(scaled, np.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _picture_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except UnidentifiedImageError:
+        of_tiff = path.suffix.lower() in (".tif", ".tiff")
         raise SampleError(
             f"{path} is no picture that can be read; expected is one of {', '.join(_FORMATS)}"
+            + (" (some TIFF files have channels or depths that need an array file)" * of_tiff)
         ) from None
     except SampleError:
         raise
@@ -120,16 +213,6 @@ def read_picture(
         raise SampleError(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:
         raise SampleError(f"{path} is a broken picture: {error}") from None
-    pixels = pixels.astype(np.float32)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., np.newaxis], channels, axis=-1)
-    if rules.channel_order == "bgr" and channels >= 3:
-        pixels = pixels[..., [2, 1, 0, *range(3, channels)]]
-    rules.check(channels)
-    # Float pictures may hold infinite values, and NaN.
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (pixels * rules.scale - np.array(rules.mean)) / np.array(rules.std)
-        return np.asarray(scaled, np.float32)
 
 
 @functools.cache
@@ -143,19 +226,50 @@ def _silence() -> None:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
-def _upright(image: Image.Image, mode: str) -> Image.Image:
+def _upright(image: Image.Image, channels: int, say: Callable[[str], None]) -> Image.Image:
     """The picture upright, in a mode of the model's channels; deep ones as floats 0 to 255."""
+    mode = _MODES[channels]
+    stored = getattr(image, "tag_v2", {}).get(_CHANNELS, 1)
+    if stored not in (1, 3) and (stored != channels or len(image.getbands()) < stored):
+        say(
+            f"TIFF files of {stored} channels are read as {mode}; an array file can hold all "
+            f"{stored} channels"
+        )
+    tiles: Any = getattr(image, "tile", ())
+    if any(";16" in str(tile[3]) for tile in tiles) and len(image.getbands()) > 1:
+        say("pictures in colour of 16 bits are read by their upper 8 bits")
     orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        bits = _depth(image)
+        if orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
+        if bits is None:
+            say("pictures of 32 bits are taken as they are, not scaled to 255")
+            return image.convert("F")
+        largest = 2**bits - 1
+        say(
+            f"pictures of {bits} bits are divided by {largest / 255:.5g}, so that {largest} "
+            "becomes 255"
+            + ("; 12 bits in 16 become 0 to 16 (--scale 16 makes up for it)" * (bits == 16))
+        )
+        # To NumPy and back: Pillow converts these modes by cutting them off at 255.
+        return Image.fromarray(np.asarray(image, np.float32) / (largest / 255))
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    if image.mode.startswith("I;16"):
-        # To NumPy and back: Pillow converts these modes by cutting them off at 255.
-        return Image.fromarray(np.asarray(image, np.float32) / 257)
-    if image.mode in ("I", "F"):
-        return image.convert("F")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert(mode)
+
+
+def _depth(image: Image.Image) -> int | None:
+    """Bits of a grey picture of more than 8, as its file says, up to 16; ``None`` for others."""
+    if image.mode == "F":
+        return None
+    if image.format == "TIFF":
+        (bits,) = getattr(image, "tag_v2", {}).get(_BITS, (16,))
+        return int(bits) if bits <= 16 else None
+    # PNG has 8 or 16, and Pillow brings the largest value that a PGM names to 65535.
+    return 16
 
 
 def _new_size(size: tuple[int, int], height: int | None, width: int | None) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from micam_fast.samples.arrays import (
     sample_shape,
 )
 from micam_fast.samples.csv_tables import CSV_SUFFIX, read_table
-from micam_fast.samples.pictures import PixelRules, read_picture
+from micam_fast.samples.pictures import PixelRules, read_pictures
 from micam_fast.samples.record_files import is_record_name, read_records, read_side_file
 from micam_fast.samples.sources import expand_paths, match_paths, split_selector
 
@@ -216,6 +216,10 @@ class _SampleReader:
                     yield _ReadSample(error=sample)
                 else:
                     yield _ReadSample({spec.name: sample})
+        elif path.suffix.lower() not in ARRAY_SUFFIXES:
+            self._check_fed([spec.name])
+            for pixels in self._pictures(path, start):
+                yield _ReadSample({spec.name: pixels})
         else:
             batches = self._load(path)
             self._check_fed(batches)
@@ -267,12 +271,11 @@ class _SampleReader:
             )
 
     def _load(self, path: Path) -> dict[str, Rows]:
-        spec, suffix = self.fed[0], path.suffix.lower()
-        if suffix not in ARRAY_SUFFIXES:
-            return {spec.name: self._read_picture(path)}
-        if suffix == ".npy":
+        spec = self.fed[0]
+        if path.suffix.lower() == ".npy":
             rows, note = open_rows(path, spec, self.layout, self.memory)
             self._tell_layout(spec, note)
+            self._tell_depth(spec, rows.dtype)
             return {spec.name: rows}
         loaded = read_archive(path, self.specs, self.memory)
         if not loaded.keys() & self.specs:
@@ -285,11 +288,19 @@ class _SampleReader:
         if len(samples) and not samples.size:
             raise SampleError(f"{path} holds no values: its shape is {array.shape}")
         self._tell_layout(spec, note)
+        self._tell_depth(spec, array.dtype)
         return samples
 
     def _tell_layout(self, spec: ModelInput, note: str) -> None:
         if note and self.layout == "auto":
             self._tell(spec, note)
+
+    def _tell_depth(self, spec: ModelInput, dtype: np.dtype[Any]) -> None:
+        """A picture of 16 bits would be scaled, an array is not."""
+        if dtype.kind in "iu" and dtype.itemsize == 2 and np.dtype(spec.dtype).kind == "f":
+            self._tell(
+                spec, f"arrays of {dtype.name} are taken as they are; only pictures are scaled"
+            )
 
     def _tell(self, spec: ModelInput, note: str) -> None:
         """Say once what was decided."""
@@ -297,7 +308,7 @@ class _SampleReader:
             self.said.add(note)
             self.say(f"input {spec.name!r}: {note}")
 
-    def _read_picture(self, path: Path) -> NDArray[Any]:
+    def _pictures(self, path: Path, start: int) -> Iterator[NDArray[Any]]:
         spec = self.fed[0]
         expected = sample_shape(spec)
         axis = channel_axis(spec)
@@ -307,10 +318,13 @@ class _SampleReader:
             raise SampleError(f"a picture does not fit {describe_input(spec)}; give an array file")
         height, width = (size for each, size in enumerate(expected) if each != axis)
         channels = expected[axis] or 3
-        pixels = read_picture(path, channels, height, width, self.rules, self.memory)
-        if np.dtype(spec.dtype).kind in "iu":
-            pixels = np.rint(pixels)
-        return np.moveaxis(pixels, -1, axis)[np.newaxis]
+        found = read_pictures(
+            path, channels, height, width, self.rules, self.memory,
+            start=start, say=lambda note: self._tell(spec, note),
+        )  # fmt: skip
+        for pixels in found:
+            whole = np.rint(pixels) if np.dtype(spec.dtype).kind in "iu" else pixels
+            yield np.moveaxis(whole, -1, axis)
 
 
 @contextmanager

@@ -708,11 +708,6 @@ class TestPictures:
         array = read_one(tmp_path / "a.png")
         assert array[0, 0, 0] > array[0, 0, 1]
 
-    def test_the_first_frame_of_an_animation(self, tmp_path: Path) -> None:
-        frames = [Image.new("L", (6, 8), value) for value in (10, 200)]
-        frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-        np.testing.assert_array_equal(read_one(tmp_path / "a.gif"), np.full((1, 8, 6), 10))
-
     def test_resizing_is_bilinear(self, tmp_path: Path) -> None:
         Image.fromarray(np.array([[0, 100]] * 2, np.uint8)).save(tmp_path / "a.png")
         spec = ModelInput("x", (None, 1, 2, 4), Axes(0, 1), "float32")
