@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ExportError, ModelError, SampleError
+from micam_fast.core.layers import ModelInput
 from micam_fast.core.output_files import atomic_file, check_folder, make_folder
 from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
 from micam_fast.models.keras import KerasExport, export_model, open_keras
@@ -27,6 +28,9 @@ _SMALLEST_SCALE = 1e-4
 # Tried one after the other for sizes that the model leaves open.
 _OPEN_SIZES = (64, 128, 256)
 _LARGEST = 2**31 - 2**20
+CheckSample = NDArray[Any] | Mapping[str, NDArray[Any]]
+CheckSampleOf = Callable[[Sequence[ModelInput]], CheckSample | None]
+"""Gives a sample for a model's inputs, or none."""
 _Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 
 
@@ -84,7 +88,7 @@ def export(
     model: Any,
     path: str | Path,
     *,
-    sample: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
+    sample: CheckSample | CheckSampleOf | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> ExportReport:
@@ -103,7 +107,8 @@ def export(
         The ONNX file.
     sample
         An array in the layout of the model's input, without the batch axis (or with one of 1); a
-        mapping by input name for several inputs.
+        mapping by input name for several inputs; or a function that takes the model's inputs and
+        gives that, or ``None``.
     custom_objects
         Classes and functions that a file names and Keras does not know.
     trust
@@ -149,9 +154,7 @@ def export(
     return ExportReport(path, len(exported.notes), size, differences, seconds)
 
 
-def _check(
-    exported: KerasExport, sample: NDArray[Any] | Mapping[str, NDArray[Any]] | None
-) -> list[LayerError]:
+def _check(exported: KerasExport, sample: CheckSample | CheckSampleOf | None) -> list[LayerError]:
     """Compare every layer of both; the session is the one that plots would open."""
     try:
         session = open_session(
@@ -164,6 +167,8 @@ def _check(
     names = [note.tap.value for note in exported.notes if note.layer.inputs]
     extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
     given = None
+    if callable(sample):
+        sample = sample(exported.inputs)
     if sample is not None:
         fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
         given = [fitted[spec.name][np.newaxis] for spec in exported.inputs]

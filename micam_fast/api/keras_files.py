@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from micam_fast.core.choices import KERAS_SUFFIXES
 from micam_fast.core.digests import file_digest, short_digest
@@ -13,18 +14,28 @@ from micam_fast.core.output_files import check_folder
 from micam_fast.models.onnx import OnnxFile, open_model
 from micam_fast.models.onnx.annotations import FORMAT
 
+if TYPE_CHECKING:
+    from micam_fast.api.export import CheckSample, CheckSampleOf
+
 
 def is_keras_file(path: Path) -> bool:
     """Tell by its name whether a file, or a SavedModel folder, is for Keras to open."""
     return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").exists()
 
 
-def exported_file(path: Path, say: Callable[[str], None], *, trust: bool = False) -> Path:
+def exported_file(
+    path: Path,
+    say: Callable[[str], None],
+    *,
+    trust: bool = False,
+    sample: CheckSample | CheckSampleOf | None = None,
+) -> Path:
     """The ONNX file of a Keras file, made now if the cache does not hold it.
 
     The cache is keyed by the file's content, and by `trust`: no code is left in an export, but
     whether a file is taken must not depend on who opened it before. TensorFlow is needed once.
-    `say` is told what is made and where it is kept.
+    `say` is told what is made and where it is kept. The export is checked with `sample`, as
+    `export` has it, and so at its sizes.
 
     Raises
     ------
@@ -45,7 +56,7 @@ def exported_file(path: Path, say: Callable[[str], None], *, trust: bool = False
 
     check_folder(kept.parent)
     say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
-    found = export(path, kept, trust=trust)
+    found = export(path, kept, trust=trust, sample=sample)
     say(
         f"exported {found.layers} layers in {found.seconds:.1f} s; largest relative difference to "
         f"Keras {found.worst.relative:.1e} (layer {found.worst.layer})"
@@ -53,17 +64,23 @@ def exported_file(path: Path, say: Callable[[str], None], *, trust: bool = False
     return kept
 
 
-def open_keras_file(path: Path, say: Callable[[str], None], *, trust: bool = False) -> OnnxFile:
+def open_keras_file(
+    path: Path,
+    say: Callable[[str], None],
+    *,
+    trust: bool = False,
+    sample: CheckSample | CheckSampleOf | None = None,
+) -> OnnxFile:
     """The export of a Keras file, opened, under that file's name.
 
     Parameters and errors are those of `exported_file`.
     """
     try:
-        file = open_model(exported_file(path, say, trust=trust))
+        file = open_model(exported_file(path, say, trust=trust, sample=sample))
     except ModelError:
         # A full disk or a copy has cut the file of the cache.
         _place(path, trust).unlink(missing_ok=True)
-        file = open_model(exported_file(path, say, trust=trust))
+        file = open_model(exported_file(path, say, trust=trust, sample=sample))
     return replace(file, name=path.stem)
 
 

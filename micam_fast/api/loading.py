@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -16,6 +16,9 @@ from micam_fast.core.layer_choice import LayerChoice
 from micam_fast.core.prediction import PredictionChoice
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import open_model
+
+if TYPE_CHECKING:
+    from micam_fast.api.export import CheckSample, CheckSampleOf
 
 
 def load_model(
@@ -30,6 +33,7 @@ def load_model(
     logits: bool = False,
     class_names: Sequence[str] = (),
     trust: bool = False,
+    sample: CheckSample | CheckSampleOf | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Model:
     """Open a trained model.
@@ -66,6 +70,9 @@ def load_model(
     trust
         Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
         trust. Nothing in an ONNX file is code.
+    sample
+        To check the export of a Keras file with, as `export` has it; its sizes count where the
+        model leaves sizes open.
     say
         Takes a line when a Keras file is exported, when a model makes random numbers, or when the
         first sample of a shape shows that its rewritten graph gives other numbers than its file; in
@@ -103,7 +110,7 @@ def load_model(
     3
     """
     model = Model(
-        open_keras_file(Path(source), say, trust=trust)
+        open_keras_file(Path(source), say, trust=trust, sample=sample)
         if not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source))
         else open_model(source),
         layers=layers,

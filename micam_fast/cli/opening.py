@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,11 @@ from micam_fast.core.errors import SampleError
 from micam_fast.core.texts import one_line
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from micam_fast.api.explanation import Explanation
     from micam_fast.api.model import Model
-    from micam_fast.core.layers import Layer
+    from micam_fast.core.layers import Layer, ModelInput
     from micam_fast.samples import Sample
     from micam_fast.samples.orders import Permutation
 
@@ -30,10 +32,18 @@ _LONGEST_PATH = 2**16
 """In bytes; no system takes one as long."""
 
 
-def open_model(path: Path, options: ModelOptions, say: Callable[[str], None] = note) -> Model:
+def open_model(
+    path: Path,
+    options: ModelOptions,
+    say: Callable[[str], None] = note,
+    *,
+    samples: tuple[Sequence[str], SampleOptions],
+) -> Model:
     """Open an ONNX or Keras file with the layers that the options choose.
 
-    `say` takes a line about the model, now or when its first sample is run.
+    `say` takes a line about the model, now or when its first sample is run. The first of the
+    samples, paths and how they are read, serves to check the export of a Keras file that leaves
+    sizes open.
     """
     from micam_fast.api.loading import load_model
     from micam_fast.core.layer_choice import layers_between, match_layers
@@ -63,8 +73,24 @@ def open_model(path: Path, options: ModelOptions, say: Callable[[str], None] = n
         logits=options.logits,
         class_names=names,
         trust=options.trust,
+        sample=lambda inputs: _checking_sample(inputs, *samples),
         say=say,
     )
+
+
+def _checking_sample(
+    inputs: Sequence[ModelInput], paths: Sequence[str], options: SampleOptions
+) -> Mapping[str, NDArray[Any]] | None:
+    """The first sample that can be read, if sizes of the inputs are open.
+
+    A list on standard input can be read only once.
+    """
+    if all(None not in spec.shape[1:] for spec in inputs):
+        return None
+    files = [path for path in paths if path != "-"]
+    # The run itself tells what there is to tell of its samples.
+    found = _read(inputs, None, files, options, lambda note: None)
+    return next((sample.arrays for sample in found if sample.error is None), None)
 
 
 def check_samples(paths: Sequence[str], options: SampleOptions) -> None:
@@ -105,27 +131,39 @@ def open_samples(
     click.UsageError
         If the options do not fit the model or each other.
     """
+    samples = _read(model.inputs, _sample_memory(model), paths, options, say)
+    if permutation is None:
+        return samples
+    return (_permuted(sample, permutation, model) for sample in samples)
+
+
+def _read(
+    inputs: Sequence[ModelInput],
+    memory: int | None,
+    paths: Sequence[str],
+    options: SampleOptions,
+    say: Callable[[str], None],
+) -> Iterator[Sample]:
+    from micam_fast.core.machine import quarter_of_memory
     from micam_fast.samples import PixelRules, channel_count, read_samples
 
-    extra = _read_inputs(model, options.inputs, options.layout)
-    fed = [spec for spec in model.inputs if spec.name not in extra]
+    memory = memory or quarter_of_memory()
+    extra = _read_inputs(inputs, memory, options.inputs, options.layout)
+    fed = [spec for spec in inputs if spec.name not in extra]
     if paths and not fed:
         raise click.UsageError("--input feeds every input of the model; leave out SAMPLES")
     rules = PixelRules(options.scale, options.mean, options.std, options.channel_order)
     if fed and (channels := channel_count(fed[0])):
         rules.check(channels)
-    samples = read_samples(
+    return read_samples(
         _listed(paths),
-        model.inputs,
+        inputs,
         layout=options.layout,
         rules=rules,
         extra=extra,
-        memory=_sample_memory(model),
+        memory=memory,
         say=say,
     )
-    if permutation is None:
-        return samples
-    return (_permuted(sample, permutation, model) for sample in samples)
 
 
 def explain_opened(
@@ -201,10 +239,12 @@ def _listed(given: Sequence[str]) -> Iterator[str]:
             yield path
 
 
-def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, Any]:
+def _read_inputs(
+    inputs: Sequence[ModelInput], memory: int, given: Sequence[str], layout: Any
+) -> dict[str, Any]:
     from micam_fast.samples import open_rows
 
-    specs = {spec.name: spec for spec in model.inputs}
+    specs = {spec.name: spec for spec in inputs}
     extra = {}
     for text in given:
         name, equals, file = text.partition("=")
@@ -214,5 +254,5 @@ def _read_inputs(model: Model, given: Sequence[str], layout: Any) -> dict[str, A
             )
         if Path(file).suffix.lower() == ".npz":
             raise click.UsageError(f"--input {text!r}: an .npy file is expected")
-        extra[name], _ = open_rows(Path(file), specs[name], layout, _sample_memory(model))
+        extra[name], _ = open_rows(Path(file), specs[name], layout, memory)
     return extra

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -214,6 +215,34 @@ def test_every_format_is_opened(name: str, saved: Path) -> None:
     assert [layer.name for layer in model.layers] == ["conv", "pool", "drop", "flat", "dense"]
 
 
+OLD_FILES: dict[str, tuple[str | bytes | None, dict[str, Any], str]] = {
+    "bytes": (b"1.2.2", {"class_name": "Dense", "config": {"output_dim": 3}}, "1.2.2"),
+    "text": ("1.0.8", {"class_name": "Dense", "config": {"output_dim": 3}}, "1.0.8"),
+    "no_version": (
+        None, {"class_name": "Convolution2D", "config": {"nb_filter": 3}}, "Convolution2D"
+    ),
+    "nested": (
+        None, {"class_name": "Sequential", "config": [{"class_name": "Merge"}]}, "Merge"
+    ),
+}  # fmt: skip
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", OLD_FILES)
+def test_files_of_keras_1_are_called_so(name: str, tmp_path: Path) -> None:
+    import h5py
+
+    version, layer, said = OLD_FILES[name]
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": [layer]})
+        if version is not None:
+            file.attrs["keras_version"] = version
+    with pytest.raises(
+        ExportError, match=rf"old\.h5 is a file of Keras 1 \({said}\), .* save it again"
+    ):
+        open_keras(tmp_path / "old.h5")
+
+
 NOT_OPENED = {
     "missing.keras": r"cannot read Keras model .*missing\.keras: no such file",
     "folder": r"a SavedModel is not taken: .*model\.save\('model\.keras'\)",
@@ -283,6 +312,31 @@ def test_a_keras_file_is_a_model(
     by_keras = np.asarray(open_keras(saved / name)(sample[np.newaxis]))[0]
     assert found.output is not None
     np.testing.assert_allclose(found.output.ravel(), by_keras, rtol=1e-4, atol=1e-6)
+
+
+@needs_tensorflow
+def test_an_export_is_checked_with_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the sizes that are tried, none is large enough."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = keras_models.save_tall(tmp_path / "tall.keras")
+    with pytest.raises(ExportError, match="give a sample to check the export with"):
+        micam_fast.load_model(path)
+    given = random_array(1, 310, 3, 1)
+    model = micam_fast.load_model(path, sample=given)
+    assert model.explain(given).cams["conv"].shape == (11, 3)
+    (kept,) = tmp_path.rglob("*.onnx")
+    kept.unlink()
+    asked: list[Any] = []
+
+    def first(inputs: Any) -> Any:
+        asked.extend(spec.shape for spec in inputs)
+        return {inputs[0].name: given}
+
+    micam_fast.load_model(path, sample=first)
+    micam_fast.load_model(path, sample=first)
+    assert asked == [(None, None, 3, 1)]
 
 
 @needs_tensorflow

@@ -229,6 +229,22 @@ def test_plot_of_what_is_not_there(name: str, run: Run, tmp_path: Path) -> None:
     assert re.search(FAILURES[name], failure_line(result))
 
 
+@pytest.mark.parametrize("samples", [["tall.npy"], ["away.npy", "tall.npy"]])
+def test_plot_checks_the_export_with_the_first_sample_that_can_be_read(
+    samples: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the sizes that would be tried, none is large enough."""
+    keras_models.save_tall(tmp_path / "tall.keras")
+    np.save(tmp_path / "tall.npy", random_array(1, 310, 3, 1))
+    monkeypatch.chdir(tmp_path)
+    result = run("plot", "tall.keras", *samples, "--format", "npz", "--output-dir", "out")
+    assert "largest relative difference to Keras" in result.stderr
+    assert arrays(only(tmp_path / "out", "*.npz"))["cam/conv"].shape == (11, 3)
+    # A list can be read only once.
+    result = run("plot", "tall.keras", "-", "--output-dir", "again")
+    assert "no sample in -" in result.stderr
+
+
 def test_plot_without_a_place_for_the_cache(run: Run, cache: Path, tmp_path: Path) -> None:
     cache.touch()
     line = failure_line(run("plot", "net.keras", "one.npy", "--output-dir", tmp_path / "out"))

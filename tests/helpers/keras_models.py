@@ -6,7 +6,9 @@ TensorFlow is imported when a model is built, so collecting the tests that use i
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from micam_fast.models.keras import KerasExport, export_model
@@ -377,6 +379,18 @@ def attention() -> Any:
 def _shaken(model: Any) -> Any:
     shake_weights(model)
     return model
+
+
+def save_tall(path: Path) -> Path:
+    """A model of open height that takes no less than 300 rows, as a file."""
+    import keras
+
+    x = keras.Input((None, 3, 1), name="image")
+    model = keras.Model(x, keras.layers.Conv2D(2, (300, 1), name="conv")(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(path)
+    return path
 
 
 FUNCTIONAL: dict[str, Callable[[], Any]] = {

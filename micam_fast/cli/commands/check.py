@@ -85,7 +85,7 @@ def check(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     if output.suffix.lower() != ".csv":
         raise click.BadParameter(f"{str(output)!r} must end in .csv", param_hint="'--output'")
     check_file(output)
-    model = open_model(model_path, options.model)
+    model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
     samples = list(open_samples(model, sample_paths, options.samples))
     if not samples:
         raise Failure(f"no sample in {', '.join(sample_paths)}")

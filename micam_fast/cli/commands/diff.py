@@ -101,9 +101,11 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     check_samples(samples, options.samples)
     labels = [*read_labels(options.labels), "", ""]
     check_folder(options.output_dir)
-    first = open_model(Path(models[0]), options.model)
+    first = open_model(Path(models[0]), options.model, samples=(samples[:1], options.samples))
     same = Path(models[1]) == Path(models[0])
-    second = first if same else open_model(Path(models[1]), options.model)
+    second = first
+    if not same:
+        second = open_model(Path(models[1]), options.model, samples=(samples[1:], options.samples))
     names = read_axis_names(options.axes, first, samples)
     ours, theirs = (read_axis_names(AxisOptions(), first, [path]).columns for path in samples)
     if None not in (ours, theirs) and ours != theirs:

@@ -94,7 +94,7 @@ def features(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> N
     if options.output is not None:
         check_file(options.output)
     labels = read_labels(options.labels)
-    model = open_model(model_path, options.model)
+    model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
     names = read_axis_names(options.axes, model, sample_paths)
     permutation = read_permutation(options.axes, model, names)
     if permutation is not None:

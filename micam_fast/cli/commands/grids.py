@@ -72,7 +72,7 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     options = read_options(_Options, given)
     check_samples(sample_paths, options.samples)
     summary = RunSummary()
-    model = open_model(model_path, options.model)
+    model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
     samples = open_samples(model, sample_paths, options.samples)
     if len(model.mapped) == len(model.layers):
         note(

@@ -178,7 +178,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
     labels = read_labels(options.labels)
     summary = RunSummary()
     with summary.stages.stage("load the model"):
-        model = open_model(model_path, options.model, say)
+        model = open_model(model_path, options.model, say, samples=(sample_paths, options.samples))
     names = read_axis_names(options.axes, model, sample_paths)
     order = read_permutation(options.axes, model, names)
     samples = open_samples(model, sample_paths, options.samples, order, say=say)

@@ -110,7 +110,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
         check_file(path)
     own = options.by == _OWN_LABELS
     listed = None if own or options.by is None else read_labels(Path(options.by))
-    model = open_model(model_path, options.model)
+    model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
     # There may be any number of samples: what is known of one is let go of when it is done.
     names: dict[int, str] = {}
     labels: deque[str | None] = deque()

@@ -92,7 +92,7 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     check_samples(sample_paths, options.samples)
     check_folder(options.output.parent)
     labels = read_labels(options.labels)
-    model = open_model(model_path, options.model)
+    model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
     names = read_axis_names(options.axes, model, sample_paths)
     permutation = read_permutation(options.axes, model, names)
     if permutation is not None:

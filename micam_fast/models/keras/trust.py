@@ -1,4 +1,4 @@
-"""What a Keras file holds besides numbers: Python code, and ways to other files."""
+"""What a Keras file holds besides numbers: its age, Python code, and ways to other files."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ _MOST_EXPANSION = 1000
 _ALWAYS_TAKEN = 2**24
 _MOST_OBJECTS = 500_000
 _WEIGHTS = "model.weights.h5"
+_OF_KERAS_1 = {
+    "AtrousConvolution1D",
+    "AtrousConvolution2D",
+    "Convolution1D",
+    "Convolution2D",
+    "Convolution3D",
+    "Deconvolution2D",
+    "Highway",
+    "MaxoutDense",
+    "Merge",
+    "SeparableConvolution2D",
+    "TimeDistributedDense",
+}
+"""Classes that Keras 2 writes under other names, or does not have."""
 
 
 def check_content(path: Path, *, trust: bool) -> None:
@@ -31,8 +45,8 @@ def check_content(path: Path, *, trust: bool) -> None:
     Raises
     ------
     ExportError
-        If it holds Python code and is not trusted, names other files, or unpacks to more than a
-        file of its size can hold.
+        If it is of Keras 1, holds Python code and is not trusted, names other files, or unpacks to
+        more than a file of its size can hold.
     """
     try:
         config = _archive_config(path) if path.suffix == ".keras" else _hdf5_config(path)
@@ -44,6 +58,30 @@ def check_content(path: Path, *, trust: bool) -> None:
         # Archives, HDF5 and JSON each have errors of many kinds.
         said = one_line(str(error), 300) or type(error).__name__
         raise ExportError(f"Keras cannot open {path.name}: {said}") from None
+
+
+def _check_age(path: Path, config: Any, version: str) -> None:
+    """Refuse a file of Keras 1, by the version that it names or by its layers' classes."""
+    found = {version} if version.startswith("1.") else _class_names(config) & _OF_KERAS_1
+    if found:
+        raise ExportError(
+            f"{path.name} is a file of Keras 1 ({', '.join(sorted(found))}), which no version "
+            "after Keras 2 opens: load it with Keras 2.2 and save it again"
+        )
+
+
+def _class_names(config: Any) -> set[str]:
+    found, waiting = set(), [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            name = value.get("class_name")
+            if isinstance(name, str):
+                found.add(name)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return found
 
 
 def _check_code(path: Path, config: Any) -> None:
@@ -111,12 +149,17 @@ def _expands(size: int, stored: int) -> bool:
 
 def _hdf5_config(path: Path) -> Any:
     with path.open("rb") as file:
-        text = _check_hdf5(path, file)
-    return None if text is None else json.loads(text)
+        text, version = _check_hdf5(path, file)
+    config = None if text is None else json.loads(text)
+    _check_age(path, config, version)
+    return config
 
 
-def _check_hdf5(path: Path, file: IO[bytes]) -> str | bytes | None:
-    """Look at all that an HDF5 file holds; the model's description, where there is one."""
+def _check_hdf5(path: Path, file: IO[bytes]) -> tuple[str | bytes | None, str]:
+    """Look at all that an HDF5 file holds.
+
+    Returns the model's description, where there is one, and the version of Keras that is named.
+    """
     h5py = import_extra("h5py", extra="tensorflow", purpose="reading a Keras file")
     with h5py.File(file, "r") as root:
         seen = set()
@@ -149,7 +192,8 @@ def _check_hdf5(path: Path, file: IO[bytes]) -> str | bytes | None:
                             "the file; it is damaged"
                         )
         text: str | bytes | None = root.attrs.get("model_config")
-        return text
+        version = root.attrs.get("keras_version", "")
+        return text, version.decode() if isinstance(version, bytes) else str(version)
 
 
 def _elsewhere(path: Path, name: str) -> ExportError:
