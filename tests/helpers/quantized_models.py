@@ -127,6 +127,32 @@ def residual_net(channels: int = 16) -> onnx.ModelProto:
     return make_model(made.nodes, {"x": ["N", *SHAPE]}, ["y"], made.constants)
 
 
+def mobile_net() -> onnx.ModelProto:
+    """Two inverted residual blocks with Clip, a dense layer whose bias is an Add; not quantized."""
+    made = _Builder("uint8", "least")
+    op = made.op
+
+    def conv(read: str, name: str, seed: int, *size: int, clip: bool = True, **given: Any) -> str:
+        spread = np.prod(size[1:]) ** -0.5 * 1.4
+        made.constants[f"{name}_w"] = random_array(seed, *size, spread=spread)
+        made.constants[f"{name}_b"] = random_array(seed + 100, size[0], spread=0.1)
+        pads = [size[-1] // 2] * 4
+        value = op("Conv", f"{read} {name}_w {name}_b", name, pads=pads, **given)
+        return op("Clip", f"{value} zero six", f"{name}_act") if clip else value
+
+    a = conv("x", "stem", 1, 16, 3, 3, 3, strides=[2, 2])
+    for i in (1, 2):
+        b = conv(a, f"expand{i}", 10 * i, 48, 16, 1, 1)
+        b = conv(b, f"depthwise{i}", 10 * i + 1, 48, 1, 3, 3, group=48)
+        b = conv(b, f"project{i}", 10 * i + 2, 16, 48, 1, 1, clip=False)
+        a = op("Add", f"{a} {b}", f"add{i}")
+    made.constants |= {"m": random_array(30, 16, CLASSES), "n": random_array(31, CLASSES)}
+    made.constants["flat"] = np.array([0, -1])
+    g = op("Reshape", f"{op('GlobalAveragePool', a, 'g')} flat", "f")
+    op("Softmax", op("Add", f"{op('MatMul', f'{g} m', 'fc')} n", "logits"), "y")
+    return make_model(made.nodes, {"x": ["N", *SHAPE]}, ["y"], made.constants)
+
+
 def quantize(model: onnx.ModelProto, folder: Path, way: str, **how: Any) -> onnx.ModelProto:
     """What ONNX Runtime's own tool makes of a model: ``"QDQ"``, ``"QOperator"`` or ``"dynamic"``.
 

@@ -19,6 +19,9 @@ from micam_fast.models.onnx.operators import find_operator
 
 # No stride, dilation or pad comes near it; a map that far out could not be held.
 _FAR = 2**16
+# Where an Add, and one of codes, has what it adds up.
+_SUMMANDS = {"Add": (0, 1), "QLinearAdd": (0, 3)}
+_ROUNDS = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,16 @@ def following_bias(
     channels: int | None,
     axes_of: Callable[[str], Axes],
     live: frozenset[int],
+    before: Sequence[int] = (),
 ) -> tuple[str, str, list[int]] | None:
     """Find a bias that is an Add of its own: one that alone consumes the node's output.
+
+    A quantized model may round what the Add reads to codes, which changes no layer.
+
+    Parameters
+    ----------
+    before
+        Nodes that belong to the layer already; what the last one makes is looked at.
 
     Returns
     -------
@@ -117,23 +128,29 @@ def following_bias(
     if "activation" in attributes(node):
         # Of ONNX Runtime's own operators: the Add would come behind the activation function.
         return None
-    value = node.output[0]
-    nodes: list[int] = []
-    while value not in graph.outputs and len(graph.consumers[value]) == 1:
-        index = graph.consumers[value][0]
+    nodes = list(before)
+    value = (graph.nodes[nodes[-1]] if nodes else node).output[0]
+    while value not in graph.outputs:
+        # What makes real numbers of codes beside those that go on with them does not count.
+        readers = [index for index in graph.consumers[value] if index in live]
+        if len(readers) != 1:
+            return None
+        index = readers[0]
         follower = graph.nodes[index]
-        if value not in follower.input or index not in live:
+        if value not in follower.input:
             return None
         nodes.append(index)
         between = find_operator(follower)
-        if between.name == "Add":
-            other = follower.input[1] if follower.input[0] == value else follower.input[0]
+        if (places := _SUMMANDS.get(between.name)) is not None:
+            first, second = (input_name(follower, place) for place in places)
+            other = second if first == value else first
             axes, rank = axes_of(value), _rank(graph, node, value)
             count = _count_known(graph, value, axes) if channels is None else channels
             known = graph.is_constant(other) and graph.is_known(other)
             fits = known and _is_per_channel(graph, other, axes, rank, count)
             return (follower.output[0], other, nodes) if fits else None
-        if not between.hands_on or between.channels == "reshaped":
+        rounds = between.name in _ROUNDS and value == follower.input[0]
+        if not (between.hands_on or rounds) or between.channels == "reshaped":
             return None
         if between.channels == "permuted" and not only_moves_layout(graph, follower):
             return None
@@ -154,8 +171,10 @@ def squeezed_axis(graph: Graph, nodes: Sequence[int], rank: int) -> int | None:
 
 def _rank(graph: Graph, node: onnx.NodeProto, value: str) -> int | None:
     """Rank of a convolution's output, by its kernel where the graph does not tell."""
-    rank = graph.rank(value)
-    return graph.rank(node.input[1]) if rank is None and value == node.output[0] else rank
+    rank, kernel = graph.rank(value), find_operator(node).kernel
+    if rank is None and kernel is not None and value == node.output[0]:
+        return graph.rank(input_name(node, kernel.place))
+    return rank
 
 
 def _count_known(graph: Graph, value: str, axes: Axes) -> int | None:

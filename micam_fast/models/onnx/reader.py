@@ -16,6 +16,7 @@ from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
 from micam_fast.models.onnx.axes import infer_axes, only_moves_layout
 from micam_fast.models.onnx.constants import Constants
+from micam_fast.models.onnx.dynamic_quantization import find_rescaling, is_scale_product
 from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind, free_name
@@ -215,9 +216,9 @@ class _Reader:
         if index not in self.outside:
             return False
         role = find_operator(node).role
-        return role != "bookkeeping" and not (
-            role == "layout" and only_moves_layout(self.graph, node)
-        )
+        if role == "bookkeeping" or (role == "layout" and only_moves_layout(self.graph, node)):
+            return False
+        return not is_scale_product(self.graph, node)
 
     def _read_by_layers(self) -> set[str]:
         """The activations that a layer reads, be it through bookkeeping."""
@@ -245,13 +246,18 @@ class _Reader:
         bias_shape = None if bias is None else self.graph.constant_shape(bias)
         channels = kernels.count_channels(self.graph, node, kernel) if kernel else None
         operation = self.operations.get(index)
-        nodes: Sequence[int] = () if self.like is None else self.like.nodes[name][1:]
+        rescaling = find_rescaling(self.graph, node, self.outside)
+        scaled = () if rescaling is None else rescaling.nodes
+        nodes: Sequence[int] = scaled if self.like is None else self.like.nodes[name][1:]
+        self.swallowed.update(scaled)
         if operation is not None:
             nodes = operation.nodes[1:]
         elif nodes:
             value = self.graph.nodes[nodes[-1]].output[0]
         if bias is None and not place:
-            merged = kernels.following_bias(self.graph, node, channels, self._axes_of, self.outside)
+            merged = kernels.following_bias(
+                self.graph, node, channels, self._axes_of, self.outside, scaled
+            )
             if merged is not None and (self.like is None or merged[0] == value):
                 value, bias, nodes = merged
                 self.swallowed.update(nodes)
@@ -302,8 +308,10 @@ class _Reader:
         tap = replace(
             tap, geometry=geometry, source=source, source_channel=place, squeezed=squeezed
         )
-        weights = kernels.Weights(kernel, bias)
-        return layer, tap, kernels.with_quantization(self.graph, node, weights)
+        weights = kernels.with_quantization(self.graph, node, kernels.Weights(kernel, bias))
+        if rescaling is not None:
+            weights = replace(weights, scale=rescaling.weight_scale)
+        return layer, tap, weights
 
     def _inputs_of(self, nodes: Sequence[int]) -> dict[str, None]:
         """The activations that nodes together read, in their order."""

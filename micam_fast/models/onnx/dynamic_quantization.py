@@ -1,0 +1,84 @@
+"""Integer products whose input is quantized with a scale of its own for each sample.
+
+The operator makes whole numbers. A Cast and a Mul by the product of both scales make real ones of
+them: these are the layer's activation, and the product of the scales is no layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import onnx
+
+from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.operators import find_operator
+
+_PRODUCTS = ("ConvInteger", "MatMulInteger")
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """What makes real numbers of a whole product.
+
+    Attributes
+    ----------
+    value
+        Name of the real numbers.
+    nodes
+        Indices of the Cast and the Mul.
+    weight_scale
+        Name of the constant among the two scales; ``None`` where neither or both are constant.
+    """
+
+    value: str
+    nodes: tuple[int, int]
+    weight_scale: str | None
+
+
+def find_rescaling(graph: Graph, node: onnx.NodeProto, live: Set[int]) -> Rescaling | None:
+    """The Cast and the Mul that alone read a whole product, one after the other."""
+    if find_operator(node).name not in _PRODUCTS:
+        return None
+    cast = _only_reader(graph, node.output[0], live)
+    if cast is None or find_operator(graph.nodes[cast]).name != "Cast":
+        return None
+    value = graph.nodes[cast].output[0]
+    mul = _only_reader(graph, value, live)
+    if mul is None or find_operator(graph.nodes[mul]).name != "Mul":
+        return None
+    others = [name for name in graph.nodes[mul].input if name != value]
+    if len(others) != 1:
+        return None
+    scales = others
+    if others[0] in graph.producer:
+        maker = graph.nodes[graph.producer[others[0]]]
+        scales = list(maker.input) if is_scale_product(graph, maker) else others
+    if not all(graph.is_constant(name) or _is_own_scale(graph, name) for name in scales):
+        return None
+    constants = [name for name in scales if graph.is_constant(name) and graph.is_known(name)]
+    weight_scale = constants[0] if len(constants) == 1 else None
+    return Rescaling(graph.nodes[mul].output[0], (cast, mul), weight_scale)
+
+
+def is_scale_product(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Tell whether a node multiplies the scale of a sample's own codes with another scale."""
+    if find_operator(node).name != "Mul":
+        return False
+    own = [_is_own_scale(graph, name) for name in node.input]
+    return any(own) and all(
+        each or graph.is_constant(name) for each, name in zip(own, node.input, strict=True)
+    )
+
+
+def _is_own_scale(graph: Graph, value: str) -> bool:
+    if value not in graph.producer:
+        return False
+    maker = graph.nodes[graph.producer[value]]
+    return find_operator(maker).name == "DynamicQuantizeLinear" and value == maker.output[1]
+
+
+def _only_reader(graph: Graph, value: str, live: Set[int]) -> int | None:
+    readers = graph.consumers[value]
+    alone = len(readers) == 1 and value not in graph.outputs and readers[0] in live
+    return readers[0] if alone else None

@@ -1,0 +1,106 @@
+"""Models that ONNX Runtime's tool quantizes: the layers of the model before, in real units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from micam_fast import load_model
+from micam_fast.core.layers import Layer
+from tests.helpers.models import make_model, random_array
+from tests.helpers.quantized_models import mobile_net, quantize, residual_net, samples
+
+NETS = {"residual": residual_net, "mobile": mobile_net}
+_ACTIVATION_FUNCTIONS = ("Relu", "Clip")
+
+
+def bare(layer: Layer) -> str:
+    return layer.name.removesuffix("_quant")
+
+
+@pytest.fixture(scope="module", params=NETS)
+def net(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    return NETS[request.param]()
+
+
+class TestLayers:
+    """Scales, casts and biases of their own are no layers."""
+
+    def test_those_of_a_dynamic_model_are_the_float_model_s(
+        self, net: onnx.ModelProto, tmp_path: Path
+    ) -> None:
+        quantized = load_model(quantize(net, tmp_path, "dynamic"))
+        before = load_model(net).layers
+        assert [bare(each) for each in quantized.layers] == [each.name for each in before]
+        for one, other in zip(quantized.layers, before, strict=True):
+            assert one.output_shape == other.output_shape
+            assert one.kernel_shape == other.kernel_shape
+            assert one.bias_shape == other.bias_shape
+            assert [name.removesuffix("_quant") for name in one.inputs] == [*other.inputs]
+
+    @pytest.mark.parametrize("way", ["QDQ", "QOperator"])
+    def test_those_of_a_static_model_lack_activation_functions_alone(
+        self, net: onnx.ModelProto, way: str, tmp_path: Path
+    ) -> None:
+        quantized = load_model(quantize(net, tmp_path, way))
+        kept = [e.name for e in load_model(net).layers if e.op_type not in _ACTIVATION_FUNCTIONS]
+        assert [bare(each) for each in quantized.layers] == kept
+
+
+class TestNumbers:
+    """Activations and kernels are in the units of the float model."""
+
+    def test_maps_are_near_the_float_model_s(self, net: onnx.ModelProto, tmp_path: Path) -> None:
+        quantized = load_model(quantize(net, tmp_path, "dynamic"))
+        sample = samples()[0]
+        before = load_model(net).explain(sample).cams
+        for name, cam in quantized.explain(sample).cams.items():
+            expected = before[name.removesuffix("_quant")]
+            assert np.linalg.norm(cam - expected) < 0.05 * np.linalg.norm(expected), name
+
+    def test_a_product_that_others_read_keeps_its_layers(self) -> None:
+        """The Mul is the layer's own only where nobody else reads the whole numbers."""
+        nodes = [
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+            helper.make_node("ConvInteger", ["q", "w", "z"], ["whole"], name="conv"),
+            helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT, name="cast"),
+            helper.make_node("Mul", ["s", "ws"], ["scales"], name="scales_mul"),
+            helper.make_node("Mul", ["cast", "scales"], ["real"], name="scale_mul"),
+            helper.make_node("Relu", ["cast"], ["relu"], name="relu"),
+            helper.make_node("Add", ["real", "relu"], ["y"], name="add"),
+        ]
+        weights = np.ones((2, 1, 3, 3), np.int8)
+        constants = {"w": weights, "ws": np.float32(0.5)}
+        model = load_model(make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], constants))
+        assert [each.name for each in model.layers] == ["x", "conv", "scale_mul", "relu", "add"]
+
+    @pytest.mark.parametrize("bias", [False, True])
+    def test_the_map_is_the_real_kernel_s(self, bias: bool) -> None:
+        nodes = [
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+            helper.make_node("Mul", ["s", "ws"], ["scales"], name="scales_mul"),
+            helper.make_node("ConvInteger", ["q", "w", "z"], ["whole"], name="conv"),
+            helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["cast", "scales"], ["real"], name="scale_mul"),
+            *([helper.make_node("Add", ["real", "b"], ["y"], name="add")] if bias else []),
+        ]
+        codes = np.random.default_rng(0).integers(-9, 9, (2, 1, 3, 3), np.int8)
+        constants = {"w": codes, "ws": np.float32(0.02)}
+        if bias:
+            constants["b"] = random_array(3, 2, 1, 1)
+        out = "y" if bias else "real"
+        quantized = make_model(nodes, {"x": ["N", 1, 8, 8]}, [out], constants)
+        kernel = {"w": codes * np.float32(0.02)}
+        if bias:
+            kernel["b"] = constants["b"].reshape(-1)
+        plain = helper.make_node("Conv", ["x", *kernel], ["y"], name="conv")
+        real = make_model([plain], {"x": ["N", 1, 8, 8]}, ["y"], kernel)
+        sample = random_array(4, 1, 8, 8)
+        found, expected = (load_model(each).explain(sample).cams for each in (quantized, real))
+        assert list(found) == ["x", "conv"]
+        difference = np.linalg.norm(found["conv"] - expected["conv"])
+        assert difference < 0.02 * np.linalg.norm(expected["conv"])
