@@ -38,8 +38,9 @@ def open_model(
     say: Callable[[str], None] = note,
     *,
     samples: tuple[Sequence[str], SampleOptions],
+    layers: Callable[[Sequence[Layer]], Iterable[str]] | None = None,
 ) -> Model:
-    """Open an ONNX or Keras file with the layers that the options choose.
+    """Open an ONNX or Keras file with the layers that the options choose, or that `layers` picks.
 
     `say` takes a line about the model, now or when its first sample is run. The first of the
     samples, paths and how they are read, serves to check the export of a Keras file that leaves
@@ -65,7 +66,7 @@ def open_model(
             raise Failure(f"no class names in {options.class_names}; expected is one a line")
     return load_model(
         path,
-        layers=choose if include is None else include,
+        layers=layers or (choose if include is None else include),
         threads=options.threads,
         memory=options.memory,
         engine=options.engine,

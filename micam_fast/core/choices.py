@@ -14,6 +14,11 @@ CHANNEL_KINDS: tuple[ChannelKind, ...] = ("activations", "contributions")
 ArrayLayout = Literal["auto", "nchw", "nhwc"]
 ARRAY_LAYOUTS: tuple[ArrayLayout, ...] = ("auto", "nchw", "nhwc")
 
+Match = Literal["name", "structure"]
+MATCHES: tuple[Match, ...] = ("name", "structure")
+
+DIFFERENCE_METRICS = ("relative-l2", "relative-error", "noise-db", "saturated", "not-compared")
+
 RANKDIRS = ("TB", "LR")
 CHANNEL_ORDERS = ("rgb", "bgr")
 

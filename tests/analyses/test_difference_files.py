@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -15,8 +16,10 @@ from PIL import Image
 from micam_fast import Explanation, Model
 from micam_fast.analyses.differences import Difference, diff
 from micam_fast.analyses.differences.diagrams import compose_difference
-from micam_fast.analyses.differences.files import CSV_HEADER
+from micam_fast.analyses.differences.files import CSV_HEADER, _named_as_a
+from micam_fast.analyses.differences.noise import Noise
 from micam_fast.core.errors import OutputError
+from micam_fast.core.layers import Layer
 from micam_fast.core.texts import printable
 from micam_fast.demo import DIGITS
 from micam_fast.diagrams.marks import Picture
@@ -178,11 +181,12 @@ def test_csv_leaves_empty_what_is_undefined(tmp_path: Path) -> None:
     assert rows["constant"]["correlation"] == ""
     bad = rows["bad"]
     assert [bad[key] for key in CSV_HEADER[2:7]] == ["1", "2", "", "", ""]
-    assert [bad[key] for key in CSV_HEADER[7:]] == [
+    assert [bad[key] for key in CSV_HEADER[7:17]] == [
         "2.0", "", "", "1.0", "2.0", "", "", "", "", "A is not finite",
     ]  # fmt: skip
+    assert [bad[key] for key in CSV_HEADER[17:]] == ["bad", "Conv", "", "", "", ""]
     assert [rows["same"][key] for key in CSV_HEADER[4:7]] == ["0.0", "1.0", "1.0"]
-    assert [rows["same"][key] for key in CSV_HEADER[12:]] == ["0.0", "0.0", "", "", ""]
+    assert [rows["same"][key] for key in CSV_HEADER[12:17]] == ["0.0", "0.0", "", "", ""]
 
 
 def test_csv_names_layers_that_do_not_match(tmp_path: Path) -> None:
@@ -196,6 +200,23 @@ def test_csv_names_layers_that_do_not_match(tmp_path: Path) -> None:
         assert (row["relative_l2"] == "") == (name != "x")
         assert row["scale"] != ""
     assert rows["own"]["a_min"] == "" != rows["own"]["b_min"]
+
+
+def test_csv_names_what_changes_in_b(tmp_path: Path) -> None:
+    a, b = (
+        explanation_of({"one": layer_map([[1, 2]])}),
+        explanation_of({"one": layer_map([[1, 1]])}),
+    )
+    found = dataclasses.replace(
+        diff(a, b), layers={"one": dataclasses.replace(
+            diff(a, b).layers["one"], changes=("kernels: A (3,), B (5,)", "reads: A x, B y"),
+            partner=Layer("other", "QLinearConv", "QLinearConv"), noise=Noise(100.0, 1.0, 0.25),
+        )},
+    )  # fmt: skip
+    (row,) = read_csv(found.save(tmp_path / "d.csv")).values()
+    assert [row[key] for key in CSV_HEADER[17:]] == [
+        "other", "QLinearConv", "20.0", "0.1", "0.25", "kernels: A (3,), B (5,); reads: A x, B y",
+    ]  # fmt: skip
 
 
 def test_csv_uses_the_names_of_rows_and_columns(tmp_path: Path) -> None:
@@ -217,6 +238,14 @@ def test_the_page_shows_both_side_by_side(demo_explanation: Explanation, tmp_pat
     text = path.read_text(encoding="utf-8")
     assert '"titles":["0: digit_3.png, label 3","1: digit_3.png, label 3"]' in text
     assert "lenet_mnist: difference B - A" in text
+
+
+def test_the_page_has_b_s_maps_by_the_names_of_a(tmp_path: Path) -> None:
+    pytest.importorskip("bokeh")
+    a, b = (explanation_of({name: layer_map([[1, 2]])}) for name in ("conv", "conv_quant"))
+    found = diff(a, b)
+    assert list(_named_as_a(found).maps) == ["conv"]
+    found.save(tmp_path / "d.html")
 
 
 def test_the_page_tells_of_b_s_order(demo_explanation: Explanation, tmp_path: Path) -> None:

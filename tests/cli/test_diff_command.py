@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 from click.testing import Result
 
 from micam_fast import load_model
-from micam_fast.analyses.differences import diff, files
+from micam_fast.analyses.differences import diff, files, gates
 from micam_fast.api.averages import Average
+from micam_fast.core.choices import DIFFERENCE_METRICS
 from micam_fast.core.formats import format_names
 from tests.helpers import models
 from tests.helpers.commands import failure_line, names, only, succeeded, usage_error
 from tests.helpers.differences import other_net
+from tests.helpers.quantized_models import quantize, residual_net, samples as random_samples
 
 Run = Callable[..., Result]
 
@@ -173,10 +176,8 @@ def test_layers_that_are_not_finite_are_told(run: Run, cli_out: Path, tmp_path: 
     sample[0, 2, 2] = np.nan
     np.save(tmp_path / "bad.npy", sample)
     done = succeeded(run("net.onnx", "one.npy", str(tmp_path / "bad.npy")))
-    assert done.stderr.splitlines()[-1] == (
-        "micam-fast: note: 7 layers not compared, B is not finite: "
-        "x, conv, relu, pool, flatten, dense, softmax"
-    )
+    assert done.stderr.splitlines()[-1] == ("micam-fast: note: the CSV names these layers")
+    assert "note: 7 layers whose maps are not compared, as they are not finite\n" in done.stderr
     assert done.stdout.splitlines()[0] == "no layer can be compared"
     assert len(names(cli_out)) == 2
 
@@ -188,13 +189,111 @@ def test_two_models_see_one_sample(run: Run, cli_out: Path, other: str) -> None:
     done = succeeded(run("net.onnx", other, "one.npy", "--format", "csv"))
     assert names(cli_out) == ["diff_net_other_one.npy.csv"]
     for line in (
-        "2 layers not compared, A is 8 x 6, B is 6 x 4: conv, relu",
-        "1 layer not compared, A is 6 x 8, B is 1 x 4: flatten",
-        "3 layers only in A: pool, dense, softmax",
-        "2 layers only in B: own, gpool",
+        "3 layers whose maps are not compared, as their sizes differ",
+        "3 layers only in A",
+        "2 layers only in B",
+        "the CSV names these layers",
+        "--match structure matches layers by what they do, whatever their names",
     ):
         assert f"micam-fast: note: {line}\n" in done.stderr
     assert rows_of(cli_out)["x"]["relative_l2"] == "0.0"
+
+
+@pytest.fixture
+def quantized(tmp_path: Path) -> tuple[str, str, str]:
+    """A model, what ONNX Runtime's tool makes of it, and samples."""
+    net = residual_net()
+    onnx.save(quantize(net, tmp_path, "QOperator"), tmp_path / "int8.onnx")
+    onnx.save(net, tmp_path / "float.onnx")
+    np.save(tmp_path / "some.npy", random_samples(3))
+    one, other, some = (str(tmp_path / name) for name in ("float.onnx", "int8.onnx", "some.npy"))
+    return one, other, some
+
+
+def test_a_quantized_model_s_worst_layers_come_first(
+    run: Run, cli_out: Path, quantized: tuple[str, str, str]
+) -> None:
+    done = succeeded(run(*quantized, "--format", "csv"))
+    first, heading, *table, _ = done.stdout.splitlines()
+    assert first.startswith("layers that differ most, 10 of 16 (SNR: ")
+    assert heading.split()[2:4] == ["SNR", "saturated"]
+    ratios = [float(line.split()[2]) for line in table]
+    assert ratios == sorted(ratios)
+    assert 20 < ratios[0] < 45
+    rows = rows_of(cli_out)
+    assert (rows["r0_node"]["b_layer"], rows["r0_node"]["b_class"]) == (
+        "c0_node_quant", "QLinearConv",
+    )  # fmt: skip
+    assert rows["c0_node"]["note"] == "B computes it within c0_node_quant"
+    assert rows["r0_node"]["note"] == "A's map is a Relu's, B's a QLinearConv's"
+    assert "only in" not in done.stderr
+
+
+def test_samples_of_their_own_have_no_noise(
+    run: Run, cli_out: Path, quantized: tuple[str, str, str]
+) -> None:
+    one, other, some = quantized
+    done = succeeded(run(one, other, f"{some}:0", f"{some}:1", "--format", "csv"))
+    assert "SNR" not in done.stdout
+    assert {row["snr_db"] for row in rows_of(cli_out).values()} == {""}
+
+
+def test_chosen_layers_are_a_s_and_their_partners(
+    run: Run, cli_out: Path, quantized: tuple[str, str, str]
+) -> None:
+    succeeded(run(*quantized, "--format", "csv", "--layers", "c9_node,r0_node"))
+    assert {name: row["b_layer"] for name, row in rows_of(cli_out).items()} == {
+        "r0_node": "c0_node_quant", "c9_node": "c9_node_quant",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (["relative-error=0.2", "noise-db=-10"], 0),
+        (["relative-error=0.2", "noise-db=-60"], 3),
+        (["relative-error=0.001"], 3),
+        (["not-compared=50"], 0),
+        (["not-compared=0"], 3),
+    ],
+)
+def test_limits_make_the_exit_code(
+    run: Run, quantized: tuple[str, str, str], limits: list[str], code: int
+) -> None:
+    words = [word for each in limits for word in ("--fail-above", each)]
+    done = run(*quantized, "--format", "csv", "--json", *words)
+    assert done.exit_code == code
+    record = json.loads(done.stdout)
+    assert record["fails"] is (code == 3)
+    assert [f"{each['metric']}={each['limit']:g}" for each in record["limits"]] == limits
+    errors = [line for line in done.stderr.splitlines() if "micam-fast: error: " in line]
+    assert bool(errors) is (code == 3)
+    assert record["layers"][0]["b"].endswith("_quant")
+    (path,) = record["files"]
+    assert Path(path).is_file()
+
+
+def test_a_limit_for_what_was_not_measured_fails(run: Run) -> None:
+    words = "net.onnx", "batch.npy:0", "batch.npy:1", "--format", "csv"
+    done = run(*words, "--fail-above", "noise-db=0")
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[-1] == (
+        "micam-fast: error: noise-db: no layer was measured, at most 0 is allowed"
+    )
+
+
+def test_layers_of_other_names_are_matched_by_structure(
+    run: Run, cli_out: Path, cli_files: Path, tmp_path: Path
+) -> None:
+    proto = onnx.load(cli_files / "net.onnx")
+    for index, node in enumerate(proto.graph.node):
+        node.name = f"n{index}"
+    onnx.save(proto, tmp_path / "named.onnx")
+    words = "net.onnx", str(tmp_path / "named.onnx"), "one.npy", "--format", "csv"
+    succeeded(run(*words, "--match", "structure"))
+    rows = rows_of(cli_out)
+    assert {row["relative_l2"] for row in rows.values()} == {"0.0"}
+    assert [row["b_layer"] for row in rows.values()][:3] == ["x", "n0", "n1"]
 
 
 def test_two_models_see_a_sample_each(run: Run, cli_out: Path, cli_files: Path, other: str) -> None:
@@ -307,6 +406,9 @@ def test_files_of_long_names_can_be_written(
         (["net.onnx", "a", "b", "c"], "1 model and 3 samples were given"),
         (["net.onnx", "net.onnx", "net.ONNX", "a"], "3 models and 1 sample were given"),
         (["net.onnx", "one.npy"], "one model and one sample leave nothing to compare"),
+        (["net.onnx", "a", "b", "--fail-above", "snr=3"],
+         "'snr=3' is no METRIC=VALUE (METRIC must be one of relative-l2, relative-error, noise-db"),
+        (["net.onnx", "a", "b", "--fail-above", "noise-db"], "'' is no list of numbers"),
         (["net.onnx", "a", "b", "--format", "pdf"],
          "unknown format: 'pdf' (must be one or more of png, svg, html, csv)"),
     ],
@@ -333,3 +435,7 @@ def test_a_folder_that_cannot_be_written_is_told_first(run: Run) -> None:
 
 def test_formats_are_those_of_the_files() -> None:
     assert set(format_names("difference")) == set(files._WRITERS)
+
+
+def test_metrics_are_those_of_the_limits() -> None:
+    assert (*gates.METRICS, gates.NOT_COMPARED) == DIFFERENCE_METRICS

@@ -2,5 +2,7 @@
 
 from micam_fast.analyses.differences.difference import Difference, diff
 from micam_fast.analyses.differences.layers import LayerDifference
+from micam_fast.analyses.differences.matching import match_layers
+from micam_fast.analyses.differences.noise import Noise, measure_noise
 
-__all__ = ["Difference", "LayerDifference", "diff"]
+__all__ = ["Difference", "LayerDifference", "Noise", "diff", "match_layers", "measure_noise"]

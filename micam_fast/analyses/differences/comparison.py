@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,8 +29,34 @@ class Comparison:
 
     @property
     def ranked(self) -> list[LayerDifference]:
-        """Those that differ most come first, by relative L2; of equal ones the first in order."""
+        """Those that differ most come first; of equal ones the first in order.
+
+        By the noise of their activations where that was measured, else by relative L2.
+        """
+        if self.measured:
+            noisy = [each for each in self.layers.values() if each.noise is not None]
+            return sorted(noisy, key=_by_noise)
         return sorted(self.compared, key=lambda each: -each.relative_l2)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the noise of the activations was measured."""
+        return any(each.noise is not None for each in self.layers.values())
+
+    @property
+    def other_types(self) -> list[str]:
+        """Names of the layers that have no difference as B's are of another type."""
+        return [name for name, each in self.layers.items() if not each.types_agree]
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the layers that have a difference though kernels, shapes or inputs differ."""
+        return [each.layer.name for each in self.compared if each.changes]
+
+    @property
+    def within(self) -> list[str]:
+        """Names of the layers that the other model computes within another one."""
+        return [name for name, each in self.layers.items() if each.within]
 
     @property
     def mismatched(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -38,23 +65,30 @@ class Comparison:
             name: (each.a.cam.shape, each.b.cam.shape)
             for name, each in self.layers.items()
             if each.a is not None and each.b is not None and not each.sizes_agree
+            if each.types_agree
         }
 
     @property
     def not_finite(self) -> list[str]:
         """Names of the layers that have no difference as A's or B's values are not finite."""
         found = self.layers.items()
-        return [name for name, each in found if each.sizes_agree and each.difference is None]
+        return [
+            name
+            for name, each in found
+            if each.sizes_agree and each.types_agree and each.difference is None
+        ]
 
     @property
     def only_a(self) -> list[str]:
         """Names of the layers that B has no map of."""
-        return [name for name, each in self.layers.items() if each.b is None]
+        found = self.layers.items()
+        return [name for name, each in found if each.b is None and not each.within]
 
     @property
     def only_b(self) -> list[str]:
         """Names of the layers that A has no map of."""
-        return [name for name, each in self.layers.items() if each.a is None]
+        found = self.layers.items()
+        return [name for name, each in found if each.a is None and not each.within]
 
     def name_cell(
         self, each: LayerDifference, row: int, column: int
@@ -64,3 +98,8 @@ class Comparison:
             return None, None
         rows, columns = self.names.rows, self.names.columns
         return None if rows is None else rows[row], None if columns is None else columns[column]
+
+
+def _by_noise(each: LayerDifference) -> float:
+    relative = math.nan if each.noise is None else each.noise.relative_error
+    return -math.inf if math.isnan(relative) else -relative

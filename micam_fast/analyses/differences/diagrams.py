@@ -50,7 +50,7 @@ _NOTHING = np.empty((1, 1, 3), np.uint8)
 _CAPTIONS = ("A", "B", "B - A")
 _LEGEND = (
     "A, B and B - A of a layer share the label's scale: blue is negative, white 0, brown positive",
-    "no map: not finite, or A and B are of different size, or only one of them has the layer",
+    "no map: not finite, or A and B are of different type or size, or only one has the layer",
     "relative L2: |B - A| / |A|.  cosine: of the angle between A and B.  correlation: Pearson's",
 )
 

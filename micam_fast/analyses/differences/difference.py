@@ -5,16 +5,24 @@ Everywhere the difference is B - A, the change from A to B.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.files import save, svg_text
 from micam_fast.analyses.differences.labels import some_of
-from micam_fast.analyses.differences.layers import compare_layer
+from micam_fast.analyses.differences.layers import (
+    LayerDifference,
+    compare_layer,
+    find_changes,
+)
+from micam_fast.analyses.differences.matching import Matching, match_layers
+from micam_fast.analyses.differences.noise import Noise
 from micam_fast.api.explanation import Explanation
+from micam_fast.core.choices import MATCHES, Match, check_choice
 from micam_fast.core.errors import AxisError, ModelError
+from micam_fast.core.layers import Layer
 from micam_fast.core.notebooks import diagram_bundle
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import lies_on_input
@@ -31,7 +39,7 @@ class Difference(Comparison):
     a, b
         The explanations; of B, maps on the input's grid are in the order of A's input.
     layers
-        By name: every layer with a map in A or B, in the order of A's diagram, then B's own.
+        By A's name: every layer with a map in A or B, in the order of A's diagram, then B's own.
     names
         Of the rows and columns of A's input.
     permutation
@@ -94,11 +102,13 @@ def diff(
     *,
     names: AxisNames | None = None,
     permutation: Permutation | None = None,
+    match: Match = "name",
+    noise: Mapping[str, Noise] | None = None,
 ) -> Difference:
     """Compare two explanations: of two samples, of two means, or by two models.
 
-    Layers are matched by name. Those whose maps are of different size, that one of the two lacks,
-    or that are not finite have no difference; all others do.
+    Those layers whose types or sizes of maps are different, that one of the two lacks, or that are
+    not finite have no difference; all others do, and say what else is different.
 
     Parameters
     ----------
@@ -110,6 +120,12 @@ def diff(
         The order in which B's model saw the input. Maps of B on the grid of its input are put back
         into A's order first, so that the difference shows what changed in the model and not the
         shuffle; maps on smaller grids stay as they are.
+    match
+        ``"name"``: layers of one name belong together, where what a quantizing tool appends to a
+        name does not count. ``"structure"``: those that do the same and read the same, whatever
+        their names.
+    noise
+        By A's name: what `measure_noise` found.
 
     Returns
     -------
@@ -118,11 +134,13 @@ def diff(
     Raises
     ------
     ModelError
-        If the two have no layer of the same name.
+        If no layer of the two is matched.
     AxisError
         If there are more or fewer names than A's input has rows or columns.
     SampleError
         If the permutation is one of another size.
+    ValueError
+        If `match` is none that there is.
 
     Examples
     --------
@@ -144,19 +162,61 @@ def diff(
             raise AxisError(f"{len(given)} names were given for the {size} {axis} of A's input")
     if permutation is not None:
         b = put_back(b, permutation)
-    known = {layer.name: layer for each in (b, a) for layer in each.scene.layers}
-    order = [layer.name for each in (a, b) for layer in each.scene.layers]
-    layers = {
-        name: compare_layer(known[name], a.maps.get(name), b.maps.get(name), a.input_size)
-        for name in dict.fromkeys(order)
-        if name in a.maps or name in b.maps
-    }
+    check_choice("match", match, MATCHES)
+    layers = _compare_layers(a, b, match_layers(a.scene.layers, b.scene.layers, match))
     if not any(each.a is not None and each.b is not None for each in layers.values()):
+        how = {"name": "has the name", "structure": "has the place"}[match]
         raise ModelError(
-            f"no layer of {a.scene.model} ({some_of(a.maps)}) has the name of one of "
-            f"{b.scene.model} ({some_of(b.maps)}); layers are matched by name"
+            f"no layer of {a.scene.model} ({some_of(a.maps)}) {how} of one of "
+            f"{b.scene.model} ({some_of(b.maps)}); layers are matched by {match}"
         )
+    for name, each in (noise or {}).items():
+        if name in layers:
+            layers[name] = replace(layers[name], noise=each)
     return Difference(a, b, layers, names, permutation)
+
+
+def _compare_layers(
+    a: Explanation, b: Explanation, matching: Matching
+) -> dict[str, LayerDifference]:
+    ours, theirs = ({each.name: each for each in side.scene.layers} for side in (a, b))
+    found = {}
+    for name, layer in ours.items():
+        partner = theirs.get(matching.pairs.get(name, ""))
+        maps = a.maps.get(name), None if partner is None else b.maps.get(partner.name)
+        if maps == (None, None):
+            continue
+        joined = name in matching.starts
+        each = compare_layer(layer, *maps, a.input_size, partner, joined=joined)
+        if partner is not None:
+            changes = _find_changes(each, ours, theirs, matching)
+            each = replace(each, changes=changes)
+        end = matching.within[0].get(name, "")
+        found[name] = replace(each, within=matching.pairs.get(end, ""))
+    names = {other: name for name, other in matching.pairs.items()}
+    for name, layer in theirs.items():
+        if name not in names and name in b.maps:
+            each = compare_layer(layer, None, b.maps[name], a.input_size)
+            # A's layer of this name is matched with another one.
+            free = name if name not in ours else f"{name} (B)"
+            end = matching.within[1].get(name, "")
+            found[free] = replace(each, within=names.get(end, ""))
+    return found
+
+
+def _find_changes(
+    each: LayerDifference,
+    ours: Mapping[str, Layer],
+    theirs: Mapping[str, Layer],
+    matching: Matching,
+) -> tuple[str, ...]:
+    assert each.partner is not None
+    name = each.layer.name
+    one, other = matching.starts.get(name, (name, each.partner.name))
+    names = {theirs_: ours_ for ours_, theirs_ in matching.pairs.items()}
+    shapes = None if each.a is None or each.b is None else (each.a.shape, each.b.shape)
+    inputs = list(ours[one].inputs), [names.get(read, read) for read in theirs[other].inputs]
+    return find_changes(ours[one], theirs[other], shapes, inputs)
 
 
 def put_back(explanation: Explanation, permutation: Permutation) -> Explanation:

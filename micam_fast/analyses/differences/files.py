@@ -11,10 +11,12 @@ from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.diagrams import compose_difference
 from micam_fast.analyses.differences.labels import header_lines
 from micam_fast.analyses.differences.layers import LayerDifference
+from micam_fast.api.explanation import Explanation
 from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.formats import format_of
 from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.diagrams.png_limit import check_png_size
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
@@ -22,10 +24,12 @@ from micam_fast.maps.layer_map import LayerMap
 CSV_HEADER = (
     "layer", "class", "rows", "columns", "relative_l2", "cosine", "correlation", "scale",
     "a_min", "a_max", "b_min", "b_max", "difference_min", "difference_max",
-    "largest_row", "largest_column", "note",
+    "largest_row", "largest_column", "note", "b_layer", "b_class", "snr_db", "relative_error",
+    "saturated", "changes",
 )  # fmt: skip
 """``rows`` and ``columns`` are the map's size; ``largest_...`` where |B - A| is largest, by the
-names of the input's rows and columns where the map lies on its grid, else by number from 0."""
+names of the input's rows and columns where the map lies on its grid, else by number from 0;
+``snr_db``, ``relative_error`` and ``saturated`` are of the activations, see `Noise`."""
 
 
 def save(difference: Comparison, path: Path, style: Style) -> Path:
@@ -60,11 +64,24 @@ def _save_html(difference: Comparison, path: Path, style: Style) -> None:
     order = "" if difference.permutation is None else f", {difference.permutation}"
     sides = [
         replace(each, sample=f"{each.sample or each.scene.model}{told}")
-        for each, told in ((difference.a, ""), (difference.b, order))
+        for each, told in ((difference.a, ""), (_named_as_a(difference), order))
     ]
     names, title = difference.names, header_lines(difference)[0]
     page = View(sides, None, names.rows, names.columns, True, title, rankdir=style.rankdir)
     page.save(path)
+
+
+def _named_as_a(difference: Comparison) -> Explanation:
+    """B, its layers by the names of A's, by which the page matches them."""
+    b, partners = difference.b, {}
+    for name, each in difference.layers.items():
+        if each.difference is not None and each.partner is not None:
+            partners[name] = each.partner
+    if all(name == each.name for name, each in partners.items()):
+        return b
+    layers = tuple(replace(each, name=name, inputs=()) for name, each in partners.items())
+    maps = {name: b.maps[each.name] for name, each in partners.items()}
+    return replace(b, maps=maps, scene=ModelDiagram(b.scene.model, layers))
 
 
 def _save_csv(difference: Comparison, path: Path, style: Style) -> None:
@@ -85,8 +102,21 @@ def _csv_row(difference: Comparison, each: LayerDifference) -> list[object]:
     measures = map(_known, (each.relative_l2, each.cosine, each.correlation))
     return [
         layer.name, layer.class_label, *size, *measures, each.bound, *_range(each.a),
-        *_range(each.b), *extremes, *where, each.note or None,
+        *_range(each.b), *extremes, *where, each.note or None, *_of_b(each), *_noise(each),
+        "; ".join(each.changes) or None,
     ]  # fmt: skip
+
+
+def _of_b(each: LayerDifference) -> tuple[str | None, str | None]:
+    found = each.layer if each.a is None else each.partner
+    return (None, None) if found is None or each.b is None else (found.name, found.class_label)
+
+
+def _noise(each: LayerDifference) -> tuple[float | None, float | None, float | None]:
+    noise = each.noise
+    if noise is None:
+        return None, None, None
+    return _known(noise.snr_db), _known(noise.relative_error), noise.saturated
 
 
 def _known(value: float) -> float | None:

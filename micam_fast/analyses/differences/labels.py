@@ -9,7 +9,7 @@ from dataclasses import replace
 from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.layers import LayerDifference, is_finite
 from micam_fast.api.explanation import Explanation
-from micam_fast.core.layers import show_shape
+from micam_fast.core.layers import Layer, show_shape
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.labels import copies_line, label_parts, trouble_line
 from micam_fast.maps.layer_map import lies_on_input
@@ -27,14 +27,23 @@ def header_lines(difference: Comparison) -> list[str]:
     counts = [f"compared: {len(difference.compared)} of {len(difference.layers)} layers"]
     left_out: tuple[tuple[str, Collection[str]], ...] = (
         ("not finite", difference.not_finite),
+        ("of other type", difference.other_types),
         ("of different size", difference.mismatched),
         ("only in A", difference.only_a),
         ("only in B", difference.only_b),
+        ("within others", difference.within),
+        ("with other kernels, shapes or inputs", difference.changed),
     )
     for what, names in left_out:
         if names:
             counts.append(f"{len(names)} {what}: {some_of(names)}")
-    return fit_header([*lines, "; ".join(counts)])
+    lines.append("; ".join(counts))
+    if difference.measured:
+        worst = (
+            f"{e.layer.name} {show_db(e.noise.snr_db)}" for e in difference.ranked[:3] if e.noise
+        )
+        lines.append(f"lowest signal-to-noise ratios: {', '.join(worst)}")
+    return fit_header(lines)
 
 
 def some_of(names: Collection[str]) -> str:
@@ -67,6 +76,8 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     """The lines of a layer's label, its name first."""
     found = [m for m in (each.a, each.b) if m is not None]
     lines, _, _ = label_parts(each.layer, replace(found[0], bad_values=None, doubt=None))
+    if each.partner is not None and _tells(each.layer) != _tells(each.partner):
+        lines.append(f"B: {', '.join(_tells(each.partner))}")
     if found[-1].shape != found[0].shape:
         lines.append(f"B's O: {show_shape(found[-1].shape)}")
     if found[-1].copies != found[0].copies:
@@ -80,6 +91,11 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     if even:
         lines.append(f"{' and '.join(even)}: bias all zero, 1/C used")
     lines += [f"{side}: {trouble_line(m)}" for side, m in sides if not is_finite(m)]
+    lines += [text for text in each.changes if not text.startswith("outputs")]
+    if each.noise is not None:
+        lines.append(f"SNR: {show_db(each.noise.snr_db)}")
+        if each.noise.saturated is not None:
+            lines.append(f"saturated: {show_share(each.noise.saturated)}")
     if each.difference is None:
         return [*lines, each.note, f"scale: ±{each.bound:.6g}"]
     return [
@@ -90,6 +106,10 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
         f"scale: ±{each.bound:.6g}",
         *_largest(difference, each),
     ]
+
+
+def _tells(layer: Layer) -> tuple[str, str]:
+    return layer.name, layer.class_label
 
 
 def _largest(difference: Comparison, each: LayerDifference) -> Iterator[str]:
@@ -121,3 +141,18 @@ def show_number(value: float) -> str:
     if math.isnan(value):
         return "undefined"
     return f"{value:.4f}" if value == 0 or 5e-5 < abs(value) < 1e4 else f"{value:.4g}"
+
+
+def show_db(value: float) -> str:
+    """A ratio in decibels; it may be undefined."""
+    if math.isnan(value):
+        return "undefined"
+    return "no noise" if value == math.inf else f"{value:.1f} dB"
+
+
+def show_share(value: float | None) -> str:
+    """A share in percent; what is small but not zero does not look like zero."""
+    if value is None:
+        return "-"
+    percent = 100 * value
+    return f"{percent:.2f} %" if percent == 0 or percent >= 0.005 else f"{percent:.1g} %"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.layers import Layer
+from micam_fast.analyses.differences.matching import family, kernel_size
+from micam_fast.analyses.differences.noise import Noise
+from micam_fast.core.layers import Layer, Shape, show_shape
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 
 _NAN = math.nan
+# Families whose maps are made with a kernel.
+_WITH_KERNELS = ("Conv", "ConvTranspose")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,16 @@ class LayerDifference:
     on_input_grid
         Whether the cells are those of the model's input, so that names of its rows and columns are
         names of theirs.
+    partner
+        B's layer, where it is matched with one of A's.
+    changes
+        What differs beside the maps: kernels, shapes, or layers that are read, in words.
+    within
+        Name of the layer that the other model computes this one together with.
+    noise
+        How far B's activations are from A's, where that was measured.
+    joined
+        Whether one model computes in this layer what is several layers of the other one.
     """
 
     layer: Layer
@@ -49,16 +63,40 @@ class LayerDifference:
     cosine: float = _NAN
     correlation: float = _NAN
     on_input_grid: bool = False
+    partner: Layer | None = None
+    changes: tuple[str, ...] = ()
+    within: str = ""
+    noise: Noise | None = None
+    joined: bool = False
 
     @property
     def note(self) -> str:
         """Why there is no difference; empty where there is one."""
         if self.a is None or self.b is None:
-            return "only in B" if self.a is None else "only in A"
+            mine, other = ("B", "A") if self.a is None else ("A", "B")
+            return f"{other} computes it within {self.within}" if self.within else f"only in {mine}"
+        if self.partner is not None and not self.types_agree:
+            types = self.layer.class_label, self.partner.class_label
+            return ("A's map is a {}'s, B's a {}'s" if self.joined else "A is {}, B is {}").format(
+                *types
+            )
         if not self.sizes_agree:
             return f"A is {_size(self.a)}, B is {_size(self.b)}"
         bad = [side for side, found in (("A", self.a), ("B", self.b)) if not is_finite(found)]
         return f"{' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} not finite" if bad else ""
+
+    @property
+    def types_agree(self) -> bool:
+        """Whether the two maps are of the same operation, whatever computes it.
+
+        Of joined layers those that stand for them may differ, unless one map alone has a kernel.
+        """
+        if self.partner is None:
+            return True
+        families = family(self.layer), family(self.partner)
+        if self.joined:
+            return len({each in _WITH_KERNELS for each in families}) == 1
+        return families[0] == families[1]
 
     @property
     def sizes_agree(self) -> bool:
@@ -78,7 +116,13 @@ class LayerDifference:
 
 
 def compare_layer(
-    layer: Layer, a: LayerMap | None, b: LayerMap | None, input_size: tuple[int, int]
+    layer: Layer,
+    a: LayerMap | None,
+    b: LayerMap | None,
+    input_size: tuple[int, int],
+    partner: Layer | None = None,
+    *,
+    joined: bool = False,
 ) -> LayerDifference:
     """Compare two maps of one layer.
 
@@ -90,25 +134,52 @@ def compare_layer(
         Its maps; ``None`` where there is none.
     input_size
         ``(Hin, Win)``.
+    partner, joined
+        As in `LayerDifference`.
     """
+    empty = LayerDifference(layer, a, b, partner=partner, joined=joined)
     finite = [each.cam for each in (a, b) if each is not None and is_finite(each)]
     bound = max((float(np.abs(cam).max()) for cam in finite), default=0.0)
-    if len(finite) < 2 or finite[0].shape != finite[1].shape:
-        return LayerDifference(layer, a, b, bound=bound)
+    if len(finite) < 2 or finite[0].shape != finite[1].shape or not empty.types_agree:
+        return replace(empty, bound=bound)
     before, after = (cam.astype(np.float64) for cam in finite)
     difference = after - before
     difference.flags.writeable = False
-    return LayerDifference(
-        layer,
-        a,
-        b,
-        difference,
-        max(bound, float(np.abs(difference).max())),
-        _relative(float(np.linalg.norm(difference)), float(np.linalg.norm(before))),
-        _cosine(before, after),
-        _correlation(before, after),
-        a is not None and lies_on_input(layer, a, input_size),
+    return replace(
+        empty,
+        difference=difference,
+        bound=max(bound, float(np.abs(difference).max())),
+        relative_l2=_relative(float(np.linalg.norm(difference)), float(np.linalg.norm(before))),
+        cosine=_cosine(before, after),
+        correlation=_correlation(before, after),
+        on_input_grid=a is not None and lies_on_input(layer, a, input_size),
     )
+
+
+def find_changes(
+    a: Layer, b: Layer, shapes: tuple[Shape, Shape] | None, inputs: tuple[list[str], list[str]]
+) -> tuple[str, ...]:
+    """What differs between two layers that are matched, beside their numbers.
+
+    Parameters
+    ----------
+    a, b
+        The layers that have the kernels.
+    shapes
+        Of their activations, where both are known.
+    inputs
+        What each reads, by the names in A as far as these are matched.
+    """
+    found = []
+    if kernel_size(a) != kernel_size(b):
+        kernels = ("none" if e.kernel_shape is None else show_shape(e.kernel_shape) for e in (a, b))
+        found.append("kernels: A {}, B {}".format(*kernels))
+    if shapes is not None and shapes[0] != shapes[1]:
+        found.append("outputs: A {}, B {}".format(*map(show_shape, shapes)))
+    if set(inputs[0]) != set(inputs[1]):
+        read = (", ".join(names) or "nothing" for names in inputs)
+        found.append("reads: A {}, B {}".format(*read))
+    return tuple(found)
 
 
 def is_finite(found: LayerMap) -> bool:

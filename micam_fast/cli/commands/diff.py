@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -30,24 +31,34 @@ from micam_fast.cli.options import (
     engine_option,
     labels_option,
     map_options,
+    option,
     output_dir_option,
     prediction_options,
     read_options,
     running_options,
     sample_options,
 )
-from micam_fast.cli.values import formats_option
-from micam_fast.core.choices import MODEL_SUFFIXES, Projection
+from micam_fast.cli.values import formats_option, parse_number
+from micam_fast.core.choices import (
+    DIFFERENCE_METRICS as _METRICS,
+    MATCHES,
+    MODEL_SUFFIXES,
+    Match,
+    Projection,
+)
 from micam_fast.core.errors import MicamError, SampleError
 from micam_fast.core.texts import aligned, count_of, printable, skipped
 
 if TYPE_CHECKING:
-    from micam_fast.analyses.differences import Difference, LayerDifference
+    from micam_fast.analyses.differences import Difference, LayerDifference, Noise
+    from micam_fast.analyses.differences.gates import Verdict
     from micam_fast.api.explanation import Explanation
     from micam_fast.api.model import Model
+    from micam_fast.core.layers import Layer
     from micam_fast.samples.orders import Permutation
 
 _MOST_ROWS = 10
+_ABOVE = 3
 _USAGE = (
     "expected is MODEL A B (two samples of one model), or MODEL MODEL A [B] (two models); models "
     f"are the first arguments that end in {', '.join(MODEL_SUFFIXES)}"
@@ -66,12 +77,47 @@ class _Options:
     labels: Path | None
     samples: SampleOptions
     axes: AxisOptions
+    match: Match
+    limits: tuple[tuple[str, float], ...]
+    as_json: bool
+
+
+def _parse_limits(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    """Metrics and their largest values."""
+    limits = []
+    for text in value:
+        metric, _, number = text.partition("=")
+        if metric not in _METRICS:
+            raise click.BadParameter(
+                f"{text!r} is no METRIC=VALUE (METRIC must be one of {', '.join(_METRICS)})"
+            )
+        limits.append((metric, parse_number(ctx, param, number)))
+    return tuple(limits)
 
 
 @click.command(short_help="Draw what changes between two samples, folders or models.")
 @click.argument("arguments", metavar="MODEL [MODEL] A [B]", nargs=-1)
 @output_dir_option("micam-diff")
 @formats_option("difference", "Files to write.", default="png,csv")
+@option(
+    "--match",
+    type=click.Choice(MATCHES),
+    default="name",
+    help="Which layers of two models belong together: those of one name, or those that do and read "
+    "the same.",
+)
+@option(
+    "--fail-above",
+    "limits",
+    multiple=True,
+    callback=_parse_limits,
+    metavar="METRIC=VALUE",
+    help=f"Exit with code {_ABOVE} if a layer exceeds VALUE. METRIC is one of "
+    f"{', '.join(_METRICS)}. Can be given several times.",
+)
+@option("--json", "as_json", is_flag=True, help="Print all numbers as JSON instead of a table.")
 @map_options
 @diagram_options
 @prediction_options
@@ -85,15 +131,16 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
 
     A and B are samples (FILE:N is sample N of a file, from 0); of a folder, or a file with several
     samples, the mean is taken. With two models, the first sees A and the second B, or A, too, if B
-    is left out. Layers are matched by name. --permute-... is for B alone: its maps on the grid of
-    the input are put back into A's order before they are compared. Of --labels, the first line is
-    A's, the second B's.
+    is left out; where both see the same samples, the activations are compared, too. --permute-...
+    is for B alone: its maps on the grid of the input are put back into A's order before they are
+    compared. Of --labels, the first line is A's, the second B's.
 
     Exit code: 0 if all was written, 1 if a sample was left out or a file could not be written, 2 if
-    nothing was written.
+    nothing was written, 3 if all was written and a layer is above a limit of --fail-above.
     """
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.analyses.differences import diff as compare
+    from micam_fast.analyses.differences.gates import as_record, judge
     from micam_fast.core.output_files import check_folder
 
     options = read_options(_Options, given)
@@ -103,9 +150,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     check_folder(options.output_dir)
     first = open_model(Path(models[0]), options.model, samples=(samples[:1], options.samples))
     same = Path(models[1]) == Path(models[0])
-    second = first
-    if not same:
-        second = open_model(Path(models[1]), options.model, samples=(samples[1:], options.samples))
+    second = first if same else _open_second(Path(models[1]), first, samples[1], options)
     names = read_axis_names(options.axes, first, samples)
     ours, theirs = (read_axis_names(AxisOptions(), first, [path]).columns for path in samples)
     if None not in (ours, theirs) and ours != theirs:
@@ -121,6 +166,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     )
     with when_compiling(note_compiling):
         (a, a_failed), (b, b_failed) = (_explain(side, options) for side in sides)
+        noise = _measure(sides, options) if first is not second else None
     if a.sample == b.sample and samples[0] != samples[1]:
         a, b = replace(a, sample=shown[0]), replace(b, sample=shown[1])
     if first is not second and first.name == second.name:
@@ -128,17 +174,79 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
             replace(each, scene=replace(each.scene, model=name))
             for each, name in zip((a, b), _tell_apart(*models), strict=True)
         )
-    difference = compare(a, b, names=names, permutation=permutation)
-    _tell_what_is_left_out(difference)
+    difference = compare(
+        a, b, names=names, permutation=permutation, match=options.match, noise=noise
+    )
+    _tell_what_is_left_out(difference, options)
     stem = _stem([a.scene.model, b.scene.model, *shown])
     written, errors = _write(difference, stem, options)
-    if written:
+    verdicts = judge(difference, options.limits)
+    folder = printable(str(given["output_dir"]))
+    if options.as_json:
+        files = [f"{folder}/{stem}.{name}" for name in written]
+        click.echo(json.dumps(as_record(difference, verdicts) | {"files": files}, indent=1))
+    elif written:
         _show_table(difference)
-        click.echo(f"wrote {stem} ({', '.join(written)}) to {printable(str(given['output_dir']))}")
+        click.echo(f"wrote {stem} ({', '.join(written)}) to {folder}")
     for error in errors:
         Failure(str(error)).show()
+    _tell_verdicts(verdicts)
     if errors or a_failed or b_failed:
         sys.exit(1 if written else 2)
+    if any(verdict.fails for verdict in verdicts):
+        sys.exit(_ABOVE)
+
+
+def _open_second(path: Path, first: Model, sample: str, options: _Options) -> Model:
+    """B's model; where layers are chosen, with those that belong to A's."""
+    from micam_fast.analyses.differences import match_layers
+
+    def partners(layers: Sequence[Layer]) -> list[str]:
+        pairs = match_layers(first.layers, layers, options.match).pairs
+        found = [other for name, other in pairs.items() if name in first.mapped]
+        # Without any, the comparison says why.
+        return found or [layer.name for layer in layers]
+
+    given = options.model
+    ways = (given.include, given.exclude, given.start, given.stop)
+    chosen = any(way is not None for way in ways)
+    layers = partners if chosen else None
+    return open_model(path, given, samples=([sample], options.samples), layers=layers)
+
+
+def _measure(sides: tuple[_Side, _Side], options: _Options) -> dict[str, Noise] | None:
+    """The noise of B's activations, where both models see the same samples in the same order."""
+    from micam_fast.analyses.differences import match_layers, measure_noise
+
+    a, b = sides
+    if a.path != b.path or b.permutation is not None:
+        return None
+    matched = match_layers(a.model.layers, b.model.layers, options.match).pairs
+    pairs = {
+        one: other
+        for one, other in matched.items()
+        if one in a.model.mapped and other in b.model.mapped
+    }
+    if not pairs:
+        return None
+    given = (
+        (
+            sample.given
+            for sample in open_samples(side.model, [side.path], options.samples, say=_say_nothing)
+        )
+        for side in sides
+    )
+    return measure_noise(a.model, b.model, zip(*given, strict=True), pairs)
+
+
+def _say_nothing(text: str) -> None:
+    """The first reading of the samples said it."""
+
+
+def _tell_verdicts(verdicts: Iterable[Verdict]) -> None:
+    for verdict in verdicts:
+        if verdict.fails:
+            Failure(str(verdict)).show()
 
 
 @dataclass(frozen=True)
@@ -207,15 +315,24 @@ def _explain(side: _Side, options: _Options) -> tuple[Explanation, int]:
     return average.mean(sample=shown, label=side.label or None), failed
 
 
-def _tell_what_is_left_out(difference: Difference) -> None:
-    reasons: dict[str, list[str]] = {}
-    for name, each in difference.layers.items():
-        if each.difference is None and each.a is not None and each.b is not None:
-            reasons.setdefault(f"not compared, {each.note}", []).append(name)
-    reasons |= {"only in A": difference.only_a, "only in B": difference.only_b}
-    for reason, names in reasons.items():
-        if names:
-            note(f"{count_of(len(names), 'layer')} {reason}: {', '.join(names)}")
+def _tell_what_is_left_out(difference: Difference, options: _Options) -> None:
+    kinds: tuple[tuple[str, Sized], ...] = (
+        ("whose maps are not compared, as their types differ", difference.other_types),
+        ("whose maps are not compared, as their sizes differ", difference.mismatched),
+        ("whose maps are not compared, as they are not finite", difference.not_finite),
+        ("only in A", difference.only_a),
+        ("only in B", difference.only_b),
+        ("computed within another one by the other model", difference.within),
+        ("compared although kernels, shapes or what they read differ", difference.changed),
+    )
+    counts = [f"{count_of(len(names), 'layer')} {what}" for what, names in kinds if len(names)]
+    for count in counts:
+        note(count)
+    if counts and not options.as_json:
+        named = "csv" in options.formats
+        note("the CSV names these layers" if named else "--format csv names these layers")
+    if difference.only_a and difference.only_b and options.match == "name":
+        note("--match structure matches layers by what they do, whatever their names")
 
 
 def _stem(names: Iterable[str]) -> str:
@@ -246,25 +363,39 @@ def _write(
 
 
 def _show_table(difference: Difference) -> None:
-    """The layers that differ most, by relative L2."""
+    """The layers that differ most: by the noise of the activations, else by relative L2."""
     ranked = difference.ranked
     if not ranked:
         click.echo("no layer can be compared")
         return
+    measured = difference.measured
+    how = (
+        "SNR: 10 log10(|A|^2 / |B - A|^2) of the activations"
+        if measured
+        else "relative L2: |B - A| / |A|"
+    )
+    heads = ("SNR", "saturated") if measured else ()
     rows: list[tuple[str, ...]] = [
-        ("layer", "class", "relative L2", "cosine", "correlation", "largest B - A")
+        ("layer", "class", *heads, "relative L2", "cosine", "correlation", "largest B - A")
     ]
-    rows += [_row(each) for each in ranked[:_MOST_ROWS]]
+    rows += [_row(each, measured=measured) for each in ranked[:_MOST_ROWS]]
     more = f", {_MOST_ROWS} of {len(ranked)}" if len(ranked) > _MOST_ROWS else ""
-    click.echo(f"layers that differ most{more} (relative L2: |B - A| / |A|):")
+    click.echo(f"layers that differ most{more} ({how}):")
     for line in aligned(rows, texts=2):
         click.echo(line)
 
 
-def _row(each: LayerDifference) -> tuple[str, ...]:
-    from micam_fast.analyses.differences.labels import show_number
+def _row(each: LayerDifference, *, measured: bool) -> tuple[str, ...]:
+    from micam_fast.analyses.differences.labels import show_db, show_number, show_share
 
     place = each.largest
-    largest = "0" if each.difference is None or place is None else f"{each.difference[place]:+.4g}"
-    numbers = map(show_number, (each.relative_l2, each.cosine, each.correlation))
-    return (each.layer.name, each.layer.class_label, *numbers, largest)
+    largest = "-" if each.difference is None else "0"
+    if each.difference is not None and place is not None:
+        largest = f"{each.difference[place]:+.4g}"
+    numbers: Iterable[str] = ("-",) * 3
+    if each.difference is not None:
+        numbers = map(show_number, (each.relative_l2, each.cosine, each.correlation))
+    noise: tuple[str, ...] = ()
+    if measured and each.noise is not None:
+        noise = show_db(each.noise.snr_db), show_share(each.noise.saturated)
+    return (each.layer.name, each.layer.class_label, *noise, *numbers, largest)

@@ -6,6 +6,7 @@ beside those that go on with the codes makes the numbers that they stand for.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from micam_fast.models.onnx.constants import Constants
@@ -75,3 +76,22 @@ def _units_of(node: onnx.NodeProto, units: dict[str, _Units]) -> _Units:
     read = node.input if operator.name == "Concat" else node.input[:1]
     found = {units.get(name, ()) for name in read}
     return found.pop() if len(found) == 1 else ()
+
+
+def code_limits(graph: Graph, value: str) -> tuple[float, float, float] | None:
+    """The least and the largest number that codes can stand for, and the step between two.
+
+    ``None`` where a value is not made of codes of one constant scale and zero point.
+    """
+    node = graph.nodes[graph.producer[value]] if value in graph.producer else None
+    if node is None or find_operator(node).name != _DEQUANTIZE or graph.is_constant(value):
+        return None
+    scale, zero = (input_name(node, place) for place in (1, 2))
+    if not all(graph.is_known(name) and graph.array(name).size == 1 for name in (scale, zero)):
+        return None
+    middle, step = graph.array(zero).reshape(()), float(graph.array(scale).reshape(()))
+    if middle.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(middle.dtype)
+    low, high = (step * (int(code) - int(middle)) for code in (limits.min, limits.max))
+    return low, high, step

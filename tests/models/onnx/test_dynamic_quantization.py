@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper
 
 from micam_fast import load_model
 from micam_fast.core.layers import Layer
+from micam_fast.models.onnx.real_units import code_limits
 from tests.helpers.models import make_model, random_array
 from tests.helpers.quantized_models import mobile_net, quantize, residual_net, samples
 
@@ -89,7 +91,7 @@ class TestNumbers:
             *([helper.make_node("Add", ["real", "b"], ["y"], name="add")] if bias else []),
         ]
         codes = np.random.default_rng(0).integers(-9, 9, (2, 1, 3, 3), np.int8)
-        constants = {"w": codes, "ws": np.float32(0.02)}
+        constants: dict[str, Any] = {"w": codes, "ws": np.float32(0.02)}
         if bias:
             constants["b"] = random_array(3, 2, 1, 1)
         out = "y" if bias else "real"
@@ -104,3 +106,38 @@ class TestNumbers:
         assert list(found) == ["x", "conv"]
         difference = np.linalg.norm(found["conv"] - expected["conv"])
         assert difference < 0.02 * np.linalg.norm(expected["conv"])
+
+
+class TestLimits:
+    """What the codes of a layer can stand for."""
+
+    @pytest.mark.parametrize(
+        ("zero", "expected"),
+        [
+            (np.uint8(0), (0, 127.5)), (np.uint8(128), (-64, 63.5)), (np.int8(-128), (0, 127.5)),
+            (np.int8(0), (-64, 63.5)), (np.array([3], np.int8), (-65.5, 62)),
+        ],
+    )  # fmt: skip
+    def test_least_and_largest(self, zero: Any, expected: tuple[float, float]) -> None:
+        graph = load_model(pair(np.float32(0.5), zero)).graph.graph
+        assert code_limits(graph, "y") == (*expected, 0.5)
+        assert code_limits(graph, "x") is None
+        assert code_limits(graph, "relu") is None
+
+    def test_unknown_units_have_none(self) -> None:
+        assert code_limits(load_model(pair(None, np.uint8(0))).graph.graph, "y") is None
+        several = pair(np.array([0.5, 0.25], np.float32), np.zeros(2, np.uint8))
+        assert code_limits(load_model(several).graph.graph, "y") is None
+
+
+def pair(scale: Any, zero: Any) -> onnx.ModelProto:
+    """A Relu and a pair behind it; without a scale, the input's own one."""
+    nodes = [helper.make_node("Relu", ["x"], ["relu"], name="relu")]
+    constants: dict[str, Any] = {"z": zero}
+    if scale is None:
+        nodes.append(helper.make_node("ReduceMax", ["relu"], ["s"], keepdims=0))
+    else:
+        constants["s"] = scale
+    nodes.append(helper.make_node("QuantizeLinear", ["relu", "s", "z"], ["q"]))
+    nodes.append(helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]))
+    return make_model(nodes, {"x": ["N", 2, 4, 4]}, ["y"], constants)

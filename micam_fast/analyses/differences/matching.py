@@ -1,0 +1,260 @@
+"""Which layer of B is which of A: by their names, or by what they do and read."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from micam_fast.core.choices import Match
+from micam_fast.core.layers import Layer
+
+# What a quantizing tool appends to the names of nodes and values, onnxruntime's above all.
+_APPENDED = re.compile(
+    r"(_quant|_quantized|_QuantizeLinear|_DequantizeLinear|_Output|_Input|_output_quantized)+$"
+)
+# Its Gemm of dynamic codes is a product and a sum.
+_OF_GEMM = "_MatMul"
+_PREFIXES = re.compile(r"^(QLinear|DynamicQuantize|Fused|Nhwc)")
+_SUFFIXES = re.compile(r"(Integer|Integer16|IntegerToFloat)$")
+_ALIKE = {
+    "Gemm": "MatMul", "QGemm": "MatMul", "Dense": "MatMul", "Flatten": "Reshape",
+    "InputLayer": "Input", "Conv1D": "Conv", "Conv2D": "Conv", "Conv3D": "Conv",
+    "DepthwiseConv2D": "Conv", "MaxPooling1D": "MaxPool", "MaxPooling2D": "MaxPool",
+    "AveragePooling2D": "AveragePool", "GlobalAveragePooling2D": "GlobalAveragePool",
+    "GlobalMaxPooling2D": "GlobalMaxPool", "ReLU": "Relu", "Concatenate": "Concat",
+    "QAttention": "Attention",
+}  # fmt: skip
+_WITHIN = {
+    "BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish",
+    "PRelu", "Relu", "Selu", "SiLU", "Sigmoid", "Softplus", "Swish", "Tanh",
+}  # fmt: skip
+"""Families that other files hold within the layer before."""
+
+
+def family(layer: Layer) -> str:
+    """The operation, whatever it is computed with: a ``QLinearConv`` is a ``Conv``."""
+    name = _ALIKE.get(layer.op_type, layer.op_type)
+    name = _SUFFIXES.sub("", _PREFIXES.sub("", name))
+    return _ALIKE.get(name, name)
+
+
+@dataclass
+class Matching:
+    """Which layer of B is which of A.
+
+    Attributes
+    ----------
+    pairs
+        Name in B by name in A.
+    within
+        Of a layer that is computed within a later one on the other side: that one's name in A, by
+        the layer's name in A, and in B by its name in B.
+    starts
+        Where A's or B's layer of a pair stands for several: the first of them, by A's name.
+    """
+
+    pairs: dict[str, str] = field(default_factory=dict)
+    within: tuple[dict[str, str], dict[str, str]] = field(default_factory=lambda: ({}, {}))
+    starts: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def match_layers(a: Sequence[Layer], b: Sequence[Layer], match: Match = "name") -> Matching:
+    """Find B's layer for each of A's.
+
+    Parameters
+    ----------
+    a, b
+        The layers, in topological order.
+    match
+        ``"name"``: those of the same name, where what a quantizing tool appends does not count.
+        ``"structure"``: those of the same operation that read layers that are matched, or are read
+        by such, from the inputs on; of several the one with the same kernel shape or name. Those
+        that remain alike are not matched.
+    """
+    sides = _Side(a), _Side(b)
+    pairs = _by_structure(*sides) if match == "structure" else _by_name(*sides)
+    return _with_functions(*sides, pairs)
+
+
+class _Side:
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = {layer.name: layer for layer in layers}
+        self.readers: defaultdict[str, list[str]] = defaultdict(list)
+        for layer in layers:
+            for name in layer.inputs:
+                self.readers[name].append(layer.name)
+
+    def next_within(self, name: str, taken: Iterable[str]) -> str | None:
+        """The function that alone reads a layer, where it has no counterpart of its own."""
+        readers = self.readers[name]
+        if len(readers) != 1 or readers[0] in taken:
+            return None
+        layer = self.layers[readers[0]]
+        return layer.name if family(layer) in _WITHIN and len(layer.inputs) == 1 else None
+
+    def source(self, name: str, taken: Iterable[str]) -> str:
+        """The layer itself; for functions without a counterpart, what these are computed of."""
+        while name not in taken:
+            layer = self.layers[name]
+            if family(layer) not in _WITHIN or len(layer.inputs) != 1:
+                break
+            name = layer.inputs[0]
+        return name
+
+
+def _by_name(a: _Side, b: _Side) -> dict[str, str]:
+    pairs = {name: name for name in a.layers if name in b.layers}
+    steps: tuple[tuple[Callable[[Layer], str], Callable[[Layer], str]], ...] = (
+        (lambda layer: layer.name, _bare),
+        (_bare, lambda layer: layer.name),
+        (_bare, _bare),
+        (lambda layer: layer.name, _of_gemm),
+        (_of_gemm, lambda layer: layer.name),
+    )
+    for of_a, of_b in steps:
+        left_a = (layer for name, layer in a.layers.items() if name not in pairs)
+        taken = set(pairs.values())
+        left_b = (layer for name, layer in b.layers.items() if name not in taken)
+        ones, others = _only(left_a, of_a), _only(left_b, of_b)
+        pairs |= {one: others[key] for key, one in ones.items() if key in others}
+    return pairs
+
+
+def _bare(layer: Layer) -> str:
+    return _APPENDED.sub("", layer.name) or layer.name
+
+
+def _of_gemm(layer: Layer) -> str:
+    name = _bare(layer)
+    return name.removesuffix(_OF_GEMM) if family(layer) == "MatMul" else name
+
+
+def _only(layers: Iterable[Layer], key: Callable[[Layer], object]) -> dict[object, str]:
+    """Names by key, of the keys that one layer has."""
+    found: defaultdict[object, list[str]] = defaultdict(list)
+    for layer in layers:
+        found[key(layer)].append(layer.name)
+    return {each: names[0] for each, names in found.items() if len(names) == 1}
+
+
+def _by_structure(a: _Side, b: _Side) -> dict[str, str]:
+    inputs = ([n for n, e in side.layers.items() if family(e) == "Input"] for side in (a, b))
+    pairs = dict(zip(*inputs, strict=False))
+    while True:
+        before = len(pairs)
+        _match_alike(a, b, pairs, _read_by)
+        _match_alike(a, b, pairs, _readers_of)
+        if len(pairs) == before:
+            return pairs
+
+
+_Around = Callable[[_Side, Layer, Mapping[str, str]], frozenset[str] | None]
+
+
+def _match_alike(a: _Side, b: _Side, pairs: dict[str, str], around: _Around) -> None:
+    """Match layers of one operation in the same surroundings; each match makes more of them."""
+    forward = around is _read_by
+    order = list(a.layers.values())
+    for layer in order if forward else order[::-1]:
+        if layer.name in pairs:
+            continue
+        same_b = {name: name for name in pairs.values()}
+        wanted = around(a, layer, pairs)
+        if wanted is None:
+            continue
+        found = [
+            each
+            for name, each in b.layers.items()
+            if name not in same_b
+            and _walks(each) == _walks(layer)
+            and around(b, each, same_b) == wanted
+        ]
+        rivals = [
+            each
+            for name, each in a.layers.items()
+            if name not in pairs
+            and _walks(each) == _walks(layer)
+            and around(a, each, pairs) == wanted
+        ]
+        for key in (_walks, _kernel_of, lambda each: (_kernel_of(each), _bare(each))):
+            ones, others = _only(rivals, key), _only(found, key)
+            if ones.get(key(layer)) == layer.name and key(layer) in others:
+                pairs[layer.name] = others[key(layer)]
+                break
+
+
+def _read_by(side: _Side, layer: Layer, pairs: Mapping[str, str]) -> frozenset[str] | None:
+    """What a layer reads, by the names in B; ``None`` where some of it is not matched."""
+    sources = [pairs.get(side.source(name, pairs)) for name in layer.inputs]
+    known = [name for name in sources if name is not None]
+    return frozenset(known) if known and len(known) == len(sources) else None
+
+
+def _readers_of(side: _Side, layer: Layer, pairs: Mapping[str, str]) -> frozenset[str] | None:
+    """What reads a layer, by the names in B; ``None`` where some of it is not matched."""
+    name: str | None = layer.name
+    while name is not None:
+        last, name = name, side.next_within(name, pairs)
+    readers = [pairs.get(each) for each in side.readers[last]]
+    known = [each for each in readers if each is not None]
+    return frozenset(known) if len(known) == len(readers) else None
+
+
+def _walks(layer: Layer) -> object:
+    """The operation, and how far a kernel reaches."""
+    kernel = layer.kernel_shape
+    reach = kernel[2:] if kernel is not None and family(layer) == "Conv" else None
+    return family(layer), reach
+
+
+def _kernel_of(layer: Layer) -> object:
+    return family(layer), kernel_size(layer)
+
+
+def kernel_size(layer: Layer) -> tuple[int, ...] | None:
+    """The kernel's shape; a dense layer's may be stored in either order."""
+    kernel = layer.kernel_shape
+    return tuple(sorted(kernel)) if kernel is not None and family(layer) == "MatMul" else kernel
+
+
+def _with_functions(a: _Side, b: _Side, pairs: dict[str, str]) -> Matching:
+    """Match the last of a layer and its functions with the layer that holds them within.
+
+    A tool that quantizes leaves out a Relu where the codes hold nothing below 0, and another one
+    folds a normalization into the convolution. What the next layers read shows it.
+    """
+    found = Matching()
+    taken = set(pairs.values())
+    for one, other in pairs.items():
+        wanted = {pairs.get(name) for name in a.readers[one]}
+        last_a, last_b = one, other
+        if None in wanted or wanted != set(b.readers[other]):
+            last_a, last_b = _end(a, b, pairs, taken, one, other)
+        found.pairs[last_a] = last_b
+        if (last_a, last_b) != (one, other):
+            found.starts[last_a] = one, other
+        for side, end, start, ours in ((a, last_a, one, 0), (b, last_b, other, 1)):
+            while start != end:
+                found.within[ours][start] = end
+                start = side.readers[start][0]
+    return found
+
+
+def _end(
+    a: _Side, b: _Side, pairs: Mapping[str, str], taken: set[str], one: str, other: str
+) -> tuple[str, str]:
+    """The last function behind one of two layers that is read as the other layer is."""
+    name = a.next_within(one, pairs)
+    while name is not None:
+        if {pairs.get(each) for each in a.readers[name]} == set(b.readers[other]):
+            return name, other
+        name = a.next_within(name, pairs)
+    theirs = {pairs.get(each) for each in a.readers[one]}
+    name = b.next_within(other, taken)
+    while name is not None:
+        if set(b.readers[name]) == theirs:
+            return one, name
+        name = b.next_within(name, taken)
+    return one, other

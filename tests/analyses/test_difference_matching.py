@@ -1,0 +1,213 @@
+"""Which layer of B is which of A."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from micam_fast.analyses.differences import diff
+from micam_fast.analyses.differences.matching import Matching, family, match_layers
+from micam_fast.core.layers import Layer
+from tests.helpers.differences import side
+from tests.helpers.pictures import layer_map
+
+
+def chain(*named: str) -> list[Layer]:
+    """Layers one after the other, each as ``name:type``."""
+    layers: list[Layer] = []
+    for text in named:
+        name, op_type = text.split(":")
+        inputs = (layers[-1].name,) if layers else ()
+        layers.append(Layer(name, op_type, op_type, inputs))
+    return layers
+
+
+def layer(name: str, op_type: str, *inputs: str, kernel: tuple[int, ...] | None = None) -> Layer:
+    return Layer(name, op_type, op_type, inputs, kernel_shape=kernel)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "expected"),
+    [
+        ("QLinearConv", "Conv"), ("ConvInteger", "Conv"), ("FusedConv", "Conv"), ("Conv2D", "Conv"),
+        ("QLinearGlobalAveragePool", "GlobalAveragePool"), ("NhwcMaxPool", "MaxPool"),
+        ("MatMulInteger", "MatMul"), ("MatMulIntegerToFloat", "MatMul"), ("QGemm", "MatMul"),
+        ("DynamicQuantizeMatMul", "MatMul"), ("Gemm", "MatMul"), ("FusedGemm", "MatMul"),
+        ("DynamicQuantizeLSTM", "LSTM"), ("QLinearAdd", "Add"), ("Relu", "Relu"),
+        ("Flatten", "Reshape"), ("InputLayer", "Input"), ("ConvTranspose", "ConvTranspose"),
+    ],
+)  # fmt: skip
+def test_an_operation_has_one_family(op_type: str, expected: str) -> None:
+    assert family(layer("a", op_type)) == expected
+
+
+class TestNames:
+    """What tools append to names does not count."""
+
+    @pytest.mark.parametrize(
+        ("a", "b"),
+        [
+            ("conv", "conv_quant"), ("conv_quant", "conv"), ("conv_QuantizeLinear_Output", "conv"),
+            ("conv_quantized", "conv_quant"), ("conv", "conv"),
+        ],
+    )  # fmt: skip
+    def test_what_a_tool_appends_does_not_count(self, a: str, b: str) -> None:
+        assert match_layers(chain(f"{a}:Conv"), chain(f"{b}:QLinearConv")).pairs == {a: b}
+
+    def test_the_same_name_comes_first(self) -> None:
+        ours, theirs = chain("a:Conv", "a_quant:Conv"), chain("a_quant:Conv", "a:Conv")
+        assert match_layers(ours, theirs).pairs == {"a": "a", "a_quant": "a_quant"}
+
+    def test_what_fits_two_is_not_matched(self) -> None:
+        ours, theirs = (
+            chain("x:Input", "a:Conv"),
+            chain("x:Input", "a_quant:Conv", "a_quantized:Conv"),
+        )
+        assert match_layers(ours, theirs).pairs == {"x": "x"}
+
+    def test_a_gemm_of_dynamic_codes_is_a_product(self) -> None:
+        ours, theirs = (
+            chain("d:Gemm", "e:Conv"),
+            chain("d_MatMul_quant:MatMulInteger", "e_MatMul:Conv"),
+        )
+        assert match_layers(ours, theirs).pairs == {"d": "d_MatMul_quant"}
+
+
+class TestFunctions:
+    """One model computes in one layer what is several layers of the other one."""
+
+    OURS = ("x:Input", "c:Conv", "bn:BatchNormalization", "r:Relu", "d:Conv")
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    def test_the_last_one_is_matched(self, swapped: bool) -> None:
+        ours, theirs = chain(*self.OURS), chain("x:Input", "c:Conv", "d:Conv")
+        found = match_layers(*((theirs, ours) if swapped else (ours, theirs)))
+        end = {"c": "r"} if swapped else {"r": "c"}
+        assert found.pairs == {"x": "x", **end, "d": "d"}
+        within = {"c": "r", "bn": "r"}
+        assert found.within == (({}, within) if swapped else (within, {}))
+        assert found.starts == {"c" if swapped else "r": ("c", "c")}
+
+    def test_the_last_layer_of_all_may_have_one(self) -> None:
+        found = match_layers(chain("x:Input", "c:Conv", "r:Relu"), chain("x:Input", "c:Conv"))
+        assert found.pairs == {"x": "x", "r": "c"}
+
+    def test_what_others_read_before_it_stays(self) -> None:
+        ours = [*chain("x:Input", "c:Conv", "r:Relu"), layer("add", "Add", "c", "r")]
+        theirs = [*chain("x:Input", "c:Conv"), layer("add", "Add", "c")]
+        assert match_layers(ours, theirs).pairs == {"x": "x", "c": "c", "add": "add"}
+
+    def test_another_operation_is_none(self) -> None:
+        ours, theirs = (
+            chain("x:Input", "c:Conv", "p:MaxPool", "d:Conv"),
+            chain("x:Input", "c:Conv", "d:Conv"),
+        )
+        assert match_layers(ours, theirs).pairs == {"x": "x", "c": "c", "d": "d"}
+
+
+class TestStructure:
+    """Layers that do the same and read the same."""
+
+    @staticmethod
+    def matched(a: Sequence[Layer], b: Sequence[Layer]) -> Matching:
+        return match_layers(a, b, "structure")
+
+    def test_names_do_not_matter(self) -> None:
+        ours = chain("x:Input", "c:Conv", "r:Relu", "d:Conv", "f:Flatten", "g:Gemm")
+        theirs = chain("i:Input", "1:QLinearConv", "c:QLinearConv", "3:Reshape", "4:QGemm")
+        found = self.matched(ours, theirs)
+        assert found.pairs == {"x": "i", "r": "1", "d": "c", "f": "3", "g": "4"}
+
+    def test_branches_are_told_apart_by_kernels_and_readers(self) -> None:
+        def net(i: str, one: str, two: str, three: str, four: str, end: str) -> list[Layer]:
+            return [
+                layer(i, "Input"),
+                layer(one, "Conv", i, kernel=(4, 3, 1, 1)),
+                layer(two, "Conv", i, kernel=(4, 3, 3, 3)),
+                layer(three, "Conv", i, kernel=(8, 3, 3, 3)),
+                layer(four, "Sigmoid", two),
+                layer(end, "Concat", one, four, three),
+            ]
+
+        found = self.matched(net(*"iabcde"), net(*"uvwxyz"))
+        assert found.pairs == dict(zip("iabcde", "uvwxyz", strict=True))
+
+    def test_what_stays_alike_is_not_matched(self) -> None:
+        def net(i: str, *branches: str) -> list[Layer]:
+            heads = [layer(name, "Conv", i, kernel=(4, 3, 3, 3)) for name in branches]
+            return [layer(i, "Input"), *heads, layer(f"{i}-sum", "Add", *branches)]
+
+        found = self.matched(net("i", "a", "b"), net("j", "c", "d"))
+        assert found.pairs == {"i": "j", "i-sum": "j-sum"}
+        named = self.matched(net("i", "a", "b"), net("j", "b_quant", "a_quant"))
+        assert named.pairs == {"i": "j", "a": "a_quant", "b": "b_quant", "i-sum": "j-sum"}
+
+    def test_layers_between_do_not_move_the_rest(self) -> None:
+        """What only one model has is left out; what comes behind is found from the outputs on."""
+        ours = chain("x:Input", "c:Conv", "p:MaxPool", "l:LRN", "f:Flatten", "g:Gemm", "s:Softmax")
+        theirs = chain("i:Input", "1:Conv", "2:MaxPool", "3:Flatten", "4:Gemm", "5:Softmax")
+        assert self.matched(ours, theirs).pairs == {
+            "x": "i", "c": "1", "p": "2", "f": "3", "g": "4", "s": "5",
+        }  # fmt: skip
+
+
+class TestWhatDiffers:
+    """Layers of one name are never compared in silence if they are not the same."""
+
+    @staticmethod
+    def compared(a: list[Layer], b: list[Layer]) -> tuple[str, tuple[str, ...]]:
+        maps = [{each.name: layer_map([[1, 2]]) for each in layers} for layers in (a, b)]
+        found = diff(*(side(m, layers=tuple(e)) for m, e in zip(maps, (a, b), strict=True)))
+        last = found.layers[a[-1].name]
+        assert (last.difference is None) is (last.note != "")
+        return last.note, last.changes
+
+    def test_types(self) -> None:
+        ours, theirs = chain("x:Input", "a:Conv"), chain("x:Input", "a:LSTM")
+        assert self.compared(ours, theirs) == ("A is Conv, B is LSTM", ())
+
+    def test_kernels(self) -> None:
+        ours = [layer("x", "Input"), layer("a", "Conv", "x", kernel=(4, 3, 3, 3))]
+        theirs = [ours[0], dataclasses.replace(ours[1], kernel_shape=(4, 3, 5, 5))]
+        assert self.compared(ours, theirs) == (
+            "", ("kernels: A (4, 3, 3, 3), B (4, 3, 5, 5)",)
+        )  # fmt: skip
+        dense = [layer("x", "Input"), layer("a", "Gemm", "x", kernel=(4, 3))]
+        turned = [ours[0], layer("a", "MatMulInteger", "x", kernel=(3, 4))]
+        assert self.compared(dense, turned) == ("", ())
+
+    def test_neighbours(self) -> None:
+        ours = [*chain("x:Input", "c:Conv", "d:Conv"), layer("a", "Add", "c", "d")]
+        theirs = [*ours[:3], layer("a", "Add", "x", "d")]
+        assert self.compared(ours, theirs) == ("", ("reads: A c, d, B x, d",))
+        named = [
+            *chain("x:Input", "c_quant:QLinearConv", "d:Conv"),
+            layer("a", "Add", "c_quant", "d"),
+        ]
+        assert self.compared(ours, named) == ("", ())
+
+    def test_shapes(self) -> None:
+        layers = (layer("a", "Conv"),)
+        maps = [layer_map([[1, 2]], shape=(None, count, 1, 2)) for count in (8, 9)]
+        found = diff(*(side({"a": each}, layers=layers) for each in maps)).layers["a"]
+        assert found.changes == ("outputs: A (None, 8, 1, 2), B (None, 9, 1, 2)",)
+        assert found.difference is not None
+
+    def test_a_layer_of_b_whose_name_is_taken_keeps_its_place(self) -> None:
+        ours = chain("x:Input", "a:Conv", "b:Softmax")
+        theirs = chain("x:Input", "b:Conv", "a:LSTM")
+        maps = [{each.name: layer_map([[1, 2]]) for each in layers} for layers in (ours, theirs)]
+        sides = (side(m, layers=tuple(e)) for m, e in zip(maps, (ours, theirs), strict=True))
+        found = diff(*sides, match="structure")
+        assert list(found.layers) == ["x", "a", "b", "a (B)"]
+        assert found.layers["a"].partner == theirs[1]
+        assert (found.only_a, found.only_b) == (["b"], ["a (B)"])
+        assert np.array_equal(found.layers["a"].difference, [[0, 0]])  # type: ignore[arg-type]
+
+    def test_unknown_ways_are_refused(self) -> None:
+        one = side({"a": layer_map([[1, 2]])}, layers=(layer("a", "Conv"),))
+        with pytest.raises(ValueError, match=r"unknown match: 'luck' \(must be one of name"):
+            diff(one, one, match="luck")  # type: ignore[arg-type]
