@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import click
 
 from micam_fast.cli.axes import read_axis_names, read_permutation
 from micam_fast.cli.common import Failure, note, note_compiling
+from micam_fast.cli.difference_table import show_table, tell_what_is_left_out
 from micam_fast.cli.opening import (
     check_samples,
     explain_opened,
@@ -47,17 +48,16 @@ from micam_fast.core.choices import (
     Projection,
 )
 from micam_fast.core.errors import MicamError, SampleError
-from micam_fast.core.texts import aligned, count_of, printable, skipped
+from micam_fast.core.texts import count_of, printable, skipped
 
 if TYPE_CHECKING:
-    from micam_fast.analyses.differences import Difference, LayerDifference, Noise
+    from micam_fast.analyses.differences import Difference, Noise
     from micam_fast.analyses.differences.gates import Verdict
     from micam_fast.api.explanation import Explanation
     from micam_fast.api.model import Model
     from micam_fast.core.layers import Layer
     from micam_fast.samples.orders import Permutation
 
-_MOST_ROWS = 10
 _ABOVE = 3
 _USAGE = (
     "expected is MODEL A B (two samples of one model), or MODEL MODEL A [B] (two models); models "
@@ -177,7 +177,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     difference = compare(
         a, b, names=names, permutation=permutation, match=options.match, noise=noise
     )
-    _tell_what_is_left_out(difference, options)
+    tell_what_is_left_out(difference, options.match, options.formats, as_json=options.as_json)
     stem = _stem([a.scene.model, b.scene.model, *shown])
     written, errors = _write(difference, stem, options)
     verdicts = judge(difference, options.limits)
@@ -186,7 +186,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
         files = [f"{folder}/{stem}.{name}" for name in written]
         click.echo(json.dumps(as_record(difference, verdicts) | {"files": files}, indent=1))
     elif written:
-        _show_table(difference)
+        show_table(difference)
         click.echo(f"wrote {stem} ({', '.join(written)}) to {folder}")
     for error in errors:
         Failure(str(error)).show()
@@ -315,26 +315,6 @@ def _explain(side: _Side, options: _Options) -> tuple[Explanation, int]:
     return average.mean(sample=shown, label=side.label or None), failed
 
 
-def _tell_what_is_left_out(difference: Difference, options: _Options) -> None:
-    kinds: tuple[tuple[str, Sized], ...] = (
-        ("whose maps are not compared, as their types differ", difference.other_types),
-        ("whose maps are not compared, as their sizes differ", difference.mismatched),
-        ("whose maps are not compared, as they are not finite", difference.not_finite),
-        ("only in A", difference.only_a),
-        ("only in B", difference.only_b),
-        ("computed within another one by the other model", difference.within),
-        ("compared although kernels, shapes or what they read differ", difference.changed),
-    )
-    counts = [f"{count_of(len(names), 'layer')} {what}" for what, names in kinds if len(names)]
-    for count in counts:
-        note(count)
-    if counts and not options.as_json:
-        named = "csv" in options.formats
-        note("the CSV names these layers" if named else "--format csv names these layers")
-    if difference.only_a and difference.only_b and options.match == "name":
-        note("--match structure matches layers by what they do, whatever their names")
-
-
 def _stem(names: Iterable[str]) -> str:
     """File name without suffix: models, then samples, what is the same on both sides once."""
     from micam_fast.core.output_files import file_stem
@@ -360,42 +340,3 @@ def _write(
         except MicamError as error:
             errors.append(error)
     return written, errors
-
-
-def _show_table(difference: Difference) -> None:
-    """The layers that differ most: by the noise of the activations, else by relative L2."""
-    ranked = difference.ranked
-    if not ranked:
-        click.echo("no layer can be compared")
-        return
-    measured = difference.measured
-    how = (
-        "SNR: 10 log10(|A|^2 / |B - A|^2) of the activations"
-        if measured
-        else "relative L2: |B - A| / |A|"
-    )
-    heads = ("SNR", "saturated") if measured else ()
-    rows: list[tuple[str, ...]] = [
-        ("layer", "class", *heads, "relative L2", "cosine", "correlation", "largest B - A")
-    ]
-    rows += [_row(each, measured=measured) for each in ranked[:_MOST_ROWS]]
-    more = f", {_MOST_ROWS} of {len(ranked)}" if len(ranked) > _MOST_ROWS else ""
-    click.echo(f"layers that differ most{more} ({how}):")
-    for line in aligned(rows, texts=2):
-        click.echo(line)
-
-
-def _row(each: LayerDifference, *, measured: bool) -> tuple[str, ...]:
-    from micam_fast.analyses.differences.labels import show_db, show_number, show_share
-
-    place = each.largest
-    largest = "-" if each.difference is None else "0"
-    if each.difference is not None and place is not None:
-        largest = f"{each.difference[place]:+.4g}"
-    numbers: Iterable[str] = ("-",) * 3
-    if each.difference is not None:
-        numbers = map(show_number, (each.relative_l2, each.cosine, each.correlation))
-    noise: tuple[str, ...] = ()
-    if measured and each.noise is not None:
-        noise = show_db(each.noise.snr_db), show_share(each.noise.saturated)
-    return (each.layer.name, each.layer.class_label, *noise, *numbers, largest)
