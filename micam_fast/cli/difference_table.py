@@ -48,11 +48,9 @@ def show_table(difference: Difference) -> None:
         return
     measured = difference.measured
     how = (
-        "SNR: 10 log10(|A|^2 / |B - A|^2) of the activations"
-        if measured
-        else "relative L2: |B - A| / |A|"
+        "by the noise that each adds to what it reads" if measured else "relative L2: |B - A| / |A|"
     )
-    heads = ("SNR", "saturated") if measured else ()
+    heads = ("added noise", "SNR", "saturated") if measured else ()
     rows: list[tuple[str, ...]] = [
         ("layer", "class", *heads, "relative L2", "cosine", "correlation", "largest B - A")
     ]
@@ -75,5 +73,5 @@ def _row(each: LayerDifference, *, measured: bool) -> tuple[str, ...]:
         numbers = map(show_number, (each.relative_l2, each.cosine, each.correlation))
     noise: tuple[str, ...] = ()
     if measured and each.noise is not None:
-        noise = show_db(each.noise.snr_db), show_share(each.noise.saturated)
+        noise = show_share(each.added), show_db(each.noise.snr_db), show_share(each.noise.saturated)
     return (each.layer.name, each.layer.class_label, *noise, *numbers, largest)

@@ -184,7 +184,7 @@ def test_csv_leaves_empty_what_is_undefined(tmp_path: Path) -> None:
     assert [bad[key] for key in CSV_HEADER[7:17]] == [
         "2.0", "", "", "1.0", "2.0", "", "", "", "", "A is not finite",
     ]  # fmt: skip
-    assert [bad[key] for key in CSV_HEADER[17:]] == ["bad", "Conv", "", "", "", ""]
+    assert [bad[key] for key in CSV_HEADER[17:]] == ["bad", "Conv", "", "", "", "", ""]
     assert [rows["same"][key] for key in CSV_HEADER[4:7]] == ["0.0", "1.0", "1.0"]
     assert [rows["same"][key] for key in CSV_HEADER[12:17]] == ["0.0", "0.0", "", "", ""]
 
@@ -210,12 +210,14 @@ def test_csv_names_what_changes_in_b(tmp_path: Path) -> None:
     found = dataclasses.replace(
         diff(a, b), layers={"one": dataclasses.replace(
             diff(a, b).layers["one"], changes=("kernels: A (3,), B (5,)", "reads: A x, B y"),
-            partner=Layer("other", "QLinearConv", "QLinearConv"), noise=Noise(100.0, 1.0, 0.25),
+            partner=Layer("other", "QLinearConv", "QLinearConv"), added=0.05,
+            noise=Noise(100.0, 1.0, 0.25),
         )},
     )  # fmt: skip
     (row,) = read_csv(found.save(tmp_path / "d.csv")).values()
     assert [row[key] for key in CSV_HEADER[17:]] == [
         "other", "QLinearConv", "20.0", "0.1", "0.25", "kernels: A (3,), B (5,); reads: A x, B y",
+        "0.05",
     ]  # fmt: skip
 
 

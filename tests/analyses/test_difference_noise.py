@@ -15,7 +15,9 @@ from onnx import helper
 from micam_fast import load_model
 from micam_fast.analyses.differences import Noise, diff, match_layers, measure_noise
 from micam_fast.analyses.differences.gates import as_record, judge
+from micam_fast.analyses.differences.noise import find_added
 from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import Layer
 from tests.helpers import models
 from tests.helpers.differences import explanation_of
 from tests.helpers.models import make_model, random_array
@@ -126,6 +128,23 @@ class TestNumbers:
         assert list(measure_noise(a, b, [(sample, sample)], pairs)) == ["x", "relu"]
         assert list(measure_noise(b, b, [(sample, sample)], pairs)) == ["x", "conv", "relu"]
 
+    def test_noise_that_is_handed_on_is_not_the_layer_s_own(self) -> None:
+        layers = [
+            Layer("x", "Input", "Input"),
+            Layer("c", "Conv", "Conv", ("x",)),
+            Layer("r", "Relu", "Relu", ("c",)),
+            Layer("d", "Conv", "Conv", ("r",)),
+            Layer("a", "Add", "Add", ("d", "r")),
+        ]
+        errors = {"x": 0.0, "r": 0.3, "d": 0.5, "a": 0.4}
+        noise = {name: Noise(1.0, error**2) for name, error in errors.items()}
+        starts = {"r": ("c", "c")}
+        found = {name: find_added(layers, starts, noise, name) for name in noise}
+        assert found == pytest.approx({"x": 0.0, "r": 0.3, "d": 0.4, "a": 0.0})
+        # What is not measured is seen through.
+        del noise["d"]
+        assert find_added(layers, starts, noise, "a") == pytest.approx(math.sqrt(0.07))
+
     def test_activations_of_other_shapes_have_none(self) -> None:
         model, sample = load_model(models.conv_net()), random_array(1, 1, 8, 6)
         pairs = {"x": "x", "conv": "pool"}
@@ -148,9 +167,9 @@ class TestQuantizedModels:
         found = diff(a.explain(sample), b.explain(sample), noise=noise)
         assert (found.only_a, found.only_b, found.mismatched, found.changed) == ([], [], {}, [])
         assert len(found.ranked) == len(b.layers)
-        ratios = [each.noise.snr_db for each in found.ranked if each.noise is not None]
-        assert ratios == sorted(ratios)
-        assert ratios[0] > 20
+        added = [each.added for each in found.ranked]
+        assert added == sorted(added, reverse=True)
+        assert min(each.snr_db for each in noise.values()) > 20
         # Maps of one recipe are as near.
         assert all(each.relative_l2 < 0.1 for each in found.compared)
 

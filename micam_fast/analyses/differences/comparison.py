@@ -31,7 +31,7 @@ class Comparison:
     def ranked(self) -> list[LayerDifference]:
         """Those that differ most come first; of equal ones the first in order.
 
-        By the noise of their activations where that was measured, else by relative L2.
+        By the noise that they add to what they read where that was measured, else by relative L2.
         """
         if self.measured:
             noisy = [each for each in self.layers.values() if each.noise is not None]
@@ -100,6 +100,8 @@ class Comparison:
         return None if rows is None else rows[row], None if columns is None else columns[column]
 
 
-def _by_noise(each: LayerDifference) -> float:
+def _by_noise(each: LayerDifference) -> tuple[float, float]:
+    """Not finite first; of equal ones, those with more noise whoever added it."""
     relative = math.nan if each.noise is None else each.noise.relative_error
-    return -math.inf if math.isnan(relative) else -relative
+    added, relative = (math.inf if math.isnan(n) else n for n in (each.added, relative))
+    return -added, -relative

@@ -18,7 +18,7 @@ from micam_fast.analyses.differences.layers import (
     find_changes,
 )
 from micam_fast.analyses.differences.matching import Matching, match_layers
-from micam_fast.analyses.differences.noise import Noise
+from micam_fast.analyses.differences.noise import Noise, find_added
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import MATCHES, Match, check_choice
 from micam_fast.core.errors import AxisError, ModelError
@@ -163,7 +163,8 @@ def diff(
     if permutation is not None:
         b = put_back(b, permutation)
     check_choice("match", match, MATCHES)
-    layers = _compare_layers(a, b, match_layers(a.scene.layers, b.scene.layers, match))
+    matching = match_layers(a.scene.layers, b.scene.layers, match)
+    layers = _compare_layers(a, b, matching)
     if not any(each.a is not None and each.b is not None for each in layers.values()):
         how = {"name": "has the name", "structure": "has the place"}[match]
         raise ModelError(
@@ -172,7 +173,8 @@ def diff(
         )
     for name, each in (noise or {}).items():
         if name in layers:
-            layers[name] = replace(layers[name], noise=each)
+            added = find_added(a.scene.layers, matching.starts, noise or {}, name)
+            layers[name] = replace(layers[name], noise=each, added=added)
     return Difference(a, b, layers, names, permutation)
 
 

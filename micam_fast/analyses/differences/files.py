@@ -25,7 +25,7 @@ CSV_HEADER = (
     "layer", "class", "rows", "columns", "relative_l2", "cosine", "correlation", "scale",
     "a_min", "a_max", "b_min", "b_max", "difference_min", "difference_max",
     "largest_row", "largest_column", "note", "b_layer", "b_class", "snr_db", "relative_error",
-    "saturated", "changes",
+    "saturated", "changes", "added_error",
 )  # fmt: skip
 """``rows`` and ``columns`` are the map's size; ``largest_...`` where |B - A| is largest, by the
 names of the input's rows and columns where the map lies on its grid, else by number from 0;
@@ -103,7 +103,7 @@ def _csv_row(difference: Comparison, each: LayerDifference) -> list[object]:
     return [
         layer.name, layer.class_label, *size, *measures, each.bound, *_range(each.a),
         *_range(each.b), *extremes, *where, each.note or None, *_of_b(each), *_noise(each),
-        "; ".join(each.changes) or None,
+        "; ".join(each.changes) or None, _known(each.added),
     ]  # fmt: skip
 
 

@@ -132,6 +132,7 @@ def _record(each: LayerDifference) -> dict[str, Any]:
         "correlation": _number(each.correlation),
         "snr_db": None if noise is None else _number(noise.snr_db),
         "relative_error": None if noise is None else _number(noise.relative_error),
+        "added_error": _number(each.added),
         "saturated": None if noise is None else noise.saturated,
         "changes": each.changes,
         "note": each.note or None,

@@ -42,7 +42,7 @@ def header_lines(difference: Comparison) -> list[str]:
         worst = (
             f"{e.layer.name} {show_db(e.noise.snr_db)}" for e in difference.ranked[:3] if e.noise
         )
-        lines.append(f"lowest signal-to-noise ratios: {', '.join(worst)}")
+        lines.append(f"most noise is added by (signal-to-noise ratio): {', '.join(worst)}")
     return fit_header(lines)
 
 
@@ -94,6 +94,7 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     lines += [text for text in each.changes if not text.startswith("outputs")]
     if each.noise is not None:
         lines.append(f"SNR: {show_db(each.noise.snr_db)}")
+        lines.append(f"added noise: {show_share(each.added)}")
         if each.noise.saturated is not None:
             lines.append(f"saturated: {show_share(each.noise.saturated)}")
     if each.difference is None:
@@ -152,7 +153,7 @@ def show_db(value: float) -> str:
 
 def show_share(value: float | None) -> str:
     """A share in percent; what is small but not zero does not look like zero."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "-"
     percent = 100 * value
     return f"{percent:.2f} %" if percent == 0 or percent >= 0.005 else f"{percent:.1g} %"

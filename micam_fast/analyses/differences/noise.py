@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import Layer
 from micam_fast.engine.activations import LayerActivation
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
 from micam_fast.models.onnx.real_units import code_limits
@@ -86,6 +87,47 @@ def measure_noise(
             if name in one and partner in other:
                 sums[name].add(one[name], other[partner], limits[partner])
     return {name: each.result() for name, each in sums.items() if each.count and not each.differs}
+
+
+def find_added(
+    layers: Sequence[Layer],
+    starts: Mapping[str, tuple[str, str]],
+    noise: Mapping[str, Noise],
+    name: str,
+) -> float:
+    """The relative error of a layer beyond the largest one of what it reads.
+
+    Noise that a layer hands on is not its own: of independent noises, the squares add up.
+
+    Parameters
+    ----------
+    layers
+        A's.
+    starts
+        As in `Matching`: the first of the layers that a layer stands for.
+    noise
+        By A's name.
+    name
+        Which layer.
+    """
+    inputs = {layer.name: layer.inputs for layer in layers}
+    waiting = list(inputs[starts.get(name, (name,))[0]])
+    seen: set[str] = set()
+    read = 0.0
+    while waiting:
+        each = waiting.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        if each in noise:
+            read = max(read, noise[each].relative_error)
+        else:
+            # Nothing is known of it; what it reads is.
+            waiting.extend(inputs[each])
+    own = noise[name].relative_error
+    if math.isnan(own) or math.isinf(own):
+        return own
+    return math.sqrt(max(0.0, own**2 - read**2))
 
 
 def _early(model: LoadedModel) -> set[str]:
