@@ -18,23 +18,37 @@ _FLOATS = {
     onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16,
     onnx.TensorProto.BFLOAT16,
 }  # fmt: skip
+# ONNX's operators without a row of the table that multiply nothing; any other one may.
+_NO_PRODUCTS = {
+    "BitCast", "BlackmanWindow", "CenterCropPad", "Compress", "ConcatFromSequence", "CumProd",
+    "EyeLike", "HammingWindow", "HannWindow", "MaxRoiPool", "Optional", "OptionalHasElement",
+    "RotaryEmbedding", "Scatter", "ScatterElements", "ScatterND", "SequenceAt",
+    "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+    "SplitToSequence", "TensorScatter", "Unique",
+}  # fmt: skip
+# Those with a row that multiply in a way that is not counted.
+_UNCOUNTED = {"DeformConv"}
 
 
-def count_parameters(graph: ModelGraph) -> dict[str, int]:
+def count_parameters(graph: ModelGraph) -> dict[str, int | None]:
     """Parameters of each layer: the numbers that its operators read.
 
     Kernels, biases, what normalizations and recurrent layers hold, tables of embeddings, constant
     factors and summands; no single numbers, bounds and shapes. What several operators of a layer
-    read counts once, what several layers share counts in each.
+    read counts once, what several layers share counts in each. ``None`` for a layer with an
+    operator that nothing is known of: it may hold numbers of its own.
     """
-    found = {}
+    found: dict[str, int | None] = {}
     for name, nodes in _nodes_by_layer(graph).items():
         read: Counter[str] = Counter()
         for index in nodes:
             # Equal numbers may have been made one constant: a node that reads it twice has two.
             read |= Counter(_weights(graph.graph, index))
         sizes = ((math.prod(graph.graph.constant_shape(each)), read[each]) for each in read)
-        found[name] = sum(size * times for size, times in sizes)
+        operators = [graph.graph.nodes[index] for index in nodes]
+        within = sum(_count_within(node) for node in operators)
+        known = not any(map(_is_strange, operators))
+        found[name] = sum(size * times for size, times in sizes) + within if known else None
     return found
 
 
@@ -43,7 +57,7 @@ def count_multiply_adds(graph: ModelGraph) -> dict[str, int | None]:
 
     By layer of a model that was read for the shapes of a run, with the batch: 0 for a layer that
     has none of these, ``None`` where shapes cannot tell: one that is unknown, or the body of an If,
-    Loop or Scan.
+    Loop or Scan; and where an operator is not known.
     """
     found: dict[str, int | None] = {}
     for name, nodes in _nodes_by_layer(graph).items():
@@ -88,6 +102,26 @@ def _weights(graph: Graph, index: int) -> Iterator[str]:
                     yield root
 
 
+def _is_strange(node: onnx.NodeProto) -> bool:
+    """Tell whether nothing is known of an operator, or of one in its bodies."""
+    if any(_is_strange(each) for body in bodies(node) for each in body.node):
+        return True
+    return not find_operator(node).name and node.domain not in ONNX_DOMAINS
+
+
+def _count_within(node: onnx.NodeProto) -> int:
+    """Parameters that the bodies of an If, Loop or Scan hold themselves, each once."""
+    found = 0
+    for body in bodies(node):
+        tensors = list(body.initializer)
+        for each in body.node:
+            if each.op_type == "Constant":
+                tensors += [held.t for held in each.attribute if held.name == "value"]
+            found += _count_within(each)
+        found += sum(math.prod(t.dims) for t in tensors if t.dims and t.data_type in _FLOATS)
+    return found
+
+
 def _roots(graph: Graph, name: str) -> Iterator[tuple[str, bool]]:
     """What a constant is made of, and whether that is stored in another format; each once."""
     seen = {name}
@@ -121,7 +155,9 @@ def _multiply_adds(graph: Graph, node: onnx.NodeProto) -> int | None:
 
     made = next(name for name in node.output if name)
     operator, given = find_operator(node), attributes(node)
-    if not operator.name and node.domain not in ONNX_DOMAINS:
+    if _is_strange(node) or node.op_type in _UNCOUNTED:
+        return None
+    if not operator.name and node.op_type not in _NO_PRODUCTS:
         return None
     try:
         match operator.cost:
@@ -179,8 +215,15 @@ def _count_attention(graph: Graph, node: onnx.NodeProto, size: Callable[..., int
 
 def _holds_products(node: onnx.NodeProto) -> bool:
     """Tell whether something is multiplied in the bodies of an If, Loop or Scan."""
-    inner = (each for body in bodies(node) for each in body.node)
-    return any(find_operator(each).cost is not None or _holds_products(each) for each in inner)
+    return any(_may_multiply(each) for body in bodies(node) for each in body.node)
+
+
+def _may_multiply(node: onnx.NodeProto) -> bool:
+    operator = find_operator(node)
+    if not operator.name:
+        return node.op_type not in _NO_PRODUCTS
+    counted = operator.cost is not None or node.op_type in _UNCOUNTED
+    return counted or _holds_products(node)
 
 
 def _einsum_axes(node: onnx.NodeProto) -> list[tuple[str, str, int]]:

@@ -17,8 +17,10 @@ from tests.helpers.keras_layers import CONVOLUTIONS, needs_tensorflow
 from tests.helpers.models import conv_net, conv_node, make_model, random_array, single_conv
 from tests.helpers.weights import tensors_of
 
+Cost = tuple[int | None, int | None]
 
-def costs(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> dict[str, tuple[int, int | None]]:
+
+def costs(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> dict[str, Cost]:
     """Both by layer, of those that cost something."""
     graph = read_layers(open_model(proto), Facts(shapes))
     parameters, products = count_parameters(graph), count_multiply_adds(graph)
@@ -138,6 +140,52 @@ def test_products_within_a_branch(op: str, products: int | None) -> None:
     assert costs(proto, x=(3, 3))["if"] == (9, products)
 
 
+def test_parameters_that_a_body_holds() -> None:
+    info = helper.make_tensor_value_info
+    kernel = numpy_helper.from_array(random_array(1, 3, 3), "k")
+    bias = helper.make_node("Constant", [], ["b"], value=numpy_helper.from_array(np.ones(3, "f4")))
+    body = helper.make_graph(
+        [
+            bias,
+            helper.make_node("Gemm", ["s", "k", "b"], ["t"]),
+            helper.make_node("Identity", ["c"], ["d"]),
+        ],
+        "body",
+        [
+            info("i", onnx.TensorProto.INT64, []),
+            info("c", onnx.TensorProto.BOOL, []),
+            info("s", onnx.TensorProto.FLOAT, [3, 3]),
+        ],
+        [info("d", onnx.TensorProto.BOOL, []), info("t", onnx.TensorProto.FLOAT, [3, 3])],
+        [kernel],
+    )
+    nodes = [helper.make_node("Loop", ["n", "go", "x"], ["y"], "loop", body=body)]
+    constants = {"n": np.array(2), "go": np.array(True)}
+    assert costs(make_model(nodes, {"x": [3, 3]}, ["y"], constants), x=(3, 3))["loop"] == (12, None)
+
+
+@pytest.mark.parametrize(
+    ("op", "read", "domain", "expected"),
+    [
+        ("DeformConv", ["x", "w", "x"], "", (16, None)),
+        ("Attention", ["x", "x", "x"], "", (0, None)),
+        ("ScatterElements", ["x", "x", "x"], "", None),
+        ("Anything", ["x", "w"], "of.somebody", (None, None)),
+    ],
+)
+def test_operators_that_nobody_has_counted(
+    op: str, read: list[str], domain: str, expected: Cost | None
+) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"], "odd")]
+    constants = {"w": random_array(1, 2, 2, 2, 2)}
+    proto = make_model(nodes, {"x": [1, 2, 4, 4]}, ["y"], constants)
+    # Inference of shapes refuses a domain that is not imported.
+    proto.graph.node[0].CopyFrom(helper.make_node(op, read, ["y"], "odd", domain=domain))
+    if domain:
+        proto.opset_import.append(helper.make_opsetid(domain, 1))
+    assert costs(proto, x=(1, 2, 4, 4)).get("odd") == expected
+
+
 def test_quantized_dense_layers_of_onnxruntime() -> None:
     """What its quantizer makes of Gemm; no inference tells what comes out."""
     more = {"s": np.float32(0.1), "zu": np.uint8(0), "zi": np.int8(0)}
@@ -231,7 +279,7 @@ def test_shapes_that_no_inference_tells() -> None:
 )
 def test_keras_counts_the_same(make: Any) -> None:
     model = make()
-    assert sum(n for n, _ in _of_keras(model).values()) == model.count_params()
+    assert sum(n or 0 for n, _ in _of_keras(model).values()) == model.count_params()
 
 
 @needs_tensorflow
@@ -263,7 +311,7 @@ def test_keras_convolutions_count_the_same(name: str) -> None:
     assert products == sum(kernels) * np.prod(positions[1:-1])
 
 
-def _of_keras(model: Any) -> dict[str, tuple[int, int | None]]:
+def _of_keras(model: Any) -> dict[str, Cost]:
     from micam_fast.models.keras import export_model
 
     proto = export_model(model).proto
