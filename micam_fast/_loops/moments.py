@@ -52,6 +52,21 @@ def add_moments(
                 _add_finite(block, counts[c], moments[c])
 
 
+@njit(cache=True, nogil=True, fastmath=_FLAGS)
+def add_squares(values: NDArray[np.float32], out: NDArray[np.float64]) -> None:
+    """Add to `out` ``(2,)`` the squares of the finite values ``(C, P)``, and their number."""
+    for c in range(values.shape[0]):
+        total = 0.0
+        count = 0
+        for p in range(values.shape[1]):
+            value = np.float64(values[c, p])
+            if np.isfinite(value):
+                total += value * value
+                count += 1
+        out[0] += total
+        out[1] += count
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _find_extremes(
     bits: NDArray[np.int32], extremes: NDArray[np.int32], counts: NDArray[np.int64]

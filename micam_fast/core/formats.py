@@ -47,9 +47,10 @@ FORMATS = (
     Format("npz", ".npz", ("diagram",)),
     Format("pdf", ".pdf", ("diagram",), True, ("reportlab", "pillow")),
     Format("dot", ".dot", ("diagram",), False, ("isal", "pillow")),
-    Format("html", ".html", ("diagram", "difference"), True, ("bokeh",), optional=True),
+    Format("html", ".html", ("diagram", "difference", "table"), True, ("bokeh",), optional=True),
     Format("tiles", "_tiles", ("diagram",), False, ("isal", "pillow")),
     Format("csv", ".csv", ("difference", "table")),
+    Format("json", ".json", ("table",)),
     Format("parquet", ".parquet", ("table",), False, ("pyarrow",), optional=True),
 )
 

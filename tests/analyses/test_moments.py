@@ -142,7 +142,16 @@ def test_zeros_of_both_signs() -> None:
 @pytest.mark.parametrize(("threshold", "dead"), [(0.0, 0.5), (2.0, 0.75), (5.0, 1.0), (-2.0, 0.25)])
 def test_dead_channels(threshold: float, dead: float) -> None:
     values = np.array([[-1, 0, -1], [-3, -2, -2], [-1, 1, 0], [0, 0, 5]], np.float32)
-    assert measure(values, values - 4, values).dead_share(threshold) == dead
+    assert measure(values, values - 4, values).dead(threshold).share == dead
+
+
+def test_which_channels_are_dead() -> None:
+    values = np.array([[-1, 0], [1, 0], [np.nan, np.inf], [0, np.nan]], np.float32)
+    dead = measure(values).dead(0)
+    # Nobody knows whether a channel is dead that has no finite value.
+    assert (dead.indices, dead.share) == ((0, 3), 2 / 3)
+    nothing = measure(np.full((2, 3), np.nan, np.float32)).dead(0)
+    assert (nothing.indices, nothing.share) == (None, None)
 
 
 def test_evenly_spread_positions() -> None:

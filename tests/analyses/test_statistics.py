@@ -319,7 +319,7 @@ def test_parquet_of_all_numbers(found: Statistics, tmp_path: Path) -> None:
 
 
 def test_other_formats(found: Statistics, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"stats\.xls: its name must end in \.csv or \.parquet"):
+    with pytest.raises(OutputError, match=r"stats\.xls: its name must end in one of .*\.csv, "):
         found.save(tmp_path / "stats.xls")
 
 

@@ -8,7 +8,8 @@ import pytest
 from onnx import helper
 
 from micam_fast.analyses.statistics import Statistics, stats
-from micam_fast.analyses.statistics.tables import cost_lines, find_costs, html_table, show_count
+from micam_fast.analyses.statistics.pages import html_table
+from micam_fast.analyses.statistics.tables import cost_lines, show_count
 from tests.helpers.models import conv_net, conv_node, make_model, random_array
 
 
@@ -38,7 +39,7 @@ def found() -> Statistics:
 
 
 def test_layers_are_seen_where_the_model_hands_them_on(found: Statistics) -> None:
-    costs = {cost.layer.layer: cost for cost in find_costs(found.rows, found.layers)}
+    costs = {cost.layer.layer: cost for cost in found.costs.layers}
     assert {name: cost.seen.layer for name, cost in costs.items()} == {
         # Two layers read relu_1: there the chain ends.
         "alike": "relu_1",
@@ -49,15 +50,19 @@ def test_layers_are_seen_where_the_model_hands_them_on(found: Statistics) -> Non
 
 
 def test_what_is_used(found: Statistics) -> None:
-    costs = {cost.layer.layer: cost for cost in find_costs(found.rows, found.layers)}
+    costs = {cost.layer.layer: cost for cost in found.costs.layers}
     alike = costs["alike"]
-    # Six channels are the same, two are dead behind the ReLU.
+    # Six channels are the same, two are dead behind the ReLU; four inputs make four directions.
     assert alike.seen.effective_rank == pytest.approx(1)
-    assert alike.used == pytest.approx(1 / 8)
+    assert (alike.seen.possible_rank, alike.seen.rank_limit) == (8, "channels")
+    assert (alike.layer.possible_rank, alike.layer.rank_limit) == (4, "inputs")
+    assert (alike.possible_rank, alike.rank_limit) == (4, "inputs")
+    assert alike.used == pytest.approx(1 / 4)
     assert alike.seen.dead_channels == 2 / 8
+    assert alike.seen.dead_indices == (6, 7)
     assert alike.parameter_share == pytest.approx(40 / 136)
     assert alike.multiply_add_share == pytest.approx(32 / (32 + 64))
-    assert alike.idle == pytest.approx((40 / 136 + 1 / 3) / 2 * (7 / 8))
+    assert alike.idle == pytest.approx((40 / 136 + 1 / 3) / 2 * (3 / 4))
     assert alike.seen.energy is not None
     assert alike.energy_per_parameter == alike.seen.energy / 40
 
@@ -65,9 +70,7 @@ def test_what_is_used(found: Statistics) -> None:
 def test_few_positions_bound_the_rank() -> None:
     # Three samples of a dense layer of five units: no more than two dimensions can show.
     found = stats(conv_net(), [random_array(seed, 1, 8, 6) for seed in range(3)])
-    dense = next(
-        cost for cost in find_costs(found.rows, found.layers) if cost.layer.layer == "dense"
-    )
+    dense = next(cost for cost in found.costs.layers if cost.layer.layer == "dense")
     assert dense.seen.effective_rank is not None
     assert dense.used == pytest.approx(dense.seen.effective_rank / 2)
 
@@ -75,24 +78,26 @@ def test_few_positions_bound_the_rank() -> None:
 def test_without_a_rank_living_channels_count() -> None:
     samples = [random_array(seed, 4, 6, 6) for seed in range(5)]
     found = stats(idle_net(), samples, positions=0)
-    costs = {cost.layer.layer: cost for cost in find_costs(found.rows, found.layers)}
+    costs = {cost.layer.layer: cost for cost in found.costs.layers}
     assert costs["alike"].used == 6 / 8
 
 
 def test_lines_of_the_terminal(found: Statistics) -> None:
-    title, header, *rows, legend = cost_lines(found.rows, found.layers)
+    title, header, *rows, legend = cost_lines(found.costs)
     assert title == "layers that cost most and extract least, all samples:"
     assert header.split()[:2] == ["layer", "seen"]
     assert {row.split()[0] for row in rows} == {"alike", "useful"}
     assert len({len(row) for row in rows}) == 1
-    assert legend.startswith("used: effective rank / channels")
-    *_, rest = cost_lines(found.rows, found.layers, most=1)
+    assert legend.startswith("used: effective rank / the rank that is possible")
+    (alike,) = (row for row in rows if row.startswith("alike"))
+    assert " 1.0 of 4 inputs 25.0% 25.0% 6 7 " in " ".join(alike.split())
+    *_, rest = cost_lines(found.costs, most=1)
     assert rest.startswith("1 more layer holds ")
 
 
 def test_dead_layers_are_named() -> None:
     found = stats(idle_net(), [random_array(1, 4, 6, 6)], dead_threshold=1e9)
-    *_, last = cost_lines(found.rows, found.layers)
+    *_, last = cost_lines(found.costs)
     assert last.startswith("wholly dead: ")
     assert "alike" in last
 
@@ -101,17 +106,15 @@ def test_multiply_adds_that_nobody_knows_are_not_zero() -> None:
     nodes = [helper.make_node("Einsum", ["x", "w"], ["y"], "sum", equation="...j,jk->...k")]
     proto = make_model(nodes, {"x": [None, 5, 7]}, ["y"], {"w": random_array(1, 7, 3)})
     found = stats(proto, [random_array(2, 5, 7)])
-    assert find_costs(found.rows, found.layers)[0].multiply_adds is None
-    row = next(line for line in cost_lines(found.rows, found.layers) if line.startswith("sum"))
+    assert found.costs.layers[0].multiply_adds is None
+    row = next(line for line in cost_lines(found.costs) if line.startswith("sum"))
     assert row.split()[:6] == ["sum", "itself", "21", "100.0%", "-", "-"]
 
 
 def test_a_model_without_costs() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"], "relu")]
     found = stats(make_model(nodes, {"x": [None, 2, 3, 3]}, ["y"]), [random_array(1, 2, 3, 3)])
-    assert list(cost_lines(found.rows, found.layers)) == [
-        "no layer has parameters or multiply-adds"
-    ]
+    assert list(cost_lines(found.costs)) == ["no layer has parameters or multiply-adds"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_the_table_of_a_notebook() -> None:
     samples = [random_array(seed, 1, 8, 6) for seed in range(3)]
     found = stats(proto, samples, labels=["a", "<b>", "a"])
     text = found._repr_html_()
-    assert text == html_table(found.rows, found.layers)
+    assert text == html_table(found.costs, found.rows, found.top)
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "&lt;b&gt;" in text
@@ -137,4 +140,4 @@ def test_the_table_of_a_notebook() -> None:
     assert text.count("<tr>") == 1 + 2 + 1 + 3 * 7
     assert ">class<" in text
     found = stats(proto, samples)
-    assert ">class<" not in html_table(found.rows, found.layers)
+    assert ">class<" not in html_table(found.costs, found.rows, found.top)

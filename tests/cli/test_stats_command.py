@@ -79,6 +79,45 @@ def test_labels_that_no_sample_carries(run: Run) -> None:
     assert "note: no sample carries a label; there are no classes" in result.stderr
 
 
+def test_classes_of_folders(run: Run, cli_out: Path, tmp_path: Path) -> None:
+    for name, folder in enumerate(("cat", "dog", "cat")):
+        (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "data" / folder / f"{name}.npy", random_array(name, 1, 8, 6))
+    succeeded(run("net.onnx", str(tmp_path / "data" / "*" / "*.npy"), "--by", "folder"))
+    rows = table(cli_out / "stats.csv")
+    assert [row["class"] for row in rows[::7]] == ["", "cat", "dog"]
+    assert [row["samples"] for row in rows[::7]] == ["3", "2", "1"]
+
+
+def test_a_file_of_labels_may_be_named_folder(
+    run: Run, cli_files: Path, cli_out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").write_text("a\nb\na\n")
+    succeeded(run("net.onnx", "batch.npy", "--by", str(tmp_path / "folder")))
+    assert [row["class"] for row in table(cli_out / "stats.csv")[::7]] == ["", "a", "b"]
+    succeeded(run("net.onnx", "one.npy", "--by", "folder"))
+    assert table(cli_out / "stats.csv")[-1]["class"] == cli_files.name
+
+
+def test_the_samples_that_excite_most(run: Run, cli_files: Path, cli_out: Path) -> None:
+    batch = np.load(cli_files / "batch.npy")
+    succeeded(run("net.onnx", "batch.npy", "one.npy", "--top-samples", "2"))
+    row = table(cli_out / "stats.csv")[0]
+    energies = [float((each.astype(np.float64) ** 2).mean()) for each in batch]
+    strongest = row["strongest"].split("; ")
+    assert len(strongest) == len(row["weakest"].split("; ")) == 2
+    assert strongest[0] == f"batch.npy[{int(np.argmax(energies))}]"
+    succeeded(run("net.onnx", "batch.npy"))
+    assert table(cli_out / "stats.csv")[0]["strongest"] == ""
+
+
+def test_a_page_of_tables(run: Run, cli_out: Path) -> None:
+    succeeded(run("net.onnx", "batch.npy", "--top-samples", "1", output="stats.html"))
+    text = (cli_out / "stats.html").read_text()
+    assert text.count("<img") == 7 * 2
+    assert "batch.npy" in text
+
+
 @needs_tensorflow
 def test_classes_of_records(run: Run, cli_out: Path, tmp_path: Path) -> None:
     samples = [random_array(seed, 48) for seed in range(3)]
@@ -165,7 +204,7 @@ def test_parquet(run: Run, cli_out: Path) -> None:
 
 def test_wrong_names(run: Run) -> None:
     line = failure_line(run("net.onnx", "one.npy", output="stats.txt"))
-    assert line.endswith("stats.txt: its name must end in .csv or .parquet")
+    assert line.endswith("stats.txt: its name must end in one of .html, .csv, .json, .parquet")
     given = ("--diagram", "mean.gif")
     assert "'mean.gif' must end in one of .png, .svg" in usage_error(
         run("net.onnx", "one.npy", *given)

@@ -484,7 +484,7 @@ def measure(model: Model, **given: Any) -> Statistics:
     samples[40] = SampleError("broken")
     samples[41] = np.zeros((3, 3), np.float32)
     labels = [("a", "b", None)[index % 3] for index in range(70)]
-    return stats(model, samples, labels=labels, diagrams=True, **given)
+    return stats(model, samples, labels=labels, diagrams=True, top_samples=3, **given)
 
 
 @pytest.fixture(scope="module")
@@ -504,9 +504,16 @@ class TestStatistics:
             rank, other = row.pop("effective_rank"), there[key].pop("effective_rank")
             assert rank == other or rank == pytest.approx(other, rel=1e-6)
             for name, value in row.items():
-                exact = isinstance(value, str | None)
+                exact = isinstance(value, str | tuple | None)
                 assert there[key][name] == (value if exact else pytest.approx(value, rel=1e-11))
         assert [index for index, _ in found.failed] == [40, 41]
+        assert found.of("conv").strongest is not None
+
+    def test_thumbnails(self, found: Statistics, model: Model) -> None:
+        here = measure(model).top
+        for name, top in found.top.items():
+            for mine, theirs in zip(top.strongest, here[name].strongest, strict=True):
+                np.testing.assert_array_equal(mine.thumbnail, theirs.thumbnail)
 
     def test_the_same_bits_on_any_cluster(self, found: Statistics, model: Model) -> None:
         with (

@@ -6,13 +6,17 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
+from micam_fast._loops.moments import add_squares
+from micam_fast.analyses.statistics.groups import ClassMoments, FedShapes
 from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance, Scratch
-from micam_fast.analyses.statistics.results import NO_ROOM, ClassMoments, FedShapes, Statistics
+from micam_fast.analyses.statistics.results import NO_ROOM, Statistics
+from micam_fast.analyses.statistics.top_samples import RankedSample, TopSamples, make_thumbnail
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.activations import ActivationStream, LayerActivation
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
@@ -21,11 +25,21 @@ from micam_fast.engine.streaming import Found
 from micam_fast.models.onnx import ModelGraph
 from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
 from micam_fast.models.onnx.linear import find_linear
+from micam_fast.models.onnx.rank_limits import find_classifier, find_rank_limits
 from micam_fast.samples import Arrays
 
 BATCH_REMEDY = "give them one by one"
 OnSample = Callable[[int, SampleError | None], None]
 RunMaps = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
+Energies = dict[str, float]
+"""By layer name: the mean square of its finite values for a sample."""
+
+
+class Tag(NamedTuple):
+    """What is known of a sample beside its arrays; ``None`` where it is not."""
+
+    label: str | None
+    name: str | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class Measuring:
     ----------
     names
         The layers.
-    dead_threshold, positions, diagrams
+    dead_threshold, positions, diagrams, top_samples
         As `stats` takes them.
     """
 
@@ -44,6 +58,7 @@ class Measuring:
     dead_threshold: float
     positions: int | None
     diagrams: bool
+    top_samples: int
 
     def begin(self, model: LoadedModel) -> Statistics:
         """Statistics of no sample yet."""
@@ -51,13 +66,16 @@ class Measuring:
         found = Statistics(model.name, model.layers, parameters, self.dead_threshold)
         if self.positions != 0:
             found.linear = find_linear(model.graph, self.names)
+            found.rank_limits = find_rank_limits(model.graph)
+        found.classifier = find_classifier(model.graph)
+        found.top_samples = self.top_samples
         return found
 
     def measure(
         self,
         model: LoadedModel,
         samples: Iterable[SampleLike | SampleError],
-        labels: Iterator[str | None],
+        tags: Iterator[Tag],
         *,
         activations: ActivationStream,
         explain: RunMaps,
@@ -67,20 +85,24 @@ class Measuring:
     ) -> Statistics:
         """Measure samples, all or a part of them, the first of which has the index `first`.
 
-        Labels do not end; covariances may take `memory` bytes. `activations` and `explain` run the
+        Tags do not end; covariances may take `memory` bytes. `activations` and `explain` run the
         model: for the layers' activations, and for maps.
         """
-        run = _Measurement(model, labels, self.begin(model), first)
+        run = _Measurement(model, tags, self.begin(model), first, self.top_samples)
         slots = [
-            _ThreadMoments(self.positions, memory // activations.threads, run.statistics.linear)
+            _ThreadMoments(
+                self.positions,
+                memory // activations.threads,
+                run.statistics.linear,
+                weighs=self.top_samples > 0,
+            )
             for _ in range(activations.threads)
         ]
 
-        def take(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> int:
+        def take(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> Energies:
             if isinstance(found, SampleError):
                 raise found
-            slots[slot].add(run.labels[first + index], found)
-            return index
+            return slots[slot].add(run.tags[first + index].label, found)
 
         # Two threads that multiply matrices at a time need no further ones of BLAS.
         with threadpoolctl.threadpool_limits(1, "blas"):
@@ -98,37 +120,59 @@ class Measuring:
 
 
 class _Measurement:
-    """The order of the samples: their labels and shapes, until each is done."""
+    """The order of the samples: their tags, shapes and arrays, until each is done."""
 
     def __init__(
-        self, model: LoadedModel, labels: Iterator[str | None], statistics: Statistics, first: int
+        self,
+        model: LoadedModel,
+        tags: Iterator[Tag],
+        statistics: Statistics,
+        first: int,
+        top_samples: int,
     ) -> None:
-        self._model, self._given, self._first = model, labels, first
-        self.labels: dict[int, str | None] = {}
+        self._model, self._given, self._first = model, tags, first
+        self._top_samples = top_samples
+        self.tags: dict[int, Tag] = {}
         self._shapes: dict[int, FedShapes] = {}
+        self._arrays: dict[int, Arrays] = {}
         self.statistics = statistics
 
     def fit(self, samples: Iterable[SampleLike | SampleError]) -> Iterator[Arrays | SampleError]:
-        """Samples in the model's layout; their labels and shapes are noted."""
+        """Samples in the model's layout; their tags and shapes are noted."""
         for index, sample in enumerate(samples, self._first):
-            self.labels[index] = next(self._given) or None
+            self.tags[index] = next(self._given)
             fitted = self._model.fit(sample, remedy=BATCH_REMEDY)
             if not isinstance(fitted, SampleError):
                 self._shapes[index] = tuple((name, array.shape) for name, array in fitted.items())
+                if self._top_samples:
+                    self._arrays[index] = fitted
             yield fitted
 
-    def finish(self, index: int, result: int | SampleError, explained: Found | None) -> None:
+    def finish(self, index: int, result: Energies | SampleError, explained: Found | None) -> None:
         """Take note of a sample that is done."""
-        label, shapes = self.labels.pop(index), self._shapes.pop(index, ())
+        tag, shapes = self.tags.pop(index), self._shapes.pop(index, ())
+        arrays = self._arrays.pop(index, {})
         if isinstance(result, SampleError):
             # The way that an error has come would hold the arrays of its sample.
             result.__traceback__ = result.__cause__ = result.__context__ = None
             self.statistics.failed.append((index, result))
             return
-        group = self.statistics.groups.setdefault(label, ClassMoments())
+        self._rank(index, tag, arrays, result)
+        group = self.statistics.groups.setdefault(tag.label or None, ClassMoments())
         group.fed[shapes] += 1
         if isinstance(explained, SampleResult):
             group.average.add(explained)
+
+    def _rank(self, index: int, tag: Tag, arrays: Arrays, energies: Energies) -> None:
+        """Keep the sample where it excites a layer more, or less, than those before."""
+        thumbnail = None
+        for layer, energy in energies.items():
+            top = self.statistics.top.setdefault(layer, TopSamples(self._top_samples))
+            if top.takes(index, energy):
+                if thumbnail is None:
+                    thumbnail = make_thumbnail(arrays, self._model.inputs)
+                name = f"sample {index}" if tag.name is None else tag.name
+                top.add([RankedSample(index, name, energy, thumbnail)])
 
     def collect(self, slots: list[_ThreadMoments]) -> Statistics:
         """What all slots have found."""
@@ -170,17 +214,21 @@ class _ThreadMoments:
         positions: int | None,
         memory: int,
         linear: Mapping[str, tuple[str, NDArray[np.float64]]],
+        *,
+        weighs: bool,
     ) -> None:
         self._positions, self._memory, self._linear = positions, memory, linear
+        self._weighs = weighs
         self._scratch = Scratch()
         self.groups: dict[str | None, dict[str, ChannelMoments]] = {}
         self.unranked: dict[str, str] = {}
         # Bytes of the covariances of each layer, over all classes.
         self._held: dict[str, int] = {}
 
-    def add(self, label: str | None, found: Iterator[LayerActivation]) -> None:
-        """Count in a sample."""
-        layers = self.groups.setdefault(label, {})
+    def add(self, label: str | None, found: Iterator[LayerActivation]) -> Energies:
+        """Count in a sample; its energies, where they are wanted and known."""
+        energies: Energies = {}
+        layers = self.groups.setdefault(label or None, {})
         for each in found:
             values = each.values
             if each.layer not in layers:
@@ -188,6 +236,12 @@ class _ThreadMoments:
                 kept = wanted and self._reserve(each.layer, len(values))
                 layers[each.layer] = ChannelMoments(len(values), covariance=kept)
             layers[each.layer].add(values, self._scratch, self._positions)
+            if self._weighs:
+                squares = np.zeros(2)
+                add_squares(values, squares)
+                if squares[1]:
+                    energies[each.layer] = float(squares[0] / squares[1])
+        return energies
 
     def settle(self) -> None:
         """Merge what waits in the covariances."""

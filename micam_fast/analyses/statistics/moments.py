@@ -317,9 +317,15 @@ class ChannelMoments:
             zeros / finite,
         )
 
-    def dead_share(self, threshold: float) -> float:
-        """Share of the channels none of whose finite values is above a threshold."""
-        return float((self.moments[:, loops.HIGH] <= threshold).mean())
+    def dead(self, threshold: float) -> DeadChannels:
+        """The channels none of whose finite values is above a threshold.
+
+        Of a channel without a finite value nobody knows whether it is dead.
+        """
+        known = self.counts[:, loops.FINITE] > 0
+        is_dead = known & (self.moments[:, loops.HIGH] <= threshold)
+        share = float(is_dead.sum() / known.sum()) if known.any() else None
+        return DeadChannels(share, tuple(np.flatnonzero(is_dead).tolist()) if known.any() else None)
 
     def _fit(self, channels: int) -> None:
         if channels != len(self.counts) and self.samples:
@@ -329,6 +335,17 @@ class ChannelMoments:
             moments[:, loops.LOW], moments[:, loops.HIGH] = np.inf, -np.inf
             self.moments = np.concatenate([self.moments, moments])
             self.counts = np.concatenate([self.counts, np.zeros((more, loops.COUNTS), np.int64)])
+
+
+@dataclass(frozen=True)
+class DeadChannels:
+    """Share of dead channels among those that are known, and their indices from 0.
+
+    Both are ``None`` where no channel is known.
+    """
+
+    share: float | None
+    indices: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from micam_fast.analyses.statistics.measuring import (
     BATCH_REMEDY,
     Measuring,
     OnSample,
+    Tag,
     multiply_adds,
 )
 from micam_fast.analyses.statistics.results import Statistics
@@ -33,11 +34,11 @@ _SENT, _MULTIPLIED = 2e8, 1e10
 _LEAST_SECONDS = 1e-3
 _SHARE = 0.1
 
-LabelledArrays = tuple[int, Arrays | SampleError, str | None]
+TaggedArrays = tuple[int, Arrays | SampleError, Tag]
 
 
 class _Measure:
-    """What a worker does with a chunk of samples and their labels.
+    """What a worker does with a chunk of samples and their tags.
 
     The covariances of all its threads may take `memory` bytes; ``None`` for the model's own.
     """
@@ -51,20 +52,20 @@ class _Measure:
         return _Measure, (self._measuring, self._memory)
 
     def __call__(
-        self, model: LoadedModel, chunk: list[LabelledArrays]
+        self, model: LoadedModel, chunk: list[TaggedArrays]
     ) -> tuple[Statistics, dict[str, Outcome]]:
         memory = model.memory if self._memory is None else self._memory
         found = self._measuring.measure(
             model,
             [sample for _, sample, _ in chunk],
-            iter([label for _, _, label in chunk]),
+            iter([tag for _, _, tag in chunk]),
             activations=self._open(model),
             explain=functools.partial(run_in_thread, model.pipeline("published")),
             memory=max(1, memory // model.threads),
             first=chunk[0][0],
         )
         # The caller has found these for itself.
-        found.linear = {}
+        found.linear, found.rank_limits = {}, {}
         return found, dict(model.outcomes)
 
     def _open(self, model: LoadedModel) -> ActivationStream:
@@ -87,7 +88,7 @@ def measure_on(
     client: Any,
     model: LoadedModel,
     samples: Iterable[SampleLike | SampleError],
-    labels: Iterator[str | None],
+    tags: Iterator[Tag],
     measuring: Measuring,
     memory: int | None,
     done: OnSample,
@@ -105,12 +106,12 @@ def measure_on(
     cluster = use_client(client)
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def items() -> Iterator[LabelledArrays]:
+    def items() -> Iterator[TaggedArrays]:
         for index, sample in enumerate(samples):
             fitted = model.fit(sample, remedy=BATCH_REMEDY)
             if not isinstance(fitted, SampleError):
                 shapes.update((name, array.shape) for name, array in fitted.items())
-            yield index, fitted, next(labels)
+            yield index, fitted, next(tags)
 
     bound = model.memory if memory is None else memory
     found = measuring.begin(model)

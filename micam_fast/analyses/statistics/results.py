@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
-from micam_fast.analyses.statistics.moments import ChannelMoments, Covariance
-from micam_fast.analyses.statistics.rows import LayerStatistics, check_format, write_rows
-from micam_fast.analyses.statistics.tables import html_table
+from micam_fast.analyses.statistics.costs import Costs, ModelCosts, find_costs
+from micam_fast.analyses.statistics.files import check_format, write_json, write_rows
+from micam_fast.analyses.statistics.groups import ClassMoments, FedShapes, merge_groups
+from micam_fast.analyses.statistics.moments import Covariance
+from micam_fast.analyses.statistics.pages import html_page, html_table
+from micam_fast.analyses.statistics.ranks import Ranks
+from micam_fast.analyses.statistics.rows import LayerStatistics
+from micam_fast.analyses.statistics.top_samples import TopSamples, merge_tops
 from micam_fast.api.averages import Average
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import Layer
+from micam_fast.core.output_files import atomic_file
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.onnx_runtime import available_threads
 
-FedShapes = tuple[tuple[str, tuple[int, ...]], ...]
-"""What a sample is fed as: names and shapes."""
 NO_ROOM = "the covariance does not fit the memory bound"
-
-
-@dataclass(eq=False)
-class ClassMoments:
-    """What is known of the samples of one class.
-
-    Attributes
-    ----------
-    layers
-        Moments by layer name.
-    fed
-        How many samples were fed in which shapes.
-    average
-        Of their maps; empty where diagrams were not asked for.
-    """
-
-    layers: dict[str, ChannelMoments] = field(default_factory=dict)
-    fed: Counter[FedShapes] = field(default_factory=Counter)
-    average: Average = field(default_factory=Average)
-
-    def merge(self, other: ClassMoments) -> None:
-        """Count in the samples of another part."""
-        for name, moments in other.layers.items():
-            if name in self.layers:
-                self.layers[name].merge(moments)
-            else:
-                self.layers[name] = copy.deepcopy(moments)
-        self.fed += other.fed
-        self.average.merge(other.average)
 
 
 class Statistics:
@@ -70,7 +43,7 @@ class Statistics:
     layers
         All layers, in the diagram's order.
     parameters
-        By layer name.
+        By layer name; ``None`` where they are unknown.
     dead_threshold
         A channel that is never above it is dead.
 
@@ -84,6 +57,13 @@ class Statistics:
         Of each layer for a sample, by what it is fed as.
     linear
         Layers whose covariance follows from another one's, as `find_linear` gives them.
+    rank_limits
+        Channels and largest rank of layers, as `find_rank_limits` gives them.
+    classifier
+        The layer that the prediction is read from, if there is one.
+    top_samples, top
+        How many samples are kept that excite a layer most, and how many that do least; which these
+        are, by layer name.
     unranked
         Layers without an effective rank, and why.
     failed
@@ -96,7 +76,7 @@ class Statistics:
         self,
         model: str,
         layers: tuple[Layer, ...],
-        parameters: Mapping[str, int],
+        parameters: Mapping[str, int | None],
         dead_threshold: float,
     ) -> None:
         self.model, self.layers = model, layers
@@ -104,6 +84,10 @@ class Statistics:
         self.groups: dict[str | None, ClassMoments] = {}
         self.multiply_adds: dict[FedShapes, Mapping[str, int | None]] = {}
         self.linear: dict[str, tuple[str, NDArray[np.float64]]] = {}
+        self.rank_limits: dict[str, tuple[int, int]] = {}
+        self.classifier: str | None = None
+        self.top_samples = 0
+        self.top: dict[str, TopSamples] = {}
         self.unranked: dict[str, str] = {}
         self.failed: list[tuple[int, SampleError]] = []
         self.scene: ModelDiagram | None = None
@@ -125,6 +109,15 @@ class Statistics:
         if self._rows is None:
             self._rows = tuple(self._find_rows())
         return self._rows
+
+    @property
+    def costs(self) -> Costs:
+        """Which layers cost most and extract least, over all samples."""
+        groups = list(self.groups.values())
+        names = [layer.name for layer in self.layers]
+        products = {name: self._mean_multiply_adds(name, groups) for name in names}
+        whole = ModelCosts(self.parameters, products, self.classifier)
+        return find_costs(self.rows, self.layers, whole)
 
     def of(self, layer: str, label: str | None = None) -> LayerStatistics:
         """The row of a layer; of all samples, or of one class.
@@ -150,11 +143,13 @@ class Statistics:
         Raises
         ------
         ValueError
-            If they are of other layers, or with another threshold. Nothing is changed.
+            If they are of other layers, or with another threshold or number of top samples.
+            Nothing is changed.
         """
         for what, mine, theirs in (
             ("layers", [each.name for each in self.layers], [each.name for each in other.layers]),
             ("thresholds", self.dead_threshold, other.dead_threshold),
+            ("numbers of top samples", self.top_samples, other.top_samples),
         ):
             if mine != theirs:
                 shown = " and ".join(_short(each) for each in (mine, theirs))
@@ -163,6 +158,7 @@ class Statistics:
             self.groups.setdefault(label, ClassMoments()).merge(group)
         self.multiply_adds |= other.multiply_adds
         self.unranked |= other.unranked
+        merge_tops(self.top, other.top)
         self.failed += other.failed
         self.drop_unranked()
         self._rows = None
@@ -193,9 +189,11 @@ class Statistics:
                 moments.covariance = None
 
     def save(self, path: str | Path) -> Path:
-        """Write one row for each class and layer; the suffix says how: ``.csv`` or ``.parquet``.
+        """Write the statistics; the suffix says how.
 
-        Rows of all samples together have no class.
+        A ``.csv`` or ``.parquet`` has one row for each class and layer; those of all samples
+        together have no class. A ``.json`` has the same rows and the hint. A ``.html`` is a page of
+        tables, with thumbnails of the samples that excite each layer most and least.
 
         Raises
         ------
@@ -204,7 +202,14 @@ class Statistics:
         MissingExtraError
             If pyarrow is not installed and ``.parquet`` is asked for.
         """
-        return write_rows(check_format(Path(path)), self.rows)
+        path = check_format(Path(path))
+        if path.suffix.lower() == ".html":
+            with atomic_file(path) as file:
+                file.write(html_page(self.model, self.costs, self.rows, self.top).encode())
+            return path
+        if path.suffix.lower() == ".json":
+            return write_json(path, self.model, self.rows, self.costs)
+        return write_rows(path, self.rows)
 
     def mean_diagram(self, label: str | None = None) -> Explanation:
         """The mean maps of a class, or of all samples.
@@ -223,7 +228,7 @@ class Statistics:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        return html_table(self.rows, self.layers)
+        return html_table(self.costs, self.rows, self.top)
 
     def _say_mean(self, what: str, label: str | None) -> str:
         return f"{what} {count_of(self._average(label).count, 'sample')}"
@@ -250,11 +255,14 @@ class Statistics:
 
     def _find_row(self, label: str | None, layer: Layer) -> LayerStatistics | None:
         groups = [g for known, g in self.groups.items() if label in (None, known)]
-        moments = _merged(groups, layer.name)
+        moments = merge_groups(groups, layer.name)
         if moments is None:
             return None
         summary = moments.summary()
-        parameters, energy = self.parameters.get(layer.name, 0), summary.energy
+        rank = Ranks(groups, self.linear, self.rank_limits, self.unranked).find(layer.name, moments)
+        dead = moments.dead(self.dead_threshold)
+        parameters, energy = self.parameters[layer.name], summary.energy
+        top = self.top.get(layer.name) if label is None else None
         return LayerStatistics(
             label=label,
             layer=layer.name,
@@ -268,32 +276,18 @@ class Statistics:
             low=summary.low,
             high=summary.high,
             energy=energy,
-            dead_channels=moments.dead_share(self.dead_threshold),
+            dead_channels=dead.share,
+            dead_indices=dead.indices,
             sparsity=summary.sparsity,
-            effective_rank=self._find_rank(layer.name, moments, groups),
+            effective_rank=rank.effective,
+            possible_rank=rank.possible,
+            rank_limit=rank.limit,
             parameters=parameters,
             multiply_adds=self._mean_multiply_adds(layer.name, groups),
             energy_per_parameter=energy / parameters if energy is not None and parameters else None,
+            strongest=None if top is None else tuple(each.name for each in top.strongest),
+            weakest=None if top is None else tuple(each.name for each in top.weakest),
         )
-
-    def _find_rank(
-        self, layer: str, moments: ChannelMoments, groups: list[ClassMoments]
-    ) -> float | None:
-        if moments.covariance is not None:
-            return moments.covariance.effective_rank()
-        if layer not in self.linear or layer in self.unranked:
-            return None
-        source, factor = self.linear[layer]
-        while source in self.linear:
-            source, before = self.linear[source]
-            if before.ndim == 2:
-                factor = factor[:, np.newaxis] * before if factor.ndim == 1 else factor @ before
-            else:
-                factor = factor * before
-        base = _merged(groups, source)
-        if base is None or base.covariance is None:
-            return None
-        return base.covariance.effective_rank(factor)
 
     def _mean_multiply_adds(self, layer: str, groups: list[ClassMoments]) -> float | None:
         total = samples = 0
@@ -305,17 +299,6 @@ class Statistics:
                 total += each * count
                 samples += count
         return total / samples
-
-
-def _merged(groups: list[ClassMoments], layer: str) -> ChannelMoments | None:
-    """Moments of a layer over some groups."""
-    parts = [group.layers[layer] for group in groups if layer in group.layers]
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    moments = copy.deepcopy(parts[0])
-    for part in parts[1:]:
-        moments.merge(part)
-    return moments
 
 
 def _short(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from micam_fast.analyses.statistics.measuring import Measuring, OnSample
+from micam_fast.analyses.statistics.measuring import Measuring, OnSample, Tag
 from micam_fast.analyses.statistics.on_cluster import measure_on
 from micam_fast.analyses.statistics.results import Statistics
 from micam_fast.api.loading import load_model
@@ -26,10 +26,12 @@ def stats(
     samples: Iterable[SampleLike | SampleError],
     *,
     labels: Iterable[str | None] | None = None,
+    names: Iterable[str] | None = None,
     layers: LayerChoice = None,
     dead_threshold: float = 0.0,
     positions: int | None = None,
     diagrams: bool = False,
+    top_samples: int = 0,
     memory: int | None = None,
     client: Any = None,
     done: OnSample = lambda index, error: None,
@@ -50,6 +52,8 @@ def stats(
     labels
         The class of each sample, in their order; ``None`` or ``""`` for one without, as those have
         for which there is none left.
+    names
+        What each sample is called, in their order; by default ``sample 0`` and so on.
     layers
         As in `load_model`; by default the layers that get a map.
     dead_threshold
@@ -59,6 +63,9 @@ def stats(
         default all, 0 for no effective rank. It takes most of the time in layers of many channels.
     diagrams
         Whether to take the mean of the maps, too, which needs a second forward pass.
+    top_samples
+        How many samples to keep for each layer that excite it most, and how many that do least: by
+        the mean square of its finite values, the earlier one of two equal samples first.
     memory
         Bytes that covariances may take: 4 C^2 + 2048 C for a layer of C channels, for each class
         and each thread; nothing for a layer that follows linearly from another one. The largest
@@ -80,22 +87,28 @@ def stats(
     ClusterError, MissingExtraError
         If a cluster cannot do it.
     ValueError
-        If `positions` is negative or the threshold is NaN.
+        If `positions` or `top_samples` is negative or the threshold is NaN.
     """
     if math.isnan(dead_threshold):
         raise ValueError(f"dead_threshold must be a number, not {dead_threshold}")
     if positions is not None and positions < 0:
         raise ValueError(f"positions must be at least 0, not {positions}")
+    if top_samples < 0:
+        raise ValueError(f"top_samples must be at least 0, not {top_samples}")
     opened = model if isinstance(model, Model) else load_model(model)
-    names = opened.mapped if layers is None else choose_layers(opened.layers, layers)
-    measuring = Measuring(names, dead_threshold, positions, diagrams)
-    given = itertools.chain(labels or (), itertools.repeat(None))
+    chosen = opened.mapped if layers is None else choose_layers(opened.layers, layers)
+    measuring = Measuring(chosen, dead_threshold, positions, diagrams, top_samples)
+    tags = map(
+        Tag,
+        itertools.chain(labels or (), itertools.repeat(None)),
+        itertools.chain(names or (), itertools.repeat(None)),
+    )
     if client is None:
         found = measuring.measure(
             opened,
             samples,
-            given,
-            activations=opened.activation_stream(names),
+            tags,
+            activations=opened.activation_stream(chosen),
             explain=lambda fitted: opened.run(
                 opened.pipeline("published"), number_samples(fitted), take_found
             ),
@@ -103,7 +116,7 @@ def stats(
             done=done,
         )
     else:
-        found = measure_on(client, opened, samples, given, measuring, memory, done)
+        found = measure_on(client, opened, samples, tags, measuring, memory, done)
     if not found.groups:
         if not found.failed:
             raise SampleError("there is no sample to measure")

@@ -1,169 +1,104 @@
-"""Which layers cost most and extract least, and statistics as a table to look at."""
+"""Which layers cost most and extract least, and statistics, as tables of text."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
+from micam_fast.analyses.statistics.costs import Costs, LayerCost, unknown_costs
 from micam_fast.analyses.statistics.rows import LayerStatistics
-from micam_fast.core.layers import Layer
-from micam_fast.core.texts import aligned, one_line, shortened
-
-_LONGEST_NAME = 40
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """What a layer costs, and what it extracts.
-
-    Attributes
-    ----------
-    layer
-        The one that computes.
-    seen
-        Its own values, or what the model makes of them before anything else reads them: those
-        behind the batch normalization and the activation function that follow it alone. Only there
-        do channels die.
-    parameters, multiply_adds
-        Of all layers from `layer` to `seen`; ``None`` for multiply-adds that are not known.
-    parameter_share, multiply_add_share
-        By the sums over all layers; what is not known counts as nothing.
-    used
-        Effective rank by the number of channels (or by that of positions less one, where there are
-        fewer); by the share of channels that are not dead, where there is no rank.
-    energy_per_parameter
-        Mean square of what is seen by `parameters`.
-    idle
-        Mean of both shares of the cost, times the share that is not used.
-    """
-
-    layer: LayerStatistics
-    seen: LayerStatistics
-    parameters: int
-    multiply_adds: float | None
-    parameter_share: float
-    multiply_add_share: float
-    used: float
-    energy_per_parameter: float | None
-    idle: float
-
-
-def find_costs(rows: Sequence[LayerStatistics], layers: Sequence[Layer]) -> list[LayerCost]:
-    """Layers with parameters or multiply-adds, over all samples, the most idle one first."""
-    overall = {row.layer: row for row in rows if row.label is None}
-    readers: dict[str, list[str]] = {}
-    for layer in layers:
-        for source in layer.inputs:
-            readers.setdefault(source, []).append(layer.name)
-    lone = {layer.name for layer in layers if len(layer.inputs) == 1}
-    all_parameters = sum(row.parameters for row in overall.values()) or 1
-    all_products = sum(row.multiply_adds or 0 for row in overall.values()) or 1
-    found, followers = [], set()
-    for name, row in overall.items():
-        if name in followers or not (row.parameters or row.multiply_adds):
-            continue
-        chain = [row]
-        while (follower := _follower(chain[-1], readers, lone, overall)) is not None:
-            chain.append(follower)
-            followers.add(follower.layer)
-        parameters = sum(each.parameters for each in chain)
-        products = row.multiply_adds
-        shares = parameters / all_parameters, (products or 0.0) / all_products
-        seen = chain[-1]
-        used = _used(seen)
-        energy = seen.energy / parameters if seen.energy is not None and parameters else None
-        idle = sum(shares) / 2 * (1 - used)
-        found.append(LayerCost(row, seen, parameters, products, *shares, used, energy, idle))
-    return sorted(found, key=lambda cost: cost.idle, reverse=True)
-
-
-def _follower(
-    row: LayerStatistics,
-    readers: Mapping[str, Sequence[str]],
-    lone: set[str],
-    rows: Mapping[str, LayerStatistics],
-) -> LayerStatistics | None:
-    """The layer that alone reads this one, value by value and without products."""
-    names = readers.get(row.layer, ())
-    if len(names) != 1 or names[0] not in lone or names[0] not in rows:
-        return None
-    reader = rows[names[0]]
-    alike = (reader.channels, _size(reader)) == (row.channels, _size(row))
-    return reader if alike and reader.multiply_adds == 0 else None
-
-
-def _size(row: LayerStatistics) -> float:
-    return (row.values + row.not_finite) / row.samples
-
-
-def _used(row: LayerStatistics) -> float:
-    if row.effective_rank is None:
-        return 1 - row.dead_channels
-    positions = (row.values + row.not_finite) // row.channels
-    return min(1.0, row.effective_rank / max(1, min(row.channels, positions - 1)))
-
+from micam_fast.core.texts import aligned, first_of, one_line, shortened
 
 COST_HEADER = (
     "layer", "seen at", "parameters", "share", "mult-adds", "share", "channels", "eff. rank",
-    "used", "dead", "energy/param", "idle",
+    "limit", "used", "dead", "which", "energy/param", "idle",
 )  # fmt: skip
-
-
-_TITLE = "layers that cost most and extract least, all samples:"
-_LEGEND = (
-    "used: effective rank / channels; idle: mean of the shares of parameters and mult-adds, times "
-    "what is not used"
+ROW_HEADER = (
+    "layer", "type", "samples", "channels", "mean", "deviation", "min", "max", "energy", "dead",
+    "which", "sparsity", "eff. rank", "limit", "parameters", "mult-adds", "energy/param",
+    "not finite",
+)  # fmt: skip
+TITLE = "layers that cost most and extract least, all samples:"
+LEGEND = (
+    "used: effective rank / the rank that is possible, limited by channels, inputs, samples or "
+    "positions; idle: mean of the shares of parameters and mult-adds, times what is not used"
 )
-_MOST = 12
+MOST = 12
+_LONGEST_NAME = 40
+_FEW_INDICES = 3
+UNKNOWN = "-"
 
 
-def cost_lines(
-    rows: Sequence[LayerStatistics], layers: Sequence[Layer], most: int = _MOST
-) -> Iterator[str]:
+def cost_lines(costs: Costs, most: int = MOST) -> Iterator[str]:
     """The table of at most so many layers that cost most and extract least, as lines of text."""
-    costs = find_costs(rows, layers)
-    if not costs:
+    if not costs.layers:
         yield "no layer has parameters or multiply-adds"
         return
-    cells = [COST_HEADER, *(_cells(cost) for cost in costs[:most])]
-    yield _TITLE
+    cells = [COST_HEADER, *(cost_cells(cost) for cost in costs.layers[:most])]
+    yield TITLE
     yield from aligned(cells, texts=2)
-    yield _LEGEND
-    if len(costs) > most:
-        rest = costs[most:]
-        many = "1 more layer holds" if len(rest) == 1 else f"{len(rest)} more layers hold"
-        yield (
-            f"{many} {sum(each.parameter_share for each in rest):.1%} of the parameters and "
-            f"{sum(each.multiply_add_share for each in rest):.1%} of the mult-adds"
-        )
-    dead = [cost for cost in costs if cost.seen.dead_channels == 1]
+    yield LEGEND
+    yield from remarks(costs)
+    if len(costs.layers) > most:
+        yield _rest(costs.layers[most:])
+    dead = [cost for cost in costs.layers if cost.seen.dead_channels == 1]
     if dead:
         yield one_line(f"wholly dead: {', '.join(cost.layer.layer for cost in dead)}")
 
 
-def _cells(cost: LayerCost) -> tuple[str, ...]:
-    rank = cost.seen.effective_rank
+def remarks(costs: Costs) -> Iterator[str]:
+    """What the table does not know, and what it leaves out."""
+    for what, total in unknown_costs(costs):
+        layers = first_of(total.unknown, 3)
+        yield one_line(
+            f"{what} of all layers: at least {show_count(total.known)}; those of {layers} are "
+            "unknown, and so is each share of them"
+        )
+    if any(cost.is_bound for cost in costs.layers):
+        yield "<= and >=: no effective rank is known, so all living channels count as used"
+    for cost in costs.layers:
+        if cost.is_classifier:
+            yield one_line(
+                f"{cost.layer.layer} is not judged: it is as wide as the model has classes"
+            )
+
+
+def cost_cells(cost: LayerCost) -> tuple[str, ...]:
+    """A layer's row of `COST_HEADER`."""
+    seen, row = cost.seen, cost.layer
     return (
-        shortened(cost.layer.layer, _LONGEST_NAME),
-        "itself" if cost.seen is cost.layer else shortened(cost.seen.layer, _LONGEST_NAME),
+        shortened(row.layer, _LONGEST_NAME),
+        "itself" if seen is row else shortened(seen.layer, _LONGEST_NAME),
         show_count(cost.parameters),
-        f"{cost.parameter_share:.1%}",
+        _percent(cost.parameter_share),
         show_count(cost.multiply_adds),
-        _share(None if cost.multiply_adds is None else cost.multiply_add_share),
-        str(cost.seen.channels),
-        "-" if rank is None else f"{rank:.1f}",
-        f"{cost.used:.1%}",
-        f"{cost.seen.dead_channels:.1%}",
+        _percent(cost.multiply_add_share),
+        str(seen.channels),
+        _rank(cost.rank, cost.possible_rank),
+        cost.rank_limit or UNKNOWN,
+        _percent(cost.used, "<=" if cost.is_bound else ""),
+        _percent(seen.dead_channels),
+        show_indices(seen.dead_indices, _FEW_INDICES),
         _number(cost.energy_per_parameter),
-        f"{cost.idle:.1%}",
+        _percent(cost.idle, ">=" if cost.is_bound else ""),
     )
+
+
+def row_cells(row: LayerStatistics, most_indices: int) -> tuple[str, ...]:
+    """A row of `ROW_HEADER`, with at most so many indices of dead channels."""
+    return (
+        row.layer, row.kind, str(row.samples), str(row.channels), _number(row.mean),
+        _number(row.deviation), _number(row.low), _number(row.high), _number(row.energy),
+        _percent(row.dead_channels), show_indices(row.dead_indices, most_indices),
+        _percent(row.sparsity), _rank(row.effective_rank, row.possible_rank),
+        row.rank_limit or UNKNOWN, show_count(row.parameters), show_count(row.multiply_adds),
+        _number(row.energy_per_parameter), str(row.not_finite or ""),
+    )  # fmt: skip
 
 
 def show_count(number: float | None) -> str:
     """A large number in three digits: ``1.23 M``."""
     if number is None:
-        return "-"
+        return UNKNOWN
     for limit, unit in ((1e3, ""), (1e6, " k"), (1e9, " M"), (1e12, " G"), (1e15, " T")):
         # What rounds up to the next unit belongs there.
         if number < 0.9995 * limit:
@@ -171,53 +106,36 @@ def show_count(number: float | None) -> str:
     return f"{number:.3g}"
 
 
+def show_indices(indices: Sequence[int] | None, most: int) -> str:
+    """The first indices, and how many more there are: ``0 3 4 +22``."""
+    if indices is None:
+        return UNKNOWN
+    shown = [str(index) for index in indices[:most]]
+    return " ".join(shown + ([f"+{len(indices) - most}"] if len(indices) > most else []))
+
+
+def _rest(layers: Sequence[LayerCost]) -> str:
+    many = "1 more layer holds" if len(layers) == 1 else f"{len(layers)} more layers hold"
+    sums = []
+    for what, shares in (
+        ("parameters", [each.parameter_share for each in layers]),
+        ("mult-adds", [each.multiply_add_share for each in layers]),
+    ):
+        known = [share for share in shares if share is not None]
+        whole = f"{sum(known):.1%}" if len(known) == len(shares) else "an unknown share"
+        sums.append(f"{whole} of the {what}")
+    return f"{many} {' and '.join(sums)}"
+
+
+def _rank(effective: float | None, possible: int | None) -> str:
+    if effective is None:
+        return UNKNOWN
+    return f"{effective:.1f} of {UNKNOWN if possible is None else possible}"
+
+
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    return UNKNOWN if value is None else f"{value:.3g}"
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def html_table(rows: Sequence[LayerStatistics], layers: Sequence[Layer]) -> str:
-    """The layers that cost most and extract least, and all rows, as HTML tables; escaped."""
-    classes = any(row.label is not None for row in rows)
-    header = ["layer", "type", "samples", "channels", "mean", "deviation", "min", "max", "energy",
-              "dead", "sparsity", "effective rank", "parameters", "mult-adds", "energy/param",
-              "not finite"]  # fmt: skip
-    cells = [_all_cells(row) for row in rows]
-    if classes:
-        header.insert(0, "class")
-        cells = [
-            ("all" if row.label is None else row.label, *of_row)
-            for row, of_row in zip(rows, cells, strict=True)
-        ]
-    costs = [_cells(cost) for cost in find_costs(rows, layers)[:_MOST]]
-    return (
-        f"<p>{_TITLE}</p>{_html(COST_HEADER, costs, 2)}<p>{_LEGEND}</p>"
-        f"{_html(header, cells, 3 if classes else 2)}"
-    )
-
-
-def _all_cells(row: LayerStatistics) -> tuple[str, ...]:
-    return (
-        row.layer, row.kind, str(row.samples), str(row.channels), _number(row.mean),
-        _number(row.deviation), _number(row.low), _number(row.high), _number(row.energy),
-        _share(row.dead_channels), _share(row.sparsity), _number(row.effective_rank),
-        show_count(row.parameters), show_count(row.multiply_adds),
-        _number(row.energy_per_parameter), str(row.not_finite or ""),
-    )  # fmt: skip
-
-
-def _html(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
-    """A table whose first columns are texts, the others numbers."""
-    sides = ["left"] * texts + ["right"] * (len(header) - texts)
-    lines = [
-        "".join(
-            f'<{tag} style="text-align:{side};white-space:nowrap">{html.escape(cell)}</{tag}>'
-            for side, cell in zip(sides, map(one_line, cells), strict=True)
-        )
-        for tag, cells in (("th", header), *(("td", row) for row in rows))
-    ]
-    head, *body = (f"<tr>{line}</tr>" for line in lines)
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+def _percent(value: float | None, bound: str = "") -> str:
+    return UNKNOWN if value is None else f"{bound}{value:.1%}"

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from micam_fast.engine.loaded_model import SampleLike
     from micam_fast.samples import Sample
 
-_OWN_LABELS = "label"
+_OWN_LABELS, _FOLDERS = "label", "folder"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class _Options:
     diagram: Path | None
     dead_threshold: float
     rank_positions: int | None
+    top_samples: int
     model: ModelOptions
     samples: SampleOptions
     scheduler: str | None
@@ -59,13 +60,16 @@ class _Options:
 @click.command(short_help="Measure every layer over a data set.")
 @model_and_samples
 @path_option(
-    "--output", default="stats.csv", text="A row for each class and layer, .csv or .parquet."
+    "--output",
+    default="stats.csv",
+    text="A row for each class and layer: .csv, .parquet or .json; .html is a page of tables.",
 )
 @option(
     "--by",
-    metavar="FILE|label",
-    help="Text file of classes, one label a line, in the order of the samples; or 'label': "
-    "the labels that the samples bring along (TFRecord files).",
+    metavar="FILE|label|folder",
+    help="Text file of classes, one label a line, in the order of the samples; 'label': "
+    "the labels that the samples bring along (TFRecord files); 'folder': the name of the folder "
+    "that a sample's file lies in.",
 )
 @path_option(
     "--diagram",
@@ -85,6 +89,13 @@ class _Options:
     "out.  [default: all]",
     least=0,
 )
+@count_option(
+    "--top-samples",
+    "Keep the K samples that excite each layer most, and the K that do least; .html shows them.",
+    metavar="K",
+    default=0,
+    least=0,
+)
 @layer_options
 @sample_options
 @running_options
@@ -99,7 +110,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     """
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.analyses.statistics import stats as measure
-    from micam_fast.analyses.statistics.rows import check_format
+    from micam_fast.analyses.statistics.files import check_format
     from micam_fast.analyses.statistics.tables import cost_lines
     from micam_fast.core.output_files import check_file
 
@@ -108,12 +119,14 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     output, diagram = check_format(options.output), options.diagram
     for path in (output, *([] if diagram is None else [_check_diagram(diagram)])):
         check_file(path)
-    own = options.by == _OWN_LABELS
-    listed = None if own or options.by is None else read_labels(Path(options.by))
+    own, by_folder = options.by == _OWN_LABELS, options.by == _FOLDERS
+    is_file = options.by is not None and not own and not by_folder
+    listed = read_labels(Path(str(options.by))) if is_file else None
     model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
     # There may be any number of samples: what is known of one is let go of when it is done.
     names: dict[int, str] = {}
     labels: deque[str | None] = deque()
+    called: deque[str] = deque()
     failed: dict[int, str] = {}
     count = 0
 
@@ -123,12 +136,19 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
         for index, sample in enumerate(_with_progress(samples)):
             names[index], count = sample.name, index + 1
             known = listed[index] if listed and index < len(listed) else None
+            if by_folder:
+                known = _folder(sample)
             labels.append(sample.label if own else known)
+            called.append(sample.name)
             yield sample.given
 
     def label_each() -> Iterator[str | None]:
         while True:
             yield labels.popleft()
+
+    def name_each() -> Iterator[str]:
+        while True:
+            yield called.popleft()
 
     def done(index: int, error: SampleError | None) -> None:
         name = names.pop(index)
@@ -143,9 +163,11 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
             model,
             read(),
             labels=label_each(),
+            names=name_each(),
             dead_threshold=options.dead_threshold,
             positions=options.rank_positions,
             diagrams=diagram is not None,
+            top_samples=options.top_samples,
             memory=options.model.memory,
             client=None if cluster is None else cluster.client,
             done=done,
@@ -159,13 +181,18 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     for line in _notes(found):
         note(line)
     # First, so that an error of the disk takes it not away.
-    for line in cost_lines(found.rows, found.layers):
+    for line in cost_lines(found.costs):
         click.echo(line)
     make_folder(output.parent)
     written = [found.save(output), *([] if diagram is None else _save_diagrams(found, diagram))]
     shown = one_line(", ".join(map(str, written)))
     click.echo(f"wrote {shown} for {count_of(count - len(failed), 'sample')}")
     sys.exit(1 if failed else 0)
+
+
+def _folder(sample: Sample) -> str | None:
+    """The name of the folder that a sample's file lies in."""
+    return Path(sample.path).absolute().parent.name if sample.path else None
 
 
 def _check_diagram(path: Path) -> Path:
