@@ -32,10 +32,11 @@ _STYLE = """
   border-bottom: 1px solid #e4e4e4; vertical-align: middle; background: none; }
 .micam-stats th { font-weight: 600; border-bottom: 1px solid #999; }
 .micam-stats .text { text-align: left; }
-.micam-stats .list { white-space: normal; min-width: 6em; max-width: 24em; }
-.micam-stats figure { display: inline-block; width: 84px; margin: 3px 2px; text-align: center;
+.micam-stats .list { white-space: normal; min-width: 6em; }
+.micam-stats .all .list { min-width: 26em; }
+.micam-stats figure { display: inline-block; width: 84px; margin: 3px 5px; text-align: center;
   vertical-align: top; }
-.micam-stats figcaption { font-size: 11px; line-height: 1.25; color: #555;
+.micam-stats figcaption { font-size: 11px; line-height: 1.25; color: #555; margin-top: 2px;
   overflow-wrap: anywhere; white-space: normal; }
 .micam-stats img { image-rendering: pixelated; margin: 0 auto; display: block; }
 """
@@ -71,7 +72,8 @@ def html_table(costs: Costs, rows: Sequence[LayerStatistics], top: Mapping[str, 
         f'<div class="micam-stats"><style>{_STYLE}</style>'
         f"<h2>{_heading(TITLE)}</h2>{_table(COST_HEADER, hint, 2)}{notes}"
         f"{_top_table(top)}"
-        f"<h2>All layers</h2>{_table(header, cells, 3 if classes else 2)}</div>"
+        f'<h2>All layers</h2><div class="all">'
+        f"{_table(header, cells, 3 if classes else 2)}</div></div>"
     )
 
 
@@ -81,7 +83,9 @@ def _heading(title: str) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> str:
     """A table whose first columns are texts, the others numbers."""
-    kinds = ["text"] * texts + ["text list" if name == "which" else "" for name in header[texts:]]
+    kinds = ["text"] * texts + [
+        "text list" if name.startswith("which") else "" for name in header[texts:]
+    ]
     return _laid_out(
         _line("th", header, kinds),
         (_line("td", map(html.escape, map(one_line, row)), kinds) for row in rows),

@@ -14,8 +14,8 @@ COST_HEADER = (
 )  # fmt: skip
 ROW_HEADER = (
     "layer", "type", "samples", "channels", "mean", "deviation", "min", "max", "energy", "dead",
-    "which", "sparsity", "eff. rank", "limit", "parameters", "mult-adds", "energy/param",
-    "not finite",
+    "sparsity", "eff. rank", "limit", "parameters", "mult-adds", "energy/param", "not finite",
+    "which are dead",
 )  # fmt: skip
 TITLE = "layers that cost most and extract least, all samples:"
 LEGEND = (
@@ -88,10 +88,11 @@ def row_cells(row: LayerStatistics, most_indices: int) -> tuple[str, ...]:
     return (
         row.layer, row.kind, str(row.samples), str(row.channels), _number(row.mean),
         _number(row.deviation), _number(row.low), _number(row.high), _number(row.energy),
-        _percent(row.dead_channels), show_indices(row.dead_indices, most_indices),
-        _percent(row.sparsity), _rank(row.effective_rank, row.possible_rank),
+        _percent(row.dead_channels), _percent(row.sparsity),
+        _rank(row.effective_rank, row.possible_rank),
         row.rank_limit or UNKNOWN, show_count(row.parameters), show_count(row.multiply_adds),
         _number(row.energy_per_parameter), str(row.not_finite or ""),
+        show_indices(row.dead_indices, most_indices),
     )  # fmt: skip
 
 
