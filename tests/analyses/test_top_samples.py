@@ -186,6 +186,12 @@ class TestThumbnails:
         assert set(thumbnail(np.full((1, 4, 4), 7, np.float32), FIRST).ravel()) == {128}
         nothing = np.full((1, 4, 4), np.nan, np.float32)
         assert set(thumbnail(nothing, FIRST).ravel()) == {0}
+        assert set(thumbnail(np.zeros((1, 0, 4), np.float32), FIRST).ravel()) == {0}
+
+    def test_values_without_bounds(self) -> None:
+        array = np.array([[[-1.7e308, 1.7e308], [np.inf, -np.inf]]])
+        found = thumbnail(array, FIRST)
+        assert [found[place] for place in ((0, 0), (0, -1), (-1, 0), (-1, -1))] == [0, 255, 0, 0]
 
     def test_integers_and_booleans(self) -> None:
         array = np.array([[[0, 200], [100, 0]]], np.uint8)

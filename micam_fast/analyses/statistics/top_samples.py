@@ -93,6 +93,8 @@ def make_thumbnail(arrays: Arrays, inputs: Sequence[ModelInput]) -> Thumbnail:
     """
     spec = max(inputs, key=lambda each: arrays[each.name].size)
     array = arrays[spec.name].astype(np.float64)
+    if not array.size:
+        return np.zeros((LEAST, LARGEST), np.uint8)
     batch, channel = spec.axes.batch, spec.axes.completed(len(spec.shape)).channel
     if channel is not None and array.ndim > 1:
         inner = channel - (batch is not None and batch < channel)
@@ -100,9 +102,12 @@ def make_thumbnail(arrays: Arrays, inputs: Sequence[ModelInput]) -> Thumbnail:
     values = _plane(array)
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    shares = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-    pixels = np.where(finite, shares * 255 + 0.5, 0).astype(np.uint8)
-    return _resized(pixels)
+    # Halves, so that no difference of two numbers of float64 is infinite.
+    span = high / 2 - low / 2
+    with np.errstate(invalid="ignore"):
+        shares = (values / 2 - low / 2) / span if span > 0 else np.full_like(values, 0.5)
+        pixels = np.where(finite, shares * 255 + 0.5, 0)
+    return _resized(pixels.astype(np.uint8))
 
 
 def png_url(thumbnail: Thumbnail) -> str:
