@@ -68,9 +68,14 @@ def count_multiply_adds(graph: ModelGraph) -> dict[str, int | None]:
 
 
 def _nodes_by_layer(graph: ModelGraph) -> dict[str, list[int]]:
-    """Nodes between each layer's activation and those before it; each belongs to one layer."""
+    """Nodes between each layer's activation and those before it; each belongs to one layer.
+
+    A layer's activation may be a copy of a later layer's: exporters write Dense and the Dropout
+    behind it as one value with two names, in either order.
+    """
     whole = graph.graph
     ends = {tap.value for tap in graph.taps.values()}
+    before: set[str] = set()
     taken: set[int] = set()
     found = {}
     for layer in graph.layers:
@@ -82,8 +87,10 @@ def _nodes_by_layer(graph: ModelGraph) -> dict[str, list[int]]:
                 continue
             taken.add(index)
             nodes.append(index)
-            read = whole.activations(whole.nodes[index])
-            waiting.extend(value for value in read if value not in ends)
+            node = whole.nodes[index]
+            stops = before if find_operator(node).name == "Identity" else ends
+            waiting.extend(value for value in whole.activations(node) if value not in stops)
+        before.add(graph.taps[layer.name].value)
         found[layer.name] = nodes
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from micam_fast.models.onnx import open_model, read_layers
+from micam_fast.core.layers import Axes, Layer, Tap
+from micam_fast.models.onnx import ModelGraph, open_model, read_layers
 from micam_fast.models.onnx.costs import count_multiply_adds, count_parameters
 from micam_fast.models.onnx.facts import Facts
 from tests.helpers import keras_models
@@ -84,6 +86,31 @@ def test_a_kernel_that_two_layers_share() -> None:
     nodes = [conv_node("one", "x", "w"), conv_node("two", "one:0", "w")]
     proto = make_model(nodes, {"x": [None, 2, 6, 6]}, ["two:0"], {"w": random_array(1, 2, 2, 3, 3)})
     assert costs(proto, x=(1, 2, 6, 6)) == {"one": (36, 36 * 16), "two": (36, 36 * 4)}
+
+
+@pytest.mark.parametrize("copy", ["dense", "dropout"])
+def test_a_layer_and_its_copy(copy: str) -> None:
+    """Dense and Dropout are one value; either of them may be the copy of the other."""
+    made = {"dense": "dropout", "dropout": "dense"}[copy]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["product"], "product"),
+        helper.make_node("Relu", ["product"], [made], "relu"),
+        helper.make_node("Identity", [made], [copy], "copy"),
+        helper.make_node("MatMul", [made, "v"], ["y"], "last"),
+    ]
+    constants = {"w": random_array(1, 7, 3), "v": random_array(2, 3, 2)}
+    proto = make_model(nodes, {"x": [None, 7]}, ["y", copy], constants)
+    read = read_layers(open_model(proto), Facts({"x": (1, 7)}))
+    axes = Axes(0, None)
+    names = {"x": "x", "dense": "dense", "dropout": "dropout", "last": "y"}
+    reading = replace(
+        read.reading,
+        layers=tuple(Layer(name, "Any", "Any") for name in names),
+        taps={name: Tap(value, axes) for name, value in names.items()},
+    )
+    graph = ModelGraph(open_model(proto), reading, read.graph)
+    assert count_parameters(graph) == {"x": 0, "dense": 21, "dropout": 0, "last": 6}
+    assert count_multiply_adds(graph) == {"x": 0, "dense": 21, "dropout": 0, "last": 6}
 
 
 def test_matrix_products() -> None:
