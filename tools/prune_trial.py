@@ -13,14 +13,16 @@ that `stats` names are the dead ones first, then those of the least energy (mean
 them stand as many at random, in 20 draws, and those whose weights have the smallest norm.
 
 Needs keras on TensorFlow, mlxtend and scikit-learn (`pip install '.[training]'`). It prints the
-tables of micam_fast/guide/stats.md, and takes about three minutes.
+tables of micam_fast/guide/stats.md, and takes about ten minutes.
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,7 +185,10 @@ def _value_sizes(model: micam_fast.Model, digits: NDArray[np.float32]) -> dict[s
 
 
 def _insert_factor(graph: onnx.GraphProto, value: str, factor: str, shape: list[int]) -> None:
-    """Let everything that reads a value read its product with a further input."""
+    """Let everything that reads a value, or a copy of it, read its product with an input."""
+    producers = {name: node for node in graph.node for name in node.output}
+    while producers[value].op_type == "Identity":
+        value = producers[value].input[0]
     place = next(n for n, node in enumerate(graph.node) if value in node.output)
     for node in graph.node:
         names = [f"{value} kept" if name == value else name for name in node.input]
@@ -276,8 +281,6 @@ def main() -> None:
     """Try both models."""
     from make_demo import load_split
 
-    from micam_fast.models.keras import export_model
-
     split = load_split()
     train = np.moveaxis(split.train_images, -1, 1)
     held_out = np.moveaxis(split.held_out_images, -1, 1)
@@ -285,7 +288,10 @@ def main() -> None:
         "LeNet of the demo", micam_fast.load_model(MODEL), train, held_out, split.held_out_labels
     )
     network = train_lenet5(split.train_images, split.train_labels)
-    model = micam_fast.load_model(export_model(network).proto)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lenet5.keras"
+        network.save(path)
+        model = micam_fast.load_model(path)
     try_model(
         "lenet5 of the training side",
         model,
