@@ -45,7 +45,7 @@ class Journal:
         self._outcomes.update(self._told)
 
     def is_done(self, sample: RunSample) -> bool:
-        """Tell whether an earlier run wrote these very files; else note what it says of the sample.
+        """Tell whether an earlier run wrote these very files; note what it says of the sample.
 
         Raises
         ------
@@ -61,6 +61,7 @@ class Journal:
         known = {"sha256": sample.sha256, "name": sample.name, "label": sample.label}
         same = not failed and all(earlier.get(name) == value for name, value in known.items())
         if same and self._store.has(earlier):
+            sample.earlier = earlier
             return True
         if not failed and earlier.get("name") != sample.name:
             raise ResumeError(

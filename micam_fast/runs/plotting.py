@@ -118,7 +118,7 @@ def _to_do(
     """Those samples that have no files yet, until the run is to stop."""
     for sample in samples:
         if journal is not None and journal.is_done(sample):
-            summary.resumed += 1
+            summary.skip(sample)
         else:
             yield sample
         if stop.reason is not None:

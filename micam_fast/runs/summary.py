@@ -23,7 +23,7 @@ class RunSummary:
     written, resumed
         How many samples have their files: from this run, and from the one that it goes on with.
     incomplete
-        How many of those that this run wrote lack a format that cannot hold them.
+        How many of these lack a format that cannot hold them.
     files
         How many files, or folders of tiles, this run wrote.
     failed
@@ -51,6 +51,11 @@ class RunSummary:
         """Count a sample of a run."""
         self.count(sample.index, sample.name, sample.shown)
         self.incomplete += isinstance(sample.written, SampleFiles) and bool(sample.written.refused)
+
+    def skip(self, sample: RunSample) -> None:
+        """Count a sample that an earlier run wrote; a format that it lacked is still missing."""
+        self.resumed += 1
+        self.incomplete += bool((sample.earlier or {}).get("refused"))
 
     def count(self, index: int, name: str, shown: Sequence[str] | SampleError) -> None:
         """Count a sample: names of its files, or why there are none."""

@@ -23,7 +23,7 @@ from micam_fast.core.errors import (
 )
 from micam_fast.core.output_files import file_stem
 from micam_fast.runs.journal import Journal
-from micam_fast.runs.manifest import NAME, start_manifest
+from micam_fast.runs.manifest import NAME, resume_manifest, start_manifest
 from micam_fast.runs.observing import RunSample
 from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions, sample_stem
@@ -329,6 +329,12 @@ class TestOutput:
             assert [*line["refused"]] == ["png"]
             assert "write SVG instead" in line["refused"]["png"]
             assert [Path(name).suffix for name in line["files"]] == [".npz", ".svg"]
+        # A run that goes on skips them, and the PNGs are still missing.
+        with resume_manifest(tmp_path / NAME, {}) as manifest:
+            journal = Journal(manifest, options.store)
+            summary = plot_samples(model, as_samples(random_samples(2)), options, journal=journal)
+        assert (summary.written, summary.resumed, summary.incomplete) == (0, 2, 2)
+        assert exit_code(summary) == 1
 
     def test_no_partial_files_are_left(self, tmp_path: Path, model: Model) -> None:
         options = PlotOptions(tmp_path, ("npz", "svg"))
