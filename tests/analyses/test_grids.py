@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -243,8 +244,28 @@ def test_places(count: int, height: int, width: int, caption: float) -> None:
         y, x = cells.corner(place)
         assert 0 <= y <= rows - cells.size[0]
         assert 0 <= x <= columns - cells.size[1]
+    # About a page's proportion: what is nearer to it leaves more places empty.
+    pitch = [step * zoom for step, zoom in zip(cells.pitch, cells.zoom, strict=True)]
+    wanted = (4 / 3 * count * pitch[0] / pitch[1]) ** 0.5
+
+    def off(number: int) -> float:
+        return abs(math.log(number / wanted))
+
+    nearer = [each for each in range(1, count + 1) if off(each) < off(cells.columns) - 1e-9]
+    assert all(-count % each > -count % cells.columns for each in nearer)
     if cells.rows > 3 and cells.columns > 3:
-        assert 0.7 < columns * cells.zoom[1] / (rows * cells.zoom[0]) < 3.3
+        # The price of full rows is highest for 25 maps, 5 x 5 of them: trying all proportions of a
+        # map gives 0.54 and 3.05.
+        assert 0.53 < cells.columns * pitch[1] / (cells.rows * pitch[0]) < 3.06
+
+
+def test_a_page_of_many_maps_has_its_proportion() -> None:
+    # Empty places are a small part of many.
+    for count in (200, 500, 1999):
+        for size in ((1, 5), (8, 8), (60, 20), (2, 1)):
+            cells = arrange_cells(count, size, 20.0)
+            height, width = (n * z for n, z in zip(cells.field, cells.zoom, strict=True))
+            assert 1 < width / height < 1.8, (count, size)
 
 
 def test_maps_too_large_for_a_picture_keep_their_strongest_values(
