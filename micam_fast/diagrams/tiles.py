@@ -33,6 +33,8 @@ NARROW = 8
 """Times as long as it is wide: an isometric grid of few cells is stretched from here on."""
 # Rows of a narrow grid that stay apart however long they are: leads, channels of an EEG.
 _MOST_APART = 64
+# Share of a repeated row's width that is left empty before the next row.
+_GAP = 0.3
 _FLAT_BOX = (390, 185)
 # What is thinner in pixels is stretched: as a line it could hardly be seen. Each of some rows gets
 # pixels enough to be told from the next.
@@ -131,7 +133,7 @@ def paint_isometric(
     paint_squares(
         found.rgba.reshape(-1, 4),
         _choose_cells(found.cam, rows, columns).reshape(-1),
-        cell_centres(rows, columns, scale),
+        cell_centres((rows, columns), input_size, scale),
         area,
         _canvas(canvas_size(height, width, area)),
         pixels,
@@ -168,14 +170,15 @@ def _nearest_cells(height: int, width: int, rows: int, columns: int) -> NDArray[
 
 
 @functools.lru_cache(maxsize=16)
-def cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
-    """Pixel positions ``(rows * columns, 2)`` of the cells' centres, row by row, far to near.
+def cell_centres(
+    grid: tuple[int, int], input_size: tuple[int, int], scale: float
+) -> NDArray[np.float64]:
+    """Pixel positions ``(rows * columns, 2)`` of a grid's cells' centres, row by row, far to near.
 
     A plane seen in perspective is the projective image of the unit square that takes its corners to
     the four given points. A grid of one row or column lies in the middle.
     """
-    v = np.linspace(0, 1, rows) if rows > 1 else np.array([0.5])
-    u = np.linspace(0, 1, columns) if columns > 1 else np.array([0.5])
+    v, u = (_spread(cells, side) for cells, side in zip(grid, input_size, strict=True))
     u, v = (axis.reshape(-1) for axis in np.meshgrid(u, v))
     sources = [(0, 0), (1, 0), (0, 1), (1, 1)]
     targets = [_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT]
@@ -186,6 +189,16 @@ def cell_centres(rows: int, columns: int, scale: float) -> NDArray[np.float64]:
     a, b, c, d, e, f, g, h = np.linalg.solve(np.array(equations, float), np.array(known, float))
     depth = g * u + h * v + 1
     return np.stack([(a * u + b * v + c) / depth, (d * u + e * v + f) / depth], axis=1) * scale
+
+
+def _spread(cells: int, side: int) -> NDArray[np.float64]:
+    """Places from 0 to 1; cells that repeat one row of the input are nearer to each other."""
+    if cells == 1:
+        return np.array([0.5])
+    copies = cells // side if side > 1 and cells % side == 0 else 1
+    row, copy = np.divmod(np.arange(cells), copies)
+    places = row + copy * (1 - _GAP) / copies
+    return np.asarray(places / places[-1])
 
 
 def tile_place(found: LayerMap, look: Look, scale: float) -> Box:

@@ -113,8 +113,9 @@ def data_elements(data: PageData) -> Iterator[str]:
                 yield _element(f"micam-features-{number}-{names[name]}", _packed(each))
         features.append(shapes)
     yield _element("micam-palette", diverging().tobytes())
-    rows, columns = _page_grid(data.explanations[0].input_size)
-    centres = cell_centres(rows, columns, 1.0).astype(np.float32)
+    input_size = data.explanations[0].input_size
+    rows, columns = _page_grid(input_size)
+    centres = cell_centres((rows, columns), input_size, 1.0).astype(np.float32)
     yield _element("micam-centres", centres.tobytes())
     described = {
         "rankdir": data.rankdir,

@@ -18,6 +18,7 @@ from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import (
     PICTURE_WIDTH,
     TILE_HEIGHT,
+    cell_centres,
     draw_tile,
     flat_place,
     grid_size,
@@ -184,6 +185,35 @@ def test_a_narrow_grid_is_stretched_and_its_rows_stay_apart(
     size: tuple[int, int], grid: tuple[int, int]
 ) -> None:
     assert grid_size(size) == grid
+
+
+@pytest.mark.no_jit
+@pytest.mark.parametrize("size", [(12, 5000), (3, 200), (7, 60)])
+def test_cells_that_repeat_a_row_are_nearer_to_each_other(size: tuple[int, int]) -> None:
+    rows, columns = grid_size(size)
+    # Down the last column, where the plane is widest.
+    places = cell_centres((rows, columns), size, 1.0).reshape(rows, columns, 2)[:, -1]
+    assert places[[0, -1]] == pytest.approx(np.array([FAR_RIGHT, NEAR_RIGHT]), abs=0.01)
+    steps = np.hypot(*np.diff(places, axis=0).T)
+    to_next = np.arange(1, rows) % (rows // size[0]) == 0
+    assert to_next.sum() == size[0] - 1
+    for here in np.flatnonzero(to_next):
+        # Perspective makes far steps shorter by some percents.
+        assert steps[here] > 1.5 * steps[here - 1]
+        assert steps[here] > 1.5 * steps[here + 1]
+
+
+@pytest.mark.no_jit
+@pytest.mark.parametrize("size", [(28, 28), (1, 600), (60, 1), (40, 5000)])
+def test_other_cells_are_spread_evenly(size: tuple[int, int]) -> None:
+    rows, columns = grid_size(size)
+    corners = [FAR_LEFT, FAR_RIGHT, NEAR_LEFT, NEAR_RIGHT]
+    found = cell_centres((rows, columns), size, 1.0)
+    even = cell_centres((rows, columns), (rows, columns), 1.0)
+    np.testing.assert_array_equal(found, even)
+    assert found.reshape(rows, columns, 2)[[0, 0, -1, -1], [0, -1, 0, -1]] == pytest.approx(
+        np.array(corners), abs=0.01
+    )
 
 
 @pytest.mark.no_jit
