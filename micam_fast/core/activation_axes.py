@@ -87,6 +87,17 @@ class ActivationAxes:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(chosen.reshape((self.copies, *shape)), np.float32)
 
+    def restore(self, arranged: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The array of one sample whose channels ``(C, P)`` are given, copies side by side.
+
+        What `arrange` makes, with the copies behind the channels, put back in its place.
+        """
+        order = self._order
+        shape = (self.channel_count, *self.size) if self.space else (self.count,)
+        whole = arranged.reshape((shape[0], self.copies, *shape[1:]))
+        moved = np.moveaxis(whole, 1, 0).reshape([self.shape[axis] for axis in order])
+        return np.ascontiguousarray(moved.transpose(np.argsort(order)))
+
     def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
         """One sample of the array."""
         return array if self.batch is None else np.take(array, sample, axis=self.batch)

@@ -210,8 +210,8 @@ def test_csv_names_what_changes_in_b(tmp_path: Path) -> None:
     found = dataclasses.replace(
         diff(a, b), layers={"one": dataclasses.replace(
             diff(a, b).layers["one"], changes=("kernels: A (3,), B (5,)", "reads: A x, B y"),
-            partner=Layer("other", "QLinearConv", "QLinearConv"), added=0.05,
-            noise=Noise(100.0, 1.0, 0.25),
+            partner=Layer("other", "QLinearConv", "QLinearConv"),
+            noise=Noise(100.0, 1.0, 0.25, 0.25),
         )},
     )  # fmt: skip
     (row,) = read_csv(found.save(tmp_path / "d.csv")).values()

@@ -15,9 +15,7 @@ from onnx import helper
 from micam_fast import load_model
 from micam_fast.analyses.differences import Noise, diff, match_layers, measure_noise
 from micam_fast.analyses.differences.gates import as_record, judge
-from micam_fast.analyses.differences.noise import find_added
 from micam_fast.core.errors import SampleError
-from micam_fast.core.layers import Layer
 from tests.helpers import models
 from tests.helpers.differences import explanation_of
 from tests.helpers.models import make_model, random_array
@@ -129,21 +127,47 @@ class TestNumbers:
         assert list(measure_noise(b, b, [(sample, sample)], pairs)) == ["x", "conv", "relu"]
 
     def test_noise_that_is_handed_on_is_not_the_layer_s_own(self) -> None:
-        layers = [
-            Layer("x", "Input", "Input"),
-            Layer("c", "Conv", "Conv", ("x",)),
-            Layer("r", "Relu", "Relu", ("c",)),
-            Layer("d", "Conv", "Conv", ("r",)),
-            Layer("a", "Add", "Add", ("d", "r")),
-        ]
-        errors = {"x": 0.0, "r": 0.3, "d": 0.5, "a": 0.4}
-        noise = {name: Noise(1.0, error**2) for name, error in errors.items()}
-        starts = {"r": ("c", "c")}
-        found = {name: find_added(layers, starts, noise, name) for name in noise}
-        assert found == pytest.approx({"x": 0.0, "r": 0.3, "d": 0.4, "a": 0.0})
-        # What is not measured is seen through.
-        del noise["d"]
-        assert find_added(layers, starts, noise, "a") == pytest.approx(math.sqrt(0.07))
+        """Both convolutions have other kernels in B; the pools and the sum make nothing of that."""
+        first, second = random_array(1, 4, 1, 3, 3), random_array(2, 4, 4, 3, 3)
+        other = first + random_array(3, 4, 1, 3, 3, spread=0.1), second * np.float32(1.25)
+
+        def net(one: Any, two: Any) -> Any:
+            nodes = [
+                models.conv_node("c", "x", "w", pads=[1] * 4),
+                helper.make_node("Relu", ["c:0"], ["r:0"], name="r"),
+                models.conv_node("d", "r:0", "v", pads=[1] * 4),
+                helper.make_node("Add", ["d:0", "r:0"], ["a:0"], name="a"),
+                helper.make_node("GlobalAveragePool", ["a:0"], ["y"], name="g"),
+            ]
+            return load_model(make_model(nodes, {"x": ["N", 1, 8, 6]}, ["y"], {"w": one, "v": two}))
+
+        a, b = net(first, second), net(*other)
+        sample = random_array(4, 1, 8, 6)
+        pairs = {name: name for name in ("x", "c", "r", "d", "a", "g")}
+        noise = measure_noise(a, b, [(sample, sample)], pairs)
+        found = {name: each.added for name, each in noise.items()}
+        none = pytest.approx(0, abs=1e-6)
+        assert [found[name] for name in ("x", "r", "a", "g")] == [0, none, none, none]
+        assert found["c"] == pytest.approx(noise["c"].relative_error, rel=1e-5)
+        # What the second one reads is B's: a quarter of A's kernel makes a quarter more of it.
+        whole = net(other[0], second)
+        theirs = measure_noise(whole, b, [(sample, sample)], {"d": "d"})["d"]
+        assert theirs.relative_error == pytest.approx(0.25, rel=1e-5)
+        assert noise["d"].own == pytest.approx(theirs.error, rel=1e-4)
+        assert noise["a"].relative_error > 0.1
+        # What is not measured is computed with the next.
+        del pairs["d"]
+        sums = measure_noise(a, b, [(sample, sample)], pairs)
+        assert sums["a"].own == pytest.approx(theirs.error, rel=1e-4)
+
+    def test_what_cannot_be_computed_apart_is_not_known(self) -> None:
+        """The second convolution reads a value of the first one that A alone has in this shape."""
+        a, sample = load_model(models.conv_net()), random_array(1, 1, 8, 6)
+        names = [layer.name for layer in a.layers][2:]
+        noise = measure_noise(a, a, [(sample, sample)], {name: name for name in names})
+        assert math.isnan(noise[names[0]].added)
+        assert noise[names[0]].relative_error == 0
+        assert noise[names[-1]].added == pytest.approx(0, abs=1e-6)
 
     def test_activations_of_other_shapes_have_none(self) -> None:
         model, sample = load_model(models.conv_net()), random_array(1, 1, 8, 6)

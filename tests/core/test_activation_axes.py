@@ -84,3 +84,26 @@ def test_copies_come_first(
     view.copy(array, out)
     expected = moved if view.space else moved.mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(out, expected.reshape(-1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "form", "batch"),
+    [
+        ((1, 3, 8, 6), Axes(0, 1), "channels", 0),
+        ((1, 8, 6, 3), Axes(0, 3), "channels", 0),
+        ((5, 3, 8, 6), Axes(0, 1), "channels", None),
+        ((9, 5, 3), Axes(1, 2), "channels", None),
+        ((9, 2, 1, 3), Axes(2, 3), "recurrent", 2),
+        ((1, 4, 3, 8, 6), Axes(0, 2), "distributed", 0),
+        ((5, 3), Axes(0, 1), "channels", None),
+        ((1, 7), Axes(0, None), "channels", 0),
+    ],
+)
+def test_restoring_undoes_arranging(
+    shape: tuple[int, ...], axes: Axes, form: str, batch: int | None
+) -> None:
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    view = view_activation(shape, axes, form, batch)
+    whole = view.arrange(array, 0)
+    channels = np.moveaxis(whole, 0, 1).reshape(whole.shape[1], -1)
+    np.testing.assert_array_equal(view.restore(channels), array)

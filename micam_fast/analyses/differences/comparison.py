@@ -101,7 +101,11 @@ class Comparison:
 
 
 def _by_noise(each: LayerDifference) -> tuple[float, float]:
-    """Not finite first; of equal ones, those with more noise whoever added it."""
+    """Not finite first; of equal ones, those with more noise whoever added it.
+
+    Where nobody knows what a layer adds, it stands behind those of which it is known.
+    """
     relative = math.nan if each.noise is None else each.noise.relative_error
-    added, relative = (math.inf if math.isnan(n) else n for n in (each.added, relative))
-    return -added, -relative
+    if math.isnan(relative):
+        return -math.inf, -math.inf
+    return 0.0 if math.isnan(each.added) else -each.added, -relative

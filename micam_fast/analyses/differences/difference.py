@@ -18,7 +18,7 @@ from micam_fast.analyses.differences.layers import (
     find_changes,
 )
 from micam_fast.analyses.differences.matching import Matching, match_layers
-from micam_fast.analyses.differences.noise import Noise, find_added
+from micam_fast.analyses.differences.noise import Noise
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import MATCHES, Match, check_choice
 from micam_fast.core.errors import AxisError, ModelError
@@ -173,8 +173,7 @@ def diff(
         )
     for name, each in (noise or {}).items():
         if name in layers:
-            added = find_added(a.scene.layers, matching.starts, noise or {}, name)
-            layers[name] = replace(layers[name], noise=each, added=added)
+            layers[name] = replace(layers[name], noise=each)
     return Difference(a, b, layers, names, permutation)
 
 

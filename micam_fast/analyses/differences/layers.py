@@ -52,9 +52,6 @@ class LayerDifference:
         How far B's activations are from A's, where that was measured.
     joined
         Whether one model computes in this layer what is several layers of the other one.
-    added
-        The relative error of B's activations beyond the largest of what the layer reads: the root
-        of the difference of their squares, 0 where it is not larger. NaN where it is not known.
     """
 
     layer: Layer
@@ -71,7 +68,11 @@ class LayerDifference:
     within: str = ""
     noise: Noise | None = None
     joined: bool = False
-    added: float = _NAN
+
+    @property
+    def added(self) -> float:
+        """As in `Noise`; NaN where it was not measured."""
+        return _NAN if self.noise is None else self.noise.added
 
     @property
     def note(self) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import SampleError
-from micam_fast.core.layers import Layer
 from micam_fast.engine.activations import LayerActivation
+from micam_fast.engine.apart import LayersApart
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
+from micam_fast.models.onnx import ModelGraph
 from micam_fast.models.onnx.real_units import code_limits
 
 _Limits = tuple[float, float, float]
@@ -27,6 +28,9 @@ class Noise:
     ----------
     signal, error
         Sums of the squares of A's values, and of B's less A's. NaN where any value is not finite.
+    own
+        Sum of the squares of B's values less what A's layer makes of all that B's layer reads: the
+        noise that is this layer's own. ``None`` where A's layer cannot be computed apart.
     saturated
         Share of the values that lie at a limit of B's codes where A's do not, by more than half a
         step: what the quantization cut off. ``None`` where B's layer makes no codes of known units.
@@ -35,19 +39,29 @@ class Noise:
     signal: float
     error: float
     saturated: float | None = None
+    own: float | None = None
+
+    @property
+    def added(self) -> float:
+        """The relative error that the layer adds to that of what it reads; NaN if not known."""
+        return math.nan if self.own is None else _relative(self.own, self.signal)
 
     @property
     def relative_error(self) -> float:
         """``|B - A| / |A|``; 0 where both are all zero, infinite where A alone is."""
-        if self.signal == 0:
-            return math.inf if self.error else 0.0
-        return math.sqrt(self.error / self.signal)
+        return _relative(self.error, self.signal)
 
     @property
     def snr_db(self) -> float:
         """``10 log10(|A|^2 / |B - A|^2)``, infinite where B is A."""
         relative = self.relative_error
         return math.inf if relative == 0 else -20 * math.log10(relative) if relative else math.nan
+
+
+def _relative(error: float, signal: float) -> float:
+    if signal == 0:
+        return math.inf if error else 0.0
+    return math.sqrt(error / signal)
 
 
 def measure_noise(
@@ -77,57 +91,26 @@ def measure_noise(
     pairs = {n: each for n, each in pairs.items() if (n in early_a) == (each in early_b)}
     for_a, for_b, given = itertools.tee(samples, 3)
     sums = {name: _Sums() for name in pairs}
+    apart = _Apart(a)
+    sources = {layer.name for layer in a.layers if not layer.inputs}
     ours = _activations(a, (one for one, _ in for_a), frozenset(pairs))
     theirs = _activations(b, (other for _, other in for_b), frozenset(pairs.values()))
-    for one, other, (_, sample) in zip(ours, theirs, given, strict=True):
+    for one, other, (first, sample) in zip(ours, theirs, given, strict=True):
         if isinstance(one, SampleError) or isinstance(other, SampleError):
             continue
         limits = _limits(b, sample, pairs.values())
+        read = {
+            name: other[partner]
+            for name, partner in pairs.items()
+            if name in one and partner in other and one[name].shape == other[partner].shape
+        }
+        made = apart.run(first, read)
+        # An input reads nothing: what deviates there is its own.
+        made |= {name: one[name] for name in sources & read.keys()}
         for name, partner in pairs.items():
             if name in one and partner in other:
-                sums[name].add(one[name], other[partner], limits[partner])
+                sums[name].add(one[name], other[partner], limits[partner], made.get(name))
     return {name: each.result() for name, each in sums.items() if each.count and not each.differs}
-
-
-def find_added(
-    layers: Sequence[Layer],
-    starts: Mapping[str, tuple[str, str]],
-    noise: Mapping[str, Noise],
-    name: str,
-) -> float:
-    """The relative error of a layer beyond the largest one of what it reads.
-
-    Noise that a layer hands on is not its own: of independent noises, the squares add up.
-
-    Parameters
-    ----------
-    layers
-        A's.
-    starts
-        As in `Matching`: the first of the layers that a layer stands for.
-    noise
-        By A's name.
-    name
-        Which layer.
-    """
-    inputs = {layer.name: layer.inputs for layer in layers}
-    waiting = list(inputs[starts.get(name, (name,))[0]])
-    seen: set[str] = set()
-    read = 0.0
-    while waiting:
-        each = waiting.pop()
-        if each in seen:
-            continue
-        seen.add(each)
-        if each in noise:
-            read = max(read, noise[each].relative_error)
-        else:
-            # Nothing is known of it; what it reads is.
-            waiting.extend(inputs[each])
-    own = noise[name].relative_error
-    if math.isnan(own) or math.isinf(own):
-        return own
-    return math.sqrt(max(0.0, own**2 - read**2))
 
 
 def _early(model: LoadedModel) -> set[str]:
@@ -162,6 +145,24 @@ def _limits(
     return {name: code_limits(found.graph, found.taps[name].value) for name in names}
 
 
+class _Apart:
+    """A's layers, each on what B's layer reads, for sample after sample."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._opened: tuple[ModelGraph, frozenset[str], LayersApart] | None = None
+
+    def run(
+        self, sample: SampleLike | SampleError, read: Mapping[str, NDArray[np.float32]]
+    ) -> _Activations:
+        fitted = self._model.fit(sample)
+        assert not isinstance(fitted, SampleError)
+        graph, names = self._model.find_graph(fitted), frozenset(read)
+        if self._opened is None or self._opened[:2] != (graph, names):
+            self._opened = graph, names, LayersApart(self._model, graph, fitted, names)
+        return self._opened[2].run(read)
+
+
 class _Sums:
     """The sums of one layer, sample by sample."""
 
@@ -170,8 +171,15 @@ class _Sums:
         self.differs = False
         self._signal = self._error = 0.0
         self._saturated: int | None = None
+        self._own: float | None = 0.0
 
-    def add(self, a: NDArray[np.float32], b: NDArray[np.float32], limits: _Limits | None) -> None:
+    def add(
+        self,
+        a: NDArray[np.float32],
+        b: NDArray[np.float32],
+        limits: _Limits | None,
+        made: NDArray[np.float32] | None,
+    ) -> None:
         if a.shape != b.shape:
             self.differs = True
             return
@@ -180,6 +188,11 @@ class _Sums:
         self.count += a.size
         self._signal += float(one @ one)
         self._error += float(error @ error)
+        if made is None or self._own is None:
+            self._own = None
+        else:
+            own = other - made.astype(np.float64).reshape(-1)
+            self._own += float(own @ own)
         if limits is not None:
             low, high, step = limits
             half = step / 2
@@ -190,4 +203,5 @@ class _Sums:
     def result(self) -> Noise:
         share = None if self._saturated is None else self._saturated / self.count
         sums = self._signal, self._error
-        return Noise(*(sums if np.isfinite(sums).all() else (math.nan, math.nan)), share)
+        own = self._own if self._own is None or np.isfinite(self._own) else math.nan
+        return Noise(*(sums if np.isfinite(sums).all() else (math.nan, math.nan)), share, own)
