@@ -45,8 +45,9 @@ _GREY = 200
 _VALUE_SIZE = 15.0
 # Where the diagonals of the isometric plane cross.
 _PLANE_MIDDLE = (209.5, 91.3)
-# Of a tile whose darkest byte is no darker, nothing can be seen.
-_PALEST = 240
+# Of a tile whose darkest byte is no darker, nothing can be seen, and hardly anything of one whose
+# largest square has fewer pixels: far from 0, maps that vary little have dots alone.
+_PALEST, _DOT = 240, 4.0
 
 
 def grid_size(input_size: tuple[int, int]) -> tuple[int, int]:
@@ -98,7 +99,8 @@ def draw_tile(
         return _plain(found, tile_place(found, look, scale), look, scale, 2 if native else 1)
     elif look == "isometric":
         pixels = paint_isometric(found, index, input_size, scale)
-        if pixels.min() >= _PALEST:
+        dots = _square_area(index, 1.0) * float(found.rgba[..., 2].max()) / 255 < _DOT
+        if dots or pixels.min() >= _PALEST:
             pixels = np.minimum(pixels, _outline(scale))
     else:
         place = tile_place(found, "flat", scale)
@@ -126,8 +128,7 @@ def paint_isometric(
     if found.rgba.shape != (*found.cam.shape, 4):
         raise ValueError(f"colours {found.rgba.shape} of a map of {found.cam.shape}")
     rows, columns = grid_size(input_size)
-    # 5 * B * ln(10 * (i + 1)) points^2, in pixels^2.
-    area = 5.0 * math.log(10.0 * (index + 1)) * (DPI / 72 * scale) ** 2
+    area = _square_area(index, scale)
     height, width = round(TILE_HEIGHT * scale), round(PICTURE_WIDTH * scale)
     pixels = np.empty((height, width, 3), np.uint8)
     paint_squares(
@@ -139,6 +140,11 @@ def paint_isometric(
         pixels,
     )
     return pixels
+
+
+def _square_area(index: int, scale: float) -> float:
+    """Of a square of the highest B: 5 * B * ln(10 * (i + 1)) points^2, in pixels^2."""
+    return 5.0 * math.log(10.0 * (index + 1)) * (DPI / 72 * scale) ** 2
 
 
 _local = threading.local()

@@ -14,6 +14,7 @@ from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import label_lines
+from micam_fast.diagrams.marks import RULE
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import (
     PICTURE_WIDTH,
@@ -447,6 +448,17 @@ def test_a_constant_map_shows_its_value(
 def test_a_tile_that_has_no_room_for_its_value_has_none() -> None:
     pixels = draw_tile(layer_map(np.full((60, 1), -1.23456e-10)), 0, (60, 1), "flat").pixels
     assert (pixels == GREY).all()
+
+
+def test_a_plane_of_dots_has_a_border() -> None:
+    """Far from 0, what varies by a little more than a thousandth has blue bytes of nearly 0."""
+    cam = 1000 + np.linspace(0, 1.5, 16).reshape(4, 4)
+    found = dataclasses.replace(layer_map(cam), rgba=np.full((4, 4, 4), (255, 0, 2, 255), np.uint8))
+    pixels = draw_tile(found, 3, (4, 4), "isometric").pixels
+    grey = (pixels == RULE[0]).all(axis=2)
+    assert grey.sum() > 500
+    usual = dataclasses.replace(found, rgba=np.full((4, 4, 4), (255, 0, 120, 255), np.uint8))
+    assert not (draw_tile(usual, 3, (4, 4), "isometric").pixels == RULE[0]).all(axis=2).any()
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
