@@ -17,6 +17,7 @@ from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.kernels import Weights, check_geometry, check_groups
 from micam_fast.models.onnx.limits import LONGEST_NAME, MOST_AXES, shown
 from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
+from micam_fast.models.onnx.quantization import is_quantized
 
 _NOTED = Reason("the export's notes say so", "the export's notes say so")
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
@@ -43,9 +44,15 @@ def read_annotated(
             if note.kernels:
                 weights[note.layer.name] = _read_weights(graph, note)
         except (ValueError, TypeError, LookupError) as error:
+            remedy = "export the model again"
+            if is_quantized(model.proto):
+                remedy = (
+                    "a tool has quantized the file since: delete the metadata_props and the inner "
+                    "outputs of the exported file before it is quantized"
+                )
             raise ModelError(
                 f"model {model.name!r}: layer {shown(note.layer.name)!r} is not in the graph as "
-                f"the export left it ({shown(str(error))}); export the model again"
+                f"the export left it ({shown(str(error))}); {remedy}"
             ) from None
     names = [note.layer.name for note in notes]
     known = set(names)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings, strategies as st
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 import micam_fast
 from micam_fast.core.errors import ModelError, SampleError
@@ -351,6 +351,14 @@ def test_values_that_the_graph_does_not_hold() -> None:
 )
 def test_weights_that_the_graph_does_not_hold(weight: Weight, said: str) -> None:
     assert said in opened(with_conv(kernels=(weight,)))
+
+
+def test_a_file_that_was_quantized_since() -> None:
+    proto = with_conv(kernels=(Weight("gone", (3, 2, 3, 2)),))
+    assert opened(proto).endswith("(no weight 'gone'); export the model again")
+    proto.graph.node.append(helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]))
+    line = opened(proto)
+    assert "(no weight 'gone'); a tool has quantized the file since: delete the " in line
 
 
 def other_weights() -> dict[str, Any]:
