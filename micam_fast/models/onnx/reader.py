@@ -118,7 +118,7 @@ class _Reader:
         self.places: dict[str, int] = {}
         # By index of its last node: what an exporter wrote as several operators.
         if like is None:
-            self.operations = find_operations(self.graph, self.live)
+            self.operations = find_operations(self.graph, self.live, self._known_axes)
         else:
             known = {name: like.nodes[name] for name in like.operations}
             self.operations = {n[0]: Operation(like.operations[k], n) for k, n in known.items()}
@@ -173,9 +173,13 @@ class _Reader:
             before=self.before,
         )
 
+    def _known_axes(self, name: str) -> Axes:
+        """The axes that evidence tells, without defaults for channels."""
+        return self.axes.get(name, Axes(0, None, assumed_batch=True))
+
     def _axes_of(self, name: str) -> Axes:
         shape = self.graph.shape(name)
-        found = self.axes.get(name, Axes(0, None, assumed_batch=True))
+        found = self._known_axes(name)
         if shape is not None and not found.fit(len(shape)):
             # An operator that reads another number of axes; ONNX Runtime refuses it.
             found = Axes(None, None)
@@ -215,6 +219,8 @@ class _Reader:
     def _is_layer(self, index: int, node: onnx.NodeProto) -> bool:
         if index not in self.outside:
             return False
+        if index in self.operations:
+            return True
         role = find_operator(node).role
         if role == "bookkeeping" or (role == "layout" and only_moves_layout(self.graph, node)):
             return False

@@ -11,5 +11,13 @@ from __future__ import annotations
 
 from micam_fast.models.onnx.axes.conclusions import Conclusions, infer_axes
 from micam_fast.models.onnx.axes.moves import listed_axes, moved_axes, only_moves_layout
+from micam_fast.models.onnx.axes.reshapes import listed_numbers
 
-__all__ = ["Conclusions", "infer_axes", "listed_axes", "moved_axes", "only_moves_layout"]
+__all__ = [
+    "Conclusions",
+    "infer_axes",
+    "listed_axes",
+    "listed_numbers",
+    "moved_axes",
+    "only_moves_layout",
+]

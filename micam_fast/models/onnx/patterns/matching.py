@@ -1,7 +1,7 @@
 """Expressions of operators, and where a graph holds one.
 
-An expression is matched backwards from the value that it makes. One object that stands in two
-places of an expression is one value of the graph.
+An expression is matched backwards from the value that it makes. One operator or input that stands
+in two places of an expression is one value of the graph; constants may be others.
 """
 
 from __future__ import annotations
@@ -38,10 +38,21 @@ class Match:
         Indices of its operators.
     values
         By part of the expression: the value of the graph.
+    reduced
+        The axes that its means are taken over, all the same ones; ``None`` where it has none.
+    varied
+        The axes along which its constants for each channel differ.
     """
 
     nodes: frozenset[int] = frozenset()
     values: Mapping[Expression, str] = field(default_factory=dict)
+    reduced: frozenset[int] | None = None
+    varied: frozenset[int] = frozenset()
+
+    @property
+    def source(self) -> str:
+        """The activation that the operation reads."""
+        return next(value for part, value in self.values.items() if isinstance(part, Input))
 
 
 class Expression(Protocol):
@@ -63,13 +74,13 @@ class Input:
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A constant that is one number, within a thousandth; it adds no axis to what it meets."""
+    """A constant that is one number, within a thousandth."""
 
     number: float
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
-        found = _read_number(graph, value)
+        found = read_number(graph, value)
         if found is not None and math.isclose(found, self.number, rel_tol=_NEAR):
             yield match
 
@@ -88,13 +99,14 @@ class Op:
         if self in match.values:
             yield from [match] if match.values[self] == value else []
             return
-        index, node = _maker(graph, value)
+        index, node = maker_of(graph, value)
         if node is None or find_operator(node).name != self.name:
             return
         read = [name for name in node.input if name]
-        if len(read) != len(self.inputs) or not _has(node, self.given):
+        if len(read) != len(self.inputs) or not _has(node, self.given) or _adds_axes(graph, node):
             return
-        begun = Match(match.nodes | {index}, {**match.values, self: value})
+        values = {**match.values, self: value}
+        begun = replace(match, nodes=match.nodes | {index}, values=values)
         orders = [read, read[::-1]] if self.name in _COMMUTATIVE else [read]
         for order in orders:
             yield from _match_all(graph, self.inputs, order, begun)
@@ -110,7 +122,7 @@ class Bounded:
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
-        index, node = _maker(graph, value)
+        index, node = maker_of(graph, value)
         if node is None or find_operator(node).affine != "bounds":
             return
         if read_bounds(graph, node) == (self.low, self.high):
@@ -158,7 +170,7 @@ def _match_all(
         yield from _match_all(graph, parts[1:], values[1:], found)
 
 
-def _maker(graph: Graph, value: str) -> tuple[int, onnx.NodeProto | None]:
+def maker_of(graph: Graph, value: str) -> tuple[int, onnx.NodeProto | None]:
     """The node that makes an activation as its first output, and its index."""
     index = graph.producer.get(value, -1)
     if index < 0 or graph.kind[value] is not Kind.ACTIVATION:
@@ -175,15 +187,26 @@ def _has(node: onnx.NodeProto, wanted: Mapping[str, float]) -> bool:
     )
 
 
-def _read_number(graph: Graph, name: str) -> float | None:
-    """A constant of one real number and at most one axis more than none."""
+def read_number(graph: Graph, name: str) -> float | None:
+    """A constant of one real number, whatever its axes."""
     if not graph.is_constant(name) or not graph.is_known(name):
         return None
-    shape = graph.constant_shape(name)
-    if len(shape) > 1 or math.prod(shape) != 1:
+    if math.prod(graph.constant_shape(name)) != 1:
         return None
     array = graph.array(name)
     return float(array.reshape(())) if array.dtype.kind in "fiu" else None
+
+
+def _adds_axes(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Tell whether a constant has more axes than the activations that an operator takes with it.
+
+    An unknown rank leaves room for one axis.
+    """
+    if find_operator(node).field != "elementwise":
+        return False
+    ranks = [graph.rank(name) or 1 for name in graph.activations(node)]
+    constants = [name for name in node.input if graph.is_constant(name) and graph.is_known(name)]
+    return any(len(graph.constant_shape(name)) > max(1, *ranks) for name in constants)
 
 
 def _read_product(graph: Graph, value: str, deep: int = 0) -> _Multiplied:
@@ -192,21 +215,21 @@ def _read_product(graph: Graph, value: str, deep: int = 0) -> _Multiplied:
     What others read, too, is a factor as a whole, as is what lies too deep for any pattern.
     """
     whole: _Multiplied = 1.0, (value,), frozenset()
-    index, node = _maker(graph, value)
-    if node is None or find_operator(node).name not in ("Mul", "Div"):
+    index, node = maker_of(graph, value)
+    if node is None or find_operator(node).name not in ("Mul", "Div") or _adds_axes(graph, node):
         return whole
     if deep and (len(graph.consumers[value]) != 1 or value in graph.outputs):
         return whole
     number, parts = 1.0, list(node.input)
     if find_operator(node).name == "Div":
-        divisor = _read_number(graph, parts.pop())
+        divisor = read_number(graph, parts.pop())
         if not divisor:
             return whole
         number = 1 / divisor
     factors: tuple[str, ...] = ()
     nodes = frozenset({index})
     for part in parts:
-        found = _read_number(graph, part)
+        found = read_number(graph, part)
         if found is not None:
             number *= found
             continue
