@@ -24,7 +24,7 @@ SAMPLE = random_array(2, 3, 8, 10)
 def written(text: str) -> list[onnx.NodeProto]:
     """Operators from lines such as ``s = Sigmoid x``; `y` is the last one's output.
 
-    ``axes:1,2`` is a list of whole numbers, ``keepdims:0`` one, ``alpha:0.2`` a real one.
+    ``axes:1,2`` is a list of whole numbers, ``keepdims:0`` one of them, ``alpha:0.2`` a real one.
     """
     nodes = []
     for place, line in enumerate(filter(None, map(str.strip, text.split(";")))):
@@ -37,10 +37,14 @@ def written(text: str) -> list[onnx.NodeProto]:
     return nodes
 
 
+_LISTS = ("axes", "dilations", "kernel_shape", "pads", "perm", "strides")
+_REAL = ("alpha", "beta", "epsilon")
+
+
 def _number(key: str, text: str) -> Any:
-    if key in ("axes", "perm"):
+    if key in _LISTS:
         return [int(number) for number in text.split(",")]
-    return int(text) if key in ("keepdims", "to") else float(text)
+    return float(text) if key in _REAL else int(text)
 
 
 def operation_net(

@@ -29,7 +29,10 @@ def calculate(b: Builder, v: Value) -> Value:
     number = constant(b, shape, "factor" if op != "Sub" else "shift", 1.0, around)
     b.note(op, shape, "right of" if right else "left of", v.shape)
     inputs = [v.name, number] if right else [number, v.name]
-    return b.layer(op, inputs, v.shape, v.channel)
+    made = b.layer(op, inputs, v.shape, v.channel)
+    if per_channel and (right or op == "Mul"):
+        b.step(op, made, v, shape)
+    return made
 
 
 def _shapes(b: Builder, v: Value) -> list[tuple[tuple[int, ...], bool]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.helpers.random_graphs.operations import InnerNodes, Written
 
 Array = NDArray[Any]
 
@@ -180,6 +182,9 @@ class Builder:
         self.sums: dict[str, tuple[str, str]] = {}
         # Moves that a bias is sought behind: result to what is moved.
         self.moves: dict[str, str] = {}
+        # As `InnerNodes` has them.
+        self.steps: dict[str, tuple[str, str]] = {}
+        self.written: list[Written] = []
 
     @property
     def opset(self) -> int:
@@ -279,6 +284,11 @@ class Builder:
         self.moves[name] = value.name
         return Value(name, tuple(shape), channel, value.positive)
 
+    def step(self, op: str, made: Value, source: Value, sizes: Sequence[int]) -> None:
+        """Keep that an operator takes a constant of these sizes, which fits the channels."""
+        if product(sizes) == source.channels > 1:
+            self.steps[made.name] = (op, source.name)
+
     def note(self, *words: object) -> None:
         """Keep what was done, for people."""
         self.made.append(" ".join(map(str, words)))
@@ -303,7 +313,7 @@ class Builder:
         # The Adds that are biases now are no layers of their own.
         made = ((each.node, owner.get(each.value.name)) for each in kept)
         swallowed = {last for node, last in made if last not in (None, node)}
-        swallowed |= set(self._gates(names, live))
+        swallowed |= InnerNodes(self.nodes, live, names, self.steps, self.written).found
         named = self._layer_names(live)
         layers = {
             self.input.name if each.node < 0 else named[each.node]: each
@@ -357,18 +367,6 @@ class Builder:
             for name in self.nodes[index].input:
                 readers.setdefault(name, []).append(index)
         return readers
-
-    def _gates(self, outputs: Sequence[str], live: set[int]) -> Iterator[int]:
-        """The Sigmoids that are multiplied with what they read, and nothing else: SiLU."""
-        readers = self._readers(live)
-        for index in live:
-            node = self.nodes[index]
-            found = readers.get(node.output[0], [])
-            if node.op_type != "Sigmoid" or len(found) != 1 or node.output[0] in outputs:
-                continue
-            product = self.nodes[found[0]]
-            if product.op_type == "Mul" and {*product.input} == {node.input[0], node.output[0]}:
-                yield index
 
     def _model(self, outputs: Sequence[Value], live: set[int]) -> onnx.ModelProto:
         assert self.input is not None

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from tests.helpers.random_graphs.builder import Builder, Value, product
 from tests.helpers.random_graphs.constants import constant, kernel
+from tests.helpers.random_graphs.operations import Written
 from tests.helpers.random_graphs.pictures import add_constant, convolve
 
 Size = int | str
@@ -67,6 +68,7 @@ def layer_norm(b: Builder, v: Value) -> Value:
         axis = b.pick.choice([-1, last])
         inputs = [v.name, scale, shift]
         return b.layer("LayerNormalization", inputs, v.shape, last, axis=axis, epsilon=1e-3)
+    first = len(b.nodes)
     mean = _mean(b, v)
     centred = b.layer("Sub", [v.name, mean.name], v.shape, last)
     squares = b.layer("Mul", [centred.name, centred.name], v.shape, last)
@@ -75,10 +77,15 @@ def layer_norm(b: Builder, v: Value) -> Value:
     safe = b.layer("Add", [variance.name, small], mean.shape, last)
     deviation = b.layer("Sqrt", [safe.name], mean.shape, last)
     normal = b.layer("Div", [centred.name, deviation.name], v.shape, last)
+    ends = [len(b.nodes) - 1]
     scaled = b.layer("Mul", [normal.name, scale], v.shape, last)
-    return add_constant(b, scaled, (v.channels,), per_channel=True) if b.chance(0.1) else b.layer(
-        "Add", [scaled.name, shift], v.shape, last
-    )  # fmt: skip
+    ends.append(len(b.nodes) - 1)
+    if b.chance(0.1):
+        made = add_constant(b, scaled, (v.channels,), per_channel=True)
+    else:
+        made = b.layer("Add", [scaled.name, shift], v.shape, last)
+    b.written.append(Written(first, (*ends, len(b.nodes) - 1)))
+    return made
 
 
 def _mean(b: Builder, v: Value) -> Value:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.helpers.random_graphs.builder import Builder, Convolution, Value, divisors
 from tests.helpers.random_graphs.constants import constant, kernel
+from tests.helpers.random_graphs.operations import Written
 
 _MOST_CHANNELS = 12
 _LONGEST = 14
@@ -158,6 +159,8 @@ def add_constant(b: Builder, v: Value, shape: tuple[int, ...], *, per_channel: b
     made = b.layer("Add", inputs, v.shape, v.channel)
     if per_channel:
         b.sums[made.name] = (v.name, number)
+        if v.channel is not None:
+            b.step("Add", made, v, shape)
     b.note("Add", shape, "to", v.shape)
     return made
 
@@ -219,7 +222,7 @@ def normalize(b: Builder, v: Value) -> Value:
 def _group_norm(b: Builder, v: Value) -> Value:
     """As torch exports it: between Reshapes, then a factor and a summand for each channel."""
     groups = b.pick.choice(divisors(v.channels))
-    n = v.shape[0]
+    n, first = v.shape[0], len(b.nodes)
     size = v.channels // groups * int(np.prod(v.space))
     # A view of groups is no picture; SPEC does not say where its channels lie.
     grouped = b.layer(
@@ -235,10 +238,13 @@ def _group_norm(b: Builder, v: Value) -> Value:
     else:
         sizes = b.integers([-1 if n == 1 else n, *v.shape[1:]])
     back = b.layer("Reshape", [normal.name, sizes], v.shape, 1)
+    ends = [len(b.nodes) - 1]
     ones_behind = [1] * len(v.space)
     scale = constant(b, (v.channels, *ones_behind), "gamma", 1.0, 1.0)
     scaled = b.layer("Mul", [back.name, scale], v.shape, 1)
-    return add_constant(b, scaled, (v.channels, *ones_behind), per_channel=True)
+    made = add_constant(b, scaled, (v.channels, *ones_behind), per_channel=True)
+    b.written.append(Written(first, (*ends, len(b.nodes) - 1)))
+    return made
 
 
 def resize(b: Builder, v: Value) -> Value:

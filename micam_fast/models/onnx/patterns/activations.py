@@ -12,6 +12,7 @@ from micam_fast.models.onnx.patterns.matching import (
     Number,
     Op,
     Product,
+    TurnedBack,
 )
 
 _CUBIC = 0.044715
@@ -45,7 +46,12 @@ def gelu() -> Expression:
 def gelu_by_tanh() -> Expression:
     """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))``."""
     x = Input()
-    cubes = Either(Product(_CUBIC, x, x, x), Product(_CUBIC, Op("Pow", x, Number(3))))
+    turned = Op("Transpose", x)
+    cubes = Either(
+        Product(_CUBIC, x, x, x),
+        Product(_CUBIC, Op("Pow", x, Number(3))),
+        TurnedBack(Product(_CUBIC, Op("Pow", turned, Number(3))), turned),
+    )
     squares = Either(Product(_CUBIC, x, x), Product(_CUBIC, Op("Pow", x, Number(2))))
     inner = Either(
         Product(_SCALE, Op("Add", x, cubes)),

@@ -64,12 +64,12 @@ class Weights:
     ----------
     of
         That part.
-    or_one
-        Whether it may be one number, too.
+    loose
+        Whether it may be one number, too, or have as many as a size that is unknown.
     """
 
     of: Expression
-    or_one: bool = False
+    loose: bool = False
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
@@ -81,8 +81,13 @@ class Weights:
             return
         whole = (1,) * (len(shape) - len(sizes)) + sizes
         varied = frozenset(axis for axis, size in enumerate(whole) if size != 1)
-        # An unknown size equals none.
-        if all(whole[axis] == shape[axis] for axis in varied) and (varied or self.or_one):
+        # An unknown size equals none; one that a mean is taken over is not 1, so it is this one.
+        open_axes = varied if self.loose else match.reduced or frozenset()
+        fits = all(
+            shape[axis] == whole[axis] or (shape[axis] is None and axis in open_axes)
+            for axis in varied
+        )
+        if fits and (varied or self.loose):
             yield replace(match, varied=match.varied | varied)
 
 

@@ -148,6 +148,35 @@ class Product:
             yield from _match_all(graph, self.factors, order, begun)
 
 
+@dataclass(frozen=True, eq=False)
+class TurnedBack:
+    """A part that is made of transposed values, behind a Transpose that undoes theirs.
+
+    Attributes
+    ----------
+    inner
+        The part.
+    turned
+        The Transpose that it reads.
+    """
+
+    inner: Expression
+    turned: Op
+
+    def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
+        """As `Expression.matches`."""
+        index, node = maker_of(graph, value)
+        if node is None or find_operator(node).name != "Transpose":
+            return
+        back = attributes(node).get("perm", ())
+        begun = replace(match, nodes=match.nodes | {index})
+        for found in self.inner.matches(graph, node.input[0], begun):
+            first = graph.nodes[graph.producer[found.values[self.turned]]]
+            order = attributes(first).get("perm", ())
+            if back and [order[axis] for axis in back] == list(range(len(order))):
+                yield found
+
+
 class Either:
     """One of several expressions."""
 
@@ -181,10 +210,12 @@ def maker_of(graph: Graph, value: str) -> tuple[int, onnx.NodeProto | None]:
 
 def _has(node: onnx.NodeProto, wanted: Mapping[str, float]) -> bool:
     given = attributes(node)
-    return all(
-        name in given and math.isclose(given[name], number, rel_tol=_NEAR)
-        for name, number in wanted.items()
-    )
+    defined = onnx.defs.get_schema(node.op_type).attributes if wanted else {}
+    for name, number in wanted.items():
+        held = given.get(name, onnx.helper.get_attribute_value(defined[name].default_value))
+        if not math.isclose(held, number, rel_tol=_NEAR):
+            return False
+    return True
 
 
 def read_number(graph: Graph, name: str) -> float | None:

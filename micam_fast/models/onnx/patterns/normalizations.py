@@ -105,7 +105,7 @@ def root_mean_square() -> Expression:
 def groups_affine() -> Expression:
     """Channels by groups as instances, then a factor and a summand for each channel."""
     x = Input()
-    w = Weights(x, or_one=True)
+    w = Weights(x, loose=True)
     return Op("Add", Op("Mul", _groups(x), w), w)
 
 

@@ -13,6 +13,7 @@ from micam_fast.models.onnx.patterns import activations, normalizations
 from micam_fast.models.onnx.patterns.matching import Expression, Match
 from micam_fast.models.onnx.patterns.taken_axes import (
     AxesOf,
+    Place,
     anywhere,
     by_channel,
     in_groups,
@@ -44,7 +45,7 @@ class Pattern:
     last: tuple[str, ...]
     expression: Expression
     source: str
-    takes: Callable[[Graph, Match, AxesOf], bool] = anywhere
+    takes: Callable[[Match, Place], bool] = anywhere
 
 
 @dataclass(frozen=True)
@@ -137,27 +138,31 @@ def find_operations(
     """
     found: dict[int, Operation] = {}
     taken: set[int] = set()
+    ends: dict[int, str] = {}
+    place = Place(graph, axes_of, ends)
     names = {index: find_operator(graph.nodes[index]).name for index in sorted(live)}
     for pattern in patterns:
         for index, name in names.items():
             if name not in pattern.last or index in taken:
                 continue
-            nodes = _find(graph, pattern, index, axes_of)
+            nodes = _find(pattern, index, place)
             if nodes and nodes <= live and taken.isdisjoint(nodes):
                 taken |= nodes
                 inner = tuple(sorted(nodes - {index}))
                 found[index] = Operation(pattern.operation, (index, *inner))
+                ends[index] = pattern.operation
     return found
 
 
-def _find(graph: Graph, pattern: Pattern, last: int, axes_of: AxesOf) -> frozenset[int]:
+def _find(pattern: Pattern, last: int, place: Place) -> frozenset[int]:
     """The operators of a pattern that ends at a node; none if there is no such."""
+    graph = place.graph
     value = graph.nodes[last].output[0]
     for match in pattern.expression.matches(graph, value, Match()):
         inner = match.nodes - {last}
         if not inner or not all(_is_inside(graph, index, match.nodes) for index in inner):
             continue
-        if pattern.takes(graph, match, axes_of):
+        if pattern.takes(match, place):
             return match.nodes
     return frozenset()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import onnx
 
@@ -16,46 +17,68 @@ from micam_fast.models.onnx.patterns.matching import Match
 AxesOf = Callable[[str], Axes]
 """What evidence says of a value's axes; an unknown channel axis is ``None``."""
 
-_NORMALIZES = ("group norm", "instance norm", "layer norm")
+
+@dataclass(frozen=True)
+class Place:
+    """What is known around a match.
+
+    Attributes
+    ----------
+    graph
+        That holds it.
+    axes_of
+        Gives what evidence says of a value's axes.
+    ends
+        The operations that were found so far, by the index of their last operator.
+    """
+
+    graph: Graph
+    axes_of: AxesOf
+    ends: Mapping[int, str]
+
+
+_FIELDS = ("group norm", "instance norm", "layer norm")
+_NAMES = tuple(f"{each}Normalization" for each in ("Group", "Instance", "Layer", "RMS"))
 # Operators from a reduction to what is multiplied by it: with a sum, a root and a reciprocal.
 _MOST_BEHIND = 4
 
 
-def anywhere(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
+def anywhere(match: Match, place: Place) -> bool:
     """Tell that an operation does not depend on axes."""
     return True
 
 
-def by_channel(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
+def by_channel(match: Match, place: Place) -> bool:
     """Tell whether its constants have one number for each channel.
 
     One channel alone is no proof, and what is normalized already, or whole numbers in their real
     units, is no input of a batch normalization.
     """
-    channel, _, _ = _axes(graph, match.source, axes_of)
-    return match.varied == {channel} and not _is_normalized(graph, match.source)
+    channel, _, _ = _axes(place, match.source)
+    return match.varied == {channel} and not _is_normalized(place, match.source)
 
 
-def over_channels(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
+def over_channels(match: Match, place: Place) -> bool:
     """Tell whether its means are taken over the channels, be it with positions, of each sample."""
-    channel, batch, every = _axes(graph, match.source, axes_of)
+    channel, batch, every = _axes(place, match.source)
     taken = match.reduced or frozenset()
     if not taken or batch in taken or not match.varied <= taken:
         return False
     return channel in taken or taken == every - {batch}
 
 
-def over_positions(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
+def over_positions(match: Match, place: Place) -> bool:
     """Tell whether its means are taken over all positions of each channel of each sample."""
-    channel, batch, every = _axes(graph, match.source, axes_of)
+    channel, batch, every = _axes(place, match.source)
     if channel is None or not match.varied <= {channel}:
         return False
     return bool(match.reduced) and match.reduced == every - {channel, batch}
 
 
-def in_groups(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
+def in_groups(match: Match, place: Place) -> bool:
     """Tell whether channels are split into groups, and all else is brought back to its place."""
-    channel, batch, every = _axes(graph, match.source, axes_of)
+    graph = place.graph
+    channel, batch, every = _axes(place, match.source)
     if channel is None and match.reduced is None:
         channel = 1
     shape = graph.shape(match.source)
@@ -64,7 +87,7 @@ def in_groups(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
     if shape is None or split is None or channel is None or batch != 0:
         return False
     size, count = shape[channel], split[channel] if channel < len(split) else None
-    if not size or not count or size % count:
+    if not count or (size is not None and size % count):
         return False
     if not (_is_shape_of(graph, last.input[1], match.source) or is_same(shape, back)):
         return False
@@ -73,6 +96,8 @@ def in_groups(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
         target = listed_numbers(graph, first.input[1])
         kept = (target or (None,))[0] == 0 or is_same(shape[:1], split[:1])
         return channel == 1 and kept and match.varied <= {channel}
+    if size is None:
+        return False
     within = (*split[: channel + 1], *split[channel + 2 :])
     expected = (*shape[:channel], count, *shape[channel + 1 :])
     others = frozenset(range(len(every) + 1)) - {batch, channel}
@@ -84,11 +109,9 @@ def in_groups(graph: Graph, match: Match, axes_of: AxesOf) -> bool:
     )
 
 
-def _axes(
-    graph: Graph, value: str, axes_of: AxesOf
-) -> tuple[int | None, int | None, frozenset[int]]:
+def _axes(place: Place, value: str) -> tuple[int | None, int | None, frozenset[int]]:
     """The axis of a value's channels, that of its batch, and all axes."""
-    rank, axes = graph.rank(value) or 0, axes_of(value)
+    rank, axes = place.graph.rank(value) or 0, place.axes_of(value)
     every = frozenset(range(rank))
     if not axes.fit(rank):
         return None, None, every
@@ -98,16 +121,18 @@ def _axes(
     return axes.channel, axes.batch, every
 
 
-def _is_normalized(graph: Graph, value: str) -> bool:
+def _is_normalized(place: Place, value: str) -> bool:
     """Tell whether a value comes from a normalization, or holds whole numbers of a product.
 
     A quotient or product with what comes from a reduction, element by element, is one, too.
     """
+    graph = place.graph
     while value in graph.producer:
-        node = graph.nodes[graph.producer[value]]
-        operator = find_operator(node)
-        read = graph.activations(node)
-        if operator.field in _NORMALIZES or (operator.kernel is not None and operator.codes):
+        index = graph.producer[value]
+        operator, read = find_operator(graph.nodes[index]), graph.activations(graph.nodes[index])
+        if operator.field in _FIELDS or place.ends.get(index) in _NAMES:
+            return True
+        if operator.kernel is not None and operator.codes:
             return True
         if operator.affine == "factor" and len(read) > 1:
             return any(_is_reduced(graph, name) for name in read)

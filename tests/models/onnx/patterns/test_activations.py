@@ -53,6 +53,7 @@ WRITTEN = (
     ("SiLU", "s = Sigmoid x; y = Mul s x"),
     ("SiLU", "p = Mul one x; s = Sigmoid p; y = Mul x s"),
     ("HardSwish", "h = HardSigmoid x alpha:0.16666667 beta:0.5; y = Mul x h"),
+    ("HardSwish", "h = HardSigmoid x alpha:0.16666667; y = Mul x h"),
     ("HardSwish", f"{_CLIPPED}; m = Mul x c; y = Div m six"),
     ("HardSwish", f"{_CLIPPED}; m = Div c six; y = Mul m x"),
     ("HardSwish", f"{_CLIPPED}; m = Mul c sixth; y = Mul x m"),
@@ -71,6 +72,9 @@ WRITTEN = (
      "t = Tanh s; o = Add one t; m = Mul x o; y = Mul half m"),
     ("GELU by tanh", "p = Mul x cubic; q = Mul p x; o = Add q one; k = Mul x scale; s = Mul k o; "
      "t = Tanh s; u = Add one t; m = Mul x u; y = Mul half m"),
+    ("GELU by tanh", "h = Mul half x; n = Transpose x perm:0,2,3,1; p = Pow n three; "
+     "q = Mul cubic p; b = Transpose q perm:0,3,1,2; a = Add x b; s = Mul scale a; t = Tanh s; "
+     "o = Add one t; y = Mul h o"),
     ("Mish", "s = Softplus x; t = Tanh s; y = Mul x t"),
     ("Mish", "e = Exp x; a = Add e one; l = Log a; t = Tanh l; y = Mul t x"),
 )  # fmt: skip
@@ -126,6 +130,14 @@ def test_every_row_of_the_table_is_proven_and_has_a_source() -> None:
         ("p = Mul two x; s = Sigmoid p; y = Mul x s", None),
         # Another activation: a gate.
         ("r = Relu x; s = Sigmoid r; y = Mul x s", None),
+        # A Transpose that does not undo the one before.
+        (
+            "h = Mul half x; n = Transpose x perm:0,1,3,2; p = Pow n three; q = Mul cubic p; "
+            "b = Transpose q perm:0,2,1,3; d = Transpose b perm:0,2,1,3; "
+            "r = Transpose d perm:0,1,3,2; a = Add x r; s = Mul scale a; t = Tanh s; "
+            "o = Add one t; y = Mul h o",
+            None,
+        ),
         # Others read what is inside.
         ("s = Sigmoid x; m = Mul x s; y = Add m s", None),
         # The function of a product, whose factors are no part of it.

@@ -291,6 +291,20 @@ def test_what_a_graph_gives_out_is_no_inside() -> None:
     assert is_one("m = Mul x gamma; y = Add m beta", "y", "m") == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{_LAST} o = LayerNormalization t gamma_last beta_last; ",
+        f"{_LAST} {centred('t', '3')} d = Div c s; k = Mul d gamma_last; o = Add k beta_last; ",
+        f"{_LAST} {centred('t', '3')} o = Div c s; f = Identity o; ",
+    ],
+)
+def test_factors_behind_another_normalization_are_the_same_whoever_exported_it(text: str) -> None:
+    source = "f" if "f =" in text else "o"
+    model = net(f"{text} m = Mul {source} gamma_last; y = Add m beta_last", opset=17)
+    assert classes(model) == [LAYER, "Mul", "Add"]
+
+
 def test_groups_that_are_not_brought_back_are_none() -> None:
     whole = ["Reshape", INSTANCE, "Reshape"]
     assert classes(net(f"{_TO_GROUPS} y = Reshape n turned")) == whole
@@ -350,6 +364,29 @@ def test_features_of_tokens_and_tables(sizes: tuple[Any, ...]) -> None:
     assert [(each.name, each.class_label) for each in graph.layers[1:]] == [
         ("dense", "MatMul"), ("norm", BATCH), ("layer_norm", LAYER)
     ]  # fmt: skip
+
+
+_COMPUTED = "z = Shape x; f = Flatten z; k = Reshape f four; r = Reshape x k;"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (f"{_COMPUTED} {centred('r', '1')} {_AFFINE}", [LAYER]),
+        (f"{_COMPUTED} {_TO_GROUPS.replace('x', 'r', 1)} o = Shape r; h = Reshape n o; "
+         "m = Mul h gamma; y = Add m beta", [GROUP]),
+        # One channel may be what four numbers multiply.
+        (f"{_COMPUTED} m = Mul r gamma; y = Add m beta", []),
+    ],
+)  # fmt: skip
+def test_sizes_that_only_a_run_can_tell(text: str, wanted: list[str]) -> None:
+    model = operation_net(text, {**CONSTANTS, "four": np.array([4])})
+    image = model.graph.input[0].type.tensor_type.shape.dim
+    image[2].dim_param, image[3].dim_param = "H", "W"
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    found = [each for each in classes(model) if each.endswith("Normalization")]
+    assert found == wanted
 
 
 def test_scales_of_whole_numbers_are_no_batch_normalization() -> None:

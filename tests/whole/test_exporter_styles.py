@@ -1,0 +1,88 @@
+"""One network, whoever exported it: the same layers, the same maps, the same diagram."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import micam_fast
+from micam_fast.analyses.differences.matching import family
+from micam_fast.models.keras import export_model
+from tests.helpers import exporter_styles
+from tests.helpers.exporter_styles import SAMPLE
+from tests.helpers.keras_layers import needs_tensorflow
+
+# Keras keeps functions in layers of one class.
+_FUNCTIONS = {"silu": "SiLU", "hard_silu": "HardSwish", "gelu_by_tanh": "GELU"}
+LAYERS = [
+    ("Input", ()), ("Conv", (0,)), ("MaxPool", (1,)), ("BatchNormalization", (2,)), ("SiLU", (3,)),
+    ("Conv", (4,)), ("HardSwish", (5,)), ("Conv", (6,)), ("Add", (2, 7)),
+    ("BatchNormalization", (8,)), ("GELU", (9,)), ("GroupNormalization", (10,)),
+    ("LayerNormalization", (11,)), ("GlobalAveragePool", (12,)), ("MatMul", (13,)),
+]  # fmt: skip
+"""What each layer is, and the places of the layers that it reads."""
+STYLES: dict[str, Callable[[], onnx.ModelProto]] = {
+    "PyTorch, tracing": exporter_styles.tracing_style,
+    "PyTorch, dynamo": exporter_styles.dynamo_style,
+    "Keras": lambda: export_model(exporter_styles.keras_model()).proto,
+    "tf2onnx": exporter_styles.tf2onnx_model,
+}
+OTHERS = [
+    "PyTorch, dynamo",
+    pytest.param("Keras", marks=needs_tensorflow),
+    pytest.param("tf2onnx", marks=needs_tensorflow),
+]
+
+
+def explained(style: str) -> tuple[micam_fast.Model, micam_fast.Explanation]:
+    model = micam_fast.load_model(STYLES[style]())
+    first = style.startswith("PyTorch")
+    return model, model.explain(np.moveaxis(SAMPLE, -1, 0) if first else SAMPLE)
+
+
+def layers_of(model: micam_fast.Model) -> list[tuple[str, tuple[int, ...]]]:
+    names = [layer.name for layer in model.layers]
+    return [
+        (
+            _FUNCTIONS.get(layer.activation or "", family(layer)),
+            tuple(sorted(names.index(name) for name in layer.inputs)),
+        )
+        for layer in model.layers
+    ]
+
+
+def drawn(explanation: micam_fast.Explanation, path: Path) -> tuple[list[str], list[str]]:
+    """The lines of a diagram by the places of their nodes, and where its nodes lie."""
+    text = explanation.save(path, scale_tiles=0.3).read_text()
+    names = list(explanation.cams)
+    nodes = [name for name in re.findall(r'^\t("[^"]*"|\w+) \[', text, re.MULTILINE) if name]
+    lines = re.findall(r'^\t("[^"]*"|\w+) -> ("[^"]*"|\w+)', text, re.MULTILINE)
+    places = {name: str(place) for place, name in enumerate(nodes)}
+    assert len(places) >= len(names)
+    assert len(lines) >= sum(len(parents) for _, parents in LAYERS)
+    return sorted(f"{places[a]} {places[b]}" for a, b in lines), list(places.values())
+
+
+@pytest.mark.parametrize("style", ["PyTorch, tracing", *OTHERS])
+def test_the_layers_are_the_same(style: str) -> None:
+    assert layers_of(explained(style)[0]) == LAYERS
+
+
+@pytest.mark.parametrize("style", OTHERS)
+def test_maps_and_diagrams_are_the_same(style: str, tmp_path: Path) -> None:
+    _, expected = explained("PyTorch, tracing")
+    _, found = explained(style)
+    for (name, wanted), (other, cam) in zip(expected.cams.items(), found.cams.items(), strict=True):
+        assert cam.shape == wanted.shape, (name, other)
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(cam, wanted, rtol=0, atol=1e-4 * scale, err_msg=other)
+        np.testing.assert_allclose(found.rgba[other], expected.rgba[name], rtol=0, atol=1)
+    assert found.output is not None
+    assert expected.output is not None
+    np.testing.assert_allclose(found.output, expected.output, rtol=0, atol=1e-4)
+    assert drawn(found, tmp_path / "a.dot") == drawn(expected, tmp_path / "b.dot")
