@@ -59,12 +59,15 @@ def by_channel(match: Match, place: Place) -> bool:
 
 
 def over_channels(match: Match, place: Place) -> bool:
-    """Tell whether its means are taken over the channels, be it with positions, of each sample."""
+    """Tell whether its means are taken over the channels, be it with positions, of each sample.
+
+    Factors that differ along the axes of the means say so, too: those of instances lie along others.
+    """
     channel, batch, every = _axes(place, match.source)
     taken = match.reduced or frozenset()
     if not taken or batch in taken or not match.varied <= taken:
         return False
-    return channel in taken or taken == every - {batch}
+    return channel in taken or taken in (match.varied, every - {batch})
 
 
 def over_positions(match: Match, place: Place) -> bool:

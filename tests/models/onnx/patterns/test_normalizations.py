@@ -22,6 +22,7 @@ from tests.helpers.operation_nets import (
     in_order_of,
     operation_net,
     read,
+    written,
 )
 from tests.helpers.plain_runtime import run
 
@@ -39,6 +40,7 @@ CONSTANTS: Mapping[str, Any] = {
     "gamma_last": _G.reshape(-1), "beta_last": _B.reshape(-1), "mean_last": _M.reshape(1, 1, 1, 4),
     "gamma_grouped": _G.reshape(1, 1, 1, 2, 2), "beta_grouped": _B.reshape(1, 1, 1, 2, 2),
     "gamma_whole": random_array(15, 4, 8, 10), "beta_whole": random_array(16, 4, 8, 10),
+    "gamma_flat": random_array(19, 8, 10), "beta_flat": random_array(20, 8, 10),
     "gamma_rows": random_array(17, 8, 1), "beta_rows": random_array(18, 8, 1),
     "eps": np.float32(EPSILON), "eps_wide": np.full((1, 1, 1, 1), EPSILON, np.float32),
     "eps_large": np.float32(2), "one": np.float32(1), "two": np.float32(2),
@@ -99,8 +101,8 @@ _POOLS = (
     "a = Add v eps_wide; s = Sqrt a; r = Reciprocal s;"
 )
 
-Written = tuple[str, str, Callable[[Array], Array]]
-WRITTEN: tuple[Written, ...] = (
+_Written = tuple[str, str, Callable[[Array], Array]]
+WRITTEN: tuple[_Written, ...] = (
     # Batch normalization at inference.
     (BATCH, "m = Mul x gamma; y = Add m beta", lambda x: x * _G + _B),
     (BATCH, "m = Mul gamma x; y = Add beta m", lambda x: x * _G + _B),
@@ -125,6 +127,8 @@ WRITTEN: tuple[Written, ...] = (
      lambda x: normal(x, 1) * _G + _B),
     (LAYER, f"{centred('x', '-3,-2,-1')} d = Div c s; m = Mul d gamma_whole; y = Add m beta_whole",
      lambda x: normal(x, 1, 2, 3) * CONSTANTS["gamma_whole"] + CONSTANTS["beta_whole"]),
+    (LAYER, f"{centred('x', '2,3')} d = Div c s; m = Mul d gamma_flat; y = Add m beta_flat",
+     lambda x: normal(x, 2, 3) * CONSTANTS["gamma_flat"] + CONSTANTS["beta_flat"]),
     (LAYER, f"{centred('x', '1')} r = Reciprocal s; d = Mul c r; m = Mul gamma d; y = Add beta m",
      lambda x: normal(x, 1) * _G + _B),
     (LAYER, f"{centred('x', '1')} d = Div c s; y = Add d beta", lambda x: normal(x, 1) + _B),
@@ -340,6 +344,18 @@ def test_one_channel_is_no_evidence_of_channels() -> None:
     ]
     graph = read(make_model(nodes, {"image": ["N", 3, 8, 10]}, ["y"], held))
     assert [each.class_label for each in graph.layers] == ["Input", "Conv", "Mul", "Add"]
+
+
+def test_factors_along_the_means_make_a_layer_normalization_whatever_else_lies_there() -> None:
+    """A number for each token says that they are channels, the factors say that they are not."""
+    held = {
+        "per_token": random_array(1, 7, 1), "g": random_array(2, 5), "b": random_array(3, 5),
+        "eps": np.float32(1e-5),
+    }  # fmt: skip
+    text = f"x = Mul tokens per_token; {centred('x', '2', square='Mul c c')} d = Div c s; "
+    nodes = written(f"{text} m = Mul d g; y = Add m b")
+    graph = read(make_model(nodes, {"tokens": ["N", 7, 5]}, ["y"], held))
+    assert [each.class_label for each in graph.layers] == ["Input", "Mul", LAYER]
 
 
 @pytest.mark.parametrize("sizes", [("N", 7, 6), ("N", 6), ("N", "T", 6)])
