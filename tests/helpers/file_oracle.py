@@ -194,6 +194,47 @@ class FileOracle:
             and np.issubdtype(self.values[node.output[0]].dtype, np.floating)
         }
 
+    def must_be_inside(self) -> set[str]:
+        """Values inside of normalizations: what a deviation is made of, and groups as instances.
+
+        A batch normalization at inference is a Mul of one number for each channel, which an Add of
+        as many alone reads.
+        """
+        makers = {name: node for node in self.model.graph.node for name in node.output}
+        found: set[str] = set()
+        for node in self.model.graph.node:
+            if node.output[0] in self.fixed:
+                continue
+            before = [makers[name] for name in node.input if name in makers]
+            free = [each for each in before if each.output[0] not in self.fixed]
+            ops = [each.op_type for each in free]
+            if node.op_type == "Sqrt" and ops == ["Add"]:
+                means = [makers.get(name) for name in free[0].input if name not in self.fixed]
+                if [each.op_type for each in means if each] == ["ReduceMean"]:
+                    found |= {node.output[0], free[0].output[0]}
+                    found |= {each.output[0] for each in means if each}
+            if node.op_type == "Reshape" and ops[:1] == ["InstanceNormalization"]:
+                grouped = makers[free[0].input[0]]
+                sizes = self.values[grouped.input[0]].shape
+                if grouped.op_type == "Reshape" and sizes == self.values[node.output[0]].shape:
+                    found |= {free[0].output[0], grouped.output[0]}
+            if node.op_type == "Add" and ops == ["Mul"] and self._is_affine(node, free[0]):
+                found.add(free[0].output[0])
+        return found
+
+    def _is_affine(self, add: onnx.NodeProto, mul: onnx.NodeProto) -> bool:
+        """Whether a product and a sum take one number for each channel of a convolution."""
+        constants = [name for node in (mul, add) for name in node.input if name in self.fixed]
+        (source,) = [name for name in mul.input if name not in self.fixed] or [""]
+        made_by = {node.op_type for node in self.model.graph.node if source in node.output}
+        if len(constants) != 2 or not made_by <= {"Conv"} or not made_by:
+            return False
+        channels = self.values[source].shape[1]
+        wanted = [channels, *[1] * (self.values[source].ndim - 2)]
+        shapes = [list(self.values[name].shape) for name in constants]
+        alone = len(self._readers[mul.output[0]]) == 1
+        return alone and channels > 1 and all(s in (wanted, [1, *wanted]) for s in shapes)
+
     def _is_gate(self, node: onnx.NodeProto) -> bool:
         """Whether what a function is made of is multiplied by it: SiLU and HardSwish.
 

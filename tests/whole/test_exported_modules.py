@@ -25,7 +25,9 @@ def test_layers_maps_and_output(name: str) -> None:
     explanation = loaded.explain(sample)
 
     shown = {layer.name: oracle.layers[layer.name] for layer in loaded.layers[1:]}
-    assert oracle.must_be_layers() <= {layer.value for layer in shown.values()}
+    values = {layer.value for layer in shown.values()}
+    assert oracle.must_be_layers() <= values
+    assert values.isdisjoint(oracle.must_be_inside())
     wrong = {}
     for layer_name, layer in shown.items():
         if layer.value not in axes:

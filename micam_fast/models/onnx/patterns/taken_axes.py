@@ -61,7 +61,7 @@ def by_channel(match: Match, place: Place) -> bool:
 def over_channels(match: Match, place: Place) -> bool:
     """Tell whether its means are taken over the channels, be it with positions, of each sample.
 
-    Factors that differ along the axes of the means say so, too: those of instances lie along others.
+    Factors along the axes of the means say so, too: those of instances lie along the others.
     """
     channel, batch, every = _axes(place, match.source)
     taken = match.reduced or frozenset()
