@@ -66,13 +66,30 @@ def input_name(model: onnx.ModelProto) -> str:
     return next(value.name for value in model.graph.input if value.name not in weights)
 
 
-def plain_layers(model: onnx.ModelProto, constants: dict[str, Array]) -> list[dict[str, Any]]:
+def whole_windows(model: onnx.ModelProto, sample: Array) -> set[str]:
+    """What pools make whose window is the whole picture: they are global ones."""
+    pools = [node for node in model.graph.node if node.op_type in ("AveragePool", "MaxPool")]
+    if not pools:
+        return set()
+    read = run(model, {input_name(model): sample[np.newaxis]}, *(n.input[0] for n in pools))
+    windows = [next(list(a.ints) for a in n.attribute if a.name == "kernel_shape") for n in pools]
+    return {
+        node.output[0]
+        for node, window, picture in zip(pools, windows, read, strict=True)
+        if window == list(picture.shape[2:])
+    }
+
+
+def plain_layers(
+    model: onnx.ModelProto, constants: dict[str, Array], whole: set[str]
+) -> list[dict[str, Any]]:
     """The layers by a plain reading: op, value, kernel, bias; biases as Adds merged."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    merged: set[str] = set()
+    operations = written_out(model, constants)
+    merged = {name for inner in operations.values() for name in inner[1:]}
     layers = []
     for node in model.graph.node:
         if node.output[0] in constants or node.output[0] in merged or node.op_type in BOOKKEEPING:
@@ -81,7 +98,9 @@ def plain_layers(model: onnx.ModelProto, constants: dict[str, Array]) -> list[di
             continue
         if node.op_type == "Concat" and node.input[0] in SHAPES:
             continue
-        layer: dict[str, Any] = {"op": node.op_type, "value": node.output[0], "weights": {}}
+        op = operations.get(node.output[0], (node.op_type,))[0]
+        op = f"Global{op}" if node.output[0] in whole else op
+        layer: dict[str, Any] = {"op": op, "value": node.output[0], "weights": {}}
         if node.op_type in ("Conv", "ConvTranspose", "MatMul"):
             layer["weights"]["kernel"] = constants[node.input[1]]
             if len(node.input) > 2:
@@ -98,6 +117,32 @@ def plain_layers(model: onnx.ModelProto, constants: dict[str, Array]) -> list[di
                         merged.add(follower.output[0])
         layers.append(layer)
     return layers
+
+
+def written_out(model: onnx.ModelProto, constants: dict[str, Array]) -> dict[str, list[str]]:
+    """Operations of several operators, by their last value: what they are, and values inside.
+
+    PaddlePaddle writes HardSwish as ``x * clip(x + 3, 0, 6) / 6``, Caffe2 the factor and the
+    summand of a batch normalization as operators of their own.
+    """
+    makers = {node.output[0]: node for node in model.graph.node}
+    found = {}
+    for node in model.graph.node:
+        chain = [node]
+        while len(chain) < 4:
+            free = [name for name in chain[-1].input if name not in constants and name in makers]
+            # Of a product of two activations, what was cut off.
+            free = [name for name in free if makers[name].op_type == "Clip"] or free
+            if not free:
+                break
+            chain.append(makers[free[0]])
+        ops = tuple(each.op_type for each in chain)
+        held = [constants[n].reshape(-1)[:1].tolist() for n in node.input if n in constants]
+        if ops == ("Div", "Mul", "Clip", "Add") and held == [[6]]:
+            found[node.output[0]] = ["HardSwish", *(each.output[0] for each in chain[1:])]
+        if ops[:3] == ("Add", "Mul", "BatchNormalization") and held:
+            found[node.output[0]] = ["BatchNormalization", *(e.output[0] for e in chain[1:3])]
+    return found
 
 
 def activation_channels(node: onnx.NodeProto, kernel: Array) -> int:
@@ -122,7 +167,7 @@ def test_all_layers_all_maps_and_pictures(name: str, tmp_path: Path) -> None:
     sample = np.random.default_rng(1).random(shape, np.float32)
     constants = constants_of(model, sample)
     note_shapes(model, constants)
-    wanted = plain_layers(model, constants)
+    wanted = plain_layers(model, constants, whole_windows(model, sample))
     loaded = micam_fast.load_model(model)
     explanation = loaded.explain(sample)
 
