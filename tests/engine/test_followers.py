@@ -192,15 +192,15 @@ def test_samples_that_mix_are_told_by_followers_too() -> None:
 
 def test_a_model_input_leads() -> None:
     nodes = [
-        op("Sub", "x mean", "centred"),
-        op("Div", "centred std", "scaled"),
-        op("Conv", "scaled w", "conv"),
+        op("Div", "x std", "scaled"),
+        op("Sub", "scaled mean", "centred"),
+        op("Conv", "centred w", "conv"),
     ]
     held: dict[str, Any] = {
         "mean": per_channel(1, 3, 1, 1),
         "std": floats([1, 2, 3]).reshape(1, 3, 1, 1),
     }
-    loaded = load(build(*nodes, **held), "centred")
+    loaded = load(build(*nodes, **held), "scaled centred")
     for batch_size in (1, 4):
         found = loaded.explain_many(SAMPLES, batch_size=batch_size)
         for sample, each in zip(SAMPLES, found, strict=True):
