@@ -132,6 +132,7 @@ def explain(
     sample: SampleLike,
     *,
     projection: Projection = "published",
+    frame: int | None = None,
 ) -> Explanation:
     """Explain one sample of a model in one line.
 
@@ -139,7 +140,7 @@ def explain(
     ----------
     model
         What `load_model` takes, or gives.
-    sample, projection
+    sample, projection, frame
         As in `Model.explain`.
 
     Returns
@@ -159,4 +160,4 @@ def explain(
     7
     """
     loaded = model if isinstance(model, Model) else load_model(model)
-    return loaded.explain(sample, projection=projection)
+    return loaded.explain(sample, projection=projection, frame=frame)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from micam_fast.api.explanation import Explanation, raise_errors
-from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
+from micam_fast.core.choices import PROJECTIONS, Projection, check_choice, check_frame
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, match_layers
 from micam_fast.core.plan_cache import user_plan_files
@@ -62,7 +62,13 @@ class Model(LoadedModel):
         place = None if engine is None else Path(engine)
         self.scene = ModelDiagram(self.name, self.layers, place, layouts_by(user_plan_files()))
 
-    def explain(self, sample: SampleLike, *, projection: Projection = "published") -> Explanation:
+    def explain(
+        self,
+        sample: SampleLike,
+        *,
+        projection: Projection = "published",
+        frame: int | None = None,
+    ) -> Explanation:
         """Explain one sample.
 
         Parameters
@@ -74,6 +80,9 @@ class Model(LoadedModel):
             ``"published"``: each activation convolved with its layer's own kernel, circularly, as
             the published engine does. ``"transposed"``: the adjoint of the layer's linear map,
             which lies on the grid of the layer's input.
+        frame
+            Which one of the frames, windows or pairs of a sample, from 0, the maps of layers show
+            that compute each of them by itself; by default such a map is the mean over all.
 
         Returns
         -------
@@ -82,11 +91,12 @@ class Model(LoadedModel):
         Raises
         ------
         SampleError
-            If the sample does not fit the model.
+            If the sample does not fit the model, or has no such frame.
         ValueError
-            If the projection is unknown.
+            If the projection is unknown, or the frame less than 0.
         """
-        return next(iter(self.explain_many([sample], batch_size=1, projection=projection)))
+        found = self.explain_many([sample], batch_size=1, projection=projection, frame=frame)
+        return next(iter(found))
 
     def explain_many(
         self,
@@ -94,6 +104,7 @@ class Model(LoadedModel):
         *,
         batch_size: int | None = None,
         projection: Projection = "published",
+        frame: int | None = None,
         client: Any = None,
     ) -> Iterator[Explanation]:
         """Explain samples one batch after the other; nothing is held but the batch in hand.
@@ -105,7 +116,7 @@ class Model(LoadedModel):
         batch_size
             Most samples in one forward pass; by default what suits the model and fits the memory
             bound. A model whose batch is fixed is run with that.
-        projection
+        projection, frame
             As in `explain`.
         client
             Of ``dask.distributed``, whose workers then do the work.
@@ -122,10 +133,10 @@ class Model(LoadedModel):
         ClusterError, MissingExtraError
             If a cluster cannot do it.
         ValueError
-            If the projection is unknown or the batch size less than 1.
+            If the projection is unknown, the batch size less than 1 or the frame less than 0.
         """
         found = self.explain_each(
-            samples, batch_size=batch_size, projection=projection, client=client
+            samples, batch_size=batch_size, projection=projection, frame=frame, client=client
         )
         return raise_errors(found)
 
@@ -135,13 +146,14 @@ class Model(LoadedModel):
         *,
         batch_size: int | None = None,
         projection: Projection = "published",
+        frame: int | None = None,
         client: Any = None,
     ) -> Iterator[Explanation | SampleError]:
         """Like `explain_many`, but a sample that fails gives its error and the others go on.
 
         Parameters
         ----------
-        samples, batch_size, projection, client
+        samples, batch_size, projection, frame, client
             As in `explain_many`.
 
         Yields
@@ -152,9 +164,10 @@ class Model(LoadedModel):
         Raises
         ------
         ValueError
-            If the projection is unknown or the batch size less than 1.
+            If the projection is unknown, the batch size less than 1 or the frame less than 0.
         """
         check_choice("projection", projection, PROJECTIONS)
+        check_frame(frame)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(samples, Mapping):
@@ -162,14 +175,14 @@ class Model(LoadedModel):
         if client is not None:
             from micam_fast.engine.cluster import run_each
 
-            found = run_each(self, map(self.fit, samples), client, batch_size, projection)
+            found = run_each(self, map(self.fit, samples), client, batch_size, projection, frame)
             return self._show_each(found)
 
         def finish(sample: StreamedSample) -> Explanation | SampleError:
             return self.show(take_found(sample))
 
         numbered = number_samples(map(self.fit, samples))
-        return self.run(self.pipeline(projection), numbered, finish, batch_size=batch_size)
+        return self.run(self.pipeline(projection, frame), numbered, finish, batch_size=batch_size)
 
     def stream(
         self,
@@ -178,13 +191,14 @@ class Model(LoadedModel):
         *,
         batch_size: int | None = None,
         projection: Projection = "published",
+        frame: int | None = None,
         stages: StageTimes | None = None,
     ) -> Iterator[Result]:
         """Like `explain_each`, and go on with each sample in the thread that explained it.
 
         Parameters
         ----------
-        samples, batch_size, projection
+        samples, batch_size, projection, frame
             As in `explain_many`. An error in the place of a sample goes to `then` in its turn.
         then
             Takes the index of a sample and its explanation or error; several run at a time.
@@ -202,7 +216,7 @@ class Model(LoadedModel):
 
         numbered = number_samples(map(self.fit, samples))
         return self.run(
-            self.pipeline(projection), numbered, finish, batch_size=batch_size, stages=stages
+            self.pipeline(projection, frame), numbered, finish, batch_size=batch_size, stages=stages
         )
 
     def show(self, found: Found) -> Explanation | SampleError:
@@ -220,6 +234,7 @@ class Model(LoadedModel):
         *,
         feature_maps: str | Iterable[str] | None = None,
         projection: Projection = "published",
+        frame: int | None = None,
         sample_names: Sequence[str] = (),
         labels: Sequence[str | None] = (),
         row_names: Sequence[str] | None = None,
@@ -236,7 +251,7 @@ class Model(LoadedModel):
         feature_maps
             Names or patterns of the layers whose feature maps the page holds; by default all layers
             if these take at most 12 MiB, else none.
-        projection
+        projection, frame
             As in `explain`.
         sample_names, labels
             What the page calls the samples, and their known labels, as far as there are any.
@@ -254,7 +269,7 @@ class Model(LoadedModel):
         LayerSelectionError
             If a pattern of `feature_maps` matches no layer.
         ValueError
-            If there is no sample, or the projection is unknown.
+            If there is no sample, the projection is unknown, or the frame less than 0.
         """
         from micam_fast.viewer import View, choose_layers, gather
 
@@ -265,7 +280,9 @@ class Model(LoadedModel):
                 sample=sample_names[index] if index < len(sample_names) else "",
                 label=(labels[index] if index < len(labels) else None) or None,
             )
-            for index, found in enumerate(self.explain_many(arrays, projection=projection))
+            for index, found in enumerate(
+                self.explain_many(arrays, projection=projection, frame=frame)
+            )
         ]
         if not explanations:
             raise ValueError("a page needs at least one sample")
@@ -273,5 +290,5 @@ class Model(LoadedModel):
             layers = choose_layers(explanations)
         else:
             layers = match_layers(self.layers, feature_maps)
-        maps = list(gather(self, arrays, layers)) if layers else None
+        maps = list(gather(self, arrays, layers, frame)) if layers else None
         return View(explanations, maps, row_names, column_names, compare, title)

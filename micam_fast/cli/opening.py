@@ -168,7 +168,7 @@ def _read(
 
 
 def explain_opened(
-    model: Model, samples: Iterable[Sample], projection: Projection
+    model: Model, samples: Iterable[Sample], projection: Projection, frame: int | None
 ) -> Iterator[tuple[int, Sample, Explanation | SampleError]]:
     """Samples with their index and their explanation or error; few are in hand at a time."""
     waiting: deque[Sample] = deque()
@@ -178,7 +178,7 @@ def explain_opened(
             waiting.append(sample)
             yield sample.given
 
-    for index, found in enumerate(model.explain_each(feed(), projection=projection)):
+    for index, found in enumerate(model.explain_each(feed(), projection=projection, frame=frame)):
         yield index, waiting.popleft(), found
 
 

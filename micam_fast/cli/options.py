@@ -157,8 +157,15 @@ projection_option = choice_option(
     "published",
 )
 
-map_options = all_of(projection_option, layer_options)
-"""Adds ``projection`` and `layer_options`."""
+frame_option = count_option(
+    "--frame",
+    "Map frame N of each sample, from 0, in layers that compute the frames, windows or pairs of a "
+    "sample one by one.  [default: the mean over all]",
+    least=0,
+)
+
+map_options = all_of(projection_option, frame_option, layer_options)
+"""Adds ``projection``, ``frame`` and `layer_options`."""
 
 labels_option = path_option(
     "--labels", text="Text file of known labels, one a line, in the order of the samples."

@@ -29,6 +29,8 @@ class ActivationAxes:
     folded
         The axis of the batch where it holds more than the one sample: frames, windows or pairs; the
         axis of the steps that a wrapper runs a layer on. A map is the mean over these copies.
+    frame
+        The one copy that a map is made of instead, from 0; ``None`` also where nothing is folded.
     """
 
     shape: tuple[int, ...]
@@ -36,6 +38,7 @@ class ActivationAxes:
     channels: tuple[int, ...] = ()
     space: tuple[int, ...] = ()
     folded: tuple[int, ...] = ()
+    frame: int | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -49,14 +52,19 @@ class ActivationAxes:
 
     @property
     def copies(self) -> int:
-        """How many frames, windows, pairs or steps of one sample its map is the mean of."""
+        """How many frames, windows, pairs or steps of one sample there are."""
         return math.prod(self.shape[axis] for axis in self.folded)
+
+    @property
+    def taken(self) -> int:
+        """How many of the copies a map is the mean of."""
+        return self.copies if self.frame is None else 1
 
     @property
     def count(self) -> int:
         """Number of values of one sample that its map is made of; a list is one of means."""
-        whole = math.prod(self.shape[axis] for axis in self.sample_axes)
-        return whole if self.space else whole // self.copies
+        one = math.prod(self.shape[axis] for axis in self.sample_axes) // max(1, self.copies)
+        return one * self.taken if self.space else one
 
     def doubt(self, reason: Reason) -> str | None:
         """What a label says if the channels may lie elsewhere; a flat layer has none."""
@@ -67,10 +75,10 @@ class ActivationAxes:
     def copy(self, array: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Cast to float32: the batch first, then what is folded, channels, pixels.
 
-        Of a flat layer only the mean over what is folded is kept.
+        Of what is folded only the frame is kept, or the mean where the layer is flat.
         """
-        moved = array.transpose(self._order)
-        if self.folded and not self.space:
+        moved = self._only_frame(array.transpose(self._order))
+        if self.folded and self.frame is None and not self.space:
             begin = len(self._first)
             axes = tuple(range(begin, begin + len(self.folded)))
             moved = moved.mean(axis=axes, dtype=np.float64)
@@ -79,13 +87,13 @@ class ActivationAxes:
     def arrange(self, array: NDArray[Any], sample: int) -> NDArray[np.float32]:
         """The copies of one sample as float32: ``(n, C, *space)``, or ``(n, N)`` where it is flat.
 
-        ``n`` is 1 where nothing is folded.
+        ``n`` is `taken`.
         """
-        moved = array.transpose(self._order)
+        moved = self._only_frame(array.transpose(self._order))
         chosen = moved if self.batch is None else moved[sample]
         shape = (self.channel_count, *self.size) if self.space else (self.count,)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(chosen.reshape((self.copies, *shape)), np.float32)
+            return np.asarray(chosen.reshape((self.taken, *shape)), np.float32)
 
     def restore(self, arranged: NDArray[np.float32]) -> NDArray[np.float32]:
         """The array of one sample whose channels ``(C, P)`` are given, copies side by side.
@@ -99,8 +107,16 @@ class ActivationAxes:
         return np.ascontiguousarray(moved.transpose(np.argsort(order)))
 
     def select(self, array: NDArray[Any], sample: int) -> NDArray[Any]:
-        """One sample of the array."""
-        return array if self.batch is None else np.take(array, sample, axis=self.batch)
+        """What a map of one sample is made of, in some order."""
+        moved = self._only_frame(array.transpose(self._order))
+        return moved if self.batch is None else moved[sample]
+
+    def _only_frame(self, moved: NDArray[Any]) -> NDArray[Any]:
+        """An array with its axes in `_order`, without the copies that are not asked for."""
+        if self.frame is None:
+            return moved
+        place = np.unravel_index(self.frame, [self.shape[axis] for axis in self.folded])
+        return np.asarray(moved[(slice(None),) * len(self._first) + place])
 
     @property
     def sample_axes(self) -> tuple[int, ...]:
@@ -120,25 +136,26 @@ class ActivationAxes:
 
 
 def view_activation(
-    shape: tuple[int, ...], axes: Axes, form: str, batch: int | None
+    shape: tuple[int, ...], axes: Axes, form: str, batch: int | None, frame: int | None = None
 ) -> ActivationAxes:
     """Find channels and spatial axes of an activation by its rank, as SPEC section 2 says.
 
     `axes` are those by the graph, `form` is ``Tap.form``, and `batch` the axis of the samples,
     ``None`` where the array belongs to a single sample. What the batch axis of a single sample
-    holds is folded into it.
+    holds is folded into it; `frame` picks one of these copies, which need not be there.
     """
     channel = axes.completed(len(shape)).channel
     folded = _folded_axes(shape, axes) if batch is None else ()
     if form == "distributed":
         folded += step_axes(len(shape), axes.batch, channel)
     rest = tuple(axis for axis in range(len(shape)) if axis not in (batch, *folded))
+    frame = frame if folded else None
     if form == "recurrent" and len(rest) == 3:
-        return ActivationAxes(shape, batch, rest[1:], rest[:1], folded)
+        return ActivationAxes(shape, batch, rest[1:], rest[:1], folded, frame)
     if form == "flat" or not 2 <= len(rest) <= 4 or channel not in rest:
-        return ActivationAxes(shape, batch, folded=folded)
+        return ActivationAxes(shape, batch, folded=folded, frame=frame)
     space = tuple(axis for axis in rest if axis != channel)
-    return ActivationAxes(shape, batch, (channel,), space, folded)
+    return ActivationAxes(shape, batch, (channel,), space, folded, frame)
 
 
 def step_axes(rank: int, batch: int | None, channel: int | None) -> tuple[int, ...]:

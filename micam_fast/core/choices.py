@@ -31,3 +31,15 @@ def check_choice(kind: str, value: str, known: tuple[str, ...]) -> None:
     """Raise a ValueError that lists the known values, unless the value is one of them."""
     if value not in known:
         raise ValueError(f"unknown {kind}: {value!r} (must be one of {', '.join(known)})")
+
+
+def check_frame(frame: int | None) -> None:
+    """Raise a ValueError for a frame that no sample can have.
+
+    Raises
+    ------
+    ValueError
+        If it is less than 0.
+    """
+    if frame is not None and frame < 0:
+        raise ValueError(f"frame must be at least 0, not {frame}")

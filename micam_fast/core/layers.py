@@ -182,8 +182,10 @@ class Tap:
     form
         ``"channels"``: mapped over its channels where it is spatial or a sequence.
         ``"recurrent"``: the ``Y`` of an LSTM, GRU or RNN, directions times hidden as features.
-        ``"distributed"``: of a convolution that a wrapper runs on each step of the first axis
-        behind the batch; mapped as ``"channels"`` step by step, and the mean over the steps.
+        ``"distributed"``: of a layer that a wrapper runs on each step of the first axis behind the
+        batch; mapped as ``"channels"`` step by step, and the mean over the steps.
+        ``"framed"``: of a layer of a model that a wrapper runs on each step; the batch axis holds
+        the steps of each sample, which are mapped as ``"channels"``.
         ``"flat"``: shown as a flat list of values whatever its rank.
     geometry
         Of a convolution whose kernel is constant, else ``None``.
@@ -200,7 +202,7 @@ class Tap:
 
     value: str
     axes: Axes
-    form: Literal["channels", "recurrent", "distributed", "flat"] = "channels"
+    form: Literal["channels", "recurrent", "distributed", "framed", "flat"] = "channels"
     geometry: Geometry | None = None
     source: str | None = None
     source_channel: int = 1
@@ -211,6 +213,11 @@ class Tap:
     def added_axes(self) -> int:
         """How many axes its values have beside those of the layer: that of the steps, or none."""
         return 1 if self.form == "distributed" else 0
+
+    @property
+    def stepped(self) -> bool:
+        """Whether a wrapper runs the layer on each step of a sample."""
+        return self.form in ("distributed", "framed")
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,8 +50,7 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     if found is None:
         return lines, 0, []
     if found.copies > 1:
-        # A batch axis that holds frames has a size in the shape; one of samples has none.
-        lines.append(copies_line(found.copies, steps=None in found.shape))
+        lines.append(copies_line(found.copies, found.frame, steps=found.steps))
     if found.doubt is not None:
         lines.append(found.doubt)
     if found.flat:
@@ -63,9 +62,14 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     return [*lines, trouble_line(found)], 0, []
 
 
-def copies_line(copies: int, *, steps: bool) -> str:
-    """Of how many a map is the mean: of steps in time, or of what is in the batch axis."""
-    return f"mean of {copies} in the {'time' if steps else 'batch'} axis"
+def copies_line(copies: int, frame: int | None, *, steps: bool) -> str:
+    """Which one of several copies a map shows, or of how many it is the mean.
+
+    Steps in time are frames; nobody knows what else a batch axis holds.
+    """
+    if frame is not None:
+        return f"frame {frame} of {copies} (from 0){'' if steps else ', in the batch axis'}"
+    return f"mean over {copies} frames" if steps else f"mean of {copies} in the batch axis"
 
 
 def trouble_line(found: LayerMap) -> str:

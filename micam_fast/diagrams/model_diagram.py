@@ -117,6 +117,8 @@ def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
         "flat",
         "even_weights",
         "copies",
+        "steps",
+        "frame",
         "doubt",
         "bad_values",
     )

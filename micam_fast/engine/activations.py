@@ -20,6 +20,7 @@ from micam_fast.engine.sessions import Sessions, SharedSessions
 from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.threads import working
 from micam_fast.engine.workspaces import SharedMemory, Workspace
+from micam_fast.maps.bounds import check_has_frame, no_frame
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.samples import Arrays
 
@@ -37,14 +38,15 @@ class LayerActivation:
     array
         float32, channels first: ``(C, *space)``, of a recurrent layer directions times hidden units
         as channels; ``(N,)`` for a flat layer. The mean over what the batch axis holds beside the
-        sample, frames, windows or pairs.
+        sample, frames, windows or pairs, or the one that was asked for.
     source_shape
         Shape of the ONNX value that the layer's convolution reads, where that was asked for.
     copies
-        How many of them `array` is the mean of.
+        How many of them there are.
     whole
-        ``(n, C, *space)`` or ``(n, N)``: each of them; ``None`` where there is one.
-    doubt
+        ``(n, C, *space)`` or ``(n, N)``: each of them; ``None`` where there is one, or one was
+        asked for.
+    doubt, frame
         As in `LayerMap`.
     sized
         The layer's record, with the sizes of this run.
@@ -57,6 +59,7 @@ class LayerActivation:
     whole: NDArray[np.float32] | None = None
     doubt: str | None = None
     sized: Layer | None = None
+    frame: int | None = None
 
     @property
     def flat(self) -> bool:
@@ -80,7 +83,8 @@ class ActivationStream:
     Each sample runs alone, in a session of one thread, as many side by side as there are threads:
     numbers do not depend on a sample's neighbours, and a model need not be proved to take batches.
     The activations of all threads of a stream take at most `memory` bytes at a time; with `sources`
-    shapes of what convolutions read are asked for, too.
+    shapes of what convolutions read are asked for, too. With a `frame`, only that one of what is
+    folded into an activation is given.
     """
 
     def __init__(
@@ -94,9 +98,10 @@ class ActivationStream:
         providers: Sequence[Any],
         memory: int,
         sources: bool = False,
+        frame: int | None = None,
     ) -> None:
         self._chosen = [layer.name for layer in graph.layers if layer.name in names]
-        self._find_graph, self._with_sources = find_graph, sources
+        self._find_graph, self._with_sources, self._frame = find_graph, sources, frame
         self._shared = SharedSessions(file, providers=providers, memory=memory)
         self._batching = Batching(graph)
         self.threads, self._memory = threads, memory
@@ -178,6 +183,7 @@ class ActivationStream:
         sessions.prove(feeds, count, workspace)
         pending = {name: graph.taps[name] for name in self._chosen}
         shapes: dict[str, tuple[int, ...]] = {}
+        has_frames = False
         for found in sessions.run(feeds, count, workspace):
             arrays = {**feeds, **found.arrays}
             shapes.update((value, array.shape) for value, array in arrays.items())
@@ -185,15 +191,27 @@ class ActivationStream:
             for name in ready:
                 tap = pending.pop(name)
                 axis = self._batching.batch_axis(tap.value, tap.axes, shapes, count)
-                view = view_activation(shapes[tap.value], tap.axes, tap.form, axis)
+                view = view_activation(shapes[tap.value], tap.axes, tap.form, axis, self._frame)
+                has_frames = has_frames or bool(view.folded)
                 array = arrays[tap.value]
                 if array.size:
+                    check_has_frame(name, view)
                     source = None if tap.source is None else shapes.get(tap.source)
                     whole, doubt = view.arrange(array, 0), view.doubt(graph.reading.reasons[name])
                     layer = graph.sized_layers[name]
-                    if view.copies == 1:
-                        yield LayerActivation(name, whole[0], source, doubt=doubt, sized=layer)
+                    if view.taken == 1:
+                        yield LayerActivation(
+                            name,
+                            whole[0],
+                            source,
+                            view.copies,
+                            doubt=doubt,
+                            sized=layer,
+                            frame=view.frame if view.copies > 1 else None,
+                        )
                         continue
                     with np.errstate(over="ignore", invalid="ignore"):
                         mean = whole.mean(axis=0, dtype=np.float64).astype(np.float32)
                     yield LayerActivation(name, mean, source, view.copies, whole, doubt, layer)
+        if self._frame is not None and not has_frames:
+            raise no_frame(self._frame)

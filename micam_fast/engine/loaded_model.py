@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from micam_fast.core.choices import PROJECTIONS, Projection, check_choice
+from micam_fast.core.choices import PROJECTIONS, Projection, check_choice, check_frame
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, choose_layers
 from micam_fast.core.layers import Geometry, Layer, ModelInput
@@ -104,8 +104,9 @@ class LoadedModel:
         # loops must not stand in their way.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
         self._loops_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam-loops")
-        self._pipelines: dict[Projection, Pipeline] = {}
-        self._activations: LruCache[tuple[frozenset[str], bool], ActivationStream] = LruCache(1)
+        self._pipelines: LruCache[tuple[Projection, int | None], Pipeline] = LruCache(3)
+        self._pipelines_lock = threading.Lock()
+        self._activations: LruCache[tuple[Any, ...], ActivationStream] = LruCache(1)
         self._activations_lock = threading.Lock()
         self.identity: str | None = identity
         if None not in (file.mark, self.graph.key):
@@ -163,6 +164,7 @@ class LoadedModel:
         then: Take[Result],
         *,
         layers: LayerChoice = None,
+        frame: int | None = None,
     ) -> Iterator[Result | SampleError]:
         """Run samples for the activations themselves, each in one forward pass.
 
@@ -177,6 +179,8 @@ class LoadedModel:
             It may ask the model for more; each stream takes memory of its own.
         layers
             As in `load_model`; by default the layers that get a map.
+        frame
+            As in `Model.explain`.
 
         Yields
         ------
@@ -187,8 +191,10 @@ class LoadedModel:
         ------
         LayerSelectionError
             If a pattern matches no layer.
+        ValueError
+            If the frame is less than 0.
         """
-        source = self.activation_stream(layers)
+        source = self.activation_stream(layers, frame=frame)
         return source.stream(map(self.fit, samples), then)
 
     def contributions(
@@ -198,6 +204,7 @@ class LoadedModel:
         *,
         layers: LayerChoice = None,
         projection: Projection = "published",
+        frame: int | None = None,
     ) -> Iterator[Result | SampleError]:
         """Like `activations`, but of what each channel adds to its layer's map.
 
@@ -209,8 +216,8 @@ class LoadedModel:
             As in `activations`; each ``array`` is ``(C, h', w')``, and its sum over the channels is
             the map that `explain` gives. A channel that is not finite is NaN everywhere. A flat
             layer has no channels: its activation is given as it is.
-        projection
-            As in `explain`.
+        projection, frame
+            As in `Model.explain`.
 
         Yields
         ------
@@ -222,7 +229,7 @@ class LoadedModel:
         LayerSelectionError
             If a pattern matches no layer.
         ValueError
-            If the projection is unknown.
+            If the projection is unknown, or the frame less than 0.
         """
         check_choice("projection", projection, PROJECTIONS)
         parts = Contributions(self.graph, projection)
@@ -231,7 +238,7 @@ class LoadedModel:
             given = found if isinstance(found, SampleError) else map(parts.split, found)
             return then(index, slot, given)
 
-        source = self.activation_stream(layers, sources=projection == "transposed")
+        source = self.activation_stream(layers, sources=projection == "transposed", frame=frame)
         return source.stream(map(self.fit, samples), split)
 
     def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
@@ -324,12 +331,15 @@ class LoadedModel:
             self._told.add(outcome.verdict)
             self._say(note)
 
-    def activation_stream(self, layers: LayerChoice, *, sources: bool = False) -> ActivationStream:
+    def activation_stream(
+        self, layers: LayerChoice, *, sources: bool = False, frame: int | None = None
+    ) -> ActivationStream:
         """Runs the model for the activations of some layers."""
+        check_frame(frame)
         names = self.mapped if layers is None else choose_layers(self.layers, layers)
         with self._activations_lock:
             return self._activations.get_or_make(
-                (names, sources),
+                (names, sources, frame),
                 lambda: ActivationStream(
                     self.file,
                     self.graph,
@@ -339,12 +349,14 @@ class LoadedModel:
                     providers=self.providers,
                     memory=self.memory,
                     sources=sources,
+                    frame=frame,
                 ),
             )
 
     def open_pipeline(
         self,
         projection: Projection,
+        frame: int | None = None,
         *,
         file: OnnxFile | None = None,
         mapped: frozenset[str] | None = None,
@@ -363,14 +375,22 @@ class LoadedModel:
             self.find_graph if file is None else of_variant,
             self.mapped if mapped is None else mapped,
             projection,
+            frame,
             threads=threads,
             providers=self.providers,
             memory=self.memory * threads // self.threads,
             pool=self._loops_pool,
         )
 
-    def pipeline(self, projection: Projection) -> Pipeline:
-        """The model's own pipeline."""
-        if projection not in self._pipelines:
-            self._pipelines[projection] = self.open_pipeline(projection)
-        return self._pipelines[projection]
+    def pipeline(self, projection: Projection, frame: int | None = None) -> Pipeline:
+        """The model's own pipeline.
+
+        Raises
+        ------
+        ValueError
+            If the frame is less than 0.
+        """
+        check_frame(frame)
+        key = projection, frame
+        with self._pipelines_lock:
+            return self._pipelines.get_or_make(key, lambda: self.open_pipeline(*key))

@@ -36,7 +36,7 @@ _KEPT_RUNNERS = 64
 
 
 class Pipeline:
-    """A model under one projection.
+    """A model under one projection, for the mean of frames or one of them.
 
     The numbers of a sample are the same bits whatever runs with it or beside it. Each thread takes
     a batch and does all that it needs, which was measured to be faster, too: nothing waits for
@@ -58,6 +58,7 @@ class Pipeline:
         find_graph: FindGraph,
         mapped: frozenset[str],
         projection: Projection,
+        frame: int | None = None,
         *,
         threads: int,
         providers: Sequence[Any],
@@ -65,7 +66,7 @@ class Pipeline:
         pool: ThreadPoolExecutor,
     ) -> None:
         self._find_graph = find_graph
-        self._mapped, self._projection = mapped, projection
+        self._mapped, self._projection, self._frame = mapped, projection, frame
         self._runners: LruCache[ModelGraph, Runner] = LruCache(_KEPT_RUNNERS)
         self._sessions = SharedSessions(file, providers=providers, memory=memory)
         self._kernels: dict[str, SummedKernel] = {}
@@ -104,7 +105,14 @@ class Pipeline:
         return newest
 
     def _make_runner(self, graph: ModelGraph) -> Runner:
-        return Runner(graph, self._mapped, self._projection, self._open_sessions, self._kernels)
+        return Runner(
+            graph,
+            self._mapped,
+            self._projection,
+            self._frame,
+            self._open_sessions,
+            self._kernels,
+        )
 
     def _open_sessions(self, graph: ModelGraph, wanted: Sequence[str]) -> Sessions:
         """Sessions for a graph; those of the graph as it was opened are let go."""

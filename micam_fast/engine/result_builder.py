@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 from micam_fast.core.layers import Layer, Shape, fill_shapes
 from micam_fast.core.prediction import Prediction, predict
 from micam_fast.engine.sample_result import SampleResult
+from micam_fast.maps.bounds import no_frame
 from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
 from micam_fast.models.onnx import ModelGraph
 
 
 class ResultBuilder:
-    """Puts the maps of a model's slices, each with its plan, together in the diagram's order."""
+    """Puts the maps of a model's slices, each with its plan, together in the diagram's order.
 
-    def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan]) -> None:
+    Raises
+    ------
+    SampleError
+        If the plans are for a frame, and no layer has frames.
+    """
+
+    def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan], frame: int | None) -> None:
+        if frame is not None and not any(plan.has_frames() for plan in plans):
+            raise no_frame(frame)
         self._output = next((each.value for each in graph.outputs), None)
         self._answer = graph.answer
         found = [(plan, index) for plan in plans for index in range(len(plan.names))]
@@ -53,6 +62,8 @@ class ResultBuilder:
                 for name in (plan.names[index],)
             ),
             tuple(_left_out(graph, plans, places)),
+            frozenset(name for plan in plans for name in plan.names if plan.is_stepped(name)),
+            frame,
         )
 
     def build(

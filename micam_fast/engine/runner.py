@@ -68,7 +68,7 @@ class _Prepared:
 
 
 class Runner:
-    """Runs batches of a model under one projection.
+    """Runs batches of a model under one projection, for the mean of frames or one of them.
 
     The layers `mapped` get a map. Runners of a model share the `kernels` that they have summed.
     """
@@ -78,10 +78,11 @@ class Runner:
         graph: ModelGraph,
         mapped: frozenset[str],
         projection: Projection,
+        frame: int | None,
         open_sessions: OpenSessions,
         kernels: dict[str, SummedKernel],
     ) -> None:
-        self.graph, self._projection = graph, projection
+        self.graph, self._projection, self._frame = graph, projection, frame
         self._taps = {
             layer.name: graph.taps[layer.name] for layer in graph.layers if layer.name in mapped
         }
@@ -192,7 +193,9 @@ class Runner:
         with stages.stage("maps"):
             with self._lock:
                 key = tuple(plans)
-                builder = self._builders.get_or_make(key, lambda: ResultBuilder(self.graph, key))
+                builder = self._builders.get_or_make(
+                    key, lambda: ResultBuilder(self.graph, key, self._frame)
+                )
             return [
                 builder.build(
                     found,
@@ -298,6 +301,7 @@ class Runner:
                 weigh=self._weigh,
                 projection=self._projection,
                 pointwise=self._pointwise,
+                frame=self._frame,
             ),
         )
 

@@ -16,6 +16,7 @@ from micam_fast.core.activation_axes import ActivationAxes
 from micam_fast.core.choices import Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import Pointwise, Tap
+from micam_fast.core.texts import count_of
 from micam_fast.maps.taps import SummedKernel, Taps, find_taps
 
 
@@ -93,11 +94,33 @@ def check_view(name: str, tap: Tap, view: ActivationAxes, samples: int) -> None:
         With the layer, and what does not fit.
     """
     rank = len(view.shape)
+    check_has_frame(name, view)
     if view.batch is not None and view.shape[view.batch] != samples:
         found = f"{view.shape[view.batch]:,} samples in axis {view.batch} of its activation"
         raise _misfit(name, f"{found}, {samples:,} are expected")
     if tap.shown is not None and not all(0 <= axis < rank for axis in tap.shown):
         raise _misfit(name, f"its activation of {rank} axes is to be shown by {tap.shown}")
+
+
+def check_has_frame(name: str, view: ActivationAxes) -> None:
+    """Raise if a layer has not the frame that its map is asked for.
+
+    Raises
+    ------
+    SampleError
+        With the layer, and how many there are.
+    """
+    if view.frame is not None and not 0 <= view.frame < view.copies:
+        held = count_of(view.copies, "frame")
+        raise SampleError(f"there is no frame {view.frame}: layer {name!r} has {held}, from 0")
+
+
+def no_frame(frame: int) -> SampleError:
+    """Says that no layer has the frame that the maps are asked for, nor any other."""
+    return SampleError(
+        f"there is no frame {frame}: none of the mapped layers holds frames, windows or pairs of "
+        "a sample in its batch axis; leave out the frame"
+    )
 
 
 def check_pointwise(name: str, tap: Tap, pointwise: Pointwise, shape: tuple[int, ...]) -> None:

@@ -36,7 +36,12 @@ class LayerMap:
     even_weights
         Whether the layer has an all-zero bias, so that its channels count evenly.
     copies
-        How many frames, windows or pairs, folded into the batch axis, the map is the mean of.
+        How many frames, windows or pairs, folded into the batch axis, the layer computes for the
+        sample. The map is their mean.
+    steps
+        Whether these are the steps that a wrapper runs the layer on.
+    frame
+        The one of them that the map shows instead of the mean, from 0.
     doubt
         That nothing, or not everything, says that the channels lie where the map has them.
     bad_values
@@ -53,6 +58,8 @@ class LayerMap:
     flat: bool = False
     even_weights: bool = False
     copies: int = 1
+    steps: bool = False
+    frame: int | None = None
     doubt: str | None = None
     bad_values: int | None = None
 

@@ -111,8 +111,12 @@ class LoopTables:
             offset = self.staged_size
             self.staged_size += size
         self._arrays.append((offset, offset + size, view.count))
+        stride = view.count
+        if name not in self.staged and view.frame is not None:
+            # Where it lies, the other frames lie, too.
+            stride, offset = view.count * view.copies, offset + view.frame * view.count
         row[loops.KIND], row[loops.SOURCE] = kind, offset
-        row[loops.SAMPLE_STRIDE] = 0 if view.batch is None else view.count
+        row[loops.SAMPLE_STRIDE] = 0 if view.batch is None else stride
         taps = self._find_taps(name, tap, view)
         if taps is None:
             row[loops.CHANNELS] = view.count
@@ -138,11 +142,11 @@ class LoopTables:
         self._arrays.append(self._arrays[self._index[leader]])
         row[loops.KIND] = loops.FOLLOWS
         planes = view.channel_count * (view.size[0] if len(view.size) == 3 else 1)
-        each, whole = planes // len(pointwise.scale), planes * view.copies
+        each, whole = planes // len(pointwise.scale), planes * view.taken
         numbers = [
             np.full(whole, 1.0 / whole, np.float32),
-            np.tile(np.repeat(pointwise.scale, each), view.copies),
-            np.tile(np.repeat(pointwise.shift, each), view.copies),
+            np.tile(np.repeat(pointwise.scale, each), view.taken),
+            np.tile(np.repeat(pointwise.shift, each), view.taken),
             np.array([pointwise.low, pointwise.high], np.float32),
         ]
         row[loops.WEIGHTS] = self._weights.add(np.concatenate(numbers))
@@ -172,7 +176,7 @@ class LoopTables:
         taps = find_fitting_taps(
             name, tap, view.size, view.channel_count, kernel, read, self._projection
         )
-        return taps.averaged(view.copies)
+        return taps.averaged(view.taken)
 
 
 class _GrowingArray:

@@ -64,11 +64,15 @@ class MapPlan:
         ``"published"`` or ``"transposed"``.
     pointwise
         By name: layers whose activation is not given out but computed from another layer's.
+    frame
+        Which one of what is folded into an activation its map is made of, from 0; by default the
+        map is the mean over all of it.
 
     Raises
     ------
     SampleError
-        If a layer's kernel, axes or factors, which are what a file says, do not fit its activation.
+        If a layer's kernel, axes or factors, which are what a file says, do not fit its activation;
+        if a layer has frames, but not so many.
 
     Attributes
     ----------
@@ -98,6 +102,7 @@ class MapPlan:
         weigh: Weigh,
         projection: Projection,
         pointwise: Mapping[str, Pointwise] = MappingProxyType({}),
+        frame: int | None = None,
     ) -> None:
         self._batch_size = batch_size
         self.taps = taps
@@ -113,7 +118,7 @@ class MapPlan:
         }
         self._views = {
             name: view_activation(
-                shapes[value], taps[name].axes, taps[name].form, batch_axes.get(value)
+                shapes[value], taps[name].axes, taps[name].form, batch_axes.get(value), frame
             )
             for name, value in self._values.items()
         }
@@ -159,8 +164,16 @@ class MapPlan:
         return self._views[name].count == 1
 
     def count_copies(self, name: str) -> int:
-        """How many frames, windows or pairs in the batch axis the layer's map is the mean of."""
+        """How many frames, windows, pairs or steps are folded into the layer's activation."""
         return self._views[name].copies
+
+    def has_frames(self) -> bool:
+        """Tell whether something is folded into an activation."""
+        return any(view.folded for view in self._views.values())
+
+    def is_stepped(self, name: str) -> bool:
+        """Tell whether a wrapper runs the layer on each step, so that what is folded are frames."""
+        return self.taps[name].stepped
 
     def find_doubt(self, name: str, reason: Reason) -> str | None:
         """What a label says where a reason leaves open on which axis the layer's channels lie."""

@@ -35,6 +35,10 @@ class MapsLayout:
         Whether each layer is an input of one number, which takes no part in the global range.
     left_out
         Layers without a map, with the sizes of this run where these are known.
+    stepped
+        Names of the layers that a wrapper runs on each step.
+    frame
+        As in `LayerMap`, of all layers with copies.
     """
 
     names: tuple[str, ...]
@@ -48,6 +52,8 @@ class MapsLayout:
     doubts: tuple[str | None, ...]
     numbers: tuple[bool, ...]
     left_out: tuple[Layer, ...] = ()
+    stepped: frozenset[str] = frozenset()
+    frame: int | None = None
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, MapsLayout) and self._value == other._value)
@@ -200,6 +206,8 @@ class SampleMaps(Mapping[str, LayerMap]):
                 flat=layout.flat[place],
                 even_weights=layout.even_weights[place],
                 copies=layout.copies[place],
+                steps=name in layout.stepped,
+                frame=layout.frame if layout.copies[place] > 1 else None,
                 doubt=layout.doubts[place],
                 bad_values=self.bad_values.get(name),
             )

@@ -29,6 +29,7 @@ class PlotOptions:
     formats: tuple[str, ...] = ("png",)
     look: Look = "isometric"
     projection: Projection = "published"
+    frame: int | None = None
     rankdir: str = "TB"
     batch_size: int | None = None
     scale_tiles: float = 1.0

@@ -84,11 +84,14 @@ def choose_layers(explanations: Sequence[Shown]) -> frozenset[str]:
 
 
 def gather(
-    model: LoadedModel, samples: Iterable[Any], layers: Iterable[str]
+    model: LoadedModel,
+    samples: Iterable[Any],
+    layers: Iterable[str],
+    frame: int | None = None,
 ) -> Iterator[dict[str, FeatureMaps]]:
     """Quantized feature maps of some layers, by name, sample by sample.
 
-    A sample that fails has none, and neither has a flat layer.
+    A sample that fails has none, and neither has a flat layer. `frame` is as in `Model.explain`.
     """
 
     def quantized(
@@ -98,7 +101,7 @@ def gather(
             return {}
         return {each.layer: quantize(as_pictures(each.array)) for each in found if not each.flat}
 
-    for found in model.activations(samples, quantized, layers=list(layers)):
+    for found in model.activations(samples, quantized, layers=list(layers), frame=frame):
         yield {} if isinstance(found, SampleError) else found
 
 

@@ -203,7 +203,7 @@ def test_slices_under_a_memory_bound_give_the_same_bits(slices: int) -> None:
     bound = micam_fast.load_model(deep_net(), memory=activations // slices)
     for sample in samples:
         assert_same(whole.explain(sample), bound.explain(sample))
-    pipeline = bound._pipelines["published"]
+    pipeline = bound.pipeline("published")
     opened = max(len(parts) for parts in pipeline.sessions._opened.values())
     assert opened >= slices
     for one, other in zip(
@@ -225,12 +225,12 @@ def test_slices_for_the_transposed_projection() -> None:
 
 def test_batch_size_keeps_to_the_memory_bound() -> None:
     shape = (8, 16, 16)
-    free = micam_fast.load_model(deep_net())._pipelines["published"]
+    free = micam_fast.load_model(deep_net()).pipeline("published")
     size = free.sessions.size({"x": (1, *shape)}, 1)
     for threads in (1, 2):
         # Each thread has a batch of its own.
         model = micam_fast.load_model(deep_net(), memory=3 * threads * size, threads=threads)
-        pipeline = model._pipelines["published"]
+        pipeline = model.pipeline("published")
         sample = {"x": np.zeros(shape, np.float32)}
         assert pipeline.batch_size(sample, None) == 3
         # A batch is never what makes slices needed, whoever asks for it.

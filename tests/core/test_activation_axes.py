@@ -58,6 +58,38 @@ def test_a_batch_axis_that_holds_more_than_the_sample(
     assert view.copies == (shape[folded[0]] if folded else 1)
 
 
+@pytest.mark.parametrize("batch", [None, 0])
+@pytest.mark.parametrize(
+    ("shape", "axes", "form"),
+    [
+        ((5, 3, 8, 6), Axes(0, 1), "channels"),
+        ((5, 3), Axes(0, 1), "channels"),
+        ((2, 5, 8, 6, 3), Axes(0, 4), "distributed"),
+        ((2, 5, 3), Axes(0, 2), "distributed"),
+    ],
+)
+def test_one_of_the_copies(
+    shape: tuple[int, ...], axes: Axes, form: str, batch: int | None
+) -> None:
+    """Of several folded axes, too, the copies are counted through."""
+    whole = view_activation(shape, axes, form, batch)
+    if not whole.folded:
+        assert view_activation(shape, axes, form, batch, 1) == whole
+        return
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    samples = 1 if batch is None else shape[batch]
+    for frame in range(whole.copies):
+        view = view_activation(shape, axes, form, batch, frame)
+        assert (view.copies, view.taken) == (whole.copies, 1)
+        out = np.empty(samples * view.count, np.float32)
+        view.copy(array, out)
+        for sample, own in enumerate(out.reshape(samples, -1)):
+            expected = whole.arrange(array, sample)[frame]
+            np.testing.assert_array_equal(view.arrange(array, sample), expected[np.newaxis])
+            np.testing.assert_array_equal(view.select(array, sample).reshape(-1), own)
+            np.testing.assert_array_equal(own, expected.reshape(-1))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64, np.float64])
 @pytest.mark.parametrize(
     ("shape", "axes", "form", "order"),

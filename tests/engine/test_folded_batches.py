@@ -15,32 +15,11 @@ from micam_fast.engine.activations import LayerActivation
 from tests.helpers import reference
 from tests.helpers.activations import copies
 from tests.helpers.chains import op
+from tests.helpers.clips import BIAS, CLIPS, FRAMES, KERNEL, clip_net
 from tests.helpers.models import Array, make_model, random_array
 from tests.helpers.plain_runtime import run
 
-FRAMES = 5
-KERNEL, BIAS = random_array(1, 4, 3, 3, 3), random_array(2, 4)
-CLIPS = random_array(3, 4, FRAMES, 3, 8, 6)
 both = pytest.mark.parametrize("projection", PROJECTIONS)
-
-
-def clip_net(**given: Any) -> onnx.ModelProto:
-    """A clip ``(T, C, H, W)`` folded into the batch, through a CNN, and the mean of its frames."""
-    nodes = [
-        op("Reshape", "x folded", "fold"),
-        op("Conv", "fold k b", "conv", **({"pads": [1] * 4} | given)),
-        op("BatchNormalization", "conv scale shift mean variance", "norm"),
-        op("Relu", "norm", "relu"),
-        op("GlobalAveragePool", "relu", "pool"),
-        op("Reshape", "pool apart", "unfold"),
-        op("ReduceMean", "unfold", "y", axes=[1], keepdims=0),
-    ]
-    constants = {
-        "folded": np.array([-1, 3, 8, 6]), "apart": np.array([-1, FRAMES, 4]), "k": KERNEL,
-        "b": BIAS, "scale": random_array(4, 4), "shift": random_array(5, 4),
-        "mean": random_array(6, 4), "variance": np.abs(random_array(7, 4)),
-    }  # fmt: skip
-    return make_model(nodes, {"x": ["N", FRAMES, 3, 8, 6]}, ["y"], constants)
 
 
 def value_of(proto: onnx.ModelProto, clip: Array, name: str) -> Array:
@@ -229,6 +208,113 @@ def test_a_label_says_how_many(tmp_path: Any) -> None:
     file = tmp_path / "clip.svg"
     found.save(file)
     assert file.read_text().count("mean of 5 in the batch axis") == 5
+
+
+# --- One frame ---------------------------------------------------------------------------------
+
+FOLDED = ("fold", "conv", "norm", "relu", "pool")
+
+
+@both
+@pytest.mark.parametrize("memory", [None, 1])
+@pytest.mark.parametrize("layers", [None, "conv,fold,pool", "relu,pool"])
+@pytest.mark.parametrize("frame", [0, 2, FRAMES - 1])
+def test_one_frame_of_a_clip(
+    projection: Projection, memory: int | None, layers: str | None, frame: int
+) -> None:
+    """Its maps are those of a clip that is this frame again and again."""
+    model = micam_fast.load_model(clip_net(), memory=memory, layers=layers)
+    given: dict[str, Any] = {"projection": projection, "frame": frame}
+    for clip, found in zip(CLIPS, model.explain_many(CLIPS, **given), strict=True):
+        still = np.repeat(clip[frame : frame + 1], FRAMES, axis=0)
+        mean = model.explain(still, projection=projection)
+        for name, each in found.maps.items():
+            assert (each.copies, each.frame) == ((FRAMES, frame) if name in FOLDED else (1, None))
+            if name in FOLDED:
+                close(each.cam, mean.cams[name])
+
+
+def test_what_is_not_finite_in_another_frame_spoils_nothing() -> None:
+    clip = CLIPS[0].copy()
+    clip[1, 0, 2, 3] = np.nan
+    model = micam_fast.load_model(clip_net(), layers="fold,conv,relu,pool")
+    assert all(each.bad_values is not None for each in model.explain(clip).maps.values())
+    for frame in range(FRAMES):
+        found = model.explain(clip, frame=frame)
+        expected = model.explain(CLIPS[0], frame=frame)
+        for name, each in found.maps.items():
+            if frame == 1:
+                assert each.bad_values
+                assert name != "fold" or each.bad_values == 1
+            else:
+                assert each.bad_values is None
+                assert each.cam.tobytes() == expected.cams[name].tobytes()
+
+
+def test_one_frame_after_the_other_and_the_mean() -> None:
+    """No map comes from a plan of another frame."""
+    model = micam_fast.load_model(clip_net())
+    for frame in (0, None, 3, 0, 4, 2, None):
+        expected = micam_fast.load_model(clip_net()).explain(CLIPS[0], frame=frame)
+        found = model.explain(CLIPS[0], frame=frame)
+        for name, cam in expected.cams.items():
+            assert found.cams[name].tobytes() == cam.tobytes()
+
+
+@both
+def test_contributions_of_one_frame_add_up_to_its_map(projection: Projection) -> None:
+    model = micam_fast.load_model(clip_net())
+    explanation = model.explain(CLIPS[0], projection=projection, frame=3)
+    (found,) = model.contributions([CLIPS[0]], copies, projection=projection, frame=3)
+    assert not isinstance(found, SampleError)
+    for name in ("fold", "conv", "norm", "relu"):
+        close(found[name].sum(axis=0, dtype=np.float64), explanation.cams[name])
+
+
+def test_activations_of_one_frame() -> None:
+    proto = clip_net()
+    (found,) = micam_fast.load_model(proto).activations([CLIPS[1]], copies, frame=4)
+    assert not isinstance(found, SampleError)
+    for name in FOLDED:
+        array = value_of(proto, CLIPS[1], name)[4]
+        close(found[name], array.reshape(-1) if name == "pool" else array)
+
+
+def test_a_frame_that_is_not_there() -> None:
+    model = micam_fast.load_model(clip_net())
+    said = "there is no frame 5: layer 'fold' has 5 frames, from 0"
+    with pytest.raises(SampleError, match=said):
+        model.explain(CLIPS[0], frame=5)
+    (found,) = model.activations([CLIPS[0]], copies, frame=5)
+    assert isinstance(found, SampleError)
+    assert str(found) == said
+    for run_model in (model.explain, micam_fast.strongest_features):
+        first = (CLIPS[0],) if run_model == model.explain else (model, CLIPS[0])
+        with pytest.raises(ValueError, match="frame must be at least 0, not -1"):
+            run_model(*first, frame=-1)
+
+
+def test_a_model_without_frames() -> None:
+    proto = make_model([op("Relu", "x", "relu")], {"x": ["N", 3, 8, 6]}, ["relu"], {})
+    model = micam_fast.load_model(proto)
+    said = "none of the mapped layers holds frames"
+    with pytest.raises(SampleError, match=said):
+        model.explain(CLIPS[0, 0], frame=0)
+    (found,) = model.activations([CLIPS[0, 0]], copies, frame=0)
+    assert isinstance(found, SampleError)
+    assert said in str(found)
+    clips = micam_fast.load_model(clip_net(), layers="x,y,unfold")
+    with pytest.raises(SampleError, match=said):
+        clips.explain(CLIPS[0], frame=0)
+
+
+def test_a_label_says_which_frame(tmp_path: Any) -> None:
+    found = micam_fast.explain(clip_net(), CLIPS[0], frame=1)
+    file = tmp_path / "clip.svg"
+    found.save(file)
+    text = file.read_text()
+    assert text.count("frame 1 of 5 (from 0), in the batch axis") == 5
+    assert "mean of" not in text
 
 
 # --- Inputs of one number ---------------------------------------------------------------------

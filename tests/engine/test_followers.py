@@ -82,7 +82,7 @@ def test_without_its_leader_a_follower_is_read_itself(layers: str) -> None:
     whole = micam_fast.explain(branches(), SAMPLE)
     chosen = micam_fast.load_model(branches(), layers=layers)
     found = chosen.explain(SAMPLE)
-    runner = chosen._pipelines["published"]._runner
+    runner = chosen.pipeline("published")._runner
     assert not runner._pointwise
     assert set(found.cams) <= set(runner.sessions._wanted)
     check(branches(), found, SAMPLE)
@@ -93,7 +93,7 @@ def test_without_its_leader_a_follower_is_read_itself(layers: str) -> None:
 def test_with_its_leader_a_follower_is_computed() -> None:
     model = branches()
     chosen = micam_fast.load_model(model, layers="conv0,relu0,norm1")
-    assert set(chosen._pipelines["published"]._runner._pointwise) == {"relu0"}
+    assert set(chosen.pipeline("published")._runner._pointwise) == {"relu0"}
     check(model, chosen.explain(SAMPLE), SAMPLE)
 
 
@@ -119,7 +119,7 @@ def test_slices_and_batches(projection: Projection, memory: int | None, batch_si
         found = loaded.explain_many(SAMPLES, batch_size=batch_size, projection=projection)
         for sample, each in zip(SAMPLES, found, strict=True):
             check(model, each, sample)
-    opened = loaded._pipelines[projection].sessions._opened
+    opened = loaded.pipeline(projection).sessions._opened
     assert memory is None or max(len(parts) for parts in opened.values()) > 1
 
 

@@ -135,7 +135,7 @@ def test_a_sample_that_comes_again_does_not_put_off_the_proof() -> None:
     loaded = micam_fast.load_model(conv_net())
     one, other = random_array(1, 2, 1, 8, 6)
     list(loaded.explain_many([one, other, one], batch_size=3))
-    assert loaded._pipelines["published"]._proved
+    assert loaded.pipeline("published")._proved
 
 
 def test_a_neighbour_that_is_not_finite_spoils_nothing() -> None:
@@ -205,7 +205,7 @@ def test_few_sets_of_sessions_are_kept() -> None:
         sample = random_array(size, 1, size, size)
         for name, cam in whole.explain(sample).cams.items():
             assert_close(loaded.explain(sample).cams[name], cam, 1e-5)
-    opened = loaded._pipelines["published"].sessions._opened
+    opened = loaded.pipeline("published").sessions._opened
     assert len(opened) <= 3
     assert max(len(bounds) for bounds, _ in opened) > 2
 
@@ -414,7 +414,7 @@ def test_a_convolution_of_unknown_rank_keeps_its_bias() -> None:
     assert_close(explanation.cams["conv"], expected)
     # Its sizes are learned from the first run, and say how many may run together. They cut nothing:
     # what runs first must not have other bits than what runs later.
-    sessions = loaded._pipelines["published"].sessions
+    sessions = loaded.pipeline("published").sessions
     assert sessions.size({"x": (1, 3, 6, 5)}, 1) > 300
     np.testing.assert_array_equal(loaded.explain(sample).cams["conv"], explanation.cams["conv"])
     assert len(sessions._opened) == 1
@@ -445,7 +445,7 @@ def test_a_model_that_fails_in_batches_is_not_tried_again() -> None:
     constants = {"one": np.array([1, -1]), "w": random_array(1, 90, 4)}
     loaded = micam_fast.load_model(make_model(nodes, IMAGE, ["o"], constants))
     assert len(list(loaded.explain_many(random_array(1, 6, 3, 6, 5), batch_size=3))) == 6
-    assert loaded._pipelines["published"]._alone
+    assert loaded.pipeline("published")._alone
 
 
 def test_long_chains_of_constants() -> None:

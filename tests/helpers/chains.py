@@ -66,7 +66,7 @@ def load(model: onnx.ModelProto, followers: str, **how: Any) -> micam_fast.Model
     """The model, in which just these layers follow, and ONNX Runtime need not give them out."""
     loaded = micam_fast.load_model(model, **how)
     assert set(loaded.graph.pointwise) == set(followers.split())
-    wanted = loaded._pipelines["published"].sessions._wanted
+    wanted = loaded.pipeline("published").sessions._wanted
     last = model.graph.output[0].name
     assert not {*followers.split()} & {*wanted} - {last}
     return loaded

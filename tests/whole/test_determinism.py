@@ -100,7 +100,7 @@ def test_a_batch_is_proved_to_the_last_bit(layers: Any) -> None:
     model = micam_fast.load_model(mixing_a_little(), layers=layers)
     samples = samples_of(model, 4)
     list(model.explain_many(samples, batch_size=4))
-    assert model._pipelines["published"]._alone
+    assert model.pipeline("published")._alone
 
 
 CODE = """

@@ -154,7 +154,7 @@ def test_a_layer_on_each_step_of_a_sequence() -> None:
         assert_close(found.cams[name], expected_map(run.layer, run.activation, (7, 6)))
         assert found.maps[name].copies == 3
         assert found.maps[name].shape == (None, 3, 4, 3, 3)
-        assert "mean of 3 in the time axis" in label_lines(layer, found.maps[name])
+        assert "mean over 3 frames" in label_lines(layer, found.maps[name])
 
 
 def test_maps_of_a_subclassed_model() -> None:

@@ -216,6 +216,6 @@ def test_slices_of_real_models_give_the_same_maps(name: str, tmp_path: Path) -> 
     whole = micam_fast.load_model(model).explain(sample)
     sliced = micam_fast.load_model(model, memory=2_000_000)
     found = sliced.explain(sample)
-    assert max(len(parts) for parts in sliced._pipelines["published"].sessions._opened.values()) > 1
+    assert max(len(parts) for parts in sliced.pipeline("published").sessions._opened.values()) > 1
     for layer, cam in whole.cams.items():
         assert_close(found.cams[layer], cam, 1e-5)

@@ -81,8 +81,8 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
     if found[-1].shape != found[0].shape:
         lines.append(f"B's O: {show_shape(found[-1].shape)}")
     if found[-1].copies != found[0].copies:
-        steps = None in found[-1].shape
-        lines.append(f"B: {copies_line(found[-1].copies, steps=steps)}")
+        m = found[-1]
+        lines.append(f"B: {copies_line(m.copies, m.frame, steps=m.steps)}")
     sides = [(side, m) for side, m in (("A", each.a), ("B", each.b)) if m is not None]
     doubts = {m.doubt for m in found}
     who = [""] if len(doubts) == 1 else [f"{side}: " for side, _ in sides]

@@ -130,7 +130,12 @@ class FeatureFinder:
 
 
 def strongest_features(
-    model: Model, sample: SampleLike, *, top: int = 3, projection: Projection = "published"
+    model: Model,
+    sample: SampleLike,
+    *,
+    top: int = 3,
+    projection: Projection = "published",
+    frame: int | None = None,
 ) -> tuple[Feature, ...]:
     """Explain a sample, and follow the strongest cells of each spatial layer back to the input.
 
@@ -138,7 +143,7 @@ def strongest_features(
     ----------
     model
         From `load_model`.
-    sample, projection
+    sample, projection, frame
         As in `Model.explain`.
     top
         How many cells of each layer.
@@ -160,7 +165,7 @@ def strongest_features(
     >>> model = micam_fast.load_model(MODEL, layers="conv_1")
     >>> (feature,) = strongest_features(model, np.load(DIGITS)[3], top=1)
     """
-    explanation = model.explain(sample, projection=projection)
+    explanation = model.explain(sample, projection=projection, frame=frame)
     return FeatureFinder(model, projection).find(explanation, sample, top=top)
 
 

@@ -60,6 +60,7 @@ def save_grids(
     of: ChannelKind = "activations",
     formats: Sequence[str] = ("png",),
     projection: Projection = "published",
+    frame: int | None = None,
 ) -> Iterator[tuple[str, GridFiles | SampleError]]:
     """Write a picture of each layer that has a map, and channels, for each sample.
 
@@ -78,6 +79,8 @@ def save_grids(
         ``"png"``, ``"svg"`` or both.
     projection
         Of contributions, as in `Model.explain`.
+    frame
+        As in `Model.explain`.
 
     Yields
     ------
@@ -91,7 +94,7 @@ def save_grids(
     OutputError
         If a file cannot be written.
     ValueError
-        If `of`, a format or the projection is none that there is.
+        If `of`, a format or the projection is none that there is, or the frame less than 0.
     """
     check_choice("kind", of, CHANNEL_KINDS)
     for name in formats:
@@ -123,8 +126,8 @@ def save_grids(
 
     def describe(found: LayerActivation) -> Iterator[str]:
         if found.copies > 1:
-            steps = model.graph.taps[found.layer].form == "distributed"
-            yield copies_line(found.copies, steps=steps)
+            steps = model.graph.taps[found.layer].stepped
+            yield copies_line(found.copies, found.frame, steps=steps)
         if found.doubt is not None:
             yield found.doubt
 
@@ -158,9 +161,9 @@ def save_grids(
 
     with ThreadPoolExecutor(model.threads, thread_name_prefix="micam-grids") as pool:
         if of == "activations":
-            results = model.activations(feed(), write)
+            results = model.activations(feed(), write, frame=frame)
         else:
-            results = model.contributions(feed(), write, projection=projection)
+            results = model.contributions(feed(), write, projection=projection, frame=frame)
         for index, result in enumerate(results):
             yield names.pop(index), result
 

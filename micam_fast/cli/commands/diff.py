@@ -72,6 +72,7 @@ class _Options:
     output_dir: Path
     formats: tuple[str, ...]
     projection: Projection
+    frame: int | None
     model: ModelOptions
     drawing: DrawingOptions
     labels: Path | None
@@ -294,7 +295,9 @@ def _explain(side: _Side, options: _Options) -> tuple[Explanation, int]:
     alone: Explanation | None = None
     failed = 0
     samples = open_samples(side.model, [side.path], options.samples, side.permutation)
-    for index, sample, found in explain_opened(side.model, samples, options.projection):
+    for index, sample, found in explain_opened(
+        side.model, samples, options.projection, options.frame
+    ):
         # The heading tells of the order, of a mean's, too.
         name = sample.name.removesuffix(f", {side.permutation}")
         try:

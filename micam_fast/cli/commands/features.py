@@ -59,6 +59,7 @@ class _Options:
     top: int
     output: Path | None
     projection: Projection
+    frame: int | None
     model: ModelOptions
     axes: AxisOptions
     labels: Path | None
@@ -144,7 +145,9 @@ def _follow(
     from micam_fast.analyses.features.features import FeatureFinder
 
     finder = FeatureFinder(model, options.projection)
-    for index, sample, explanation in explain_opened(model, samples, options.projection):
+    for index, sample, explanation in explain_opened(
+        model, samples, options.projection, options.frame
+    ):
         try:
             if isinstance(explanation, SampleError):
                 raise explanation

@@ -39,6 +39,7 @@ class _Options:
     of: ChannelKind
     formats: tuple[str, ...]
     projection: Projection
+    frame: int | None
     model: ModelOptions
     samples: SampleOptions
 
@@ -90,6 +91,7 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
                 of=options.of,
                 formats=options.formats,
                 projection=options.projection,
+                frame=options.frame,
             )
             for index, (name, each) in enumerate(found):
                 shown = (

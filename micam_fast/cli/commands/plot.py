@@ -63,6 +63,7 @@ class _Options:
     formats: tuple[str, ...]
     look: Look
     projection: Projection
+    frame: int | None
     model: ModelOptions
     drawing: DrawingOptions
     labels: Path | None
@@ -170,6 +171,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         formats=options.formats,
         look=options.look,
         projection=options.projection,
+        frame=options.frame,
         rankdir=options.drawing.rankdir,
         batch_size=options.batch_size,
         scale_tiles=options.drawing.scale_tiles,

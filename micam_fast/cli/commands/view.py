@@ -54,6 +54,7 @@ class _Options:
     labels: Path | None
     axes: AxisOptions
     projection: Projection
+    frame: int | None
     model: ModelOptions
     samples: SampleOptions
 
@@ -102,11 +103,11 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     if not samples:
         raise Failure(f"no sample in {', '.join(sample_paths)}")
     with when_compiling(note_compiling):
-        explanations, arrays = _explain(model, samples, labels, options.projection)
+        explanations, arrays = _explain(model, samples, labels, options)
         if not explanations:
             sys.exit(2)
         layers = choose_layers(explanations) if chosen is None else chosen
-        feature_maps = list(gather(model, arrays, layers)) if layers else None
+        feature_maps = list(gather(model, arrays, layers, options.frame)) if layers else None
     if not layers:
         note(
             "the page is without feature maps, which would make it large; --feature-maps GLOB "
@@ -126,11 +127,11 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 
 
 def _explain(
-    model: Model, samples: list[Sample], labels: Sequence[str], projection: Projection
+    model: Model, samples: list[Sample], labels: Sequence[str], options: _Options
 ) -> tuple[list[Explanation], list[Any]]:
     """Explanations of the samples that do not fail, and their arrays; the others are named."""
     explanations, arrays = [], []
-    for index, sample, each in explain_opened(model, samples, projection):
+    for index, sample, each in explain_opened(model, samples, options.projection, options.frame):
         if isinstance(each, SampleError):
             Failure(skipped(index, sample.name, each)).show()
             continue

@@ -23,12 +23,14 @@ class _RunChunk:
     """What a worker does with a chunk of samples."""
 
     projection: Projection
+    frame: int | None
     batch_size: int | None
 
     def __call__(
         self, model: LoadedModel, chunk: list[Arrays | SampleError]
     ) -> tuple[list[Found], dict[str, Outcome]]:
-        found = [*run_in_thread(model.pipeline(self.projection), chunk, self.batch_size)]
+        pipeline = model.pipeline(self.projection, self.frame)
+        found = [*run_in_thread(pipeline, chunk, self.batch_size)]
         return found, dict(model.outcomes)
 
 
@@ -38,6 +40,7 @@ def run_each(
     client: Any,
     batch_size: int | None,
     projection: Projection,
+    frame: int | None,
 ) -> Generator[Found]:
     """Run samples that `LoadedModel.fit` has given on the workers of a ``dask.distributed`` client.
 
@@ -51,7 +54,7 @@ def run_each(
     """
     cluster = use_client(client)
     fitted = compare_first(model, fitted, lambda arrays: arrays)
-    with open_run(cluster, model, _RunChunk(projection, batch_size)) as run:
+    with open_run(cluster, model, _RunChunk(projection, frame, batch_size)) as run:
         pace = Pace()
         for done in run.each(cut(fitted, lambda: pace.count, weigh, patience=1.0)):
             if isinstance(done.result, SampleError):

@@ -99,7 +99,7 @@ def find_chains(graph: Graph, taps: Mapping[str, Tap]) -> dict[str, Chain]:
     read: dict[str, Axes] = {}
     found: dict[str, Chain] = {}
     for name, tap in taps.items():
-        if tap.form != "channels":
+        if tap.form not in ("channels", "framed"):
             continue
         chain = None if tap.geometry is not None else _trace(graph, tap, read)
         if chain is None:

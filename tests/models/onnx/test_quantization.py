@@ -63,7 +63,7 @@ def check_slices(proto: onnx.ModelProto, *, least: int) -> None:
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array, err_msg=name)
         np.testing.assert_array_equal(cut.explain(sample).output, whole.explain(sample).output)
-    opened = cut._pipelines["published"].sessions._opened
+    opened = cut.pipeline("published").sessions._opened
     assert max(map(len, dict.values(opened))) >= least
 
 
