@@ -37,6 +37,9 @@ class LayerCall:
         The tensors that it gave.
     parents
         Names of the calls whose outputs it reads.
+    framed
+        Whether it is of a model that a wrapper runs on each frame; then the batch axis of what it
+        reads and gives holds the frames of each sample.
     """
 
     name: str
@@ -45,11 +48,42 @@ class LayerCall:
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     parents: tuple[str, ...]
+    framed: bool = False
 
     @property
     def output(self) -> Any:
         """The first tensor that it gave: the layer's activation, by SPEC."""
         return self.outputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class FramesCall:
+    """A call of a wrapper that runs a layer on each frame.
+
+    Attributes
+    ----------
+    name, wrapper
+        Of the call, and the ``keras.layers.TimeDistributed``.
+    given, output
+        TensorFlow tensors ``(batch, frames, ...)`` that it was given, and that the layer gave for
+        all frames at once.
+    mask
+        Of the frames, a tensor or ``None``.
+    """
+
+    name: str
+    wrapper: Any
+    given: Any
+    output: Any
+    mask: Any
+
+
+def framed_model(layer: Any) -> Any:
+    """The model that a layer runs on each frame of a sample; ``None`` for any other layer."""
+    import keras
+
+    wraps = isinstance(layer, keras.layers.TimeDistributed)
+    return layer.layer if wraps and isinstance(layer.layer, keras.Model) else None
 
 
 def input_name(tensor: Any) -> str:
@@ -63,6 +97,9 @@ class Recorder:
     """Notes calls while a model is traced."""
 
     calls: list[LayerCall] = field(default_factory=list)
+    frames_calls: list[FramesCall] = field(default_factory=list)
+    # What models that run on each frame are given.
+    folded: list[Any] = field(default_factory=list)
     # Which call made a tensor, by its name; all lie in one graph.
     _makers: dict[str, str] = field(default_factory=dict)
     # Tensors that a Keras layer gave, and not a plain operation.
@@ -70,6 +107,8 @@ class Recorder:
     _used: Counter[str] = field(default_factory=Counter)
     # Names of the nested models that run; None inside of a layer.
     _path: list[str | None] = field(default_factory=list)
+    # How many wrappers, one in the other, run what is called on each frame.
+    _framed: int = 0
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -106,17 +145,17 @@ class Recorder:
         if None in self._path:
             return original(operation, *args, **kwargs)
         if isinstance(operation, keras.Model):
-            self._path.append(self._unique(operation.name))
-            try:
-                args = self._add_nested_inputs(operation, args)
-                return original(operation, *args, **kwargs)
-            finally:
-                self._path.pop()
+            return self._call_model(original, operation, self._unique(operation.name), args, kwargs)
         name = self._unique(operation.name)
+        if framed_model(operation) is not None:
+            return self._call_on_frames(original, operation, name, args, kwargs)
         inputs = self._tensors(args, kwargs)
         self._path.append(None)
         try:
-            found = original(operation, *args, **kwargs)
+            if isinstance(operation, keras.layers.TimeDistributed):
+                found = self._call_on_frames(original, operation, name, args, kwargs)
+            else:
+                found = original(operation, *args, **kwargs)
         finally:
             self._path.pop()
         found = tf.nest.map_structure(self._own, found)
@@ -124,6 +163,57 @@ class Recorder:
         if tensors:
             self._add(name, operation, inputs, tensors)
         return found
+
+    def _call_model(
+        self, original: Callable[..., Any], model: Any, name: str, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a nested model, whose layers are noted under the name."""
+        self._path.append(name)
+        try:
+            args = self._add_nested_inputs(model, args)
+            return original(model, *args, **kwargs)
+        finally:
+            self._path.pop()
+
+    def _call_on_frames(
+        self, original: Callable[..., Any], wrapper: Any, name: str, args: Any, kwargs: Any
+    ) -> Any:
+        """Run a wrapper's layer on all frames at once, in its batch axis.
+
+        Keras runs it on one frame after the other, so that it would be there once for each frame;
+        where their number is open, its graph gives one frame alone (Keras 3.15).
+        """
+        import tensorflow as tf
+
+        inner = wrapper.layer
+        given = args[0] if args else kwargs["inputs"]
+        mask = kwargs.get("mask", getattr(given, "_keras_mask", None))
+        more = {}
+        if "training" in kwargs and inner._call_has_training_arg:
+            more["training"] = kwargs["training"]
+        frames = given.shape[1]
+        # A Reshape to rows of a known size, and any number of them, makes boxes, not frames.
+        rows = -1 if frames is not None else tf.shape(given)[0] * tf.shape(given)[1]
+        if mask is not None and inner._call_has_mask_arg:
+            more["mask"] = _reshaped(mask, [rows], [None], 2)
+        folded = _reshaped(given, [rows], [None], 2)
+        if framed_model(wrapper) is None:
+            found = original(inner, folded, **more)
+        else:
+            self.folded.append(folded)
+            self._framed += 1
+            try:
+                found = self._call_model(original, inner, name, (folded,), more)
+            finally:
+                self._framed -= 1
+        if not tf.is_tensor(found):
+            raise ValueError(f"the layer in {name!r} gives several outputs for each frame")
+        count = tf.shape(given)[1] if frames is None else frames
+        output = _reshaped(found, [-1, count], [None, frames], 1)
+        if mask is not None:
+            output._keras_mask = mask
+        self.frames_calls.append(FramesCall(name, wrapper, given, output, mask))
+        return output
 
     def _add_nested_inputs(self, model: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Note the input layers of a nested model, which Keras does not call."""
@@ -146,7 +236,11 @@ class Recorder:
         read = _read_for_values(inputs, outputs)
         parents = dict.fromkeys(maker for tensor in read for maker in self._makers_of(tensor))
         cluster = tuple(each.rpartition("/")[2] for each in self._path if each is not None)
-        self.calls.append(LayerCall(name, layer, cluster, inputs, tuple(outputs), tuple(parents)))
+        self.calls.append(
+            LayerCall(
+                name, layer, cluster, inputs, tuple(outputs), tuple(parents), self._framed > 0
+            )
+        )
         self._makers.update((tensor.name, name) for tensor in outputs)
         if isinstance(layer, keras.Layer):
             self._of_layers.update(tensor.name for tensor in outputs)
@@ -196,6 +290,23 @@ class Recorder:
     def _makers_of(self, tensor: Any) -> list[str]:
         """Calls that a tensor comes from, through whatever TensorFlow does in between."""
         return [self._makers[name] for name in _sources([tensor], self._makers)]
+
+
+def _reshaped(tensor: Any, begin: list[Any], known: list[int | None], behind: int) -> Any:
+    """A tensor whose first axes, as many as `behind` says, become others.
+
+    These have the sizes `begin`, of which `known` says what is known when the model is traced.
+    """
+    import tensorflow as tf
+
+    rest = tensor.shape[behind:]
+    if rest.is_fully_defined():
+        sizes = [*begin, *rest]
+    else:
+        sizes = tf.concat([begin, tf.shape(tensor)[behind:]], axis=0)
+    found = tf.reshape(tensor, sizes)
+    found.set_shape([*known, *rest])
+    return found
 
 
 def _read_for_values(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:

@@ -82,10 +82,15 @@ def convert(
         assembly.constants[name] = recording.weights[tensor]
         assembly.stored[tensor] = Stored(name, tuple(range(recording.weights[tensor].ndim)))
     with _quiet():
+        folded = {tensor.name for tensor in recording.folded}
         rest = [c for c in recording.calls if c.output.name not in assembly.stored]
         for number, start in enumerate(range(0, len(rest), _PIECE)):
             piece = rest[start : start + _PIECE]
             wanted = [tensor for call in piece for tensor in call.outputs]
+            # What a first layer of a model reads is no layer's activation.
+            fed = {t.name: t for call in piece for t in call.inputs if t.name in folded}
+            given = {*assembly.stored, *(tensor.name for tensor in wanted)}
+            wanted += [tensor for name, tensor in fed.items() if name not in given]
             _add_piece(assembly, f"part{number}/", wanted, piece)
         ends = [t for t in recording.outputs if t.name not in assembly.stored]
         if ends:

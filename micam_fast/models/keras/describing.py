@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +108,11 @@ def _describe_call(
     )
     found = stored[call.output.name]
     shown = None if found.is_keras else found.order
-    tap = Tap(found.value, Axes(0, _channel_axis(found, channels_first)), shown=shown)
-    mapped = _each_step(call.layer) or call.layer
+    each_step = _each_step(call.layer)
+    mapped = each_step or call.layer
+    form: Literal["channels", "distributed", "framed"] = "framed" if call.framed else "channels"
+    axes = Axes(0, _channel_axis(found, channels_first))
+    tap = Tap(found.value, axes, form=form if each_step is None else "distributed", shown=shown)
     in_order = _kernel_order(mapped)
     if in_order is None or kernel is None:
         return LayerNote(layer, tap)
@@ -122,7 +125,6 @@ def _describe_call(
         kernels.append(initializers.find(turned, f"{title}/pointwise_kernel"))
     tap = replace(
         tap,
-        form="channels" if mapped is call.layer else "distributed",
         geometry=_geometry(mapped, kernel),
         source=None if read is None else read.value,
         source_channel=1 if read is None else _channel_axis(read, channels_first) or 1,

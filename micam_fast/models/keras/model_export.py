@@ -54,6 +54,8 @@ class KerasExport:
         """
         try:
             found = self._recording.run(feeds)
+        except ExportError:
+            raise
         except Exception as error:
             raise ExportError(f"Keras cannot run the model: {describe_error(error)}") from error
         activations = {}

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ExportError
-from micam_fast.models.keras.calls import LayerCall, Recorder, input_name
+from micam_fast.models.keras.calls import FramesCall, LayerCall, Recorder, framed_model, input_name
 
 # Weights of at least this many elements stay out of the conversion.
 _LARGE = 4096
 _LONGEST_REASON = 300
+# Of the largest value, between a model on all frames and on one after the other.
+_TOLERANCE, _HALF_TOLERANCE, _SMALLEST_SCALE = 1e-3, 2e-2, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,11 @@ class Recording:
         The Keras variables that `function` takes.
     order
         Names of the layers as the model lists them, nested ones in place.
+    folded
+        What models that a wrapper runs on each frame are given, all frames in the batch axis.
+    frames_calls
+        The calls of these wrappers, and of others; `function` gives what each was given, its output
+        and its mask behind the outputs of all `calls`.
     """
 
     calls: tuple[LayerCall, ...]
@@ -51,14 +58,35 @@ class Recording:
     titles: dict[str, str]
     variables: tuple[Any, ...]
     order: tuple[str, ...]
+    folded: tuple[Any, ...] = ()
+    frames_calls: tuple[FramesCall, ...] = ()
 
     def run(self, feeds: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Activations of all calls by Keras itself, for a batch."""
+        """Activations of all calls by Keras itself, for a batch.
+
+        Raises
+        ------
+        ExportError
+            If a layer gives other numbers for all frames at once than for one after the other.
+        """
         import tensorflow as tf
 
         inputs = [tf.constant(array) for array in feeds]
         weights = [tf.convert_to_tensor(variable.value) for variable in self.variables]
-        return [found.numpy() for found in self.function(inputs, weights)]
+        found = self.function(inputs, weights)
+        count = len(self.calls)
+        rest = iter(found[count:])
+        for call in self.frames_calls:
+            given, together = next(rest), next(rest)
+            mask = {} if call.mask is None else {"mask": next(rest)}
+            # Of arrays Keras knows the number of frames, and runs on one after the other.
+            by_keras = call.wrapper(given, training=False, **mask)
+            if not _agree(together.numpy(), np.asarray(by_keras)):
+                raise ExportError(
+                    f"the layer in {call.name!r} gives other numbers for all frames at once than "
+                    "for one after the other: it mixes the samples of a batch"
+                )
+        return [each.numpy() for each in found[:count]]
 
 
 def record(model: Any) -> Recording:
@@ -97,7 +125,9 @@ def record(model: Any) -> Recording:
             found, _ = model.stateless_call(held(trainable), held(fixed), given, **mode)
         outputs.extend(tf.nest.flatten(found))
         recorder.drop_masks({tensor.name for tensor in outputs})
-        return [each.output for each in recorder.calls]
+        frames = [(each.given, each.output, each.mask) for each in recorder.frames_calls]
+        proofs = [tensor for each in frames for tensor in each if tensor is not None]
+        return [*(each.output for each in recorder.calls), *proofs]
 
     specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype, each.name) for each in inputs]
     weight_specs = [tf.TensorSpec(each.shape, each.dtype) for each in large]
@@ -122,8 +152,28 @@ def record(model: Any) -> Recording:
         titles[internal.name] = f"constant/{internal.op.name}"
     order = tuple(_listed_names(model))
     return Recording(
-        tuple(recorder.calls), tuple(outputs), function, weights, titles, tuple(large), order
+        tuple(recorder.calls),
+        tuple(outputs),
+        function,
+        weights,
+        titles,
+        tuple(large),
+        order,
+        tuple(recorder.folded),
+        tuple(recorder.frames_calls),
     )
+
+
+def _agree(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Tell whether two arrays are the same numbers, up to rounding."""
+    if one.shape != other.shape:
+        return False
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    tolerance = _HALF_TOLERANCE if one.dtype == np.float16 else _TOLERANCE
+    scale = np.abs(b[finite]).max(initial=_SMALLEST_SCALE)
+    close = np.abs(a[finite] - b[finite]).max(initial=0.0) <= tolerance * scale
+    return bool(close and np.array_equal(np.isfinite(a), np.isfinite(b)))
 
 
 @contextmanager
@@ -150,8 +200,9 @@ def _listed_names(model: Any, prefix: str = "") -> Iterator[str]:
     import keras
 
     for each in getattr(model, "operations", None) or model.layers:
-        if isinstance(each, keras.Model):
-            yield from _listed_names(each, f"{prefix}{each.name}/")
+        inner = each if isinstance(each, keras.Model) else framed_model(each)
+        if inner is not None:
+            yield from _listed_names(inner, f"{prefix}{each.name}/")
         else:
             yield f"{prefix}{each.name}"
 

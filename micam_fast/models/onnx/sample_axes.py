@@ -2,7 +2,8 @@
 
 `axes` says where a batch most likely lies. Here nothing is assumed: an axis whose length a model
 finds in its data (boxes, nonzero places), or that holds frames or windows beside the samples, is
-none of samples, even if its length is that of the batch for the sample at hand.
+none of samples, even if its length is that of the batch for the sample at hand. Where frames were
+folded into the samples' axis, so many for each, and are unfolded again, it is one of samples again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def find_sample_axes(
         Values whose number of rows depends on more than the number of samples.
     """
     found = {spec.name: spec.axes.batch for spec in inputs if spec.axes.batch is not None}
+    # How many rows a sample has in values whose first axis holds more than the samples.
+    folded: dict[str, int] = {}
     open_rows: set[str] = set()
     for index in graph.nodes_before(wanted):
         node = graph.nodes[index]
@@ -49,10 +52,40 @@ def find_sample_axes(
         if opens or not open_rows.isdisjoint(read):
             open_rows.update(node.output)
             continue
-        for name, axis in _find_rule(node, operator)(graph, node, operator, found):
+        rule = _find_rule(node, operator)
+        counts = {folded.get(name) for name in graph.activations(node)}
+        (count,) = counts if len(counts) == 1 else (None,)
+        if count is None and rule is _reshape and found.get(node.input[0]) == 0:
+            count = 1
+        if count is not None and rule is _reshape and operator.name == "Reshape":
+            rows = _rows_after(graph, node, count)
+            if rows == 1:
+                found[node.output[0]] = 0
+            elif rows is not None:
+                folded[node.output[0]] = rows
+            if rows is not None or count > 1:
+                continue
+        if count is not None and count > 1:
+            known: Known = dict.fromkeys(graph.activations(node), 0)
+            made = rule(graph, node, operator, known)
+            folded.update((name, count) for name, axis in made if name and axis == 0)
+            continue
+        for name, axis in rule(graph, node, operator, found):
             if name and axis is not None and axis >= 0:
                 found[name] = axis
     return found, open_rows
+
+
+def _rows_after(graph: Graph, node: onnx.NodeProto, count: int) -> int | None:
+    """How many rows a sample has behind a Reshape, which has `count` before it; if it is sure."""
+    before, after = graph.shape(node.input[0]), graph.shape(node.output[0])
+    if before is None or not after:
+        return None
+    old, new = _row_size(before), _row_size(after)
+    if old is None or not new:
+        return None
+    rows, rest = divmod(count * old, new)
+    return None if rest or not rows else rows
 
 
 def _merges_open_axes(graph: Graph, node: onnx.NodeProto, operator: Operator) -> bool:

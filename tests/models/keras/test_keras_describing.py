@@ -157,7 +157,7 @@ def test_wrappers_of_wrappers_and_of_models() -> None:
     from micam_fast.models.keras import export_model
 
     layers = keras.layers
-    body = keras.Sequential([keras.Input((5, 4)), layers.Flatten()], name="body")
+    body = keras.Sequential([keras.Input((5, 4)), layers.Flatten(name="flatten")], name="body")
     x = keras.Input((3, 5, 4), name="x")
     y = layers.TimeDistributed(layers.Bidirectional(layers.LSTM(2)), name="both")(x)
     z = layers.TimeDistributed(body, name="whole")(x)
@@ -165,7 +165,7 @@ def test_wrappers_of_wrappers_and_of_models() -> None:
     assert [(note.layer.name, note.layer.class_label) for note in notes] == [
         ("x", "InputLayer"),
         ("both", "TimeDistributed(Bidirectional(LSTM))"),
-        ("whole", "TimeDistributed(Sequential)"),
+        ("whole/flatten", "Flatten"),
     ]
 
 

@@ -112,6 +112,29 @@ def test_states_of_a_recurrent_layer() -> None:
     assert [each.form for each in read_layers(open_model(model)).outputs] == ["probabilities"]
 
 
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize(
+    ("last", "form"), [([-1, 12], "probabilities"), ([-1, 4], "unknown"), ([-1, 6], "unknown")]
+)
+def test_frames_that_are_folded_and_unfolded(batch: Any, last: list[int], form: str) -> None:
+    """Three frames of a sample, each by itself, side by side again; or not all of them."""
+    nodes = [
+        make_node("Reshape", ["x", "fold"], ["f"]),
+        make_node("Conv", ["f", "k"], ["c"]),
+        make_node("Relu", ["c"], ["r"]),
+        make_node("Reshape", ["r", "unfold"], ["u"]),
+        make_node("MatMul", ["u", "w"], ["l"]),
+        soft(),
+    ]
+    held = {
+        "fold": np.array([-1, 2, 4, 4]), "k": random_array(1, 4, 2, 4, 4),
+        "unfold": np.array(last), "w": random_array(2, last[1], 5),
+    }  # fmt: skip
+    model = make_model(nodes, {"x": [batch, 3, 2, 4, 4]}, ["p"], held)
+    (found,) = read_layers(open_model(model)).outputs
+    assert found.form == form
+
+
 def test_one_embedding_for_each_index() -> None:
     nodes = [
         make_node("Gather", ["table", "x"], ["e"]),
