@@ -59,7 +59,7 @@ class Explanation(SampleResult):
             The suffix says what is written: ``.png``, ``.svg``, ``.pdf``, ``.dot`` (with its tiles
             in a folder beside it), ``.html`` (the interactive page, see `Model.view`) or ``.npz``
             (``cam/NAME``, ``rgba/NAME``, ``range/NAME``, ``min_max/NAME``, ``global_range``,
-            ``prediction``).
+            ``prediction``; ``activation_min_max/NAME`` if it was asked for).
         look
             ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
         rankdir

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from micam_fast.api.export import CheckSample, CheckSampleOf
 
 
+_EXPORT = 2
+"""Counts up where a file's export becomes another one."""
+
+
 def is_keras_file(path: Path) -> bool:
     """Tell by its name whether a file, or a SavedModel folder, is for Keras to open."""
     return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").exists()
@@ -91,5 +95,5 @@ def _place(path: Path, trust: bool) -> Path:
 
     with os_errors_as(ExportError, f"cannot read Keras model {path}"):
         content = file_digest(path)
-    name = short_digest(f"{version('micam-fast')} {FORMAT} {trust} {content}")
+    name = short_digest(f"{version('micam-fast')} {FORMAT} {_EXPORT} {trust} {content}")
     return user_cache_path("micam-fast") / "keras" / f"{name}.onnx"

@@ -133,6 +133,7 @@ def explain(
     *,
     projection: Projection = "published",
     frame: int | None = None,
+    activation_range: bool = False,
 ) -> Explanation:
     """Explain one sample of a model in one line.
 
@@ -140,7 +141,7 @@ def explain(
     ----------
     model
         What `load_model` takes, or gives.
-    sample, projection, frame
+    sample, projection, frame, activation_range
         As in `Model.explain`.
 
     Returns
@@ -160,4 +161,6 @@ def explain(
     7
     """
     loaded = model if isinstance(model, Model) else load_model(model)
-    return loaded.explain(sample, projection=projection, frame=frame)
+    return loaded.explain(
+        sample, projection=projection, frame=frame, activation_range=activation_range
+    )

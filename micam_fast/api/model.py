@@ -68,6 +68,7 @@ class Model(LoadedModel):
         *,
         projection: Projection = "published",
         frame: int | None = None,
+        activation_range: bool = False,
     ) -> Explanation:
         """Explain one sample.
 
@@ -83,6 +84,9 @@ class Model(LoadedModel):
         frame
             Which one of the frames, windows or pairs of a sample, from 0, the maps of layers show
             that compute each of them by itself; by default such a map is the mean over all.
+        activation_range
+            Whether each map also has the minimum and maximum of its layer's activation, which is
+            read once more for them.
 
         Returns
         -------
@@ -95,7 +99,13 @@ class Model(LoadedModel):
         ValueError
             If the projection is unknown, or the frame less than 0.
         """
-        found = self.explain_many([sample], batch_size=1, projection=projection, frame=frame)
+        found = self.explain_many(
+            [sample],
+            batch_size=1,
+            projection=projection,
+            frame=frame,
+            activation_range=activation_range,
+        )
         return next(iter(found))
 
     def explain_many(
@@ -105,6 +115,7 @@ class Model(LoadedModel):
         batch_size: int | None = None,
         projection: Projection = "published",
         frame: int | None = None,
+        activation_range: bool = False,
         client: Any = None,
     ) -> Iterator[Explanation]:
         """Explain samples one batch after the other; nothing is held but the batch in hand.
@@ -116,7 +127,7 @@ class Model(LoadedModel):
         batch_size
             Most samples in one forward pass; by default what suits the model and fits the memory
             bound. A model whose batch is fixed is run with that.
-        projection, frame
+        projection, frame, activation_range
             As in `explain`.
         client
             Of ``dask.distributed``, whose workers then do the work.
@@ -136,7 +147,12 @@ class Model(LoadedModel):
             If the projection is unknown, the batch size less than 1 or the frame less than 0.
         """
         found = self.explain_each(
-            samples, batch_size=batch_size, projection=projection, frame=frame, client=client
+            samples,
+            batch_size=batch_size,
+            projection=projection,
+            frame=frame,
+            activation_range=activation_range,
+            client=client,
         )
         return raise_errors(found)
 
@@ -147,13 +163,14 @@ class Model(LoadedModel):
         batch_size: int | None = None,
         projection: Projection = "published",
         frame: int | None = None,
+        activation_range: bool = False,
         client: Any = None,
     ) -> Iterator[Explanation | SampleError]:
         """Like `explain_many`, but a sample that fails gives its error and the others go on.
 
         Parameters
         ----------
-        samples, batch_size, projection, frame, client
+        samples, batch_size, projection, frame, activation_range, client
             As in `explain_many`.
 
         Yields
@@ -175,14 +192,27 @@ class Model(LoadedModel):
         if client is not None:
             from micam_fast.engine.cluster import run_each
 
-            found = run_each(self, map(self.fit, samples), client, batch_size, projection, frame)
+            found = run_each(
+                self,
+                map(self.fit, samples),
+                client,
+                batch_size,
+                projection,
+                frame,
+                activation_range,
+            )
             return self._show_each(found)
 
         def finish(sample: StreamedSample) -> Explanation | SampleError:
             return self.show(take_found(sample))
 
         numbered = number_samples(map(self.fit, samples))
-        return self.run(self.pipeline(projection, frame), numbered, finish, batch_size=batch_size)
+        return self.run(
+            self.pipeline(projection, frame, activation_range),
+            numbered,
+            finish,
+            batch_size=batch_size,
+        )
 
     def stream(
         self,
@@ -192,13 +222,14 @@ class Model(LoadedModel):
         batch_size: int | None = None,
         projection: Projection = "published",
         frame: int | None = None,
+        activation_range: bool = False,
         stages: StageTimes | None = None,
     ) -> Iterator[Result]:
         """Like `explain_each`, and go on with each sample in the thread that explained it.
 
         Parameters
         ----------
-        samples, batch_size, projection, frame
+        samples, batch_size, projection, frame, activation_range
             As in `explain_many`. An error in the place of a sample goes to `then` in its turn.
         then
             Takes the index of a sample and its explanation or error; several run at a time.
@@ -216,7 +247,11 @@ class Model(LoadedModel):
 
         numbered = number_samples(map(self.fit, samples))
         return self.run(
-            self.pipeline(projection, frame), numbered, finish, batch_size=batch_size, stages=stages
+            self.pipeline(projection, frame, activation_range),
+            numbered,
+            finish,
+            batch_size=batch_size,
+            stages=stages,
         )
 
     def show(self, found: Found) -> Explanation | SampleError:
@@ -235,6 +270,7 @@ class Model(LoadedModel):
         feature_maps: str | Iterable[str] | None = None,
         projection: Projection = "published",
         frame: int | None = None,
+        activation_range: bool = False,
         sample_names: Sequence[str] = (),
         labels: Sequence[str | None] = (),
         row_names: Sequence[str] | None = None,
@@ -251,7 +287,7 @@ class Model(LoadedModel):
         feature_maps
             Names or patterns of the layers whose feature maps the page holds; by default all layers
             if these take at most 12 MiB, else none.
-        projection, frame
+        projection, frame, activation_range
             As in `explain`.
         sample_names, labels
             What the page calls the samples, and their known labels, as far as there are any.
@@ -281,7 +317,9 @@ class Model(LoadedModel):
                 label=(labels[index] if index < len(labels) else None) or None,
             )
             for index, found in enumerate(
-                self.explain_many(arrays, projection=projection, frame=frame)
+                self.explain_many(
+                    arrays, projection=projection, frame=frame, activation_range=activation_range
+                )
             )
         ]
         if not explanations:

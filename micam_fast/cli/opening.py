@@ -168,7 +168,12 @@ def _read(
 
 
 def explain_opened(
-    model: Model, samples: Iterable[Sample], projection: Projection, frame: int | None
+    model: Model,
+    samples: Iterable[Sample],
+    projection: Projection,
+    frame: int | None,
+    *,
+    activation_range: bool = False,
 ) -> Iterator[tuple[int, Sample, Explanation | SampleError]]:
     """Samples with their index and their explanation or error; few are in hand at a time."""
     waiting: deque[Sample] = deque()
@@ -178,7 +183,11 @@ def explain_opened(
             waiting.append(sample)
             yield sample.given
 
-    for index, found in enumerate(model.explain_each(feed(), projection=projection, frame=frame)):
+    for index, found in enumerate(
+        model.explain_each(
+            feed(), projection=projection, frame=frame, activation_range=activation_range
+        )
+    ):
         yield index, waiting.popleft(), found
 
 

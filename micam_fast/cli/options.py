@@ -164,6 +164,12 @@ frame_option = count_option(
     least=0,
 )
 
+activation_range_option = option(
+    "--activation-range",
+    is_flag=True,
+    help="Tell the smallest and largest value of each layer's activation, which are read for it.",
+)
+
 map_options = all_of(projection_option, frame_option, layer_options)
 """Adds ``projection``, ``frame`` and `layer_options`."""
 

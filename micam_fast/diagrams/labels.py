@@ -58,7 +58,11 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
     if stretched := stretched_side((found.cam.shape[0], found.cam.shape[1])):
         lines.append(f"{stretched} drawn thicker")
     if found.bad_values is None:
-        return lines, 2, ["bias all zero: 1/C used"] if found.even_weights else []
+        return (
+            lines,
+            4 if found.measured else 2,
+            ["bias all zero: 1/C used"] if found.even_weights else [],
+        )
     return [*lines, trouble_line(found)], 0, []
 
 
@@ -78,8 +82,10 @@ def trouble_line(found: LayerMap) -> str:
 
 
 def number_line(found: LayerMap, line: int) -> str:
-    """A label's line with the smallest (0) or largest (1) value of the map."""
-    return f"map max: {found.maximum:.6g}" if line else f"map min: {found.minimum:.6g}"
+    """A label's line with the smallest (0) or largest (1) value of the map; 2 and 3: of the layer."""
+    of_map = found.minimum, found.maximum
+    value = (*of_map, *(found.activation_range or ()))[line]
+    return f"{'map' if line < 2 else 'activation'} {'max' if line % 2 else 'min'}: {value:.6g}"
 
 
 def state_line(found: LayerMap) -> str:

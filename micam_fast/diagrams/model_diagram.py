@@ -109,7 +109,8 @@ class ModelDiagram:
 def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
     """All that a template takes from the maps."""
     if isinstance(maps, SampleMaps):
-        return maps.layout, frozenset(maps.bad_values.items())
+        measured = maps.activation_ranges is not None
+        return maps.layout, frozenset(maps.bad_values.items()), measured
     taken = attrgetter(
         "cam.shape",
         "shape",
@@ -121,5 +122,6 @@ def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:
         "frame",
         "doubt",
         "bad_values",
+        "measured",
     )
     return tuple((name, taken(found)) for name, found in maps.items())

@@ -104,7 +104,7 @@ class LoadedModel:
         # loops must not stand in their way.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam")
         self._loops_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="micam-loops")
-        self._pipelines: LruCache[tuple[Projection, int | None], Pipeline] = LruCache(3)
+        self._pipelines: LruCache[tuple[Projection, int | None, bool], Pipeline] = LruCache(3)
         self._pipelines_lock = threading.Lock()
         self._activations: LruCache[tuple[Any, ...], ActivationStream] = LruCache(1)
         self._activations_lock = threading.Lock()
@@ -357,6 +357,7 @@ class LoadedModel:
         self,
         projection: Projection,
         frame: int | None = None,
+        activation_range: bool = False,
         *,
         file: OnnxFile | None = None,
         mapped: frozenset[str] | None = None,
@@ -376,21 +377,18 @@ class LoadedModel:
             self.mapped if mapped is None else mapped,
             projection,
             frame,
+            activation_range,
             threads=threads,
             providers=self.providers,
             memory=self.memory * threads // self.threads,
             pool=self._loops_pool,
         )
 
-    def pipeline(self, projection: Projection, frame: int | None = None) -> Pipeline:
-        """The model's own pipeline.
-
-        Raises
-        ------
-        ValueError
-            If the frame is less than 0.
-        """
+    def pipeline(
+        self, projection: Projection, frame: int | None = None, activation_range: bool = False
+    ) -> Pipeline:
+        """The model's own pipeline."""
         check_frame(frame)
-        key = projection, frame
+        key = projection, frame, activation_range
         with self._pipelines_lock:
             return self._pipelines.get_or_make(key, lambda: self.open_pipeline(*key))

@@ -59,6 +59,7 @@ class Pipeline:
         mapped: frozenset[str],
         projection: Projection,
         frame: int | None = None,
+        activation_range: bool = False,
         *,
         threads: int,
         providers: Sequence[Any],
@@ -67,6 +68,7 @@ class Pipeline:
     ) -> None:
         self._find_graph = find_graph
         self._mapped, self._projection, self._frame = mapped, projection, frame
+        self._activation_range = activation_range
         self._runners: LruCache[ModelGraph, Runner] = LruCache(_KEPT_RUNNERS)
         self._sessions = SharedSessions(file, providers=providers, memory=memory)
         self._kernels: dict[str, SummedKernel] = {}
@@ -110,6 +112,7 @@ class Pipeline:
             self._mapped,
             self._projection,
             self._frame,
+            self._activation_range,
             self._open_sessions,
             self._kernels,
         )

@@ -90,6 +90,7 @@ class ResultBuilder:
             np.concatenate([each.values[sample] for each in found]),
             np.concatenate([each.ranges[sample] for each in found])[self._order],
             {n: c for each in found for (s, n), c in each.bad_values.items() if s == sample},
+            self._activation_ranges(found, sample),
         )
         return SampleResult(
             maps=maps,
@@ -97,6 +98,14 @@ class ResultBuilder:
             prediction=self._predict(given),
             output=None if self._output is None else given.get(self._output),
             input_size=input_size,
+        )
+
+    def _activation_ranges(
+        self, found: Sequence[BatchMaps], sample: int
+    ) -> NDArray[np.float64] | None:
+        measured = [m for each in found if (m := each.activation_ranges) is not None]
+        return (
+            np.concatenate([each[sample] for each in measured])[self._order] if measured else None
         )
 
     def _predict(self, given: Mapping[str, NDArray[Any]]) -> Prediction | None:

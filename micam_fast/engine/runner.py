@@ -79,10 +79,12 @@ class Runner:
         mapped: frozenset[str],
         projection: Projection,
         frame: int | None,
+        activation_range: bool,
         open_sessions: OpenSessions,
         kernels: dict[str, SummedKernel],
     ) -> None:
         self.graph, self._projection, self._frame = graph, projection, frame
+        self._activation_range = activation_range
         self._taps = {
             layer.name: graph.taps[layer.name] for layer in graph.layers if layer.name in mapped
         }
@@ -302,6 +304,7 @@ class Runner:
                 projection=self._projection,
                 pointwise=self._pointwise,
                 frame=self._frame,
+                activation_range=self._activation_range,
             ),
         )
 

@@ -57,6 +57,15 @@ class SampleResult:
         """``(m, M)`` of SPEC section 3 by layer name; NaN where a layer takes no part."""
         return EachLayer(self.maps, lambda name: self.maps[name].range)
 
+    @property
+    def activation_ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Minimum and maximum of each activation by layer name; empty unless asked for."""
+        maps = self.maps
+        if isinstance(maps, SampleMaps) and maps.activation_ranges is None:
+            return {}
+        found = ((name, each.activation_range) for name, each in maps.items())
+        return {name: each for name, each in found if each is not None}
+
     def colour(self) -> None:
         """Compute the colours of all maps now, and not when they are first asked for."""
         if isinstance(self.maps, SampleMaps):

@@ -46,6 +46,9 @@ class LayerMap:
         That nothing, or not everything, says that the channels lie where the map has them.
     bad_values
         How many values of the activation are NaN or infinite; ``None`` where the map is finite.
+    activation_range
+        Minimum and maximum of the activation values that the map is made of; ``None`` where nobody
+        asked for them, and NaN where the layer takes no part.
     """
 
     cam: NDArray[np.float32]
@@ -62,6 +65,12 @@ class LayerMap:
     frame: int | None = None
     doubt: str | None = None
     bad_values: int | None = None
+    activation_range: tuple[float, float] | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the activation's own range is known."""
+        return self.activation_range is not None
 
     @property
     def constant(self) -> bool:

@@ -34,11 +34,15 @@ class BatchMaps:
         ``(samples, layers, 2)`` float64: minimum and maximum, NaN for a map that is not finite.
     bad_values
         By (sample, layer name): how many activation values are NaN or infinite.
+    activation_ranges
+        ``(samples, layers, 2)`` float64: minimum and maximum of what each map is made of, NaN for a
+        layer that is not finite; ``None`` where the plan was not asked for them.
     """
 
     values: NDArray[np.float32]
     ranges: NDArray[np.float64]
     bad_values: Mapping[tuple[int, str], int]
+    activation_ranges: NDArray[np.float64] | None = None
 
 
 class MapPlan:
@@ -67,6 +71,8 @@ class MapPlan:
     frame
         Which one of what is folded into an activation its map is made of, from 0; by default the
         map is the mean over all of it.
+    activation_range
+        Whether ranges of the activations are wanted, which must be read once more for them.
 
     Raises
     ------
@@ -103,7 +109,9 @@ class MapPlan:
         projection: Projection,
         pointwise: Mapping[str, Pointwise] = MappingProxyType({}),
         frame: int | None = None,
+        activation_range: bool = False,
     ) -> None:
+        self._measures = activation_range
         self._batch_size = batch_size
         self.taps = taps
         self._pointwise = pointwise
@@ -233,7 +241,21 @@ class MapPlan:
         else:
             for waiting in [pool.submit(loops.project_tasks, *job) for job in jobs]:
                 waiting.result()
-        return BatchMaps(values, ranges, self._count_bad_values(arrays, ranges))
+        bad_values = self._count_bad_values(arrays, ranges)
+        measured = self._measure(arrays, ranges) if self._measures else None
+        return BatchMaps(values, ranges, bad_values, measured)
+
+    def _measure(
+        self, arrays: Mapping[str, NDArray[Any]], ranges: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Minimum and maximum of the activations whose maps are finite."""
+        found = np.full(ranges.shape, np.nan)
+        for index, name in enumerate(self.names):
+            activation = self._activation(name, arrays)
+            for sample in np.flatnonzero(~np.isnan(ranges[:, index, 0])).tolist():
+                own = self._views[name].select(activation, sample)
+                found[sample, index] = own.min(), own.max()
+        return found
 
     def _activation(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """A layer's activation, computed where ONNX Runtime did not give it out."""

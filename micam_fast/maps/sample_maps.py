@@ -121,6 +121,8 @@ class SampleMaps(Mapping[str, LayerMap]):
         ``(layers, 2)`` float64: minimum and maximum of each, NaN where a layer takes no part.
     bad_values
         How many values of a layer's activation are NaN or infinite, where it takes no part.
+    activation_ranges
+        ``(layers, 2)``: minimum and maximum of each activation, if they were asked for.
 
     Raises
     ------
@@ -129,7 +131,7 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     Attributes
     ----------
-    layout, cells, ranges, bad_values
+    layout, cells, ranges, bad_values, activation_ranges
         As given.
     global_range
         ``(gmin, gmax)`` of SPEC section 3.
@@ -141,6 +143,7 @@ class SampleMaps(Mapping[str, LayerMap]):
         cells: NDArray[np.float32],
         ranges: NDArray[np.float64],
         bad_values: Mapping[str, int],
+        activation_ranges: NDArray[np.float64] | None = None,
     ) -> None:
         if len(cells) < layout.reach or ranges.shape != (len(layout.sizes), 2):
             raise ValueError(
@@ -149,6 +152,7 @@ class SampleMaps(Mapping[str, LayerMap]):
             )
         self.layout, self.cells = layout, cells
         self.ranges, self.bad_values = ranges, bad_values
+        self.activation_ranges = activation_ranges
         part = ranges[layout.ranged]
         self.global_range = (
             min(0.0, float(np.nanmin(part[:, 0], initial=0.0))),
@@ -159,7 +163,10 @@ class SampleMaps(Mapping[str, LayerMap]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickling: what is computed from the rest stays behind."""
-        return SampleMaps, (self.layout, self.cells, self.ranges, dict(self.bad_values))
+        bad_values = dict(self.bad_values)
+        return SampleMaps, (
+            self.layout, self.cells, self.ranges, bad_values, self.activation_ranges
+        )  # fmt: skip
 
     @functools.cached_property
     def lifted(self) -> NDArray[np.float64]:
@@ -191,6 +198,13 @@ class SampleMaps(Mapping[str, LayerMap]):
         low, high = self.lifted[self.layout.index[name]].tolist()
         return low, high
 
+    def activation_range(self, name: str) -> tuple[float, float] | None:
+        """Minimum and maximum of a layer's activation, if they were asked for."""
+        if self.activation_ranges is None:
+            return None
+        low, high = self.activation_ranges[self.layout.index[name]].tolist()
+        return low, high
+
     def __getitem__(self, name: str) -> LayerMap:
         if name not in self._made:
             layout, place = self.layout, self.layout.index[name]
@@ -210,6 +224,7 @@ class SampleMaps(Mapping[str, LayerMap]):
                 frame=layout.frame if layout.copies[place] > 1 else None,
                 doubt=layout.doubts[place],
                 bad_values=self.bad_values.get(name),
+                activation_range=self.activation_range(name),
             )
         return self._made[name]
 

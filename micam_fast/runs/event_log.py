@@ -52,7 +52,8 @@ class RunLog:
         """Tell of a sample; the ranges of all its layers are in the manifest."""
         if self._file is not None:
             line = manifest_line(sample)
-            self.write("sample", **{name: line[name] for name in line if name != "ranges"})
+            told = {name: line[name] for name in line if not name.endswith("ranges")}
+            self.write("sample", **told)
 
     def __enter__(self) -> Self:
         return self

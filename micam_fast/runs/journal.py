@@ -143,12 +143,14 @@ def manifest_line(sample: RunSample) -> Line:
     assert written is not None
     if isinstance(written, SampleError):
         return said | {"error": str(written), "seconds": seconds}
+    measured = {name: _finite(each) for name, each in written.activation_ranges.items()}
     return said | {
         **_show_prediction(written.prediction),
         "files": dict(written.files),
         **({"refused": dict(written.refused)} if written.refused else {}),
         "global_range": _finite(written.global_range),
         "ranges": {name: _finite(each) for name, each in written.ranges.items()},
+        **({"activation_ranges": measured} if measured else {}),
         "seconds": seconds,
     }
 

@@ -50,7 +50,7 @@ class _Plot:
             )
         self._checked = True
         written = stream(
-            model.pipeline(options.projection, options.frame),
+            model.pipeline(options.projection, options.frame, options.activation_range),
             fit_each(model, chunk),
             functools.partial(write_found, scene=self._scene, options=options, stages=stages),
             batch_size=options.batch_size,

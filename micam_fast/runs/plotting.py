@@ -130,7 +130,7 @@ def execute_here(model: Model, options: PlotOptions, stages: StageTimes) -> Exec
 
     def execute(samples: Iterable[RunSample]) -> Iterator[RunSample]:
         return model.run(
-            model.pipeline(options.projection, options.frame),
+            model.pipeline(options.projection, options.frame, options.activation_range),
             fit_each(model, samples),
             functools.partial(write_found, scene=model.scene, options=options, stages=stages),
             batch_size=options.batch_size,

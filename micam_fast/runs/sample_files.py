@@ -30,6 +30,7 @@ class PlotOptions:
     look: Look = "isometric"
     projection: Projection = "published"
     frame: int | None = None
+    activation_range: bool = False
     rankdir: str = "TB"
     batch_size: int | None = None
     scale_tiles: float = 1.0
@@ -62,6 +63,8 @@ class SampleFiles:
         As `Explanation` has them.
     bad_layers
         How many layers are not finite.
+    activation_ranges
+        Of the layers' activations, by name; empty where they were not asked for.
     refused
         Why there is no file, by the name of the format.
     """
@@ -72,6 +75,7 @@ class SampleFiles:
     global_range: tuple[float, float]
     ranges: Mapping[str, tuple[float, float]]
     bad_layers: int
+    activation_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -149,6 +153,7 @@ def write_sample(
         prediction=explanation.prediction,
         global_range=explanation.global_range,
         ranges=dict(explanation.ranges),
+        activation_ranges=explanation.activation_ranges,
         bad_layers=sum(each.bad_values is not None for each in explanation.maps.values()),
         refused={name: str(error) for name, error in refused.items()},
     )

@@ -22,6 +22,8 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
         arrays[f"rgba/{name}"] = each.rgba
         arrays[f"range/{name}"] = np.array(each.range)
         arrays[f"min_max/{name}"] = np.array([each.minimum, each.maximum])
+        if each.activation_range is not None:
+            arrays[f"activation_min_max/{name}"] = np.array(each.activation_range)
     with atomic_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
     return [path]

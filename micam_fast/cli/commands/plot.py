@@ -20,6 +20,7 @@ from micam_fast.cli.options import (
     DrawingOptions,
     ModelOptions,
     SampleOptions,
+    activation_range_option,
     axis_options,
     choice_option,
     count_option,
@@ -64,6 +65,7 @@ class _Options:
     look: Look
     projection: Projection
     frame: int | None
+    activation_range: bool
     model: ModelOptions
     drawing: DrawingOptions
     labels: Path | None
@@ -87,6 +89,7 @@ class _Options:
     "--look", LOOKS, "Draw maps as planes in perspective, or as seen from above.", "isometric"
 )
 @map_options
+@activation_range_option
 @diagram_options
 @prediction_options
 @labels_option
@@ -172,6 +175,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         look=options.look,
         projection=options.projection,
         frame=options.frame,
+        activation_range=options.activation_range,
         rankdir=options.drawing.rankdir,
         batch_size=options.batch_size,
         scale_tiles=options.drawing.scale_tiles,

@@ -23,6 +23,7 @@ from micam_fast.cli.options import (
     AxisOptions,
     ModelOptions,
     SampleOptions,
+    activation_range_option,
     axis_options,
     engine_option,
     labels_option,
@@ -55,6 +56,7 @@ class _Options:
     axes: AxisOptions
     projection: Projection
     frame: int | None
+    activation_range: bool
     model: ModelOptions
     samples: SampleOptions
 
@@ -72,6 +74,7 @@ class _Options:
 @labels_option
 @axis_options
 @map_options
+@activation_range_option
 @sample_options
 @running_options
 @engine_option
@@ -131,7 +134,9 @@ def _explain(
 ) -> tuple[list[Explanation], list[Any]]:
     """Explanations of the samples that do not fail, and their arrays; the others are named."""
     explanations, arrays = [], []
-    for index, sample, each in explain_opened(model, samples, options.projection, options.frame):
+    for index, sample, each in explain_opened(
+        model, samples, options.projection, options.frame, activation_range=options.activation_range
+    ):
         if isinstance(each, SampleError):
             Failure(skipped(index, sample.name, each)).show()
             continue

@@ -24,12 +24,13 @@ class _RunChunk:
 
     projection: Projection
     frame: int | None
+    activation_range: bool
     batch_size: int | None
 
     def __call__(
         self, model: LoadedModel, chunk: list[Arrays | SampleError]
     ) -> tuple[list[Found], dict[str, Outcome]]:
-        pipeline = model.pipeline(self.projection, self.frame)
+        pipeline = model.pipeline(self.projection, self.frame, self.activation_range)
         found = [*run_in_thread(pipeline, chunk, self.batch_size)]
         return found, dict(model.outcomes)
 
@@ -41,6 +42,7 @@ def run_each(
     batch_size: int | None,
     projection: Projection,
     frame: int | None,
+    activation_range: bool,
 ) -> Generator[Found]:
     """Run samples that `LoadedModel.fit` has given on the workers of a ``dask.distributed`` client.
 
@@ -54,7 +56,9 @@ def run_each(
     """
     cluster = use_client(client)
     fitted = compare_first(model, fitted, lambda arrays: arrays)
-    with open_run(cluster, model, _RunChunk(projection, frame, batch_size)) as run:
+    with open_run(
+        cluster, model, _RunChunk(projection, frame, activation_range, batch_size)
+    ) as run:
         pace = Pace()
         for done in run.each(cut(fitted, lambda: pace.count, weigh, patience=1.0)):
             if isinstance(done.result, SampleError):
