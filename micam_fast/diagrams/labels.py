@@ -82,7 +82,7 @@ def trouble_line(found: LayerMap) -> str:
 
 
 def number_line(found: LayerMap, line: int) -> str:
-    """A label's line with the smallest (0) or largest (1) value of the map; 2 and 3: of the layer."""
+    """A label's line: least (0) or largest (1) value of the map, or (2, 3) of the activation."""
     of_map = found.minimum, found.maximum
     value = (*of_map, *(found.activation_range or ()))[line]
     return f"{'map' if line < 2 else 'activation'} {'max' if line % 2 else 'min'}: {value:.6g}"
