@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -50,6 +50,7 @@ class Explanation(SampleResult):
         rankdir: str = "TB",
         scale_tiles: float = 1.0,
         compress_level: int = 1,
+        row_names: Sequence[str] = (),
     ) -> Path:
         """Write the diagram, or the numbers.
 
@@ -68,6 +69,10 @@ class Explanation(SampleResult):
             Size of everything relative to the published tile of 635 x 205 pixels.
         compress_level
             Of a PNG: 1 is fastest, 9 smallest, 0 not compressed.
+        row_names
+            Of the input's rows. Where there are at most 32 and the input is long beside them, they
+            stand beside the tiles of the layers whose maps lie on these rows; the page tells them
+            of each cell.
 
         Returns
         -------
@@ -81,12 +86,17 @@ class Explanation(SampleResult):
         LayoutEngineError
             If Graphviz is missing or fails.
         ValueError
-            If look, rankdir, scale_tiles or compress_level is none that there is.
+            If look, rankdir, scale_tiles or compress_level is none that there is, or there is not
+            a name for each row.
         """
         from micam_fast.api.saving import save
         from micam_fast.diagrams.style import Style
 
-        return save(self, Path(path), Style(look, rankdir, scale_tiles, compress_level))
+        names = tuple(row_names)
+        if names and len(names) != self.input_size[0]:
+            raise ValueError(f"{len(names)} names of rows, the input has {self.input_size[0]}")
+        style = Style(look, rankdir, scale_tiles, compress_level, row_names=names)
+        return save(self, Path(path), style)
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None

@@ -37,6 +37,7 @@ from micam_fast.diagrams.parts import (
     template_of,
 )
 from micam_fast.diagrams.places import Box, DiagramLayout
+from micam_fast.diagrams.row_names import name_marks as row_name_marks, named_layers, names_room
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
 from micam_fast.maps.layer_map import LayerMap
@@ -108,6 +109,16 @@ class _StateSlot(_SampleSlot):
 
 
 @dataclass(frozen=True)
+class _NameSlot(_SampleSlot):
+    """A row's name, the same for all samples; it stands upon what the tile brings."""
+
+    mark: Text
+
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
+        return self.mark
+
+
+@dataclass(frozen=True)
 class _TileSlot(_SampleSlot):
     """A layer's picture; its pixels are made when they are needed."""
 
@@ -117,6 +128,7 @@ class _TileSlot(_SampleSlot):
     input_size: tuple[int, int]
     style: Style
     native: bool
+    names_room: float = 0.0
 
     def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
         return functools.partial(self._draw, maps[self.layer])
@@ -124,7 +136,13 @@ class _TileSlot(_SampleSlot):
     def _draw(self, found: LayerMap) -> Picture:
         mark, style = self.mark, self.style
         pixels = draw_tile(
-            found, self.index, self.input_size, style.look, scale=style.scale, native=self.native
+            found,
+            self.index,
+            self.input_size,
+            style.look,
+            scale=style.scale,
+            native=self.native,
+            names_room=self.names_room,
         ).pixels
         # Not by `replace`, which takes a twentieth of the time of an SVG with many layers.
         return Picture(mark.x, mark.y, mark.width, mark.height, pixels, mark.title)
@@ -173,11 +191,21 @@ class DiagramTemplate:
         top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
         top.extend(legend_marks(header, channel_legend(style.look)))
         body: list[_Part] = [*background_marks(layout)]
+        named = named_layers(layers, maps, input_size, style.row_names)
         for index, layer in enumerate(layers):
             box = layout.nodes[layer.name]
             found = maps.get(layer.name)
             body.extend(
-                _node(sized_layer(layer, maps), index, found, box, input_size, style, native)
+                _node(
+                    sized_layer(layer, maps),
+                    index,
+                    found,
+                    box,
+                    input_size,
+                    style,
+                    native,
+                    style.row_names if layer.name in named else (),
+                )
             )
         title = header[0] if header else ""
         head = head_width(header), head_height(header)
@@ -236,22 +264,31 @@ def _node(
     input_size: tuple[int, int],
     style: Style,
     native: bool,
+    names: Sequence[str] = (),
 ) -> Iterator[_Part]:
+    thick_rows = False
     if found is not None:
         scale = style.scale
-        place = tile_place(found, style.look, scale)
+        room = names_room(names) if names and style.look == "flat" else 0.0
+        place = tile_place(found, style.look, scale, room)
         # The picture is drawn at its final size; `placed` will multiply these again.
         x, y = box.x + place.x / scale, box.y + place.y / scale
         width, height = place.width / scale, place.height / scale
         mark = Picture(x, y, width, height, found.rgba, layer.name)
-        yield _TileSlot(mark, layer.name, index, input_size, style, native)
+        yield _TileSlot(mark, layer.name, index, input_size, style, native, room)
+        rows, columns = found.cam.shape
+        thick_rows = room > 0 and height / rows > 1.01 * width / columns
+        if names:
+            shown = Box(x, y, width, height) if room else Box(box.x, box.y, width, height)
+            for row_name in row_name_marks(names, style.look, shown, input_size):
+                yield _NameSlot(row_name)
         if style.look == "flat" and found.bad_values is None:
             yield frame(x - 0.5, y - 0.5, width + 1, height + 1)
     yield frame(box.x, box.y, box.width, box.height)
     x = box.x + (LABEL_X if found is not None else 10)
     y = box.y + NAME_SIZE + 5
     room = box.x + box.width - x - 6
-    (name, *before), numbers, after = label_parts(layer, found)
+    (name, *before), numbers, after = label_parts(layer, found, thick_rows=thick_rows)
     for title in name_marks(name, x, y, room):
         yield title
         y += LINE

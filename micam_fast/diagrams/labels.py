@@ -25,8 +25,12 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     return [*before, *lines, *after, *filter(None, [state_line(found)])]
 
 
-def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, list[str]]:
+def label_parts(
+    layer: Layer, found: LayerMap | None, *, thick_rows: bool = False
+) -> tuple[list[str], int, list[str]]:
     """Lines that are the same for all samples of the same shapes, and where the others stand.
+
+    With `thick_rows` the tile's rows are thicker than its columns.
 
     Returns
     -------
@@ -55,7 +59,8 @@ def label_parts(layer: Layer, found: LayerMap | None) -> tuple[list[str], int, l
         lines.append(found.doubt)
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
-    if stretched := stretched_side((found.cam.shape[0], found.cam.shape[1])):
+    stretched = stretched_side((found.cam.shape[0], found.cam.shape[1]))
+    if stretched := "rows" if thick_rows else stretched:
         lines.append(f"{stretched} drawn thicker")
     if found.bad_values is None:
         return (

@@ -19,6 +19,8 @@ class Style:
     tiles_from
         The folder from which a DOT file finds its tiles; by default the one that it is in, which
         must not move then; empty for the one that Graphviz runs in.
+    row_names
+        Of the input's rows, for the tiles on which they lie; empty for none.
 
     Raises
     ------
@@ -31,6 +33,7 @@ class Style:
     scale: float = 1.0
     compress_level: int = 1
     tiles_from: str | None = None
+    row_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("look", self.look, LOOKS)

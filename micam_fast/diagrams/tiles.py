@@ -40,6 +40,8 @@ _FLAT_BOX = (390, 185)
 # pixels enough to be told from the next.
 _LEAST_THICKNESS, _MOST_THICKNESS, _ROW_THICKNESS = 24, 96, 6
 _STRIP_HEIGHT, _STRETCHED_TO = 24, 40
+# Of a row beside which its name stands.
+_NAMED_ROW = 14
 _HATCH_SPACING = 9
 _GREY = 200
 _VALUE_SIZE = 15.0
@@ -78,6 +80,7 @@ def draw_tile(
     *,
     scale: float = 1.0,
     native: bool = False,
+    names_room: float = 0.0,
 ) -> Picture:
     """Draw a layer's map as a picture placed in its tile, the tile's corner at ``(0, 0)``.
 
@@ -92,19 +95,23 @@ def draw_tile(
     native
         Whether the flat look keeps one pixel for each cell of the map, for formats that enlarge by
         themselves; else a map larger than the tile is shrunk here.
+    names_room
+        As in `tile_place`.
     """
     if found.bad_values is not None:
         pixels = _hatched(scale)
     elif found.plain:
-        return _plain(found, tile_place(found, look, scale), look, scale, 2 if native else 1)
+        place = tile_place(found, look, scale, names_room)
+        return _plain(found, place, look, scale, 2 if native else 1)
     elif look == "isometric":
         pixels = paint_isometric(found, index, input_size, scale)
         dots = _square_area(index, 1.0) * float(found.rgba[..., 2].max()) / 255 < _DOT
         if dots or pixels.min() >= _PALEST:
             pixels = np.minimum(pixels, _outline(scale))
     else:
-        place = tile_place(found, "flat", scale)
-        cells = None if native else shrunk_cells(found.cam, _FLAT_BOX, scale)
+        place = tile_place(found, "flat", scale, names_room)
+        most, row = _named_box(names_room)
+        cells = None if native else shrunk_cells(found.cam, most, scale, row)
         pixels = found.rgba if cells is None else found.rgba.reshape(-1, 4)[cells]
         return Picture(place.x, place.y, place.width, place.height, pixels)
     return Picture(0, 0, pixels.shape[1], pixels.shape[0], pixels)
@@ -207,16 +214,31 @@ def _spread(cells: int, side: int) -> NDArray[np.float64]:
     return np.asarray(places / places[-1])
 
 
-def tile_place(found: LayerMap, look: Look, scale: float) -> Box:
-    """Where `draw_tile` puts its picture; it depends on the map's shape alone."""
+def tile_place(found: LayerMap, look: Look, scale: float, names_room: float = 0.0) -> Box:
+    """Where `draw_tile` puts its picture; it depends on the map's shape alone.
+
+    Names of rows take so many pixels, before they are scaled, left of a map seen from above.
+    """
     if look == "isometric" or found.bad_values is not None:
         return Box(0, 0, round(PICTURE_WIDTH * scale), round(TILE_HEIGHT * scale))
     height, width = found.cam.shape
-    return flat_place((height, width), _FLAT_BOX, (PICTURE_WIDTH, TILE_HEIGHT), scale)
+    most, row = _named_box(names_room)
+    room = round(PICTURE_WIDTH - names_room), TILE_HEIGHT
+    place = flat_place((height, width), most, room, scale, row)
+    return Box(place.x + round(names_room * scale), place.y, place.width, place.height)
+
+
+def _named_box(names_room: float) -> tuple[tuple[int, int], int]:
+    """Most pixels of a map beside names, and the least of each of its rows."""
+    return (round(_FLAT_BOX[0] - names_room), _FLAT_BOX[1]), _NAMED_ROW if names_room else 0
 
 
 def flat_place(
-    size: tuple[int, int], most: tuple[int, int], room: tuple[int, int], scale: float
+    size: tuple[int, int],
+    most: tuple[int, int],
+    room: tuple[int, int],
+    scale: float,
+    row: int = 0,
 ) -> Box:
     """Where a map seen from above goes: in the middle of its room, as large as its cells allow.
 
@@ -230,13 +252,15 @@ def flat_place(
         Width and height in whose middle it is, before they are scaled.
     scale
         Of the diagram.
+    row
+        Pixels that each row takes if there is room, before they are scaled.
 
     Returns
     -------
     Box
         In pixels of the scaled diagram, from the corner of the room.
     """
-    shown_height, shown_width = _flat_size(size, most, scale)
+    shown_height, shown_width = _flat_size(size, most, scale, row)
     return Box(
         round((room[0] * scale - shown_width) / 2),
         round((room[1] * scale - shown_height) / 2),
@@ -246,7 +270,7 @@ def flat_place(
 
 
 def shrunk_cells(
-    cam: NDArray[np.float32], most: tuple[int, int], scale: float
+    cam: NDArray[np.float32], most: tuple[int, int], scale: float, row: int = 0
 ) -> NDArray[np.int64] | None:
     """Which cells are shown of a map that has more than `flat_place` has pixels for it.
 
@@ -256,7 +280,7 @@ def shrunk_cells(
         Index among the map's cells, row by row; ``None`` where all cells are shown.
     """
     height, width = cam.shape
-    shown_height, shown_width = _flat_size((height, width), most, scale)
+    shown_height, shown_width = _flat_size((height, width), most, scale, row)
     rows, columns = (
         max(1, min(side, round(shown)))
         for side, shown in ((height, shown_height), (width, shown_width))
@@ -279,7 +303,9 @@ def _thin_sides(size: tuple[int, int], most: tuple[int, int]) -> tuple[bool, boo
     return size[0] * zoom < _LEAST_THICKNESS, size[1] * zoom < _LEAST_THICKNESS
 
 
-def _flat_size(size: tuple[int, int], most: tuple[int, int], scale: float) -> tuple[float, float]:
+def _flat_size(
+    size: tuple[int, int], most: tuple[int, int], scale: float, row: int = 0
+) -> tuple[float, float]:
     """Height and width in pixels of a map seen from above."""
     most_width, most_height = (side * scale for side in most)
     zoom = _flat_zoom(size, (most_width, most_height))
@@ -291,7 +317,7 @@ def _flat_size(size: tuple[int, int], most: tuple[int, int], scale: float) -> tu
         wanted = min(max(enough, _ROW_THICKNESS * cells), _MOST_THICKNESS) * scale if thin else 0
         found.append(max(1.0, cells * zoom, min(wanted, room)))
     height, width = found
-    return height, width
+    return max(height, min(row * scale * size[0], most_height)), width
 
 
 def _flat_zoom(size: tuple[int, int], most: tuple[float, float]) -> float:

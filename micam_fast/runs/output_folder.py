@@ -160,13 +160,14 @@ def describe_run(
         # Where Graphviz put the nodes decides over every diagram.
         layout = model.scene.layout(model.mapped, options.rankdir)
     weights = {path.name: _digest(path) for path in external_files(model.file)}
-    names = "\n".join(model.prediction.class_names)
+    classes, rows = "\n".join(model.prediction.class_names), "\n".join(options.row_names)
     return {
         "model": {"name": model.name, "sha256": _digest(source), "weights": weights},
         "versions": {name: version(name) for name in deciding_libraries(options.formats)},
         "machine": platform.machine(),
         "options": dict(given),
-        **({"class_names_sha256": hashlib.sha256(names.encode()).hexdigest()} if names else {}),
+        **({"class_names_sha256": hashlib.sha256(classes.encode()).hexdigest()} if classes else {}),
+        **({"row_names_sha256": hashlib.sha256(rows.encode()).hexdigest()} if rows else {}),
         "layout_sha256": layout and hashlib.sha256(repr(layout).encode()).hexdigest(),
         RUNNING: dict(running),
     }

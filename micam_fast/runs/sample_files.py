@@ -35,6 +35,7 @@ class PlotOptions:
     batch_size: int | None = None
     scale_tiles: float = 1.0
     compress_level: int = 1
+    row_names: tuple[str, ...] = ()
 
     @functools.cached_property
     def store(self) -> Store:
@@ -46,7 +47,14 @@ class PlotOptions:
         """The part that says how a diagram looks."""
         # A DOT file goes to a URL by a folder that is gone when it is there.
         tiles_from = None if isinstance(self.store, FolderStore) else ""
-        return Style(self.look, self.rankdir, self.scale_tiles, self.compress_level, tiles_from)
+        return Style(
+            self.look,
+            self.rankdir,
+            self.scale_tiles,
+            self.compress_level,
+            tiles_from,
+            self.row_names,
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from micam_fast.core.texts import one_line, shortened
 from micam_fast.diagrams.labels import label_parts, number_line, state_line
 from micam_fast.diagrams.marks import DPI
 from micam_fast.diagrams.places import DiagramLayout
+from micam_fast.diagrams.row_names import rows_of_input
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.tiles import LABEL_X, NARROW, cell_centres, grid_size, tile_place
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
@@ -148,6 +149,7 @@ def _describe_layer(layer: Layer, data: PageData, index: Mapping[str, int]) -> d
 
 def _describe_sample(explanation: Shown, layers: Sequence[Layer], texts: _Texts) -> dict[str, Any]:
     own = {layer.name: layer for layer in explanation.scene.layers}
+    on_rows = rows_of_input(own.values(), explanation.maps, explanation.input_size)
     maps: list[dict[str, Any] | None] = []
     begin = 0
     for layer in layers:
@@ -155,7 +157,8 @@ def _describe_sample(explanation: Shown, layers: Sequence[Layer], texts: _Texts)
         if found is None:
             maps.append(None)
             continue
-        maps.append(_describe_map(own[layer.name], found, begin, explanation.input_size, texts))
+        described = _describe_map(own[layer.name], found, begin, explanation.input_size, texts)
+        maps.append({**described, "onRows": layer.name in on_rows})
         begin += 0 if found.bad_values is not None else found.cam.size
     prediction = explanation.prediction
     return {

@@ -11,5 +11,6 @@ from micam_fast.viewer import View
 
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
-    View([shown], look=style.look, rankdir=style.rankdir).save(path)
+    names = style.row_names or None
+    View([shown], row_names=names, look=style.look, rankdir=style.rankdir).save(path)
     return [path]

@@ -169,6 +169,13 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         note(text)
         log.write("note", text=text)
 
+    labels = read_labels(options.labels)
+    summary = RunSummary()
+    with summary.stages.stage("load the model"):
+        model = open_model(model_path, options.model, say, samples=(sample_paths, options.samples))
+    names = read_axis_names(options.axes, model, sample_paths)
+    order = read_permutation(options.axes, model, names)
+    shown_names = names if order is None else order.names(names)
     output = PlotOptions(
         folder=options.output_dir,
         formats=options.formats,
@@ -180,13 +187,8 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         batch_size=options.batch_size,
         scale_tiles=options.drawing.scale_tiles,
         compress_level=options.compress_level,
+        row_names=shown_names.rows or (),
     )
-    labels = read_labels(options.labels)
-    summary = RunSummary()
-    with summary.stages.stage("load the model"):
-        model = open_model(model_path, options.model, say, samples=(sample_paths, options.samples))
-    names = read_axis_names(options.axes, model, sample_paths)
-    order = read_permutation(options.axes, model, names)
     samples = open_samples(model, sample_paths, options.samples, order, say=say)
     with summary.stages.stage("lay out"):
         check_output(model, output)

@@ -33,13 +33,13 @@ micam.valueText = (layer, map, place) => {
 /** What a tooltip says of a cell; `what` is the tooltip's row. */
 micam.describeCell = (what, layer, map, [row, column]) => {
   const { rowNames, columnNames, layers } = micam.page, place = row * map.columns + column;
-  const named = (names, index) => (map.onInput && names ? names[index] ?? "\u2013" : "\u2013");
+  const named = (names, index, lies) => (lies && names ? names[index] ?? "\u2013" : "\u2013");
   switch (what) {
     case "layer": return layers[layer].name;
     case "cell": return `row ${row}, column ${column} of ${map.rows} x ${map.columns}`;
     case "value": return micam.valueText(layer, map, place);
-    case "row": return named(rowNames, row);
-    default: return named(columnNames, column);
+    case "row": return named(rowNames, row, map.onInput || map.onRows);
+    default: return named(columnNames, column, map.onInput);
   }
 };
 

@@ -1,0 +1,107 @@
+"""Names of the input's rows beside the tiles whose rows they are.
+
+They are for leads, channels of an EEG, features: few rows beside many columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from micam_fast.core.choices import Look
+from micam_fast.core.layers import Layer
+from micam_fast.core.texts import one_line
+from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.labels import fit_line
+from micam_fast.diagrams.marks import INK, Text
+from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.tiles import LABEL_X, NARROW, TILE_HEIGHT, cell_centres, grid_size
+from micam_fast.maps.layer_map import LayerMap
+
+MOST_ROWS = 32
+_LARGEST, _WIDEST = 11.0, 90.0
+# In perspective, where the rows lie closer; from above they can be enlarged.
+_SMALLEST = 5.0
+_GAP = 4.0
+# Of the pixels of a row.
+_SHARE = 0.85
+# Of a text's size, from its middle down to its baseline.
+_BASELINE = 0.36
+
+
+def rows_of_input(
+    layers: Iterable[Layer], maps: Mapping[str, LayerMap], input_size: tuple[int, int]
+) -> frozenset[str]:
+    """Layers whose maps have a row for each row of the input, all the way from the input on.
+
+    A layer that was left out is passed over.
+    """
+    found: set[str] = set()
+    for layer in layers:
+        each = maps.get(layer.name)
+        if layer.inputs:
+            lies = not found.isdisjoint(layer.inputs)
+            lies = lies and (each is None or each.cam.shape[0] == input_size[0])
+        else:
+            lies = each is None or each.cam.shape == tuple(input_size)
+        if lies and (each is None or not each.flat):
+            found.add(layer.name)
+    return frozenset(found)
+
+
+def named_layers(
+    layers: Iterable[Layer],
+    maps: Mapping[str, LayerMap],
+    input_size: tuple[int, int],
+    names: Sequence[str],
+) -> frozenset[str]:
+    """Layers beside whose tiles the names stand: those of a long and narrow input of few rows."""
+    rows, columns = input_size
+    if not 2 <= rows <= MOST_ROWS or columns < NARROW * rows or len(names) != rows:
+        return frozenset()
+    lying = rows_of_input(layers, maps, input_size)
+    return frozenset(name for name in lying & maps.keys() if maps[name].bad_values is None)
+
+
+def names_room(names: Sequence[str]) -> float:
+    """Pixels that the names take of a tile seen from above."""
+    size = min(_LARGEST, _SHARE * TILE_HEIGHT / len(names))
+    widest = max(text_width(one_line(name), size) for name in names)
+    return min(widest, _WIDEST) + _GAP
+
+
+def name_marks(
+    names: Sequence[str], look: Look, place: Box, input_size: tuple[int, int]
+) -> Iterator[Text]:
+    """The names beside a tile, left of it or, in perspective, at the right end of its rows.
+
+    Parameters
+    ----------
+    place
+        Of the picture that `tile_place` gives, at scale 1.
+    """
+    count = len(names)
+    if look == "flat":
+        height = place.height / count
+        size = min(_LARGEST, _SHARE * height)
+        for row, name in enumerate(names):
+            text = fit_line(one_line(name), size, _WIDEST)
+            x = place.x - _GAP - text_width(text, size)
+            yield _mark(x, place.y + (row + 0.5) * height, name, text, size)
+        return
+    rows, columns = grid_size(input_size)
+    if rows % count:
+        return
+    right = cell_centres((rows, columns), input_size, 1.0).reshape(rows, columns, 2)[:, -1]
+    ends = right.reshape(count, -1, 2).mean(axis=1)
+    size = min(_LARGEST, _SHARE * float(ends[-1, 1] - ends[0, 1]) / (count - 1))
+    if size < _SMALLEST:
+        return
+    ends[:, 0] += 2 * _GAP
+    for name, (x, y) in zip(names, ends.tolist(), strict=True):
+        text = fit_line(one_line(name), size, LABEL_X - _GAP - x)
+        yield _mark(place.x + x, place.y + y, name, text, size)
+
+
+def _mark(x: float, middle: float, name: str, text: str, size: float) -> Text:
+    full = None if text == name else name
+    return Text(x, middle + _BASELINE * size, text, size, INK, full)
