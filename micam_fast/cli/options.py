@@ -257,8 +257,11 @@ engine_option = option(
 _NAMES = "Names of the input's {}s: one a line, a CSV's header, or the .json beside records."
 _ORDER = "Feed the {}s in another order: an index or name a line, or a random one."
 
+row_names_option = path_option("--row-names", text=_NAMES.format("row"))
+
 axis_options = all_of(
-    *(path_option(f"--{axis}-names", text=_NAMES.format(axis)) for axis in ("row", "column")),
+    row_names_option,
+    path_option("--column-names", text=_NAMES.format("column")),
     *(
         option(f"--permute-{axis}s", metavar="FILE|seed:N", help=_ORDER.format(axis))
         for axis in ("row", "column")

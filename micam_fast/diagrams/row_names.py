@@ -5,7 +5,7 @@ They are for leads, channels of an EEG, features: few rows beside many columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
@@ -38,14 +38,52 @@ def rows_of_input(
     found: set[str] = set()
     for layer in layers:
         each = maps.get(layer.name)
-        if layer.inputs:
-            lies = not found.isdisjoint(layer.inputs)
-            lies = lies and (each is None or each.cam.shape[0] == input_size[0])
-        else:
-            lies = each is None or each.cam.shape == tuple(input_size)
-        if lies and (each is None or not each.flat):
+        size = None if each is None else (each.cam.shape[0], each.cam.shape[1])
+        if (each is None or not each.flat) and lies_on_rows(layer, size, found, input_size):
             found.add(layer.name)
     return frozenset(found)
+
+
+def lies_on_rows(
+    layer: Layer, size: tuple[int, int] | None, found: Collection[str], input_size: tuple[int, int]
+) -> bool:
+    """Tell whether a map of this size has a row for each of the input's; `None` if it is unknown.
+
+    The layers before that do are `found`.
+    """
+    if not layer.inputs:
+        return size in (None, tuple(input_size))
+    lies = any(name in found for name in layer.inputs)
+    return lies and (size is None or size[0] == input_size[0])
+
+
+def has_named_rows(input_size: tuple[int, int], names: Sequence[str]) -> bool:
+    """Tell whether an input is long, and of few rows, each with a name."""
+    rows, columns = input_size
+    return 2 <= rows <= MOST_ROWS and columns >= NARROW * rows and len(names) == rows
+
+
+class RowsOfInput:
+    """Follows the input's rows through maps that come one by one, in the order of the layers."""
+
+    def __init__(
+        self, layers: Iterable[Layer], input_size: tuple[int, int], names: Sequence[str]
+    ) -> None:
+        self._rest, self._input_size = iter(layers), input_size
+        self._names = names if has_named_rows(input_size, names) else ()
+        self._found: set[str] = set()
+
+    def names_of(self, name: str, size: tuple[int, int] | None) -> Sequence[str]:
+        """Names of the rows of a layer's map, whose size is given unless the layer is flat."""
+        for layer in self._rest:
+            own = layer.name == name
+            if own and size is None:
+                break
+            if lies_on_rows(layer, size if own else None, self._found, self._input_size):
+                self._found.add(layer.name)
+            if own:
+                break
+        return self._names if name in self._found else ()
 
 
 def named_layers(
@@ -55,8 +93,7 @@ def named_layers(
     names: Sequence[str],
 ) -> frozenset[str]:
     """Layers beside whose tiles the names stand: those of a long and narrow input of few rows."""
-    rows, columns = input_size
-    if not 2 <= rows <= MOST_ROWS or columns < NARROW * rows or len(names) != rows:
+    if not has_named_rows(input_size, names):
         return frozenset()
     lying = rows_of_input(layers, maps, input_size)
     return frozenset(name for name in lying & maps.keys() if maps[name].bad_values is None)

@@ -25,6 +25,7 @@ from micam_fast.diagrams.row_names import (
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, stretched_side, tile_place
 from tests.helpers.chains import op
 from tests.helpers.models import make_model, random_array
+from tests.helpers.pages import held
 from tests.helpers.pictures import layer_map
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -177,3 +178,40 @@ def test_the_command_draws_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run("--permute-rows", "order.txt").exit_code == 0
     drawn = [text for text in texts(path) if text in LEADS]
     assert drawn == [*reversed(LEADS)] * 3
+
+
+@pytest.mark.parametrize("kind", ["activations", "contributions"])
+@pytest.mark.parametrize("layers", ["*", "pool,half,again"])
+def test_grids_with_names(
+    kind: str, layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first map of each line, where the rows are the input's."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(net(), "net.onnx")
+    np.save("one.npy", random_array(3, 1, 12, 500))
+    Path("leads.txt").write_text("\n".join(LEADS))
+    words = ["grids", "net.onnx", "one.npy", "--of", kind, "--format", "svg,png"]
+    words += ["--layers", layers, "--row-names", "leads.txt", "--output-dir", "out"]
+    assert CliRunner().invoke(cli.main, words).exit_code == 0
+    named = set()
+    for path in Path("out").glob("*.svg"):
+        drawn = [text for text in texts(path) if text in LEADS]
+        assert drawn == [*LEADS] * (len(drawn) // 12)
+        if drawn:
+            named.add(path.name.split("_")[3])
+    assert named == ({"x", "conv", "pool"} if layers == "*" else {"pool"})
+
+
+def test_the_page_knows_which_rows_are_the_input_s(tmp_path: Path) -> None:
+    found = explained()
+    page = found.save(tmp_path / "page.html", row_names=LEADS).read_text()
+    data = held(page)
+    assert data["rowNames"] == [*LEADS]
+    on_rows = {
+        layer["name"]: each["onRows"]
+        for layer, each in zip(data["layers"], data["samples"][0]["maps"], strict=True)
+    }
+    assert on_rows == {
+        "x": True, "conv": True, "pool": True, "half": False, "again": False, "mean": False,
+        "flat": False,
+    }  # fmt: skip

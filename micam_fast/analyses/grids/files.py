@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.analyses.grids.picture import draw_grid
+from micam_fast.core.activation_axes import spatial_input_size, view_inputs
 from micam_fast.core.choices import CHANNEL_KINDS, ChannelKind, Projection, check_choice
 from micam_fast.core.errors import LayerSelectionError, SampleError
 from micam_fast.core.formats import format_names
@@ -22,9 +23,11 @@ from micam_fast.core.output_files import atomic_file, check_folder, file_stem, m
 from micam_fast.diagrams.encoders import write_png, write_svg
 from micam_fast.diagrams.labels import copies_line
 from micam_fast.diagrams.marks import Drawing
+from micam_fast.diagrams.row_names import RowsOfInput
 from micam_fast.engine.activations import LayerActivation
+from micam_fast.engine.batch_arrays import Batching
 from micam_fast.maps.contributions import finite_channels
-from micam_fast.samples import Sample
+from micam_fast.samples import Arrays, Sample
 
 if TYPE_CHECKING:
     from micam_fast.api.model import Model
@@ -61,6 +64,7 @@ def save_grids(
     formats: Sequence[str] = ("png",),
     projection: Projection = "published",
     frame: int | None = None,
+    row_names: Sequence[str] = (),
 ) -> Iterator[tuple[str, GridFiles | SampleError]]:
     """Write a picture of each layer that has a map, and channels, for each sample.
 
@@ -81,6 +85,8 @@ def save_grids(
         Of contributions, as in `Model.explain`.
     frame
         As in `Model.explain`.
+    row_names
+        Of the input's rows, as in `Explanation.save`; they stand before the first map of a line.
 
     Yields
     ------
@@ -103,6 +109,7 @@ def save_grids(
             raise ValueError(f"unknown format: {name!r} (must be one or more of {known})")
     check_folder(folder)
     names: dict[int, str] = {}
+    sizes: dict[int, tuple[int, int]] = {}
     # Few maps wait for their turn: those of a large layer take much memory.
     room = threading.BoundedSemaphore(model.threads + 1)
     layers = {layer.name: (index, layer) for index, layer in enumerate(model.layers)}
@@ -110,16 +117,24 @@ def save_grids(
     def feed() -> Iterator[Mapping[str, NDArray[np.generic]] | SampleError]:
         for index, sample in enumerate(samples):
             names[index] = sample.name
-            yield sample.given
+            fitted = model.fit(sample.given)
+            if row_names and not isinstance(fitted, SampleError):
+                sizes[index] = _input_size(model, fitted)
+            yield fitted
 
     def draw(
-        layer: Layer, maps: NDArray[np.float32], about: Sequence[str], sample: str, stem: Path
+        layer: Layer,
+        maps: NDArray[np.float32],
+        about: Sequence[str],
+        sample: str,
+        stem: Path,
+        rows: Sequence[str],
     ) -> list[Path]:
         try:
             header = [f"{model.name}, sample: {sample}", *about]
             if of == "contributions":
                 header.append(f"projection: {projection}")
-            drawing = draw_grid(layer, maps, of=of, header=header)
+            drawing = draw_grid(layer, maps, of=of, header=header, row_names=rows)
             return [_write(drawing, stem, name) for name in formats]
         finally:
             room.release()
@@ -137,8 +152,10 @@ def save_grids(
         flat: list[str] = []
         bad: list[str] = []
         waiting: list[Future[list[Path]]] = []
+        rows = RowsOfInput(model.layers, sizes.pop(index, (0, 0)), row_names)
         for each in found:
             if each.flat:
+                rows.names_of(each.layer, None)
                 flat.append(each.layer)
                 continue
             maps = channel_maps(each.array)
@@ -151,7 +168,9 @@ def save_grids(
             room.acquire()
             stem = folder / "_".join([*parts, of])
             about = list(describe(each))
-            waiting.append(pool.submit(draw, each.sized or layer, maps, about, names[index], stem))
+            named = rows.names_of(each.layer, (maps.shape[1], maps.shape[2]))
+            drawn = each.sized or layer, maps, about, names[index], stem, named
+            waiting.append(pool.submit(draw, *drawn))
         if not waiting:
             raise LayerSelectionError(
                 f"none of the chosen layers has feature maps: {', '.join(flat)}"
@@ -166,6 +185,13 @@ def save_grids(
             results = model.contributions(feed(), write, projection=projection, frame=frame)
         for index, result in enumerate(results):
             yield names.pop(index), result
+
+
+def _input_size(model: Model, sample: Arrays) -> tuple[int, int]:
+    shapes = {name: array.shape for name, array in sample.items()}
+    return spatial_input_size(
+        view_inputs(model.inputs, Batching(model.graph).fed_shapes(shapes, 1))
+    )
 
 
 def channel_maps(array: NDArray[np.float32]) -> NDArray[np.float32]:

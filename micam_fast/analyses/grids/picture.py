@@ -28,6 +28,8 @@ from micam_fast.diagrams.heading import (
 )
 from micam_fast.diagrams.labels import label_parts
 from micam_fast.diagrams.marks import INK, Drawing, Mark, Picture, Text, move
+from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.row_names import name_marks, names_room
 from micam_fast.diagrams.tiles import NARROW, hatch
 from micam_fast.maps.contributions import energy_shares, finite_channels
 from micam_fast.maps.signed_palette import paint_diverging
@@ -50,6 +52,8 @@ _CAPTION_FILLED = 56
 _FIELD_PIXELS = 1.6e6
 # A map of few rows or columns is this thick at least: it would be too thin to see.
 _STRIP = 24
+# Of a row beside which its name stands.
+_NAMED_ROW = 12
 # Rows and columns that stay apart however much the other side is shrunk.
 _MOST_APART = 64
 _PAINTED_AT_A_TIME = 1 << 18
@@ -102,16 +106,20 @@ class Cells:
         return row * self.pitch[0], column * self.pitch[1]
 
 
-def arrange_cells(count: int, size: tuple[int, int], caption_width: float = 0.0) -> Cells:
+def arrange_cells(
+    count: int, size: tuple[int, int], caption_width: float = 0.0, row: int = 1
+) -> Cells:
     """Place up to `MOST_MAPS` maps of a layer: readable, and of about a page's proportion.
 
-    The size is a map's rows and columns; the widest caption is so many pixels wide.
+    The size is a map's rows and columns; the widest caption is so many pixels wide, and a row takes
+    as many at least.
     """
     shrunk = 1
     while True:
         fitted = _shrink_sides(size, shrunk)
         zoom = 1 if shrunk > 1 else _choose_zoom(count, fitted, caption_width)
         down, right = (max(zoom, -(-_STRIP // side)) for side in fitted)
+        down = max(down, row)
         pitch = (
             fitted[0] + -(-_CAPTION_ROOM // down),
             max(fitted[1] + -(-_GAP // right), math.ceil((caption_width + _GAP) / right)),
@@ -150,7 +158,12 @@ def _choose_columns(count: int, height: int, width: int) -> int:
 
 
 def draw_grid(
-    layer: Layer, maps: NDArray[np.float32], *, of: ChannelKind, header: Sequence[str] = ()
+    layer: Layer,
+    maps: NDArray[np.float32],
+    *,
+    of: ChannelKind,
+    header: Sequence[str] = (),
+    row_names: Sequence[str] = (),
 ) -> Drawing:
     """Draw the maps of a layer's channels.
 
@@ -165,6 +178,8 @@ def draw_grid(
         largest share of the map's energy first, whatever the share's sign.
     header
         Lines about model and sample.
+    row_names
+        Of the maps' rows; they stand before the first map of each line.
 
     Returns
     -------
@@ -175,7 +190,10 @@ def draw_grid(
     order, captions = _sort(maps, of)
     finite = finite_channels(maps)
     caption_width = max(sum(map(_advance, text)) for text in captions)
-    cells = arrange_cells(len(captions), maps.shape[1:], caption_width)
+    cells = arrange_cells(
+        len(captions), maps.shape[1:], caption_width, _NAMED_ROW if row_names else 1
+    )
+    names = row_names if len(row_names) == cells.size[0] else ()
     low, high = _range(maps, finite)
     lines = [layer.name, " · ".join(label_parts(layer, None)[0][1:]), *header]
     lines.append(_describe(maps, of, cells, int(finite.sum())))
@@ -192,11 +210,11 @@ def draw_grid(
         one = replace(cells, count=1, columns=1)
         with np.errstate(over="ignore"):
             shown = whole.astype(np.float32)
-        marks += _field_marks(shown, one, [text], top, layer.name)
+        marks += _field_marks(shown, one, [text], top, layer.name, names)
         top += cells.pitch[0] * cells.zoom[0] + _GAP
-    marks += _field_marks(maps[order], cells, captions, top, layer.name)
+    marks += _field_marks(maps[order], cells, captions, top, layer.name, names)
     height, width = (side * zoom for side, zoom in zip(cells.field, cells.zoom, strict=True))
-    width = round(max(width, room) + 2 * MARGIN)
+    width = round(max(width + _left(names), room) + 2 * MARGIN)
     return Drawing(width, round(top + height + MARGIN), tuple(marks), layer.name)
 
 
@@ -271,24 +289,37 @@ def _scale_line(low: float, high: float, of: ChannelKind) -> LegendLine:
 
 
 def _field_marks(
-    maps: NDArray[np.float32], cells: Cells, captions: Sequence[str], top: float, title: str
+    maps: NDArray[np.float32],
+    cells: Cells,
+    captions: Sequence[str],
+    top: float,
+    title: str,
+    names: Sequence[str],
 ) -> Iterator[Mark]:
     """The maps as one picture, with a frame and a caption for each."""
+    left = MARGIN + _left(names)
     zoom = cells.zoom
     finite = finite_channels(maps)
     low, high = _range(maps, finite)
     rows, columns = cells.field
     field = _paint_field(maps, cells, max(-low, high))
-    yield Picture(MARGIN, top, columns * zoom[1], rows * zoom[0], field, title)
+    yield Picture(left, top, columns * zoom[1], rows * zoom[0], field, title)
     height, width = (side * each for side, each in zip(cells.size, zoom, strict=True))
     for place, (caption, whole) in enumerate(zip(captions, finite, strict=True)):
         row, column = cells.corner(place)
-        x, y = MARGIN + column * zoom[1], top + row * zoom[0]
+        x, y = left + column * zoom[1], top + row * zoom[0]
+        if names and column == 0:
+            yield from name_marks(names, "flat", Box(x, y, width, height), maps.shape[1:])
         if not whole:
             yield Picture(x, y, width, height, hatch(width, height, 1.0))
         # A quarter of a pixel higher than the sides: else a PNG's line tints the map's first row.
         yield frame(x - 0.5, y - 0.75, width + 1, height + 1.25)
         yield Text(x, y - 5, caption, _CAPTION_SIZE, INK)
+
+
+def _left(names: Sequence[str]) -> int:
+    """Pixels that names take before the maps."""
+    return math.ceil(names_room(names)) if names else 0
 
 
 def _paint_field(maps: NDArray[np.float32], cells: Cells, bound: float) -> NDArray[np.uint8]:

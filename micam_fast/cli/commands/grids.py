@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from micam_fast.cli.axes import read_axis_names
 from micam_fast.cli.common import Failure, note, note_compiling
 from micam_fast.cli.opening import check_samples, open_model, open_samples
 from micam_fast.cli.options import (
+    AxisOptions,
     ModelOptions,
     SampleOptions,
     choice_option,
@@ -19,6 +21,7 @@ from micam_fast.cli.options import (
     model_and_samples,
     output_dir_option,
     read_options,
+    row_names_option,
     running_options,
     sample_options,
 )
@@ -42,6 +45,7 @@ class _Options:
     frame: int | None
     model: ModelOptions
     samples: SampleOptions
+    axes: AxisOptions
 
 
 @click.command()
@@ -56,6 +60,7 @@ class _Options:
 @formats_option("grid", "Files to write for each layer.")
 @map_options
 @sample_options
+@row_names_option
 @running_options
 def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     """Write a picture of each layer with all its feature maps.
@@ -74,6 +79,7 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     check_samples(sample_paths, options.samples)
     summary = RunSummary()
     model = open_model(model_path, options.model, samples=(sample_paths, options.samples))
+    names = read_axis_names(options.axes, model)
     samples = open_samples(model, sample_paths, options.samples)
     if len(model.mapped) == len(model.layers):
         note(
@@ -92,6 +98,7 @@ def grids(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
                 formats=options.formats,
                 projection=options.projection,
                 frame=options.frame,
+                row_names=names.rows or (),
             )
             for index, (name, each) in enumerate(found):
                 shown = (
