@@ -183,7 +183,7 @@ def test_files(suffix: str, tmp_path: Path) -> None:
 
 
 @projected
-@pytest.mark.parametrize("kind", ["conv", "pool", "dense", "flatten"])
+@pytest.mark.parametrize("kind", ["conv", "pool", "flatten"])
 @pytest.mark.parametrize("frames", [FRAMES, None])
 def test_a_single_layer_on_each_frame(
     kind: str, frames: int | None, projection: Projection
@@ -196,26 +196,39 @@ def test_a_single_layer_on_each_frame(
     made = {
         "conv": lambda: layers.Conv2D(3, 3, padding="same", bias_initializer="random_normal"),
         "pool": layers.MaxPooling2D,
-        "dense": lambda: layers.Dense(5),
         "flatten": layers.Flatten,
     }[kind]()
-    x = keras.Input((frames, *(CLIP[1:] if kind != "dense" else (7,))), name="x")
+    x = keras.Input((frames, *CLIP[1:]), name="x")
     model = keras.Model(x, layers.TimeDistributed(made, name="each")(x))
-    sample = SAMPLE if kind != "dense" else random_array(4, FRAMES, 7)
     loaded = micam_fast.load_model(export_model(model).proto, threads=1)
-    outputs = [np.asarray(made(frame[np.newaxis]))[0] for frame in sample]
-    size = CLIP[1:3] if kind != "dense" else (1, FRAMES)
+    outputs = [np.asarray(made(frame[np.newaxis]))[0] for frame in SAMPLE]
     if kind == "conv" and projection == "transposed":
         maps = [adjoint_by_tape(made, each, CLIP[1:]) for each in outputs]
     else:
-        maps = [expected_map(made, each, size) for each in outputs]
-    found = loaded.explain(sample, projection=projection)
+        maps = [expected_map(made, each, CLIP[1:3]) for each in outputs]
+    found = loaded.explain(SAMPLE, projection=projection)
     assert [layer.name for layer in loaded.layers] == ["x", "each"]
     assert found.maps["each"].copies == FRAMES
     assert_close(found.cams["each"], np.mean(maps, axis=0))
     for frame, expected in enumerate(maps):
-        found = loaded.explain(sample, projection=projection, frame=frame)
+        found = loaded.explain(SAMPLE, projection=projection, frame=frame)
         assert_close(found.cams["each"], expected)
+
+
+def test_steps_of_a_sequence_are_no_frames() -> None:
+    """A Dense by itself makes the same of it: the map goes along the steps."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(8)
+    x = keras.Input((FRAMES, 7), name="x")
+    dense = layers.Dense(5, bias_initializer="random_normal", name="dense")
+    model = keras.Model(x, [layers.TimeDistributed(dense, name="each")(x), dense(x)])
+    found = micam_fast.load_model(export_model(model).proto, threads=1).explain(
+        random_array(4, FRAMES, 7)
+    )
+    assert found.cams["each"].shape == (1, FRAMES)
+    np.testing.assert_array_equal(found.cams["each"], found.cams["dense"])
 
 
 def test_masks_of_frames() -> None:

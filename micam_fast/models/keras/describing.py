@@ -111,8 +111,10 @@ def _describe_call(
     each_step = _each_step(call.layer)
     mapped = each_step or call.layer
     form: Literal["channels", "distributed", "framed"] = "framed" if call.framed else "channels"
-    axes = Axes(0, _channel_axis(found, channels_first))
-    tap = Tap(found.value, axes, form=form if each_step is None else "distributed", shown=shown)
+    # What has one list of values for each frame is a sequence; a Dense makes one of it by itself.
+    if each_step is not None and all(len(tensor.shape) > 3 for tensor in call.inputs):
+        form = "distributed"
+    tap = Tap(found.value, Axes(0, _channel_axis(found, channels_first)), form=form, shown=shown)
     in_order = _kernel_order(mapped)
     if in_order is None or kernel is None:
         return LayerNote(layer, tap)
