@@ -18,7 +18,7 @@ from micam_fast.diagrams.tiles import LABEL_X, NARROW, TILE_HEIGHT, cell_centres
 from micam_fast.maps.layer_map import LayerMap
 
 MOST_ROWS = 32
-_LARGEST, _WIDEST = 11.0, 90.0
+_LARGEST, _WIDEST = 10.0, 90.0
 # In perspective, where the rows lie closer; from above they can be enlarged.
 _SMALLEST = 5.0
 _GAP = 4.0

@@ -52,7 +52,7 @@ class TestFormats:
         assert names(cli_out / f"{stem}_tiles") == [*tiles, "strip.png"]
         found = arrays(only(cli_out, "*.npz"))
         assert set(found) == {"global_range", "prediction"} | {
-            f"{kind}/{name}" for kind in ("cam", "rgba", "range") for name in layers
+            f"{kind}/{name}" for kind in ("cam", "rgba", "range", "min_max") for name in layers
         }
         assert found["cam/conv"].dtype == np.float32
         assert found["rgba/conv"].dtype == np.uint8

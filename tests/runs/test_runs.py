@@ -410,7 +410,7 @@ class TestFailures:
 def test_an_interrupt_before_the_first_sample(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*given: object) -> None:
+    def interrupted(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("micam_fast.cli.commands.plot.open_model", interrupted)
@@ -585,7 +585,7 @@ class TestProcesses:
             text=True,
             timeout=60,
             check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000)),
         )
         assert done.returncode == 1
         # A note that loops are compiled may come first, whose cache does not fit the limit either.

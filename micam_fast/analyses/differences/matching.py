@@ -27,7 +27,7 @@ _ALIKE = {
     "QAttention": "Attention",
 }  # fmt: skip
 _WITHIN = {
-    "BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish",
+    "BatchNormalization", "Clip", "Elu", "GELU", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish",
     "PRelu", "Relu", "Selu", "SiLU", "Sigmoid", "Softplus", "Swish", "Tanh",
 }  # fmt: skip
 """Families that other files hold within the layer before."""
