@@ -82,7 +82,8 @@ def in_groups(match: Match, place: Place) -> bool:
     """Tell whether channels are split into groups, and all else is brought back to its place."""
     graph = place.graph
     channel, batch, every = _axes(place, match.source)
-    if channel is None and match.reduced is None:
+    if match.reduced is None:
+        # Instances have their samples first, and their channels, the groups, second.
         channel = 1
     shape = graph.shape(match.source)
     first, last = _reshapes(graph, match)
@@ -95,10 +96,9 @@ def in_groups(match: Match, place: Place) -> bool:
     if not (_is_shape_of(graph, last.input[1], match.source) or is_same(shape, back)):
         return False
     if match.reduced is None:
-        # Instances have their samples first, and their channels, the groups, second.
         target = listed_numbers(graph, first.input[1])
         kept = (target or (None,))[0] == 0 or is_same(shape[:1], split[:1])
-        return channel == 1 and kept and match.varied <= {channel}
+        return kept and match.varied <= {channel}
     if size is None:
         return False
     within = (*split[: channel + 1], *split[channel + 2 :])

@@ -316,6 +316,19 @@ def test_groups_that_are_not_brought_back_are_none() -> None:
     assert GROUP not in classes(net(by_row))
 
 
+@pytest.mark.parametrize(
+    "behind", ["y = Reshape n same", "o = Reshape n same; m = Mul o f; y = Add m f"]
+)
+def test_groups_are_along_the_second_axis_whatever_else_lies_there(behind: str) -> None:
+    """A number for each row says that rows are channels; instances have theirs second."""
+    held = {**CONSTANTS, "per_row": random_array(1, 8, 1), "f": random_array(2, 4, 1, 1)}
+    nodes = written(f"x = Mul image per_row; {_TO_GROUPS} same = Shape x; {behind}")
+    used = {name for each in nodes for name in each.input} - {"same"}
+    held = {name: array for name, array in held.items() if name in used}
+    graph = read(make_model(nodes, {"image": ["N", 4, 8, 10]}, ["y"], held))
+    assert [each.class_label for each in graph.layers] == ["Input", "Mul", GROUP]
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_bias_stays_the_convolutions(own: bool) -> None:
     held = {**CONSTANTS, "w": random_array(1, 4, 3, 3, 3)}
