@@ -28,7 +28,7 @@ class Rescaling:
     nodes
         Indices of the Cast and the Mul.
     weight_scale
-        Name of the constant among the two scales; ``None`` where neither or both are constant.
+        Name of the constant among the two scales; ``None`` where both are a sample's own.
     """
 
     value: str
@@ -50,14 +50,12 @@ def find_rescaling(graph: Graph, node: onnx.NodeProto, live: Set[int]) -> Rescal
     others = [name for name in graph.nodes[mul].input if name != value]
     if len(others) != 1:
         return None
-    scales = others
-    if others[0] in graph.producer:
-        maker = graph.nodes[graph.producer[others[0]]]
-        scales = list(maker.input) if is_scale_product(graph, maker) else others
-    if not all(graph.is_constant(name) or _is_own_scale(graph, name) for name in scales):
+    maker = graph.nodes[graph.producer[others[0]]] if others[0] in graph.producer else None
+    if maker is None or not is_scale_product(graph, maker):
+        # One scale alone makes no real numbers, and of a constant nobody knows whose scales it is.
         return None
-    constants = [name for name in scales if graph.is_constant(name) and graph.is_known(name)]
-    weight_scale = constants[0] if len(constants) == 1 else None
+    constants = [name for name in maker.input if graph.is_constant(name) and graph.is_known(name)]
+    weight_scale = constants[0] if constants else None
     return Rescaling(graph.nodes[mul].output[0], (cast, mul), weight_scale)
 
 

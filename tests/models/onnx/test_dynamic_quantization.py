@@ -80,6 +80,28 @@ class TestNumbers:
         model = load_model(make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], constants))
         assert [each.name for each in model.layers] == ["x", "conv", "scale_mul", "relu", "add"]
 
+    @pytest.mark.parametrize("dynamic", [False, True])
+    def test_what_one_scale_makes_is_not_taken_for_real_numbers(self, dynamic: bool) -> None:
+        """A constant may be the product of both scales: the kernel was that much too small."""
+        units = ["x", "xs", "xz"]
+        nodes = [
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])
+            if dynamic
+            else helper.make_node("QuantizeLinear", units, ["q"]),
+            helper.make_node("ConvInteger", ["q", "w", "z" if dynamic else "xz"], ["whole"]),
+            helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["cast", "s" if dynamic else "both"], ["y"], name="scale_mul"),
+        ]
+        codes = np.random.default_rng(0).integers(-9, 9, (2, 1, 3, 3), np.int8)
+        constants = {"w": codes, "both": np.float32(0.001)}
+        constants |= {} if dynamic else {"xs": np.float32(0.05), "xz": np.uint8(128)}
+        model = load_model(make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], constants))
+        assert [each.name for each in model.layers] == ["x", "whole", "scale_mul"]
+        assert model.graph.taps["whole"].value == "whole"
+        found = model.weights("whole")
+        assert found is not None
+        np.testing.assert_array_equal(found[0], codes)
+
     @pytest.mark.parametrize("bias", [False, True])
     def test_the_map_is_the_real_kernel_s(self, bias: bool) -> None:
         nodes = [
