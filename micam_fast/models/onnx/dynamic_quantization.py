@@ -28,12 +28,16 @@ class Rescaling:
     nodes
         Indices of the Cast and the Mul.
     weight_scale
-        Name of the constant among the two scales; ``None`` where both are a sample's own.
+        Name of the constant among the two scales, or of their product where both are constant;
+        ``None`` where both are a sample's own.
+    input_scale
+        Where it is that product: name of the input's scale.
     """
 
     value: str
     nodes: tuple[int, int]
     weight_scale: str | None
+    input_scale: str | None = None
 
 
 def find_rescaling(graph: Graph, node: onnx.NodeProto, live: Set[int]) -> Rescaling | None:
@@ -50,13 +54,19 @@ def find_rescaling(graph: Graph, node: onnx.NodeProto, live: Set[int]) -> Rescal
     others = [name for name in graph.nodes[mul].input if name != value]
     if len(others) != 1:
         return None
-    maker = graph.nodes[graph.producer[others[0]]] if others[0] in graph.producer else None
-    if maker is None or not is_scale_product(graph, maker):
-        # One scale alone makes no real numbers, and of a constant nobody knows whose scales it is.
-        return None
-    constants = [name for name in maker.input if graph.is_constant(name) and graph.is_known(name)]
-    weight_scale = constants[0] if constants else None
-    return Rescaling(graph.nodes[mul].output[0], (cast, mul), weight_scale)
+    scale, input_scale = others[0], None
+    if graph.is_constant(scale):
+        # Of the product of two constants it must be known what is the input's.
+        input_scale = _constant_scale(graph, node.input[0])
+        if input_scale is None or not graph.is_known(scale):
+            return None
+        weight_scale: str | None = scale
+    else:
+        maker = graph.nodes[graph.producer[scale]] if scale in graph.producer else None
+        if maker is None or not is_scale_product(graph, maker):
+            return None
+        weight_scale = next((name for name in maker.input if graph.is_known(name)), None)
+    return Rescaling(graph.nodes[mul].output[0], (cast, mul), weight_scale, input_scale)
 
 
 def is_scale_product(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -67,6 +77,15 @@ def is_scale_product(graph: Graph, node: onnx.NodeProto) -> bool:
     return any(own) and all(
         each or graph.is_constant(name) for each, name in zip(own, node.input, strict=True)
     )
+
+
+def _constant_scale(graph: Graph, codes: str) -> str | None:
+    """Name of the one number that real numbers were divided by to get codes, if it is known."""
+    maker = graph.nodes[graph.producer[codes]] if codes in graph.producer else None
+    if maker is None or find_operator(maker).name != "QuantizeLinear":
+        return None
+    scale = maker.input[1]
+    return scale if graph.is_known(scale) and graph.array(scale).size == 1 else None
 
 
 def _is_own_scale(graph: Graph, value: str) -> bool:

@@ -29,6 +29,7 @@ class Weights:
     """Names of a layer's constant kernel and bias.
 
     A quantized kernel has a ``scale`` and a ``zero`` point; its bias has the ``input_scale``, too.
+    The scale may be that of the product: the kernel's times the ``scale_unit``, the input's.
     A ``kernel_shape`` leaves out axes of size 1 that the constant has besides. The kernel of a
     separable convolution is depthwise, and followed by one that is ``pointwise``.
     """
@@ -36,6 +37,7 @@ class Weights:
     kernel: str
     bias: str | None
     scale: str | None = None
+    scale_unit: str | None = None
     zero: str | None = None
     input_scale: str | None = None
     kernel_shape: tuple[int, ...] | None = None
@@ -65,6 +67,8 @@ def read_weights(
             kernel = kernel - constants.array(found.zero).astype(np.float32).reshape(column)
         if found.scale is not None:
             kernel = kernel * constants.array(found.scale).reshape(column)
+        if found.scale_unit is not None:
+            kernel = kernel / constants.array(found.scale_unit).reshape(())
     if found.bias is None:
         return kernel, None
     bias = constants.array(found.bias).reshape(-1)

@@ -316,7 +316,8 @@ class _Reader:
         )
         weights = kernels.with_quantization(self.graph, node, kernels.Weights(kernel, bias))
         if rescaling is not None:
-            weights = replace(weights, scale=rescaling.weight_scale)
+            scale, unit = rescaling.weight_scale, rescaling.input_scale
+            weights = replace(weights, scale=scale, scale_unit=unit)
         return layer, tap, weights
 
     def _inputs_of(self, nodes: Sequence[int]) -> dict[str, None]:

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from micam_fast import load_model
+from micam_fast import Model, load_model
 from micam_fast.core.layers import Layer
 from micam_fast.models.onnx.real_units import code_limits
-from tests.helpers.models import make_model, random_array
+from tests.helpers.models import Array, make_model, random_array
 from tests.helpers.quantized_models import mobile_net, quantize, residual_net, samples
 
 NETS = {"residual": residual_net, "mobile": mobile_net}
@@ -27,6 +27,16 @@ def bare(layer: Layer) -> str:
 @pytest.fixture(scope="module", params=NETS)
 def net(request: pytest.FixtureRequest) -> onnx.ModelProto:
     return NETS[request.param]()
+
+
+CODES = np.random.default_rng(0).integers(-9, 9, (2, 1, 3, 3), np.int8)
+
+
+def has_kernel(model: Model, expected: Array) -> None:
+    """The kernel of the convolution is this one."""
+    found = model.weights("conv")
+    assert found is not None
+    np.testing.assert_allclose(found[0], expected, rtol=1e-6)
 
 
 class TestLayers:
@@ -80,27 +90,46 @@ class TestNumbers:
         model = load_model(make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], constants))
         assert [each.name for each in model.layers] == ["x", "conv", "scale_mul", "relu", "add"]
 
-    @pytest.mark.parametrize("dynamic", [False, True])
-    def test_what_one_scale_makes_is_not_taken_for_real_numbers(self, dynamic: bool) -> None:
-        """A constant may be the product of both scales: the kernel was that much too small."""
-        units = ["x", "xs", "xz"]
+    def test_one_scale_of_two_makes_no_real_numbers(self) -> None:
         nodes = [
-            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])
-            if dynamic
-            else helper.make_node("QuantizeLinear", units, ["q"]),
-            helper.make_node("ConvInteger", ["q", "w", "z" if dynamic else "xz"], ["whole"]),
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+            helper.make_node("ConvInteger", ["q", "w", "z"], ["whole"], name="conv"),
             helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", ["cast", "s" if dynamic else "both"], ["y"], name="scale_mul"),
+            helper.make_node("Mul", ["cast", "s"], ["y"], name="scale_mul"),
         ]
-        codes = np.random.default_rng(0).integers(-9, 9, (2, 1, 3, 3), np.int8)
-        constants = {"w": codes, "both": np.float32(0.001)}
-        constants |= {} if dynamic else {"xs": np.float32(0.05), "xz": np.uint8(128)}
-        model = load_model(make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], constants))
-        assert [each.name for each in model.layers] == ["x", "whole", "scale_mul"]
-        assert model.graph.taps["whole"].value == "whole"
-        found = model.weights("whole")
-        assert found is not None
-        np.testing.assert_array_equal(found[0], codes)
+        model = load_model(make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], {"w": CODES}))
+        assert [each.name for each in model.layers] == ["x", "conv", "scale_mul"]
+        assert model.graph.taps["conv"].value == "whole"
+        has_kernel(model, CODES)
+
+    @pytest.mark.parametrize("way", ["one constant", "two constants", "codes are fed"])
+    def test_a_constant_is_the_product_of_both_scales(self, way: str) -> None:
+        """The kernel was too small by the input's scale."""
+        unit, scales = np.float32(0.05), np.array([0.02, 0.1], np.float32).reshape(2, 1, 1)
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "unit", "zero"], ["q"]),
+            helper.make_node("ConvInteger", ["q", "w", "zero"], ["whole"], name="conv"),
+            helper.make_node("Cast", ["whole"], ["cast"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["unit", "scales"], ["both"]),
+            helper.make_node("Mul", ["cast", "both"], ["y"], name="scale_mul"),
+        ]
+        constants = {"w": CODES, "unit": unit, "zero": np.uint8(128), "scales": scales}
+        if way != "two constants":
+            del nodes[3], constants["scales"]
+            constants["both"] = unit * scales
+        if way == "codes are fed":
+            del nodes[0], constants["unit"]
+        made = make_model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], constants)
+        if way == "codes are fed":
+            made.graph.input[0].name = "q"
+            made.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+        model = load_model(made)
+        if way == "codes are fed":
+            assert [each.name for each in model.layers] == ["q", "conv", "scale_mul"]
+            has_kernel(model, CODES)
+        else:
+            assert [each.name for each in model.layers] == ["x", "conv"]
+            has_kernel(model, CODES * scales[..., np.newaxis])
 
     @pytest.mark.parametrize("bias", [False, True])
     def test_the_map_is_the_real_kernel_s(self, bias: bool) -> None:
