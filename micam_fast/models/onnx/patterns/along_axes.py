@@ -27,15 +27,15 @@ class Mean:
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
+        made, nodes, node = maker_of(graph, value)
         if self in match.values:
-            yield from [match] if match.values[self] == value else []
+            yield from [match] if match.values[self] == made else []
             return
-        index, node = maker_of(graph, value)
         reduced = None if node is None else _read_mean(graph, node)
         if node is None or not reduced or match.reduced not in (None, reduced):
             return
-        values = {**match.values, self: value}
-        begun = replace(match, nodes=match.nodes | {index}, values=values, reduced=reduced)
+        values = {**match.values, self: made}
+        begun = replace(match, nodes=match.nodes | nodes, values=values, reduced=reduced)
         yield from self.inner.matches(graph, node.input[0], begun)
 
 
@@ -48,11 +48,11 @@ class Unmoved:
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
         yield from self.inner.matches(graph, value, match)
-        index, node = maker_of(graph, value)
+        made, nodes, node = maker_of(graph, value)
         if node is None or find_operator(node).name != "Reshape":
             return
-        if is_same(graph.shape(node.input[0]), graph.shape(value)):
-            begun = replace(match, nodes=match.nodes | {index})
+        if is_same(graph.shape(node.input[0]), graph.shape(made)):
+            begun = replace(match, nodes=match.nodes | nodes)
             yield from self.inner.matches(graph, node.input[0], begun)
 
 

@@ -21,6 +21,9 @@ from micam_fast.models.onnx.pointwise import read_bounds
 # Numbers of half precision are nearer than that.
 _NEAR = 1e-3
 _COMMUTATIVE = ("Add", "Mul")
+_ROUNDS = ("QuantizeLinear", "DequantizeLinear")
+# Operators of codes: the one of real numbers, and the places of what they read.
+_OF_CODES = {"QLinearMul": ("Mul", (0, 3)), "QLinearSigmoid": ("Sigmoid", (0,))}
 # Of numbers and factors that are multiplied; GELU has four.
 _DEEPEST = 5
 
@@ -68,6 +71,7 @@ class Input:
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
+        value, _ = before_pairs(graph, value)
         if match.values.get(self, value) == value and graph.kind.get(value) is Kind.ACTIVATION:
             yield replace(match, values={**match.values, self: value})
 
@@ -96,17 +100,17 @@ class Op:
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
+        made, nodes, node = maker_of(graph, value)
         if self in match.values:
-            yield from [match] if match.values[self] == value else []
+            yield from [match] if match.values[self] == made else []
             return
-        index, node = maker_of(graph, value)
-        if node is None or find_operator(node).name != self.name:
+        if node is None or name_of(node) != self.name:
             return
-        read = [name for name in node.input if name]
+        read = _inputs_of(node)
         if len(read) != len(self.inputs) or not _has(node, self.given) or _adds_axes(graph, node):
             return
-        values = {**match.values, self: value}
-        begun = replace(match, nodes=match.nodes | {index}, values=values)
+        values = {**match.values, self: made}
+        begun = replace(match, nodes=match.nodes | nodes, values=values)
         orders = [read, read[::-1]] if self.name in _COMMUTATIVE else [read]
         for order in orders:
             yield from _match_all(graph, self.inputs, order, begun)
@@ -122,11 +126,11 @@ class Bounded:
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
-        index, node = maker_of(graph, value)
+        _, nodes, node = maker_of(graph, value)
         if node is None or find_operator(node).affine != "bounds":
             return
         if read_bounds(graph, node) == (self.low, self.high):
-            begun = replace(match, nodes=match.nodes | {index})
+            begun = replace(match, nodes=match.nodes | nodes)
             yield from self.inner.matches(graph, node.input[0], begun)
 
 
@@ -165,11 +169,11 @@ class TurnedBack:
 
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
-        index, node = maker_of(graph, value)
+        _, nodes, node = maker_of(graph, value)
         if node is None or find_operator(node).name != "Transpose":
             return
         back = attributes(node).get("perm", ())
-        begun = replace(match, nodes=match.nodes | {index})
+        begun = replace(match, nodes=match.nodes | nodes)
         for found in self.inner.matches(graph, node.input[0], begun):
             first = graph.nodes[graph.producer[found.values[self.turned]]]
             order = attributes(first).get("perm", ())
@@ -199,13 +203,46 @@ def _match_all(
         yield from _match_all(graph, parts[1:], values[1:], found)
 
 
-def maker_of(graph: Graph, value: str) -> tuple[int, onnx.NodeProto | None]:
-    """The node that makes an activation as its first output, and its index."""
-    index = graph.producer.get(value, -1)
-    if index < 0 or graph.kind[value] is not Kind.ACTIVATION:
-        return -1, None
+def maker_of(graph: Graph, value: str) -> tuple[str, frozenset[int], onnx.NodeProto | None]:
+    """The node that makes an activation as its first output, be it rounded to codes behind it.
+
+    With it come the value that the node makes, and the indices of the node and of what rounds.
+    """
+    made, pairs = before_pairs(graph, value)
+    index = graph.producer.get(made, -1)
+    if index < 0 or graph.kind[made] is not Kind.ACTIVATION:
+        return made, frozenset(), None
     node = graph.nodes[index]
-    return (index, node) if node.output[0] == value else (-1, None)
+    is_first = node.output[0] == made
+    return made, pairs | {index}, node if is_first else None
+
+
+def before_pairs(graph: Graph, value: str) -> tuple[str, frozenset[int]]:
+    """What a value was before it was rounded to codes, or the codes; and the nodes that round."""
+    nodes: set[int] = set()
+    while value in graph.producer and graph.kind[value] is Kind.ACTIVATION:
+        index = graph.producer[value]
+        node = graph.nodes[index]
+        units = filter(None, node.input[1:])
+        if find_operator(node).name not in _ROUNDS or not all(map(graph.is_constant, units)):
+            break
+        nodes.add(index)
+        value = node.input[0]
+    return value, frozenset(nodes)
+
+
+def name_of(node: onnx.NodeProto) -> str:
+    """An operator's name; of one of codes, that of the same operator of real numbers."""
+    name = find_operator(node).name
+    return _OF_CODES[name][0] if name in _OF_CODES else name
+
+
+def _inputs_of(node: onnx.NodeProto) -> list[str]:
+    """What an operator reads, without the units of codes."""
+    name = find_operator(node).name
+    if name in _OF_CODES:
+        return [node.input[place] for place in _OF_CODES[name][1]]
+    return [name for name in node.input if name]
 
 
 def _has(node: onnx.NodeProto, wanted: Mapping[str, float]) -> bool:
@@ -240,25 +277,30 @@ def _adds_axes(graph: Graph, node: onnx.NodeProto) -> bool:
     return any(len(graph.constant_shape(name)) > max(1, *ranks) for name in constants)
 
 
+def _has_one_reader(graph: Graph, node: onnx.NodeProto) -> bool:
+    made = node.output[0]
+    return len(graph.consumers[made]) == 1 and made not in graph.outputs
+
+
 def _read_product(graph: Graph, value: str, deep: int = 0) -> _Multiplied:
     """Number and factors of a value, and the operators that multiply.
 
     What others read, too, is a factor as a whole, as is what lies too deep for any pattern.
     """
     whole: _Multiplied = 1.0, (value,), frozenset()
-    index, node = maker_of(graph, value)
-    if node is None or find_operator(node).name not in ("Mul", "Div") or _adds_axes(graph, node):
+    _, inside, node = maker_of(graph, value)
+    if node is None or name_of(node) not in ("Mul", "Div") or _adds_axes(graph, node):
         return whole
-    if deep and (len(graph.consumers[value]) != 1 or value in graph.outputs):
+    if deep and not all(_has_one_reader(graph, graph.nodes[index]) for index in inside):
         return whole
-    number, parts = 1.0, list(node.input)
+    number, parts = 1.0, _inputs_of(node)
     if find_operator(node).name == "Div":
         divisor = read_number(graph, parts.pop())
         if not divisor:
             return whole
         number = 1 / divisor
     factors: tuple[str, ...] = ()
-    nodes = frozenset({index})
+    nodes = inside
     for part in parts:
         found = read_number(graph, part)
         if found is not None:

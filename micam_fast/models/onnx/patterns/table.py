@@ -10,7 +10,7 @@ import onnx
 from micam_fast.models.onnx.graph import Graph, attributes
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.patterns import activations, normalizations
-from micam_fast.models.onnx.patterns.matching import Expression, Match
+from micam_fast.models.onnx.patterns.matching import Expression, Match, name_of
 from micam_fast.models.onnx.patterns.taken_axes import (
     AxesOf,
     Place,
@@ -129,7 +129,7 @@ def operation_of(node: onnx.NodeProto) -> str:
 
 
 def find_operations(
-    graph: Graph, live: Set[int], axes_of: AxesOf, patterns: Sequence[Pattern] = PATTERNS
+    graph: Graph, live: frozenset[int], axes_of: AxesOf, patterns: Sequence[Pattern] = PATTERNS
 ) -> dict[int, Operation]:
     """The operations among the nodes that outputs depend on, by the index of their last operator.
 
@@ -140,12 +140,12 @@ def find_operations(
     taken: set[int] = set()
     ends: dict[int, str] = {}
     place = Place(graph, axes_of, ends)
-    names = {index: find_operator(graph.nodes[index]).name for index in sorted(live)}
+    names = {index: name_of(graph.nodes[index]) for index in sorted(live)}
     for pattern in patterns:
         for index, name in names.items():
             if name not in pattern.last or index in taken:
                 continue
-            nodes = _find(pattern, index, place)
+            nodes = _find(pattern, index, place, live)
             if nodes and nodes <= live and taken.isdisjoint(nodes):
                 taken |= nodes
                 inner = tuple(sorted(nodes - {index}))
@@ -154,23 +154,23 @@ def find_operations(
     return found
 
 
-def _find(pattern: Pattern, last: int, place: Place) -> frozenset[int]:
+def _find(pattern: Pattern, last: int, place: Place, live: frozenset[int]) -> frozenset[int]:
     """The operators of a pattern that ends at a node; none if there is no such."""
     graph = place.graph
     value = graph.nodes[last].output[0]
     for match in pattern.expression.matches(graph, value, Match()):
         inner = match.nodes - {last}
-        if not inner or not all(_is_inside(graph, index, match.nodes) for index in inner):
+        if not inner or not all(_is_inside(graph, index, match.nodes, live) for index in inner):
             continue
         if pattern.takes(match, place):
             return match.nodes
     return frozenset()
 
 
-def _is_inside(graph: Graph, index: int, nodes: Set[int]) -> bool:
-    """Tell whether nodes alone read what one of them makes."""
+def _is_inside(graph: Graph, index: int, nodes: Set[int], live: frozenset[int]) -> bool:
+    """Tell whether nodes alone read what one of them makes, of those that outputs depend on."""
     return all(
-        name not in graph.outputs and nodes >= set(graph.consumers[name])
+        name not in graph.outputs and nodes >= live.intersection(graph.consumers[name])
         for name in graph.nodes[index].output
         if name
     )
