@@ -17,6 +17,7 @@ import onnx
 from micam_fast.models.onnx.graph import Graph, Kind, attributes
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import read_bounds
+from micam_fast.models.onnx.real_units import code_limits
 
 # Numbers of half precision are nearer than that.
 _NEAR = 1e-3
@@ -118,7 +119,7 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """What a Clip with these bounds makes."""
+    """What a Clip with these bounds makes, or codes that hold nothing beyond them."""
 
     inner: Expression
     low: float
@@ -127,11 +128,16 @@ class Bounded:
     def matches(self, graph: Graph, value: str, match: Match) -> Iterator[Match]:
         """As `Expression.matches`."""
         _, nodes, node = maker_of(graph, value)
-        if node is None or find_operator(node).affine != "bounds":
+        if node is not None and find_operator(node).affine == "bounds":
+            if read_bounds(graph, node) == (self.low, self.high):
+                begun = replace(match, nodes=match.nodes | nodes)
+                yield from self.inner.matches(graph, node.input[0], begun)
             return
-        if read_bounds(graph, node) == (self.low, self.high):
-            begun = replace(match, nodes=match.nodes | nodes)
-            yield from self.inner.matches(graph, node.input[0], begun)
+        codes = code_limits(graph, value)
+        near = _NEAR * (self.high - self.low)
+        # A tool that quantizes leaves out the Clip then.
+        if codes is not None and self.low - near <= codes[0] and codes[1] <= self.high + near:
+            yield from self.inner.matches(graph, value, match)
 
 
 class Product:

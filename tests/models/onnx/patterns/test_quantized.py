@@ -19,10 +19,12 @@ from tests.helpers.quantized_models import SHAPE, quantize, samples
 OPERATIONS = {
     "SiLU": "s = Sigmoid c; y = Mul c s",
     "HardSwish": "h = HardSigmoid c alpha:0.16666667; y = Mul c h",
+    "HardSwish of Clip": "a = Add c three; b = Clip a zero six; m = Mul c b; y = Div m six",
     "two": "s = Sigmoid c; m = Mul c s; h = HardSigmoid m alpha:0.16666667; y = Mul h m",
     "BatchNormalization": "m = Mul c factor; y = Add m summand",
 }
 _CODES = "operators of codes"
+_WITH_NUMBERS = ("BatchNormalization", "HardSwish of Clip")
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "QDQ": ("QDQ", {}),
     "a pair for each": ("QDQ", {"extra_options": {"DedicatedQDQPair": True}}),
@@ -41,6 +43,9 @@ def net(text: str) -> onnx.ModelProto:
     constants = {
         "wx": random_array(1, 4, 3, 3, 3),
         "wy": random_array(2, 5, 4, 3, 3),
+        "zero": np.float32(0),
+        "three": np.float32(3),
+        "six": np.float32(6),
         "factor": random_array(3, 4, 1, 1),
         "summand": random_array(4, 4, 1, 1),
     }
@@ -53,7 +58,7 @@ def net(text: str) -> onnx.ModelProto:
     [
         each
         for each in itertools.product(OPERATIONS, WAYS)
-        if each != ("BatchNormalization", _CODES)
+        if each not in itertools.product(_WITH_NUMBERS, [_CODES])
     ],
 )
 def test_it_has_the_layers_of_the_float_model(operation: str, way: str, tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_it_has_the_layers_of_the_float_model(operation: str, way: str, tmp_path
     assert names == [each.name for each in real.layers]
     inner, expected = found.layers[2:-1], real.layers[2:-1]
     assert [each.op_type for each in inner] == [each.op_type for each in expected]
-    assert len(inner) == 2 if operation == "two" else inner[0].op_type == operation
+    assert len(inner) == 2 if operation == "two" else inner[0].op_type == operation.split()[0]
 
     sample = samples()[0]
     cams, explained = real.explain(sample).cams, found.explain(sample)
@@ -73,6 +78,20 @@ def test_it_has_the_layers_of_the_float_model(operation: str, way: str, tmp_path
         assert np.linalg.norm(cam - each) < 0.1 * np.linalg.norm(each)
     (output,) = run(quantized, {"x": sample[np.newaxis]}, "z", optimized=True)
     np.testing.assert_array_equal(found.explain(sample).output, output[0])
+
+
+def test_codes_beyond_the_bounds_are_no_clip() -> None:
+    text = (
+        "a = Add c three; q = QuantizeLinear a scale least; b = DequantizeLinear q scale least; "
+        "m = Mul c b; y = Div m six"
+    )
+    for scale, wanted in ((6 / 255, ["HardSwish"]), (7 / 255, ["Add", "Mul", "Div"])):
+        model = net(text)
+        tensors = {"scale": np.float32(scale), "least": np.uint8(0)}
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(np.array(each), name) for name, each in tensors.items()
+        )
+        assert [each.op_type for each in load_model(model).layers][2:-1] == wanted
 
 
 def test_numbers_that_are_codes_are_not_read(tmp_path: Path) -> None:
