@@ -117,17 +117,23 @@ def _codes_within(graph: Graph, end: _End) -> bool:
     assert end.quantize is not None
     if (end.low, end.high) == _UNBOUNDED:
         return True
-    scale, *zeros = end.quantize.input[1:]
-    if not zeros or not all(map(graph.is_known, (scale, *zeros))):
-        return False
-    zero = graph.array(zeros[0])
-    if zero.size != 1 or graph.array(scale).size != 1 or zero.dtype.kind not in "iu":
-        return False
-    limits, step = np.iinfo(zero.dtype), float(graph.array(scale).reshape(()))
-    lowest, highest = (
-        step * (int(code) - int(zero.reshape(()))) for code in (limits.min, limits.max)
-    )
-    return end.low <= lowest + _NEARLY and highest <= end.high + _NEARLY
+    found = code_range(graph, *(input_name(end.quantize, place) for place in (1, 2)))
+    return found is not None and end.low <= found[0] + _NEARLY and found[1] <= end.high + _NEARLY
+
+
+def code_range(graph: Graph, scale: str, zero: str) -> tuple[float, float, float] | None:
+    """The least and the largest number that codes can stand for, and the step between two.
+
+    ``None`` where it is not one scale and one zero point, both known.
+    """
+    if not all(graph.is_known(name) and graph.array(name).size == 1 for name in (scale, zero)):
+        return None
+    middle, step = graph.array(zero).reshape(()), float(graph.array(scale).reshape(()))
+    if middle.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(middle.dtype)
+    low, high = (step * (int(code) - int(middle)) for code in (limits.min, limits.max))
+    return low, high, step
 
 
 def write_pairs(model: OnnxFile) -> None:

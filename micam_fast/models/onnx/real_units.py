@@ -6,13 +6,13 @@ beside those that go on with the codes makes the numbers that they stand for.
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, input_name
 from micam_fast.models.onnx.operators import find_operator, onnx_opset
+from micam_fast.models.onnx.quantization import code_range
 
 _FIRST_OPSET = 10
 _DEQUANTIZE = "DequantizeLinear"
@@ -86,12 +86,4 @@ def code_limits(graph: Graph, value: str) -> tuple[float, float, float] | None:
     node = graph.nodes[graph.producer[value]] if value in graph.producer else None
     if node is None or find_operator(node).name != _DEQUANTIZE or graph.is_constant(value):
         return None
-    scale, zero = (input_name(node, place) for place in (1, 2))
-    if not all(graph.is_known(name) and graph.array(name).size == 1 for name in (scale, zero)):
-        return None
-    middle, step = graph.array(zero).reshape(()), float(graph.array(scale).reshape(()))
-    if middle.dtype.kind not in "iu":
-        return None
-    limits = np.iinfo(middle.dtype)
-    low, high = (step * (int(code) - int(middle)) for code in (limits.min, limits.max))
-    return low, high, step
+    return code_range(graph, *(input_name(node, place) for place in (1, 2)))
