@@ -164,6 +164,21 @@ def test_the_classifier_is_found_behind_a_pool() -> None:
     assert [cost.layer.layer for cost in found.layers if cost.is_classifier] == ["head"]
 
 
+def test_the_classifier_is_found_where_only_the_sizes_of_a_run_tell_of_classes() -> None:
+    nodes = [
+        conv_node("body", "x", "w1"),
+        conv_node("head", "body:0", "w2"),
+        helper.make_node("Flatten", ["head:0"], ["f"], "flatten"),
+        helper.make_node("Softmax", ["f"], ["y"], "softmax"),
+    ]
+    constants = {"w1": random_array(1, 6, 2, 3, 3), "w2": random_array(2, 5, 6, 4, 4)}
+    found = run(make_model(nodes, {"x": [None, 2, "H", "W"]}, ["y"], constants), 2, 6, 6)
+    assert [e.layer.layer for e in found.costs.layers if e.is_classifier] == ["head"]
+    whole = Statistics(found.model, found.layers, found.parameters, found.dead_threshold)
+    whole.merge(found)
+    assert [e.layer.layer for e in whole.costs.layers if e.is_classifier] == ["head"]
+
+
 def test_a_model_without_classes_is_judged_whole() -> None:
     nodes = [conv_node("conv", "x", "w"), helper.make_node("Relu", ["conv:0"], ["y"], "relu")]
     proto = make_model(nodes, {"x": [None, 2, 6, 6]}, ["y"], {"w": random_array(1, 4, 2, 3, 3)})

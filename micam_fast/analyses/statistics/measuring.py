@@ -67,7 +67,6 @@ class Measuring:
         if self.positions != 0:
             found.linear = find_linear(model.graph, self.names)
             found.rank_limits = find_rank_limits(model.graph)
-        found.classifier = find_classifier(model.graph)
         found.top_samples = self.top_samples
         return found
 
@@ -187,7 +186,10 @@ class _Measurement:
             found.unranked |= slot.unranked
         found.drop_unranked()
         for shapes in {each for group in found.groups.values() for each in group.fed}:
-            found.multiply_adds[shapes] = multiply_adds(self._model.known_graph(dict(shapes)))
+            graph = self._model.known_graph(dict(shapes))
+            found.multiply_adds[shapes] = multiply_adds(graph)
+            # Without the sizes of a run it may be unknown.
+            found.classifier = found.classifier or find_classifier(graph)
         return found
 
 

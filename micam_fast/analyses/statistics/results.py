@@ -157,6 +157,7 @@ class Statistics:
         for label, group in other.groups.items():
             self.groups.setdefault(label, ClassMoments()).merge(group)
         self.multiply_adds |= other.multiply_adds
+        self.classifier = self.classifier or other.classifier
         self.unranked |= other.unranked
         merge_tops(self.top, other.top)
         self.failed += other.failed
