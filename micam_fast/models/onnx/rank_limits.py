@@ -54,7 +54,8 @@ def _limit(graph: Graph, value: str) -> tuple[int, int] | None:
     if node is None or node.domain not in ONNX_DOMAINS or len(node.input) < 2:
         return None
     kernel = node.input[1]
-    if not graph.is_constant(kernel) or graph.is_constant(node.input[0]):
+    if not graph.is_constant(kernel) or graph.activations(node) != [node.input[0]]:
+        # A bias that is computed adds directions of its own.
         return None
     sizes, given = graph.constant_shape(kernel), attributes(node)
     behind = 0

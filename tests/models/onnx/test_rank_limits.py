@@ -64,6 +64,16 @@ def test_dense_layers_and_what_is_none() -> None:
     assert limits(proto) == {"wide": (9, 4), "narrow": (5, 5)}
 
 
+def test_a_bias_that_is_computed_adds_directions() -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["wide:0"], "wide"),
+        helper.make_node("Relu", ["wide:0"], ["relu:0"], "relu"),
+        helper.make_node("Gemm", ["x", "w2", "relu:0"], ["both:0"], "both"),
+    ]
+    constants = {"w1": random_array(1, 4, 9), "w2": random_array(2, 4, 9)}
+    assert limits(make_model(nodes, {"x": [None, 4]}, ["both:0"], constants)) == {"wide": (9, 4)}
+
+
 @pytest.mark.parametrize(
     ("shape", "limited"),
     [((9, 1, 1), True), ((1, 9, 1, 1), True), ((1,), True), ((9, 4, 4), False), ((4,), False)],
