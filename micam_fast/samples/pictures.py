@@ -38,7 +38,7 @@ _MOST_PAGES = 10_000
 _PAGED = ("TIFF", "GIF", "WEBP", "PNG")
 """Formats whose pages or frames are samples; further pictures of a JPEG are previews."""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _BITS, _CHANNELS = 254, 255, 258, 277
+_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _CHANNELS = 254, 255, 258, 262, 277
 """Tags of a TIFF."""
 _PIXEL_BYTES, _VALUE_BYTES = 12, 24
 """What a pixel takes until it is resized, and a value of the result until it is float32."""
@@ -229,7 +229,8 @@ def _silence() -> None:
 def _upright(image: Image.Image, channels: int, say: Callable[[str], None]) -> Image.Image:
     """The picture upright, in a mode of the model's channels; deep ones as floats 0 to 255."""
     mode = _MODES[channels]
-    stored = getattr(image, "tag_v2", {}).get(_CHANNELS, 1)
+    stored_tags: Any = getattr(image, "tag_v2", {})
+    stored = stored_tags.get(_CHANNELS, 1)
     if stored not in (1, 3) and (stored != channels or len(image.getbands()) < stored):
         say(
             f"TIFF files of {stored} channels are read as {mode}; an array file can hold all "
@@ -241,6 +242,7 @@ def _upright(image: Image.Image, channels: int, say: Callable[[str], None]) -> I
     orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         bits = _depth(image)
+        is_negative = stored_tags.get(_PHOTOMETRIC) == 0
         if orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
         if bits is None:
@@ -253,7 +255,10 @@ def _upright(image: Image.Image, channels: int, say: Callable[[str], None]) -> I
             + ("; 12 bits in 16 become 0 to 16 (--scale 16 makes up for it)" * (bits == 16))
         )
         # To NumPy and back: Pillow converts these modes by cutting them off at 255.
-        return Image.fromarray(np.asarray(image, np.float32) / (largest / 255))
+        pixels = np.asarray(image, np.float32)
+        # Pillow itself turns those of 8 bits whose 0 is white.
+        pixels = largest - pixels if is_negative else pixels
+        return Image.fromarray(pixels / (largest / 255))
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     if image.mode == "P" and "transparency" in image.info:

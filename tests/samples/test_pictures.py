@@ -33,7 +33,7 @@ def arrays(path: str | Path, spec: ModelInput = GREY, said: list[str] | None = N
 def tiff_tags(**values: Any) -> TiffImagePlugin.ImageFileDirectory_v2:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     for name, value in values.items():
-        tags[{"sample_format": 339, "subfile_type": 254}[name]] = value
+        tags[{"photometric": 262, "sample_format": 339, "subfile_type": 254}[name]] = value
     return tags
 
 
@@ -59,6 +59,12 @@ class TestDepths:
         np.testing.assert_allclose(found[0], VALUES / 257, rtol=1e-6)
         (line,) = said
         assert line.startswith(self.NOTE)
+
+    def test_where_0_is_white_pictures_of_each_depth_are_turned(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tif"
+        Image.fromarray(VALUES.astype(np.uint16)).save(path, tiffinfo=tiff_tags(photometric=0))
+        (found,) = arrays(path)
+        np.testing.assert_allclose(found[0], 255 - VALUES / 257, rtol=1e-6)
 
     def test_bits_that_a_file_states_are_its_scale(self, tmp_path: Path) -> None:
         """A PGM names its largest value, a TIFF may pack 12 bits."""
