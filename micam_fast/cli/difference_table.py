@@ -23,6 +23,10 @@ def tell_what_is_left_out(
     """Say how many layers are not compared, or not alike; the files have their names."""
     kinds: tuple[tuple[str, Sized], ...] = (
         ("whose maps are not compared, as their types differ", difference.other_types),
+        (
+            "whose maps are not compared, as a kernel weighs one of the two alone",
+            difference.other_projections,
+        ),
         ("whose maps are not compared, as their sizes differ", difference.mismatched),
         ("whose maps are not compared, as they are not finite", difference.not_finite),
         ("only in A", difference.only_a),

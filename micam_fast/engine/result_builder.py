@@ -63,6 +63,7 @@ class ResultBuilder:
             ),
             tuple(_left_out(graph, plans, places)),
             frozenset(name for plan in plans for name in plan.names if plan.is_stepped(name)),
+            frozenset(name for plan in plans for name in plan.names if plan.is_weighted(name)),
             frame,
         )
 

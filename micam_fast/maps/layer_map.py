@@ -35,6 +35,8 @@ class LayerMap:
         Whether the map is a flat layer's list of values.
     even_weights
         Whether the layer has an all-zero bias, so that its channels count evenly.
+    weighted
+        Whether the map is made with the layer's kernel; else it is a mean over channels or a list.
     copies
         How many frames, windows or pairs, folded into the batch axis, the layer computes for the
         sample. The map is their mean.
@@ -60,6 +62,7 @@ class LayerMap:
     input_shapes: tuple[Shape | None, ...] = ()
     flat: bool = False
     even_weights: bool = False
+    weighted: bool = False
     copies: int = 1
     steps: bool = False
     frame: int | None = None

@@ -41,6 +41,8 @@ class LoopTables:
         Cells of all maps of a sample.
     even
         Layers with an all-zero bias.
+    weighted
+        Layers whose map is made with a kernel.
     unread
         Layers with cells of the activation that no cell of the map depends on.
     """
@@ -68,6 +70,7 @@ class LoopTables:
         self.staged: dict[str, tuple[int, int]] = {}
         self.staged_size = self.total = 0
         self.even: set[str] = set()
+        self.weighted: set[str] = set()
         self.unread: list[str] = []
 
     @property
@@ -176,6 +179,8 @@ class LoopTables:
         taps = find_fitting_taps(
             name, tap, view.size, view.channel_count, kernel, read, self._projection
         )
+        if taps.weighted:
+            self.weighted.add(name)
         return taps.averaged(view.taken)
 
 

@@ -148,6 +148,7 @@ class MapPlan:
         tables.check()
         self._table, self._numbers, self._reach = tables.rows, tables.numbers, tables.reach
         self._staged, self._even, self._unread = tables.staged, tables.even, tables.unread
+        self._weighted = tables.weighted
         self._total = tables.total
         self.staging = tables.staged_size
         self.sizes = tuple(tables.sizes)
@@ -190,6 +191,10 @@ class MapPlan:
     def has_even_weights(self, name: str) -> bool:
         """Tell whether the layer's bias is all zero, so that its channels count evenly."""
         return name in self._even
+
+    def is_weighted(self, name: str) -> bool:
+        """Tell whether the layer's map is made with its kernel; else it is a mean or a list."""
+        return name in self._weighted
 
     def project(
         self,

@@ -37,6 +37,8 @@ class MapsLayout:
         Layers without a map, with the sizes of this run where these are known.
     stepped
         Names of the layers that a wrapper runs on each step.
+    weighted
+        Names of the layers whose maps are made with their kernels.
     frame
         As in `LayerMap`, of all layers with copies.
     """
@@ -53,6 +55,7 @@ class MapsLayout:
     numbers: tuple[bool, ...]
     left_out: tuple[Layer, ...] = ()
     stepped: frozenset[str] = frozenset()
+    weighted: frozenset[str] = frozenset()
     frame: int | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -219,6 +222,7 @@ class SampleMaps(Mapping[str, LayerMap]):
                 input_shapes=layout.input_shapes[place],
                 flat=layout.flat[place],
                 even_weights=layout.even_weights[place],
+                weighted=name in layout.weighted,
                 copies=layout.copies[place],
                 steps=name in layout.stepped,
                 frame=layout.frame if layout.copies[place] > 1 else None,

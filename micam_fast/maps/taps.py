@@ -37,12 +37,15 @@ class Taps:
         ``(T, RUNS_PER_TAP, RUN_WIDTH)`` int32: source start and step, target start and step, count.
     size
         ``(h', w')`` of the map.
+    weighted
+        Whether they hold a kernel; else the map is a mean.
     """
 
     weights: NDArray[np.float32]
     rows: NDArray[np.int32]
     columns: NDArray[np.int32]
     size: tuple[int, int]
+    weighted: bool = False
 
     def averaged(self, copies: int) -> Taps:
         """The same taps for so many copies of all channels, one behind the other: their mean."""
@@ -206,7 +209,7 @@ def _circular_taps(kernel: NDArray[np.float64], size: tuple[int, ...]) -> Taps:
     weights = np.ascontiguousarray(kernel.reshape(len(kernel), -1).T, np.float32)
     rows = np.array([(np.arange(height) + u) % height for u, _ in shifts], np.int32)
     columns = [[(0, 1, v, 1, width - v), (width - v, 1, 0, 1, v)] for _, v in shifts]
-    return Taps(weights, rows, _runs(columns), (height, width))
+    return Taps(weights, rows, _runs(columns), (height, width), weighted=True)
 
 
 def _adjoint_taps(
@@ -243,7 +246,8 @@ def _adjoint_taps(
         rows.append(targets)
         columns.append([links(strides[1], u * dilations[1] - begins[1], width, source_size[1])])
     weights = np.ascontiguousarray(kernel.reshape(len(kernel), -1).T, np.float32)
-    return Taps(weights, np.array(rows, np.int32), _runs(columns), (source_size[0], source_size[1]))
+    size = source_size[0], source_size[1]
+    return Taps(weights, np.array(rows, np.int32), _runs(columns), size, weighted=True)
 
 
 def _scattering_link(stride: int, shift: int, size: int, target: int) -> tuple[int, ...]:

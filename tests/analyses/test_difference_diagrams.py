@@ -206,6 +206,25 @@ def test_layers_without_a_difference_are_hatched() -> None:
     assert "left" in said
 
 
+def test_a_map_of_another_projection_is_hatched() -> None:
+    """Beside A's, on one scale, its signs would mislead."""
+    layer = Layer("conv", "Conv", "Conv")
+    cams = layer_map([[1, 2]]), layer_map([[-7, -7]], weighted=True)
+    drawing = drawn(diff(*(side({"conv": cam}, layers=(layer,)) for cam in cams)))
+    shown = panes(drawing)
+    np.testing.assert_array_equal(
+        shown["conv: A"].pixels, paint_diverging(np.array([[1, 2]], np.float32), 2.0)
+    )
+    for caption in ("B", "B - A"):
+        pixels = shown[f"conv: {caption}"].pixels
+        np.testing.assert_array_equal(pixels, hatch(pixels.shape[1], pixels.shape[0], 1.0))
+    said = [mark.text for mark in drawing.marks if isinstance(mark, Text)]
+    words = "maps are not compared: B's is weighted through a kernel, A's is not"
+    assert words in " ".join(said)
+    assert "scale: ±2" in said
+    assert "compared: 0 of 1 layers; 1 weighted through a kernel in one alone: conv" in said
+
+
 # --- Texts ----------------------------------------------------------------------------------
 
 

@@ -100,6 +100,13 @@ class TestFunctions:
         theirs = [*chain("x:Input", "c:Conv"), layer("add", "Add", "c")]
         assert match_layers(ours, theirs).pairs == {"x": "x", "c": "c", "add": "add"}
 
+    def test_layers_of_one_name_that_do_other_things_have_none(self) -> None:
+        """A Relu behind a convolution is not what an LSTM of the convolution's name makes."""
+        ours = chain("x:Input", "c:Conv", "r:Relu", "d:Conv")
+        found = match_layers(ours, chain("x:Input", "c:LSTM", "d:Conv"))
+        assert found.pairs == {"x": "x", "c": "c", "d": "d"}
+        assert found.starts == {}
+
     def test_another_operation_is_none(self) -> None:
         ours, theirs = (
             chain("x:Input", "c:Conv", "p:MaxPool", "d:Conv"),

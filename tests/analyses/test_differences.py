@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from micam_fast import Explanation, Model, load_model
 from micam_fast.analyses.differences.difference import diff
+from micam_fast.analyses.differences.gates import judge
 from micam_fast.analyses.differences.layers import compare_layer
 from micam_fast.api.averages import Average
 from micam_fast.core.errors import AxisError, ModelError
@@ -86,6 +87,62 @@ def test_bound_is_the_largest_of_all_three() -> None:
     assert found.bound == 5
     assert found.largest == (0, 1)
     assert compare_layer(CONV, cams[1], cams[1], (9, 9)).largest is None
+
+
+# --- Maps of different projections ----------------------------------------------------------
+
+
+def fused_net() -> onnx.ModelProto:
+    """`models.conv_net`, its Relu within the convolution."""
+    proto = models.conv_net()
+    conv, relu, *_ = proto.graph.node
+    conv.op_type, conv.domain, conv.output[0] = "FusedConv", "com.microsoft", relu.output[0]
+    conv.attribute.append(helper.make_attribute("activation", "Relu"))
+    proto.graph.node.remove(relu)
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return proto
+
+
+@pytest.mark.parametrize("match", ["name", "structure"])
+@pytest.mark.parametrize("projection", ["published", "transposed"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_map_made_with_a_kernel_is_not_compared_with_a_mean(
+    swapped: bool, projection: Any, match: Any
+) -> None:
+    sample = models.random_array(1, 1, 8, 6)
+    one, other = (load_model(net) for net in (models.conv_net(), fused_net()))
+    sides = one.explain(sample, projection=projection), other.explain(sample, projection=projection)
+    found = diff(*(sides[::-1] if swapped else sides), match=match)
+    name, mine, theirs = ("conv", "A", "B") if swapped else ("relu", "B", "A")
+    each = found.layers[name]
+    assert each.note == (
+        f"maps are not compared: {mine}'s is weighted through a kernel, {theirs}'s is not"
+    )
+    assert each.difference is None
+    assert found.other_projections == [name]
+    assert (found.other_types, found.mismatched, found.not_finite) == ([], {}, [])
+    assert found.within == ["conv (B)" if swapped else "conv"]
+    # B's tile would share A's scale.
+    assert each.a is not None
+    assert each.drawn_b is None
+    assert each.bound == np.abs(each.a.cam).max()
+    assert all(
+        e.difference is not None for e in found.layers.values() if not e.within and e != each
+    )
+
+
+def test_a_kernel_that_one_model_computes_is_none() -> None:
+    """The class is the same; only one of the two maps is made with the kernel."""
+    maps = [{"conv": layer_map([[1, 2]], weighted=weighted)} for weighted in (True, False)]
+    found = diff(*(explanation_of(each) for each in maps))
+    assert found.layers["conv"].note == (
+        "maps are not compared: A's is weighted through a kernel, B's is not"
+    )
+    assert found.other_projections == ["conv"]
+    (verdict,) = judge(found, [("relative-l2", 1.0)])
+    assert verdict.worst is None
+    same = diff(*(explanation_of(maps[0]) for _ in "ab"))
+    assert same.layers["conv"].relative_l2 == 0
 
 
 # --- Two samples ----------------------------------------------------------------------------

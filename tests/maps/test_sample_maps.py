@@ -44,6 +44,7 @@ def made(
         NAMES, np.array(slots), SIZES, shapes, tuple((s,) for s in shapes),
         (False, True, False), (True, False, False), (1, 1, 5),
         (None, None, "channels assumed last"), tuple(n in numbers for n in NAMES),
+        weighted=frozenset(NAMES[:1]),
     )  # fmt: skip
     return SampleMaps(frame, values, ranges, bad or {})
 
@@ -60,6 +61,7 @@ def test_maps_in_the_diagram_s_order() -> None:
     assert [found.input_shapes for found in maps.values()] == list(maps.layout.input_shapes)
     assert [found.flat for found in maps.values()] == [False, True, False]
     assert [found.even_weights for found in maps.values()] == [True, False, False]
+    assert [found.weighted for found in maps.values()] == [True, False, False]
     assert [found.copies for found in maps.values()] == [1, 1, 5]
     assert [found.doubt for found in maps.values()] == [None, None, "channels assumed last"]
     values = np.concatenate([maps[name].cam.reshape(-1) for name in ("third", "first", "second")])

@@ -36,6 +36,7 @@ def check_convolution(
     (activation,) = run(model, {"x": sample[np.newaxis]}, "conv:0")
     last = channels_last(activation)
     assert explanation.maps["conv"].even_weights == (case["bias"] == "zero")
+    assert [name for name, found in explanation.maps.items() if found.weighted] == ["conv"]
     if projection == "published" and transpose:
         expected = reference.published_conv_transpose(last, kernel, bias, groups=groups)
     elif projection == "published":

@@ -49,6 +49,12 @@ class Comparison:
         return [name for name, each in self.layers.items() if not each.types_agree]
 
     @property
+    def other_projections(self) -> list[str]:
+        """Names of the layers that have no difference as a kernel weighs one map alone."""
+        found = self.layers.items()
+        return [name for name, each in found if each.types_agree and not each.projections_agree]
+
+    @property
     def changed(self) -> list[str]:
         """Names of the layers that have a difference though kernels, shapes or inputs differ."""
         return [each.layer.name for each in self.compared if each.changes]
@@ -65,18 +71,14 @@ class Comparison:
             name: (each.a.cam.shape, each.b.cam.shape)
             for name, each in self.layers.items()
             if each.a is not None and each.b is not None and not each.sizes_agree
-            if each.types_agree
+            if each.types_agree and each.projections_agree
         }
 
     @property
     def not_finite(self) -> list[str]:
         """Names of the layers that have no difference as A's or B's values are not finite."""
         found = self.layers.items()
-        return [
-            name
-            for name, each in found
-            if each.sizes_agree and each.types_agree and each.difference is None
-        ]
+        return [name for name, each in found if each.are_alike and each.difference is None]
 
     @property
     def only_a(self) -> list[str]:

@@ -50,7 +50,7 @@ _NOTHING = np.empty((1, 1, 3), np.uint8)
 _CAPTIONS = ("A", "B", "B - A")
 _LEGEND = (
     "A, B and B - A of a layer share the label's scale: blue is negative, white 0, brown positive",
-    "no map: not finite, or A and B are of different type or size, or only one has the layer",
+    "no map: not finite, or A and B differ in type, size or use of a kernel, or one has no layer",
     "relative L2: |B - A| / |A|.  cosine: of the angle between A and B.  correlation: Pearson's",
 )
 
@@ -188,7 +188,8 @@ def _panes(
     each: LayerDifference, plan: NodePlan, box: Box, scale: float, native: bool
 ) -> Iterator[_Part]:
     """The three maps with their captions and frames."""
-    a, b = (None if m is None or not is_finite(m) else m.cam for m in (each.a, each.b))
+    sides = each.a, each.drawn_b
+    a, b = (None if m is None or not is_finite(m) else m.cam for m in sides)
     for caption, values, start, corner in zip(
         _CAPTIONS, (a, b, each.difference), plan.captions, plan.panes, strict=True
     ):

@@ -16,8 +16,7 @@ def _of_noise(read: str) -> Callable[[LayerDifference], float | None]:
 
 
 def _relative_l2(each: LayerDifference) -> float | None:
-    is_compared = each.difference is not None or (each.sizes_agree and each.types_agree)
-    return each.relative_l2 if is_compared else None
+    return each.relative_l2 if each.are_alike else None
 
 
 def _noise_db(each: LayerDifference) -> float | None:

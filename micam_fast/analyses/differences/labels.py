@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from micam_fast.analyses.differences.comparison import Comparison
-from micam_fast.analyses.differences.layers import LayerDifference, is_finite
+from micam_fast.analyses.differences.layers import NOT_COMPARED, LayerDifference, is_finite
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import Layer, show_shape
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.labels import copies_line, label_parts, trouble_line
 from micam_fast.maps.layer_map import lies_on_input
+
+_LINE = 38
+"""Letters of a sentence in a line of a label."""
 
 
 def header_lines(difference: Comparison) -> list[str]:
@@ -28,6 +32,7 @@ def header_lines(difference: Comparison) -> list[str]:
     left_out: tuple[tuple[str, Collection[str]], ...] = (
         ("not finite", difference.not_finite),
         ("of other type", difference.other_types),
+        ("weighted through a kernel in one alone", difference.other_projections),
         ("of different size", difference.mismatched),
         ("only in A", difference.only_a),
         ("only in B", difference.only_b),
@@ -98,7 +103,10 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
         if each.noise.saturated is not None:
             lines.append(f"saturated: {show_share(each.noise.saturated)}")
     if each.difference is None:
-        return [*lines, each.note, f"scale: ±{each.bound:.6g}"]
+        # A sentence without names; lines with names are shortened, to leave room for the rest.
+        sentence = each.note.startswith(NOT_COMPARED)
+        note = textwrap.wrap(each.note, _LINE) if sentence else [each.note]
+        return [*lines, *note, f"scale: ±{each.bound:.6g}"]
     return [
         *lines,
         f"relative L2: {show_number(each.relative_l2)}",

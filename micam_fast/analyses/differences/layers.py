@@ -13,9 +13,9 @@ from micam_fast.analyses.differences.noise import Noise
 from micam_fast.core.layers import Layer, Shape, show_shape
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 
+NOT_COMPARED = "maps are not compared:"
+"""What stands before the reason why maps of one operation and size have no difference."""
 _NAN = math.nan
-# Families whose maps are made with a kernel.
-_WITH_KERNELS = ("Conv", "ConvTranspose")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,8 @@ class LayerDifference:
     difference
         ``(h', w')`` float64, B - A; ``None`` where the two cannot be compared, see `note`.
     bound
-        The scale that A, B and B - A are drawn on: the largest absolute value of all three.
+        The scale that A, B and B - A are drawn on: the largest absolute value of all three. Where
+        a kernel weighs one map alone, B's is not drawn, and the scale is A's.
     relative_l2
         ``|B - A| / |A|`` with the Euclidean norm over all cells; 0 where both are all zero,
         infinite where A alone is.
@@ -81,10 +82,10 @@ class LayerDifference:
             mine, other = ("B", "A") if self.a is None else ("A", "B")
             return f"{other} computes it within {self.within}" if self.within else f"only in {mine}"
         if self.partner is not None and not self.types_agree:
-            types = self.layer.class_label, self.partner.class_label
-            return ("A's map is a {}'s, B's a {}'s" if self.joined else "A is {}, B is {}").format(
-                *types
-            )
+            return f"A is {self.layer.class_label}, B is {self.partner.class_label}"
+        if not self.projections_agree:
+            with_kernel, other = ("A", "B") if self.a.weighted else ("B", "A")
+            return f"{NOT_COMPARED} {with_kernel}'s is weighted through a kernel, {other}'s is not"
         if not self.sizes_agree:
             return f"A is {_size(self.a)}, B is {_size(self.b)}"
         bad = [side for side, found in (("A", self.a), ("B", self.b)) if not is_finite(found)]
@@ -94,19 +95,31 @@ class LayerDifference:
     def types_agree(self) -> bool:
         """Whether the two maps are of the same operation, whatever computes it.
 
-        Of joined layers those that stand for them may differ, unless one map alone has a kernel.
+        Of joined layers those that stand for them may differ.
         """
-        if self.partner is None:
+        if self.partner is None or self.joined:
             return True
-        families = family(self.layer), family(self.partner)
-        if self.joined:
-            return len({each in _WITH_KERNELS for each in families}) == 1
-        return families[0] == families[1]
+        return family(self.layer) == family(self.partner)
+
+    @property
+    def projections_agree(self) -> bool:
+        """Whether a kernel weighs both maps or none; where there is one map, nothing disagrees."""
+        return self.a is None or self.b is None or self.a.weighted == self.b.weighted
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether there are two maps of one kind and size, so that only values can differ."""
+        return self.sizes_agree and self.types_agree and self.projections_agree
 
     @property
     def sizes_agree(self) -> bool:
         """Whether there are two maps, and they have as many rows and columns."""
         return self.a is not None and self.b is not None and self.a.cam.shape == self.b.cam.shape
+
+    @property
+    def drawn_b(self) -> LayerMap | None:
+        """B's map, if it can be looked at beside A's: signs of other projections mislead."""
+        return self.b if self.projections_agree else None
 
     @property
     def largest(self) -> tuple[int, int] | None:
@@ -144,8 +157,9 @@ def compare_layer(
     """
     empty = LayerDifference(layer, a, b, partner=partner, joined=joined)
     finite = [each.cam for each in (a, b) if each is not None and is_finite(each)]
-    bound = max((float(np.abs(cam).max()) for cam in finite), default=0.0)
-    if len(finite) < 2 or finite[0].shape != finite[1].shape or not empty.types_agree:
+    drawn = [each.cam for each in (a, empty.drawn_b) if each is not None and is_finite(each)]
+    bound = max((float(np.abs(cam).max()) for cam in drawn), default=0.0)
+    if len(finite) < 2 or not empty.are_alike:
         return replace(empty, bound=bound)
     before, after = (cam.astype(np.float64) for cam in finite)
     difference = after - before

@@ -230,7 +230,9 @@ def _with_functions(a: _Side, b: _Side, pairs: dict[str, str]) -> Matching:
     for one, other in pairs.items():
         wanted = {pairs.get(name) for name in a.readers[one]}
         last_a, last_b = one, other
-        if None in wanted or wanted != set(b.readers[other]):
+        # Only one operation may have a function more or less.
+        alike = family(a.layers[one]) == family(b.layers[other])
+        if alike and (None in wanted or wanted != set(b.readers[other])):
             last_a, last_b = _end(a, b, pairs, taken, one, other)
         found.pairs[last_a] = last_b
         if (last_a, last_b) != (one, other):
