@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from micam_fast.analyses.differences import diff
-from micam_fast.analyses.differences.matching import Matching, family, match_layers
+from micam_fast.analyses.differences.matching import Matching, match_layers
+from micam_fast.analyses.differences.operations import family, kernel_size
 from micam_fast.core.layers import Layer
 from tests.helpers.differences import side
 from tests.helpers.pictures import layer_map
@@ -38,10 +39,50 @@ def layer(name: str, op_type: str, *inputs: str, kernel: tuple[int, ...] | None 
         ("DynamicQuantizeMatMul", "MatMul"), ("Gemm", "MatMul"), ("FusedGemm", "MatMul"),
         ("DynamicQuantizeLSTM", "LSTM"), ("QLinearAdd", "Add"), ("Relu", "Relu"),
         ("Flatten", "Reshape"), ("InputLayer", "Input"), ("ConvTranspose", "ConvTranspose"),
+        ("Conv3DTranspose", "ConvTranspose"), ("DepthwiseConv1D", "Conv"), ("Dense", "MatMul"),
+        ("GlobalMaxPooling1D", "GlobalMaxPool"), ("AveragePooling3D", "AveragePool"),
+        ("ReLU", "Relu"), ("LeakyReLU", "LeakyRelu"), ("MyConv2D", "MyConv2D"),
+        ("SeparableConv2D", "SeparableConv2D"),
     ],
 )  # fmt: skip
 def test_an_operation_has_one_family(op_type: str, expected: str) -> None:
     assert family(layer("a", op_type)) == expected
+
+
+@pytest.mark.parametrize(
+    ("op_type", "function", "expected"),
+    [
+        ("Activation", "silu", "SiLU"), ("Activation", "swish", "SiLU"),
+        ("Activation", "hard_silu", "HardSwish"), ("Activation", "relu", "Relu"),
+        ("Activation", "relu6", "Clip"), ("ReLU", "relu6", "Clip"),
+        ("ReLU", None, "Relu"), ("ReLU", "relu with limits", "Activation"),
+        ("Activation", "mine", "Activation"), ("Activation", None, "Activation"),
+        ("Dense", "softmax", "MatMul"),
+    ],
+)  # fmt: skip
+def test_a_layer_that_is_a_function_has_its_family(
+    op_type: str, function: str | None, expected: str
+) -> None:
+    assert family(dataclasses.replace(layer("a", op_type), activation=function)) == expected
+
+
+@pytest.mark.parametrize(
+    ("op_type", "kernel", "rank", "expected"),
+    [
+        ("Conv", (8, 3, 5, 7), 4, (8, 3, 5, 7)), ("Conv2D", (5, 7, 3, 8), 4, (8, 3, 5, 7)),
+        ("Conv1D", (5, 3, 8), 3, (8, 3, 5)), ("Conv", (8, 3, 1, 5), 3, (8, 3, 5)),
+        ("Conv", (8, 3, 1, 5), 4, (8, 3, 1, 5)), ("DepthwiseConv2D", (5, 7, 3, 2), 4, (6, 1, 5, 7)),
+        ("ConvTranspose", (8, 6, 2, 3), 4, (8, 6, 2, 3)),
+        ("Conv2DTranspose", (2, 3, 6, 8), 4, (8, 6, 2, 3)), ("Gemm", (4, 3), 2, (3, 4)),
+        ("Dense", (3, 4), 2, (3, 4)), ("MyConv2D", (5, 7, 3, 8), 4, (5, 7, 3, 8)),
+        ("Conv", None, 4, None),
+    ],
+)  # fmt: skip
+def test_kernels_are_in_one_order(
+    op_type: str, kernel: tuple[int, ...] | None, rank: int, expected: tuple[int, ...] | None
+) -> None:
+    found = dataclasses.replace(layer("a", op_type, kernel=kernel), output_shape=(None,) * rank)
+    assert kernel_size(found) == expected
 
 
 class TestNames:
@@ -94,6 +135,15 @@ class TestFunctions:
     def test_the_last_layer_of_all_may_have_one(self) -> None:
         found = match_layers(chain("x:Input", "c:Conv", "r:Relu"), chain("x:Input", "c:Conv"))
         assert found.pairs == {"x": "x", "r": "c"}
+
+    def test_a_softmax_has_one_where_the_other_layer_says_so(self) -> None:
+        """Else one model's last layer is logits, and the other one's probabilities."""
+        ours = chain("x:Input", "d:MatMul", "s:Softmax")
+        theirs = chain("x:Input", "d:Dense")
+        assert match_layers(ours, theirs).pairs == {"x": "x", "d": "d"}
+        theirs[1] = dataclasses.replace(theirs[1], activation="softmax")
+        assert match_layers(ours, theirs).pairs == {"x": "x", "s": "d"}
+        assert match_layers(theirs, ours).pairs == {"x": "x", "d": "s"}
 
     def test_what_others_read_before_it_stays(self) -> None:
         ours = [*chain("x:Input", "c:Conv", "r:Relu"), layer("add", "Add", "c", "r")]
@@ -159,6 +209,30 @@ class TestStructure:
         assert self.matched(ours, theirs).pairs == {
             "x": "i", "c": "1", "p": "2", "f": "3", "g": "4", "s": "5",
         }  # fmt: skip
+
+    def test_orders_of_kernels_do_not_matter(self) -> None:
+        def net(i: str, op_type: str, names: str, *kernels: tuple[int, ...]) -> list[Layer]:
+            named = zip(names, kernels, strict=True)
+            heads = [layer(name, op_type, i, kernel=kernel) for name, kernel in named]
+            return [layer(i, "Input"), *heads]
+
+        ours = net("i", "Conv2D", "ab", (3, 3, 4, 8), (3, 3, 4, 3))
+        theirs = net("j", "Conv", "cd", (3, 4, 3, 3), (8, 4, 3, 3))
+        assert self.matched(ours, theirs).pairs == {"i": "j", "a": "d", "b": "c"}
+
+    def test_an_unknown_function_stands_between_what_is_matched(self) -> None:
+        def net(*named: str) -> list[Layer]:
+            return chain("x:Input", "c:Conv", *named, "p:MaxPool")
+
+        ours = net("a:Activation")
+        pairs = {"x": "x", "c": "c", "p": "p"}
+        assert self.matched(ours, net("g:GELU")).pairs == pairs | {"a": "g"}
+        assert self.matched(net("g:GELU"), ours).pairs == pairs | {"g": "a"}
+        # It is no layer but a function, and one of two is not known.
+        assert self.matched(ours, net("l:LRN")).pairs == pairs
+        assert self.matched(ours, net("g:GELU", "r:Relu")).pairs == pairs
+        # Two functions that are known differ.
+        assert self.matched(net("r:Relu"), net("g:GELU")).pairs == pairs
 
 
 class TestWhatDiffers:

@@ -147,13 +147,38 @@ def keras_model() -> Any:
     return model
 
 
+def mobile_keras_model() -> Any:
+    """Layers whose kernels lie in other orders, or whose functions stand alone with others."""
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((12, 16, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="stem")(image)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(6.0, name="relu6")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, name="depthwise")(x)
+    x = layers.Activation("swish", name="swish")(x)
+    left = layers.Conv2D(4, (1, 3), padding="same", activation="relu", name="left")(x)
+    right = layers.Conv2D(4, (3, 1), padding="same", activation="relu", name="right")(x)
+    x = layers.Concatenate(name="concat")([left, right])
+    x = layers.Conv2DTranspose(6, 2, strides=2, name="up")(x)
+    x = layers.MaxPooling2D(4, name="pool")(x)
+    x = layers.Dropout(0.5, name="dropout")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(7, activation="tanh", name="hidden")(x)
+    return keras.Model(image, layers.Dense(5, activation="softmax", name="head")(x))
+
+
 def tf2onnx_model() -> onnx.ModelProto:
     """The network as tf2onnx exports it from Keras."""
+    return by_tf2onnx(keras_model())
+
+
+def by_tf2onnx(model: Any) -> onnx.ModelProto:
+    """A Keras model with an input ``image`` as tf2onnx exports it."""
     import tensorflow as tf
     import tf2onnx
 
-    model = keras_model()
-    signature = [tf.TensorSpec((None, 12, 16, 3), tf.float32, name="image")]
+    signature = [tf.TensorSpec(model.input_shape, tf.float32, name="image")]
     call = tf.function(lambda image: model(image, training=False), input_signature=signature)
     found: onnx.ModelProto
     found, _ = tf2onnx.convert.from_function(call, input_signature=signature, opset=15)

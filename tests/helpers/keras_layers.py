@@ -125,7 +125,8 @@ OTHERS: dict[str, tuple[tuple[int, ...], Make]] = {
     "swish": (PICTURE, lambda k: k.Activation("swish")),
     "gelu": (PICTURE, lambda k: k.Activation("gelu")),
     "hard_sigmoid": (PICTURE, lambda k: k.Activation("hard_sigmoid")),
-    "relu6": (PICTURE, lambda k: k.ReLU(6.0, negative_slope=0.1)),
+    "relu6": (PICTURE, lambda k: k.ReLU(6.0)),
+    "relu_with_limits": (PICTURE, lambda k: k.ReLU(6.0, negative_slope=0.1)),
     "leaky_relu": (PICTURE, lambda k: k.LeakyReLU(0.2)),
     "prelu": (PICTURE, lambda k: k.PReLU(alpha_initializer="random_normal")),
     "prelu_shared": (

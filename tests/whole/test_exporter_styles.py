@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,9 @@ import onnx
 import pytest
 
 import micam_fast
-from micam_fast.analyses.differences.matching import family
+from micam_fast.analyses.differences import match_layers
+from micam_fast.analyses.differences.operations import family
+from micam_fast.core.layers import Layer
 from micam_fast.models.keras import export_model
 from tests.helpers import exporter_styles
 from tests.helpers.exporter_styles import SAMPLE
@@ -71,6 +75,36 @@ def drawn(explanation: micam_fast.Explanation, path: Path) -> tuple[list[str], l
 @pytest.mark.parametrize("style", ["PyTorch, tracing", *OTHERS])
 def test_the_layers_are_the_same(style: str) -> None:
     assert layers_of(explained(style)[0]) == LAYERS
+
+
+@functools.cache
+def layers_by_structure(style: str) -> tuple[Layer, ...]:
+    return tuple(micam_fast.load_model(STYLES[style]()).layers)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(("one", "other"), [*itertools.permutations(STYLES, 2)])
+def test_structure_matches_all_layers(one: str, other: str) -> None:
+    """Kernels lie in other orders, and nobody knows what Keras' function of a user's is."""
+    ours, theirs = layers_by_structure(one), layers_by_structure(other)
+    pairs = match_layers(ours, theirs, "structure").pairs
+    expected = zip((e.name for e in ours), (e.name for e in theirs), strict=True)
+    assert pairs == dict(expected)
+
+
+@needs_tensorflow
+def test_structure_matches_keras_classes_with_tf2onnx_operators() -> None:
+    model = exporter_styles.mobile_keras_model()
+    ours = micam_fast.load_model(export_model(model).proto).layers
+    theirs = micam_fast.load_model(exporter_styles.by_tf2onnx(model)).layers
+    found = match_layers(ours, theirs, "structure")
+    assert {*found.pairs, *found.within[0]} == {layer.name for layer in ours}
+    assert {*found.pairs.values(), *found.within[1]} == {layer.name for layer in theirs}
+    # tf2onnx keeps Keras' names between slashes.
+    named = {one: other.split("/")[1:2] for one, other in found.pairs.items() if one != "image"}
+    assert named == {one: [f"{one}_1"] for one in named} | {"dropout": ["flatten_1"]}
+    types = {layer.name: layer.op_type for layer in theirs}
+    assert types[found.pairs["relu6"]] == "Clip"
 
 
 @pytest.mark.parametrize("style", OTHERS)

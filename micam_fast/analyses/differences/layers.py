@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.analyses.differences.matching import family, kernel_size
 from micam_fast.analyses.differences.noise import Noise
+from micam_fast.analyses.differences.operations import family, kernel_size
 from micam_fast.core.layers import Layer, Shape, show_shape
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from micam_fast.analyses.differences.operations import (
+    WITHIN,
+    family,
+    function_of,
+    kernel_size,
+)
 from micam_fast.core.choices import Match
 from micam_fast.core.layers import Layer
 
@@ -16,28 +22,6 @@ _APPENDED = re.compile(
 )
 # Its Gemm of dynamic codes is a product and a sum.
 _OF_GEMM = "_MatMul"
-_PREFIXES = re.compile(r"^(QLinear|DynamicQuantize|Fused|Nhwc)")
-_SUFFIXES = re.compile(r"(Integer|Integer16|IntegerToFloat)$")
-_ALIKE = {
-    "Gemm": "MatMul", "QGemm": "MatMul", "Dense": "MatMul", "Flatten": "Reshape",
-    "InputLayer": "Input", "Conv1D": "Conv", "Conv2D": "Conv", "Conv3D": "Conv",
-    "DepthwiseConv2D": "Conv", "MaxPooling1D": "MaxPool", "MaxPooling2D": "MaxPool",
-    "AveragePooling2D": "AveragePool", "GlobalAveragePooling2D": "GlobalAveragePool",
-    "GlobalMaxPooling2D": "GlobalMaxPool", "ReLU": "Relu", "Concatenate": "Concat",
-    "QAttention": "Attention",
-}  # fmt: skip
-_WITHIN = {
-    "BatchNormalization", "Clip", "Elu", "GELU", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish",
-    "PRelu", "Relu", "Selu", "SiLU", "Sigmoid", "Softplus", "Swish", "Tanh",
-}  # fmt: skip
-"""Families that other files hold within the layer before."""
-
-
-def family(layer: Layer) -> str:
-    """The operation, whatever it is computed with: a ``QLinearConv`` is a ``Conv``."""
-    name = _ALIKE.get(layer.op_type, layer.op_type)
-    name = _SUFFIXES.sub("", _PREFIXES.sub("", name))
-    return _ALIKE.get(name, name)
 
 
 @dataclass
@@ -86,19 +70,25 @@ class _Side:
             for name in layer.inputs:
                 self.readers[name].append(layer.name)
 
-    def next_within(self, name: str, taken: Iterable[str]) -> str | None:
-        """The function that alone reads a layer, where it has no counterpart of its own."""
+    def next_within(
+        self, name: str, taken: Iterable[str], function: str | None = None
+    ) -> str | None:
+        """The function that alone reads a layer, where it has no counterpart of its own.
+
+        It may be one that files commonly hold within the layer before, or the one given.
+        """
         readers = self.readers[name]
         if len(readers) != 1 or readers[0] in taken:
             return None
         layer = self.layers[readers[0]]
-        return layer.name if family(layer) in _WITHIN and len(layer.inputs) == 1 else None
+        known = family(layer) in WITHIN or family(layer) == function
+        return layer.name if known and len(layer.inputs) == 1 else None
 
     def source(self, name: str, taken: Iterable[str]) -> str:
         """The layer itself; for functions without a counterpart, what these are computed of."""
         while name not in taken:
             layer = self.layers[name]
-            if family(layer) not in _WITHIN or len(layer.inputs) != 1:
+            if family(layer) not in WITHIN or len(layer.inputs) != 1:
                 break
             name = layer.inputs[0]
         return name
@@ -147,7 +137,31 @@ def _by_structure(a: _Side, b: _Side) -> dict[str, str]:
         _match_alike(a, b, pairs, _read_by)
         _match_alike(a, b, pairs, _readers_of)
         if len(pairs) == before:
-            return pairs
+            return pairs | _functions_between(a, b, pairs)
+
+
+def _functions_between(a: _Side, b: _Side, pairs: dict[str, str]) -> dict[str, str]:
+    """Match functions of which one side alone knows what they do.
+
+    Nothing else stands between the layers around them.
+    """
+    same_b = {name: name for name in pairs.values()}
+    found = {}
+    for name, layer in a.layers.items():
+        place = _read_by(a, layer, pairs), _readers_of(a, layer, pairs)
+        if name in pairs or None in place or family(layer) not in WITHIN:
+            continue
+        others = [
+            other
+            for other, each in b.layers.items()
+            if other not in same_b
+            and family(each) in WITHIN
+            and (_read_by(b, each, same_b), _readers_of(b, each, same_b)) == place
+        ]
+        if len(others) == 1 and "Activation" in (family(layer), family(b.layers[others[0]])):
+            found[name] = others[0]
+    ones = Counter(found.values())
+    return {name: other for name, other in found.items() if ones[other] == 1}
 
 
 _Around = Callable[[_Side, Layer, Mapping[str, str]], frozenset[str] | None]
@@ -204,19 +218,13 @@ def _readers_of(side: _Side, layer: Layer, pairs: Mapping[str, str]) -> frozense
 
 def _walks(layer: Layer) -> object:
     """The operation, and how far a kernel reaches."""
-    kernel = layer.kernel_shape
+    kernel = kernel_size(layer)
     reach = kernel[2:] if kernel is not None and family(layer) == "Conv" else None
     return family(layer), reach
 
 
 def _kernel_of(layer: Layer) -> object:
     return family(layer), kernel_size(layer)
-
-
-def kernel_size(layer: Layer) -> tuple[int, ...] | None:
-    """The kernel's shape; a dense layer's may be stored in either order."""
-    kernel = layer.kernel_shape
-    return tuple(sorted(kernel)) if kernel is not None and family(layer) == "MatMul" else kernel
 
 
 def _with_functions(a: _Side, b: _Side, pairs: dict[str, str]) -> Matching:
@@ -248,15 +256,17 @@ def _end(
     a: _Side, b: _Side, pairs: Mapping[str, str], taken: set[str], one: str, other: str
 ) -> tuple[str, str]:
     """The last function behind one of two layers that is read as the other layer is."""
-    name = a.next_within(one, pairs)
+    holds = function_of(b.layers[other])
+    name = a.next_within(one, pairs, holds)
     while name is not None:
         if {pairs.get(each) for each in a.readers[name]} == set(b.readers[other]):
             return name, other
-        name = a.next_within(name, pairs)
+        name = a.next_within(name, pairs, holds)
     theirs = {pairs.get(each) for each in a.readers[one]}
-    name = b.next_within(other, taken)
+    holds = function_of(a.layers[one])
+    name = b.next_within(other, taken, holds)
     while name is not None:
         if set(b.readers[name]) == theirs:
             return one, name
-        name = b.next_within(name, taken)
+        name = b.next_within(name, taken, holds)
     return one, other

@@ -177,7 +177,14 @@ def _array(variable: Any) -> NDArray[Any] | None:
 
 
 def _activation_name(layer: Any) -> str | None:
+    import keras
+
     function = getattr(layer, "activation", None)
+    if isinstance(layer, keras.layers.ReLU):
+        # The class says what the plain one does.
+        limits = layer.max_value, layer.negative_slope, layer.threshold
+        known = {(None, 0, 0): None, (6, 0, 0): "relu6"}
+        return known.get(limits, "relu with limits")
     if function is None:
         return None
     name = getattr(function, "__name__", None) or getattr(function, "name", None)

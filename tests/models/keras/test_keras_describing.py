@@ -114,6 +114,8 @@ def test_shapes_of_weights(name: str) -> None:
         ("batch_norm", None),
         ("max_pool", None),
         ("leaky_relu", None),
+        ("relu6", "relu6"),
+        ("relu_with_limits", "relu with limits"),
     ],
 )
 def test_activation_functions(name: str, said: str | None) -> None:
