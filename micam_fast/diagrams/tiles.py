@@ -303,6 +303,11 @@ def _thin_sides(size: tuple[int, int], most: tuple[int, int]) -> tuple[bool, boo
     return size[0] * zoom < _LEAST_THICKNESS, size[1] * zoom < _LEAST_THICKNESS
 
 
+def strip_thickness(cells: int, least: int = _STRETCHED_TO) -> int:
+    """Pixels of a map's thin side, of so many rows or columns: they are told from each other."""
+    return min(max(least, _ROW_THICKNESS * cells), _MOST_THICKNESS)
+
+
 def _flat_size(
     size: tuple[int, int], most: tuple[int, int], scale: float, row: int = 0
 ) -> tuple[float, float]:
@@ -314,7 +319,7 @@ def _flat_size(
     for cells, thin, room, enough in zip(
         size, _thin_sides(size, most), (most_height, most_width), least, strict=True
     ):
-        wanted = min(max(enough, _ROW_THICKNESS * cells), _MOST_THICKNESS) * scale if thin else 0
+        wanted = strip_thickness(cells, enough) * scale if thin else 0
         found.append(max(1.0, cells * zoom, min(wanted, room)))
     height, width = found
     return max(height, min(row * scale * size[0], most_height)), width

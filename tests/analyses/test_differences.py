@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from micam_fast import Explanation, Model, load_model
 from micam_fast.analyses.differences.difference import diff
-from micam_fast.analyses.differences.gates import judge
+from micam_fast.analyses.differences.gates import as_record, judge
 from micam_fast.analyses.differences.layers import compare_layer
 from micam_fast.api.averages import Average
 from micam_fast.core.errors import AxisError, ModelError
@@ -243,6 +243,8 @@ def test_layers_that_do_not_match_are_named_and_the_rest_is_compared() -> None:
     assert found.layers["conv"].note == "A is 8 x 6, B is 6 x 4"
     assert found.layers["pool"].note == "only in A"
     assert found.layers["own"].note == "only in B"
+    rows = as_record(found)["layers"]
+    assert [row["b"] for row in rows if row["note"] == "only in B"] == ["own", "gpool"]
     assert repr(found).endswith("by conv_net to a sample by other: 1 of 9 layers>")
 
 

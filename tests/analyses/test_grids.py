@@ -303,6 +303,36 @@ def test_a_long_sequence_stays_a_strip() -> None:
     np.testing.assert_array_equal(end, paint_diverging(np.array(3.0), 3.0)[:3])
 
 
+@pytest.mark.parametrize(
+    ("size", "zoom"),
+    [
+        ((12, 5000), (6, 1)), ((5000, 12), (1, 6)), ((3, 5000), (14, 1)), ((30, 5000), (4, 1)),
+        ((96, 5000), (1, 1)), ((200, 3), (1, 14)),
+    ],
+)  # fmt: skip
+def test_rows_of_a_long_signal_can_be_told_apart(
+    size: tuple[int, int], zoom: tuple[int, int]
+) -> None:
+    cells = arrange_cells(8, size, 20.0)
+    assert (cells.size, cells.zoom) == (size, zoom)
+    drawing = draw(random_array(1, 8, *size))
+    thick = "rows" if zoom[0] > zoom[1] else "columns"
+    assert texts(drawing)[3].endswith(f"; {thick} drawn thicker") is (zoom != (1, 1))
+    assert "drawn thicker" not in texts(draw(random_array(1, 8, 1, 500)))[3]
+
+
+def test_a_row_is_thinner_where_there_is_no_room() -> None:
+    """Names of 32 rows, each beside 12 pixels, of very many maps: the names give way."""
+    cells = arrange_cells(MOST_MAPS, (32, 5000), 75.0, 12)
+    assert cells.zoom[0] == 1
+    height, width = (side * zoom for side, zoom in zip(cells.field, cells.zoom, strict=True))
+    assert height * width <= LARGEST_GRID
+    names = [f"lead {number}" for number in range(32)]
+    maps = np.zeros((MOST_MAPS, 32, 100), np.float32)
+    drawing = draw_grid(LAYER, maps, of="activations", row_names=names)
+    assert not any(text.startswith("lead") for text in texts(drawing))
+
+
 def test_too_many_channels_to_look_at() -> None:
     maps = random_array(1, MOST_MAPS + 3, 1, 2)
     maps[MOST_MAPS + 1] = 100

@@ -30,7 +30,7 @@ from micam_fast.diagrams.labels import label_parts
 from micam_fast.diagrams.marks import INK, Drawing, Mark, Picture, Text, move
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.row_names import name_marks, names_room
-from micam_fast.diagrams.tiles import NARROW, hatch
+from micam_fast.diagrams.tiles import NARROW, hatch, strip_thickness
 from micam_fast.maps.contributions import energy_shares, finite_channels
 from micam_fast.maps.signed_palette import paint_diverging
 
@@ -50,7 +50,7 @@ _PROPORTION = 4 / 3
 _LARGEST_SIDE, _SMALLEST_SIDE, _LARGEST_ZOOM = 240, 42, 24
 _CAPTION_FILLED = 56
 _FIELD_PIXELS = 1.6e6
-# A map of few rows or columns is this thick at least: it would be too thin to see.
+# A map is this thick at least: it would be too thin to see.
 _STRIP = 24
 # Of a row beside which its name stands.
 _NAMED_ROW = 12
@@ -112,14 +112,17 @@ def arrange_cells(
     """Place up to `MOST_MAPS` maps of a layer: readable, and of about a page's proportion.
 
     The size is a map's rows and columns; the widest caption is so many pixels wide, and a row takes
-    as many at least.
+    as many at least if there is room.
     """
-    shrunk = 1
+    shrunk, smallest = 1, _shrink_sides(size, max(size))
     while True:
         fitted = _shrink_sides(size, shrunk)
         zoom = 1 if shrunk > 1 else _choose_zoom(count, fitted, caption_width)
         down, right = (max(zoom, -(-_STRIP // side)) for side in fitted)
-        down = max(down, row)
+        # Where nothing is left to merge, there is no room for more.
+        if shrunk == 1 or fitted != smallest:
+            thick_down, thick_right = _least_zoom(size, fitted)
+            down, right = max(down, thick_down, row), max(right, thick_right)
         pitch = (
             fitted[0] + -(-_CAPTION_ROOM // down),
             max(fitted[1] + -(-_GAP // right), math.ceil((caption_width + _GAP) / right)),
@@ -137,6 +140,17 @@ def _shrink_sides(size: tuple[int, int], shrunk: int) -> tuple[int, int]:
     kept = min(_MOST_APART, *size) if max(size) >= NARROW * min(size) else 1
     height, width = (max(min(side, kept), -(-side // shrunk)) for side in size)
     return height, width
+
+
+def _least_zoom(size: tuple[int, int], fitted: tuple[int, int]) -> tuple[int, int]:
+    """Pixels that rows and columns take at least: those of a narrow map's short side some."""
+    if max(size) < NARROW * min(size) or min(size) == 1:
+        return 1, 1
+    down, right = (
+        -(-strip_thickness(cells) // cells) if side == min(size) else 1
+        for side, cells in zip(size, fitted, strict=True)
+    )
+    return down, right
 
 
 def _choose_zoom(count: int, size: tuple[int, int], caption_width: float) -> int:
@@ -193,7 +207,8 @@ def draw_grid(
     cells = arrange_cells(
         len(captions), maps.shape[1:], caption_width, _NAMED_ROW if row_names else 1
     )
-    names = row_names if len(row_names) == cells.size[0] else ()
+    named = len(row_names) == cells.size[0] and cells.zoom[0] >= _NAMED_ROW
+    names = row_names if named else ()
     low, high = _range(maps, finite)
     lines = [layer.name, " · ".join(label_parts(layer, None)[0][1:]), *header]
     lines.append(_describe(maps, of, cells, int(finite.sum())))
@@ -272,6 +287,9 @@ def _describe(maps: NDArray[np.float32], of: ChannelKind, cells: Cells, finite: 
             str(-(-side // shown)) for side, shown in zip((height, width), cells.size, strict=True)
         )
         text += f"; a cell is the strongest of {merged}"
+    down, right = cells.zoom
+    if down != right and height > 1:
+        text += f"; {'rows' if down > right else 'columns'} drawn thicker"
     if finite < count:
         text += f"; hatched: {count - finite} that are not finite"
     return text
