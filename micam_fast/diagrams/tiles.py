@@ -14,6 +14,7 @@ from micam_fast._loops.isometric import canvas_size, paint_squares
 from micam_fast.core.choices import Look
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.encoders.glyphs import text_cover
+from micam_fast.diagrams.flat_sizes import flat_size, thin_sides
 from micam_fast.diagrams.marks import DPI, INK, RULE, Picture, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.maps.layer_map import LayerMap
@@ -36,10 +37,6 @@ _MOST_APART = 64
 # Share of a repeated row's width that is left empty before the next row.
 _GAP = 0.3
 _FLAT_BOX = (390, 185)
-# What is thinner in pixels is stretched: as a line it could hardly be seen. Each of some rows gets
-# pixels enough to be told from the next.
-_LEAST_THICKNESS, _MOST_THICKNESS, _ROW_THICKNESS = 24, 96, 6
-_STRIP_HEIGHT, _STRETCHED_TO = 24, 40
 # Of a row beside which its name stands.
 _NAMED_ROW = 14
 _HATCH_SPACING = 9
@@ -260,7 +257,7 @@ def flat_place(
     Box
         In pixels of the scaled diagram, from the corner of the room.
     """
-    shown_height, shown_width = _flat_size(size, most, scale, row)
+    shown_height, shown_width = flat_size(size, most, scale, row)
     return Box(
         round((room[0] * scale - shown_width) / 2),
         round((room[1] * scale - shown_height) / 2),
@@ -280,7 +277,7 @@ def shrunk_cells(
         Index among the map's cells, row by row; ``None`` where all cells are shown.
     """
     height, width = cam.shape
-    shown_height, shown_width = _flat_size((height, width), most, scale, row)
+    shown_height, shown_width = flat_size((height, width), most, scale, row)
     rows, columns = (
         max(1, min(side, round(shown)))
         for side, shown in ((height, shown_height), (width, shown_width))
@@ -293,42 +290,8 @@ def stretched_side(size: tuple[int, int]) -> str | None:
 
     A strip of one row is one wherever it is drawn, and its label says nothing.
     """
-    rows, columns = _thin_sides(size, _FLAT_BOX)
+    rows, columns = thin_sides(size, _FLAT_BOX)
     return None if size[0] == 1 else "rows" if rows else "columns" if columns else None
-
-
-def _thin_sides(size: tuple[int, int], most: tuple[int, int]) -> tuple[bool, bool]:
-    """Which sides of a map would be too thin to see, whatever the scale."""
-    zoom = _flat_zoom(size, most)
-    return size[0] * zoom < _LEAST_THICKNESS, size[1] * zoom < _LEAST_THICKNESS
-
-
-def strip_thickness(cells: int, least: int = _STRETCHED_TO) -> int:
-    """Pixels of a map's thin side, of so many rows or columns: they are told from each other."""
-    return min(max(least, _ROW_THICKNESS * cells), _MOST_THICKNESS)
-
-
-def _flat_size(
-    size: tuple[int, int], most: tuple[int, int], scale: float, row: int = 0
-) -> tuple[float, float]:
-    """Height and width in pixels of a map seen from above."""
-    most_width, most_height = (side * scale for side in most)
-    zoom = _flat_zoom(size, (most_width, most_height))
-    least = _STRIP_HEIGHT if size[0] == 1 else _STRETCHED_TO, _STRETCHED_TO
-    found = []
-    for cells, thin, room, enough in zip(
-        size, _thin_sides(size, most), (most_height, most_width), least, strict=True
-    ):
-        wanted = strip_thickness(cells, enough) * scale if thin else 0
-        found.append(max(1.0, cells * zoom, min(wanted, room)))
-    height, width = found
-    return max(height, min(row * scale * size[0], most_height)), width
-
-
-def _flat_zoom(size: tuple[int, int], most: tuple[float, float]) -> float:
-    """Pixels to a cell: whole ones for a map that is smaller than its room."""
-    zoom = min(most[0] / size[1], most[1] / size[0])
-    return math.floor(zoom) if zoom >= 1 else zoom
 
 
 def _plain(found: LayerMap, place: Box, look: Look, scale: float, detail: int) -> Picture:

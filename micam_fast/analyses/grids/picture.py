@@ -14,6 +14,7 @@ from micam_fast._loops.colours import choose_strongest
 from micam_fast.core.choices import ChannelKind
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.flat_sizes import strip_thickness
 from micam_fast.diagrams.heading import (
     LEGEND_BAR,
     MARGIN,
@@ -30,7 +31,7 @@ from micam_fast.diagrams.labels import label_parts
 from micam_fast.diagrams.marks import INK, Drawing, Mark, Picture, Text, move
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.row_names import name_marks, names_room
-from micam_fast.diagrams.tiles import NARROW, hatch, strip_thickness
+from micam_fast.diagrams.tiles import NARROW, hatch
 from micam_fast.maps.contributions import energy_shares, finite_channels
 from micam_fast.maps.signed_palette import paint_diverging
 
