@@ -20,7 +20,7 @@ def chain(*named: str) -> list[Layer]:
     """Layers one after the other, each as ``name:type``."""
     layers: list[Layer] = []
     for text in named:
-        name, op_type = text.split(":")
+        name, _, op_type = text.rpartition(":")
         inputs = (layers[-1].name,) if layers else ()
         layers.append(Layer(name, op_type, op_type, inputs))
     return layers
@@ -93,6 +93,7 @@ class TestNames:
         [
             ("conv", "conv_quant"), ("conv_quant", "conv"), ("conv_QuantizeLinear_Output", "conv"),
             ("conv_quantized", "conv_quant"), ("conv", "conv"),
+            ("split:1", "split_quant:1"), ("split_quant:1", "split:1"),
         ],
     )  # fmt: skip
     def test_what_a_tool_appends_does_not_count(self, a: str, b: str) -> None:

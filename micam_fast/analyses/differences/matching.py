@@ -16,9 +16,11 @@ from micam_fast.analyses.differences.operations import (
 from micam_fast.core.choices import Match
 from micam_fast.core.layers import Layer
 
-# What a quantizing tool appends to the names of nodes and values, onnxruntime's above all.
+# What a quantizing tool appends to the names of nodes and values, onnxruntime's above all; behind
+# it may stand which output is meant.
 _APPENDED = re.compile(
-    r"(_quant|_quantized|_QuantizeLinear|_DequantizeLinear|_Output|_Input|_output_quantized)+$"
+    r"(_quant|_quantized|_QuantizeLinear|_DequantizeLinear|_Output|_Input|_output_quantized)+"
+    r"(?=(:\d+)?$)"
 )
 # Its Gemm of dynamic codes is a product and a sum.
 _OF_GEMM = "_MatMul"
