@@ -21,6 +21,8 @@ from micam_fast.core.errors import OutputError, ResumeError, os_errors_as
 from micam_fast.core.output_files import atomic_file
 
 NAME = "manifest.jsonl"
+EARLIER = f".{NAME}.earlier"
+"""The manifest of an earlier run, until the new one replaces a file."""
 FORMAT = 1
 Line = dict[str, Any]
 _INDEX = re.compile(rb'\{"sample": ([0-9]{1,15}),')

@@ -74,6 +74,8 @@ def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: Sta
         sent = options
         if isinstance(options.store, FolderStore):
             sent = replace(options, folder=options.store.folder.absolute())
+        else:
+            samples = _forget_earlier(samples, options.store)
         samples = compare_first(model, samples, lambda sample: sample.arrays)
         with (
             _marked(options.store) as mark,
@@ -97,6 +99,17 @@ def execute_on(cluster: Cluster, model: Model, options: PlotOptions, stages: Sta
             remove_leftovers(options.store.folder)
 
     return execute
+
+
+def _forget_earlier(samples: Iterable[RunSample], store: Store) -> Iterator[RunSample]:
+    """Drop the manifest of an earlier run with the first sample that can be read.
+
+    Workers on other machines write to the URL and do not see the journal.
+    """
+    for sample in samples:
+        if not isinstance(sample.arrays, SampleError):
+            store.forget_earlier()
+        yield sample
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from micam_fast.core.texts import count_of
 from micam_fast.core.versions import deciding_libraries
 from micam_fast.models.onnx.files import external_files
 from micam_fast.runs.manifest import (
+    EARLIER,
     NAME,
     RUNNING,
     Manifest,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 
 LOCK = ".micam-fast.lock"
-EARLIER = f".{NAME}.earlier"
-"""The manifest of an earlier run, until the new one has written a sample."""
 _LEFT = re.compile(r"\..*(?:_sample-\d+.*|manifest\.jsonl)\.[0-9a-f]{16}\.part", re.DOTALL)
 _LEFT_TILE = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 
@@ -49,8 +48,8 @@ def open_run(
 ) -> Iterator[Manifest]:
     """Lock an output folder for a run, tidy it up, and open its manifest.
 
-    A new run that ends, or is killed, before it has written a sample leaves the manifest of an
-    earlier one as it was.
+    A new run that ends, or is killed, before it begins to write a sample leaves the manifest of an
+    earlier one as it was. The store drops that manifest with the first file that it takes.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ def open_run(
 
 @contextmanager
 def _earlier_kept(manifest: Manifest, say: Callable[[str], None]) -> Iterator[None]:
-    """Give an earlier run's manifest its name again if this run writes no sample."""
+    """Give an earlier run's manifest its name again if this run begins no sample's files."""
     try:
         yield
     finally:

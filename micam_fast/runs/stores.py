@@ -29,7 +29,7 @@ from micam_fast.core.output_files import (
 )
 from micam_fast.core.texts import first_line_of
 from micam_fast.core.timing import StageTimes
-from micam_fast.runs.manifest import Line, files_there, named_files
+from micam_fast.runs.manifest import EARLIER, Line, files_there, named_files
 
 Result = TypeVar("Result")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+", re.DOTALL)
@@ -87,9 +87,15 @@ class FolderStore:
     def writing(self, stages: StageTimes) -> Iterator[Path]:
         """A context that gives a local folder, whose files are in the store after it.
 
-        Each file appears when it is complete; `stages` is told how long sending takes.
+        Each file appears when it is complete; `stages` is told how long sending takes. The manifest
+        of an earlier run goes first, as it may tell of files that are replaced now.
         """
+        self.forget_earlier()
         yield self.folder
+
+    def forget_earlier(self) -> None:
+        """Remove the manifest of an earlier run, so that nothing can put it back."""
+        remove_file(self.journal / EARLIER)
 
     def has(self, line: Line) -> bool:
         """Whether a manifest's line names files, and all of them are there in their sizes."""
@@ -164,9 +170,14 @@ class UrlStore:
         with tempfile.TemporaryDirectory(prefix="micam-fast-") as name:
             folder = Path(name)
             yield folder
+            self.forget_earlier()
             with stages.stage("upload"):
                 for path in sorted(each for each in folder.rglob("*") if each.is_file()):
                     self._put(path, path.relative_to(folder).as_posix())
+
+    def forget_earlier(self) -> None:
+        """See `FolderStore`; the journal is on this machine alone."""
+        remove_file(self.journal / EARLIER)
 
     def has(self, line: Line) -> bool:
         """See `FolderStore`; what was there when it was first asked counts."""

@@ -23,8 +23,9 @@ import pytest
 from micam_fast import Model, load_model
 from micam_fast.core.errors import ModelError, OutputError, ResumeError
 from micam_fast.core.output_files import partial_path
-from micam_fast.runs.manifest import NAME, Manifest, read_header, start_manifest
-from micam_fast.runs.output_folder import EARLIER, LOCK, describe_run, open_run
+from micam_fast.core.timing import StageTimes
+from micam_fast.runs.manifest import EARLIER, NAME, Manifest, read_header, start_manifest
+from micam_fast.runs.output_folder import LOCK, describe_run, open_run
 from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.runs.stores import open_store
 from tests.helpers import models
@@ -117,6 +118,24 @@ class TestOpening:
         with pytest.raises(KeyboardInterrupt), opened(tmp_path):
             raise KeyboardInterrupt
         assert (tmp_path / NAME).read_bytes() == before
+
+    def test_a_run_that_fails_while_it_writes_its_first_sample_drops_the_earlier_manifest(
+        self, tmp_path: Path
+    ) -> None:
+        """Which of the earlier run's files it has replaced is not known."""
+        with opened(tmp_path) as manifest:
+            manifest.add(LINE)
+
+        def fail() -> None:
+            with opened(tmp_path), open_store(tmp_path).writing(StageTimes()):
+                # A run that is killed now leaves nothing that the next one could put back.
+                assert EARLIER not in names(tmp_path)
+                raise OutputError("full")
+
+        with pytest.raises(OutputError, match="full"):
+            fail()
+        with opened(tmp_path, resume=True) as manifest:
+            assert manifest.find(0) is None
 
     @pytest.mark.parametrize("written", [False, True])
     def test_a_killed_run_leaves_the_earlier_one_to_the_next(

@@ -18,6 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from micam_fast import cli
+from micam_fast.api.saving import write_format
+from micam_fast.core.errors import OutputError
 from micam_fast.runs.manifest import NAME
 from micam_fast.runs.output_folder import LOCK, open_run
 from micam_fast.runs.stores import open_store
@@ -87,6 +89,28 @@ def runs(tmp_path: Path, cli_files: Path) -> Runs:
 
 class TestResuming:
     """``--resume`` does what is not done, and nothing else."""
+
+    def test_a_file_that_a_failed_run_replaced_is_not_taken_for_the_earlier_run_s(
+        self, runs: Runs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def files() -> dict[str, bytes]:
+            # The manifest has times.
+            return {path.name: path.read_bytes() for path in runs.out.glob("*.npz")}
+
+        def fail(name: str, *given: Any) -> list[Path]:
+            if name == "dot":
+                raise OutputError("full")
+            return write_format(name, *given)
+
+        succeeded(runs.run(formats="npz,dot"))
+        before = files()
+        with monkeypatch.context() as patch:
+            patch.setattr("micam_fast.runs.sample_files.write_format", fail)
+            assert runs.run("--projection", "transposed", formats="npz,dot").exit_code == 2
+        assert files() != before
+        again = succeeded(runs.resume(formats="npz,dot"))
+        assert "already" not in again.output
+        assert files() == before
 
     def test_nothing_is_done_twice(self, runs: Runs) -> None:
         assert re.search(

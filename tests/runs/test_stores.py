@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 from micam_fast.core.errors import MissingExtraError, OutputError
 from micam_fast.core.timing import StageTimes
 from micam_fast.runs import stores
-from micam_fast.runs.manifest import take_further
+from micam_fast.runs.manifest import EARLIER, take_further
 from micam_fast.runs.stores import FolderStore, UrlStore, open_store
 from tests.helpers.commands import failure_line, succeeded
 
@@ -136,6 +136,16 @@ class TestUrls:
         with pytest.raises(OutputError, match=r"^cannot write a at memory://failed: first line$"):
             written(UrlStore("memory://failed"), "a", b"content")
         assert found("memory://failed") == {}
+
+    def test_the_first_file_drops_the_manifest_of_an_earlier_run(self) -> None:
+        store = UrlStore("memory://earlier")
+        store.journal.mkdir(parents=True)
+        earlier = store.journal / EARLIER
+        earlier.write_text("{}")
+        with store.writing(StageTimes()):
+            # Nothing is replaced before all files of the sample are here.
+            assert earlier.exists()
+        assert not earlier.exists()
 
     def test_marks(self) -> None:
         store = UrlStore("memory://marks")
