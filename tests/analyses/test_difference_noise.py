@@ -10,16 +10,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from micam_fast import load_model
 from micam_fast.analyses.differences import Noise, diff, match_layers, measure_noise
 from micam_fast.analyses.differences.gates import as_record, judge
 from micam_fast.core.errors import SampleError
 from tests.helpers import models
+from tests.helpers.clips import CLIPS, KERNEL, clip_net
 from tests.helpers.differences import explanation_of
 from tests.helpers.models import make_model, random_array
 from tests.helpers.pictures import layer_map
+from tests.helpers.plain_runtime import run
 from tests.helpers.quantized_models import mobile_net, quantize, residual_net, samples
 
 
@@ -39,6 +41,21 @@ def rounded(scale: float = 0.02) -> onnx.ModelProto:
 def plain() -> onnx.ModelProto:
     node = helper.make_node("Sigmoid", ["x"], ["y"], name="sigmoid")
     return make_model([node], {"x": ["N", 1, 8, 8]}, ["y"], {})
+
+
+def in_frames(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model on the frames of a clip, which are folded into its batch axis."""
+    fold = helper.make_node("Reshape", ["clip", "folded"], ["x"], name="fold")
+    pool = helper.make_node("GlobalAveragePool", ["y"], ["p"], name="pool")
+    mean = helper.make_node("ReduceMean", ["p"], ["out"], name="mean", axes=[0])
+    constants = {each.name: numpy_helper.to_array(each) for each in proto.graph.initializer}
+    folded = np.array([-1, 1, 8, 8])
+    return make_model(
+        [fold, *proto.graph.node, pool, mean],
+        {"clip": [1, "T", 1, 8, 8]},
+        ["out"],
+        constants | {"folded": folded},
+    )
 
 
 class TestNumbers:
@@ -104,6 +121,40 @@ class TestNumbers:
         ]
         (noise,) = measure_noise(model, model, given, {"x": "x"}).values()
         assert noise.signal == pytest.approx((sample.astype(np.float64) ** 2).sum())
+
+    def test_a_frame_s_values_alone_count(self) -> None:
+        def values(proto: onnx.ModelProto, name: str) -> models.Array:
+            found = np.concatenate([run(proto, {"x": clip[None]}, name)[0][2:3] for clip in CLIPS])
+            return found.astype(np.float64)
+
+        one, other = clip_net(), clip_net()
+        for tensor in other.graph.initializer:
+            if tensor.name == "k":
+                tensor.CopyFrom(numpy_helper.from_array(np.round(KERNEL * 4) / 4, "k"))
+        given = [(clip, clip) for clip in CLIPS]
+        names = {name: name for name in ("x", "fold", "conv", "norm", "relu", "pool", "y")}
+        a, b = load_model(one), load_model(other)
+        found = measure_noise(a, b, given, names, frame=2)
+        for name in ("conv", "norm", "relu", "pool"):
+            real, made = values(one, name), values(other, name)
+            assert found[name].signal == pytest.approx((real**2).sum(), rel=1e-4)
+            assert found[name].error == pytest.approx(((made - real) ** 2).sum(), rel=1e-4)
+        assert found["conv"].added == pytest.approx(found["conv"].relative_error, rel=1e-4)
+        assert found["norm"].added < 1e-4
+        # A layer without frames counts whole.
+        assert found["y"] == measure_noise(a, b, given, names)["y"]
+        assert measure_noise(a, b, given, names, frame=5) == {}
+
+    def test_a_frame_s_saturated_values_alone_count(self) -> None:
+        clip = np.zeros((3, 1, 8, 8), np.float32)
+        clip[1] = 1.0
+        a, b = (load_model(in_frames(proto)) for proto in (plain(), rounded()))
+        pairs = {"sigmoid": "sigmoid"}
+        shares = [
+            measure_noise(a, b, [(clip, clip)], pairs, frame=n)["sigmoid"].saturated
+            for n in range(3)
+        ]
+        assert shares == [0, 1, 0]
 
     def test_a_layer_that_shows_its_function_s_numbers_has_none(self) -> None:
         """ONNX Runtime never computes what a quantized model's Relu would read."""

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import Result
+from onnx import numpy_helper
 
 from micam_fast import load_model
 from micam_fast.analyses.differences import diff, files, gates
@@ -19,6 +20,7 @@ from micam_fast.api.averages import Average
 from micam_fast.core.choices import DIFFERENCE_METRICS
 from micam_fast.core.formats import format_names
 from tests.helpers import models
+from tests.helpers.clips import CLIPS, KERNEL, clip_net
 from tests.helpers.commands import failure_line, names, only, succeeded, usage_error
 from tests.helpers.differences import other_net
 from tests.helpers.quantized_models import quantize, residual_net, samples as random_samples
@@ -232,6 +234,22 @@ def test_a_quantized_model_s_worst_layers_come_first(
     )
     assert rows["r0_node"]["snr_db"]
     assert "only in" not in done.stderr
+
+
+def test_noise_is_that_of_the_frame(run: Run, cli_out: Path, tmp_path: Path) -> None:
+    other = clip_net()
+    for tensor in other.graph.initializer:
+        if tensor.name == "k":
+            tensor.CopyFrom(numpy_helper.from_array(np.round(KERNEL * 4) / 4, "k"))
+    onnx.save(clip_net(), tmp_path / "a.onnx")
+    onnx.save(other, tmp_path / "b.onnx")
+    np.save(tmp_path / "clips.npy", CLIPS)
+    words = [str(tmp_path / name) for name in ("a.onnx", "b.onnx", "clips.npy")]
+    found = []
+    for more in ([], ["--frame", "0"], ["--frame", "1"]):
+        succeeded(run(*words, *more, "--format", "csv"))
+        found.append(rows_of(cli_out)["conv"]["snr_db"])
+    assert len(set(found)) == 3
 
 
 def test_samples_of_their_own_have_no_noise(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from micam_fast.core.choices import check_frame
 from micam_fast.core.errors import SampleError
 from micam_fast.engine.activations import LayerActivation
 from micam_fast.engine.apart import LayersApart
@@ -69,6 +70,8 @@ def measure_noise(
     b: LoadedModel,
     samples: Iterable[tuple[SampleLike | SampleError, SampleLike | SampleError]],
     pairs: Mapping[str, str],
+    *,
+    frame: int | None = None,
 ) -> dict[str, Noise]:
     """Run two models side by side, and compare the activations of their layers.
 
@@ -80,6 +83,9 @@ def measure_noise(
         Each as A and as B takes it. Those that either model cannot run do not count.
     pairs
         Names of B's layers by those of A's.
+    frame
+        As in `Model.explain`: the values of this frame alone count, where a layer has frames.
+        Samples without it do not count.
 
     Returns
     -------
@@ -87,17 +93,19 @@ def measure_noise(
         By A's name: the layers whose activations are of one shape in all samples. Where one model
         shows the numbers of a function behind a layer in the layer's place, that layer is left out.
     """
+    check_frame(frame)
     early_a, early_b = _early(a), _early(b)
     pairs = {n: each for n, each in pairs.items() if (n in early_a) == (each in early_b)}
     for_a, for_b, given = itertools.tee(samples, 3)
     sums = {name: _Sums() for name in pairs}
     apart = _Apart(a)
     sources = {layer.name for layer in a.layers if not layer.inputs}
-    ours = _activations(a, (one for one, _ in for_a), frozenset(pairs))
-    theirs = _activations(b, (other for _, other in for_b), frozenset(pairs.values()))
-    for one, other, (first, sample) in zip(ours, theirs, given, strict=True):
-        if isinstance(one, SampleError) or isinstance(other, SampleError):
+    ours = _activations(a, (one for one, _ in for_a), frozenset(pairs), frame)
+    theirs = _activations(b, (other for _, other in for_b), frozenset(pairs.values()), frame)
+    for our, their, (first, sample) in zip(ours, theirs, given, strict=True):
+        if isinstance(our, SampleError) or isinstance(their, SampleError):
             continue
+        one, other = our.values, their.values
         limits = _limits(b, sample, pairs.values())
         read = {
             name: other[partner]
@@ -109,7 +117,10 @@ def measure_noise(
         made |= {name: one[name] for name in sources & read.keys()}
         for name, partner in pairs.items():
             if name in one and partner in other:
-                sums[name].add(one[name], other[partner], limits[partner], made.get(name))
+                own = our.take_frame(name, made[name], frame) if name in made else None
+                a_values = our.take_frame(name, one[name], frame)
+                b_values = their.take_frame(partner, other[partner], frame)
+                sums[name].add(a_values, b_values, limits[partner], own)
     return {name: each.result() for name, each in sums.items() if each.count and not each.differs}
 
 
@@ -120,18 +131,45 @@ def _early(model: LoadedModel) -> set[str]:
     return {name for name in names if last[model.graph.taps[name].value] != name}
 
 
-_Activations = dict[str, NDArray[np.float32]]
+_Values = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Activations:
+    """The values ``(C, P)`` of layers for one sample, and how many frames lie side by side."""
+
+    values: _Values
+    copies: Mapping[str, int]
+
+    def take_frame(
+        self, name: str, values: NDArray[np.float32], frame: int | None
+    ) -> NDArray[np.float32]:
+        """Those of a layer's values that belong to the frame; all where it has no frames."""
+        copies = self.copies[name]
+        if frame is None or copies == 1:
+            return values
+        return values.reshape(len(values), copies, -1)[:, frame]
 
 
 def _activations(
-    model: LoadedModel, samples: Iterable[SampleLike | SampleError], names: frozenset[str]
+    model: LoadedModel,
+    samples: Iterable[SampleLike | SampleError],
+    names: frozenset[str],
+    frame: int | None,
 ) -> Iterator[_Activations | SampleError]:
     def take(index: int, slot: int, found: Iterator[LayerActivation] | SampleError) -> _Activations:
         if isinstance(found, SampleError):
             raise found
-        # The arrays' memory is the next sample's.
-        return {each.layer: np.array(each.values) for each in found}
+        values, copies = {}, {}
+        for each in found:
+            # The arrays' memory is the next sample's.
+            values[each.layer], copies[each.layer] = np.array(each.values), each.copies
+        held = min((count for count in copies.values() if count > 1), default=1)
+        if frame is not None and frame >= held:
+            raise SampleError(f"there is no frame {frame}")
+        return _Activations(values, copies)
 
+    # Of all frames, as a layer apart reads all of them.
     stream = model.activation_stream(lambda layers: names)
     return stream.stream((model.fit(sample) for sample in samples), take)
 
@@ -154,7 +192,7 @@ class _Apart:
 
     def run(
         self, sample: SampleLike | SampleError, read: Mapping[str, NDArray[np.float32]]
-    ) -> _Activations:
+    ) -> _Values:
         fitted = self._model.fit(sample)
         assert not isinstance(fitted, SampleError)
         graph, names = self._model.find_graph(fitted), frozenset(read)

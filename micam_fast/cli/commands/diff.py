@@ -237,7 +237,7 @@ def _measure(sides: tuple[_Side, _Side], options: _Options) -> dict[str, Noise] 
         )
         for side in sides
     )
-    return measure_noise(a.model, b.model, zip(*given, strict=True), pairs)
+    return measure_noise(a.model, b.model, zip(*given, strict=True), pairs, frame=options.frame)
 
 
 def _say_nothing(text: str) -> None:
