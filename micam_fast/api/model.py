@@ -97,7 +97,7 @@ class Model(LoadedModel):
         SampleError
             If the sample does not fit the model, or has no such frame.
         ValueError
-            If the projection is unknown, or the frame less than 0.
+            If the projection is unknown, or the frame no whole number.
         """
         found = self.explain_many(
             [sample],
@@ -144,7 +144,7 @@ class Model(LoadedModel):
         ClusterError, MissingExtraError
             If a cluster cannot do it.
         ValueError
-            If the projection is unknown, the batch size less than 1 or the frame less than 0.
+            If the projection is unknown, the batch size less than 1 or the frame no whole number.
         """
         found = self.explain_each(
             samples,
@@ -181,7 +181,7 @@ class Model(LoadedModel):
         Raises
         ------
         ValueError
-            If the projection is unknown, the batch size less than 1 or the frame less than 0.
+            If the projection is unknown, the batch size less than 1 or the frame no whole number.
         """
         check_choice("projection", projection, PROJECTIONS)
         check_frame(frame)
@@ -305,7 +305,7 @@ class Model(LoadedModel):
         LayerSelectionError
             If a pattern of `feature_maps` matches no layer.
         ValueError
-            If there is no sample, the projection is unknown, or the frame less than 0.
+            If there is no sample, the projection is unknown, or the frame no whole number.
         """
         from micam_fast.viewer import View, choose_layers, gather
 

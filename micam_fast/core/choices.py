@@ -1,5 +1,6 @@
-"""What a user may choose among; without imports, so that ``--help`` stays quick."""
+"""What a user may choose among; without slow imports, so that ``--help`` stays quick."""
 
+from numbers import Integral
 from typing import Literal
 
 Look = Literal["isometric", "flat"]
@@ -39,7 +40,12 @@ def check_frame(frame: int | None) -> None:
     Raises
     ------
     ValueError
-        If it is less than 0.
+        If it is no whole number, or less than 0.
     """
-    if frame is not None and frame < 0:
+    if frame is None:
+        return
+    # What comes from the outside is of any type; a flag is no number of a frame.
+    if not isinstance(frame, Integral) or isinstance(frame, bool):
+        raise ValueError(f"frame must be a whole number, not {frame!r}")
+    if frame < 0:
         raise ValueError(f"frame must be at least 0, not {frame}")

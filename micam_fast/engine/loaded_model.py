@@ -192,7 +192,7 @@ class LoadedModel:
         LayerSelectionError
             If a pattern matches no layer.
         ValueError
-            If the frame is less than 0.
+            If the frame is no whole number.
         """
         source = self.activation_stream(layers, frame=frame)
         return source.stream(map(self.fit, samples), then)
@@ -229,7 +229,7 @@ class LoadedModel:
         LayerSelectionError
             If a pattern matches no layer.
         ValueError
-            If the projection is unknown, or the frame less than 0.
+            If the projection is unknown, or the frame no whole number.
         """
         check_choice("projection", projection, PROJECTIONS)
         parts = Contributions(self.graph, projection)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -292,6 +294,27 @@ def test_a_frame_that_is_not_there() -> None:
         first = (CLIPS[0],) if run_model == model.explain else (model, CLIPS[0])
         with pytest.raises(ValueError, match="frame must be at least 0, not -1"):
             run_model(*first, frame=-1)
+
+
+@pytest.mark.parametrize("frame", ["1", 1.0, True, np.float32(1), [1]])
+def test_a_frame_that_is_no_whole_number(frame: Any) -> None:
+    model = micam_fast.load_model(clip_net())
+    said = re.escape(f"frame must be a whole number, not {frame!r}")
+    calls: list[Callable[[], Any]] = [
+        lambda: model.explain(CLIPS[0], frame=frame),
+        lambda: list(model.explain_many(CLIPS, frame=frame)),
+        lambda: list(model.activations([CLIPS[0]], copies, frame=frame)),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_a_numpy_integer_is_a_whole_number() -> None:
+    model = micam_fast.load_model(clip_net())
+    frames: list[Any] = [1, np.int64(1)]
+    one, other = (model.explain(CLIPS[0], frame=frame) for frame in frames)
+    assert one.cams["conv"].tobytes() == other.cams["conv"].tobytes()
 
 
 def test_a_model_without_frames() -> None:

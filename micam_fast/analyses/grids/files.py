@@ -100,7 +100,7 @@ def save_grids(
     OutputError
         If a file cannot be written.
     ValueError
-        If `of`, a format or the projection is none that there is, or the frame less than 0.
+        If `of`, a format or the projection is none that there is, or the frame no whole number.
     """
     check_choice("kind", of, CHANNEL_KINDS)
     for name in formats:
