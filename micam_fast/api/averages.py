@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
+from micam_fast.core.layers import Shape
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.sample_result import SampleResult
 from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
@@ -20,7 +23,8 @@ class Average:
     Welford's method in float64, so that nothing is lost where the mean is large and the deviation
     small; parts of a data set are merged by the formula of Chan, Golub and LeVeque ("Algorithms for
     Computing the Sample Variance", 1983). A sample in which a layer is not finite does not count
-    in that layer.
+    in that layer. Sizes that the samples do not share, as numbers of frames, are unknown in the
+    mean.
 
     Parameters
     ----------
@@ -37,6 +41,7 @@ class Average:
         self.count = 0
         self._scene = scene
         self._first: SampleResult | None = None
+        self._layout: MapsLayout | None = None
         self._owner = np.empty(0, np.intp)
         # By layer, then by cell.
         self._counts = np.empty(0)
@@ -53,7 +58,7 @@ class Average:
             If its maps are not of the same layers and sizes as those before.
         """
         maps = _maps(explanation)
-        self._start(explanation)
+        self._start(explanation, maps.layout)
         finite = np.isfinite(maps.ranges[:, 0])
         values = np.where(finite[self._owner], maps.cells, 0.0)
         self._merge(1, finite.astype(np.float64), values, np.zeros(len(values)))
@@ -67,9 +72,9 @@ class Average:
         SampleError
             If its maps are not of the same layers and sizes.
         """
-        if other._first is None:
+        if other._first is None or other._layout is None:
             return
-        self._start(other._first)
+        self._start(other._first, other._layout)
         self._merge(other.count, other._counts, other._means, other._squares)
         self._bad_values.update(other._bad_values)
 
@@ -93,10 +98,9 @@ class Average:
         counts = np.maximum(self._counts, 1)[self._owner]
         return self._explain(np.sqrt(self._squares / counts), sample, label)
 
-    def _start(self, explanation: SampleResult) -> None:
-        layout = _maps(explanation).layout
-        if self._first is None:
-            self._first = explanation
+    def _start(self, explanation: SampleResult, layout: MapsLayout) -> None:
+        if self._first is None or self._layout is None:
+            self._first, self._layout = explanation, layout
             total = int(layout.slots[:, 1].sum())
             self._owner = np.empty(total, np.intp)
             for layer, (begin, end) in enumerate(layout.bounds):
@@ -104,12 +108,14 @@ class Average:
             self._counts = np.zeros(len(layout.names))
             self._means, self._squares = np.zeros(total), np.zeros(total)
             return
-        known = _maps(self._first).layout
-        if known != layout and not _alike(known, layout):
+        if self._layout == layout:
+            return
+        if not _alike(self._layout, layout):
             raise SampleError(
                 f"{_name(explanation) or 'a sample'} has maps of other sizes than "
                 f"{_name(self._first) or 'the first one'}; only samples of one shape have a mean"
             )
+        self._layout = _shared(self._layout, layout)
 
     def _merge(
         self,
@@ -127,9 +133,9 @@ class Average:
         self.count += count
 
     def _explain(self, cells: NDArray[np.float64], sample: str, label: str | None) -> Explanation:
-        if self._first is None:
+        if self._first is None or self._layout is None:
             raise SampleError("there is no sample to take the mean of")
-        layout = _maps(self._first).layout
+        layout = self._layout
         values = cells.astype(np.float32)
         ranges = np.full((len(layout.names), 2), np.nan)
         bad_values = {}
@@ -160,4 +166,43 @@ def _maps(explanation: SampleResult) -> SampleMaps:
 
 def _alike(one: MapsLayout, other: MapsLayout) -> bool:
     same = one.names == other.names and one.sizes == other.sizes
-    return same and np.array_equal(one.slots, other.slots)
+    ranks = [[len(shape) for shape in each.shapes] for each in (one, other)]
+    return same and ranks[0] == ranks[1] and np.array_equal(one.slots, other.slots)
+
+
+def _shared(one: MapsLayout, other: MapsLayout) -> MapsLayout:
+    """What two alike layouts both say; sizes and numbers of frames that differ are unknown."""
+
+    def share_all(a: Sequence[Shape | None], b: Sequence[Shape | None]) -> tuple[Shape | None, ...]:
+        return tuple(map(_shared_shape, a, b))
+
+    rest = other.sized
+    return replace(
+        one,
+        # Alike layouts have shapes of equal ranks.
+        shapes=tuple(
+            tuple(map(_shared_size, a, b)) for a, b in zip(one.shapes, other.shapes, strict=True)
+        ),
+        input_shapes=tuple(map(share_all, one.input_shapes, other.input_shapes)),
+        copies=tuple(map(_shared_size, one.copies, other.copies)),
+        doubts=tuple(a or b for a, b in zip(one.doubts, other.doubts, strict=True)),
+        left_out=tuple(
+            replace(
+                layer,
+                input_shapes=share_all(layer.input_shapes, rest[layer.name].input_shapes),
+                output_shape=_shared_shape(layer.output_shape, rest[layer.name].output_shape),
+            )
+            for layer in one.left_out
+            if layer.name in rest
+        ),
+    )
+
+
+def _shared_shape(one: Shape | None, other: Shape | None) -> Shape | None:
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return tuple(map(_shared_size, one, other))
+
+
+def _shared_size(one: int | None, other: int | None) -> int | None:
+    return one if one == other else None

@@ -53,7 +53,7 @@ def label_parts(
     lines = [one_line(line, _LONGEST) for line in lines]
     if found is None:
         return lines, 0, []
-    if found.copies > 1:
+    if found.copies is None or found.copies > 1:
         lines.append(copies_line(found.copies, found.frame, steps=found.steps))
     if found.doubt is not None:
         lines.append(found.doubt)
@@ -71,13 +71,16 @@ def label_parts(
     return [*lines, trouble_line(found)], 0, []
 
 
-def copies_line(copies: int, frame: int | None, *, steps: bool) -> str:
+def copies_line(copies: int | None, frame: int | None, *, steps: bool) -> str:
     """Which one of several copies a map shows, or of how many it is the mean.
 
     Steps in time are frames; nobody knows what else a batch axis holds.
     """
     if frame is not None:
-        return f"frame {frame} of {copies} (from 0){'' if steps else ', in the batch axis'}"
+        of = "" if copies is None else f" of {copies}"
+        return f"frame {frame}{of} (from 0){'' if steps else ', in the batch axis'}"
+    if copies is None:
+        return "mean over the frames" if steps else "mean over the batch axis"
     return f"mean over {copies} frames" if steps else f"mean of {copies} in the batch axis"
 
 

@@ -28,7 +28,8 @@ class LayerMap:
     range
         ``(m, M)`` of SPEC section 3, ``M`` lifted by its rule; NaN where the layer takes no part.
     shape
-        Of the activation, ``None`` for the batch.
+        Of the activation, ``None`` for the batch and for sizes that the samples of a mean do not
+        share.
     input_shapes
         Of what the layer reads, open sizes filled in from this run where they are known.
     flat
@@ -39,7 +40,7 @@ class LayerMap:
         Whether the map is made with the layer's kernel; else it is a mean over channels or a list.
     copies
         How many frames, windows or pairs, folded into the batch axis, the layer computes for the
-        sample. The map is their mean.
+        sample. The map is their mean. ``None`` for a mean of samples that have not all as many.
     steps
         Whether these are the steps that a wrapper runs the layer on.
     frame
@@ -63,7 +64,7 @@ class LayerMap:
     flat: bool = False
     even_weights: bool = False
     weighted: bool = False
-    copies: int = 1
+    copies: int | None = 1
     steps: bool = False
     frame: int | None = None
     doubt: str | None = None

@@ -50,7 +50,7 @@ class MapsLayout:
     input_shapes: tuple[tuple[Shape | None, ...], ...]
     flat: tuple[bool, ...]
     even_weights: tuple[bool, ...]
-    copies: tuple[int, ...]
+    copies: tuple[int | None, ...]
     doubts: tuple[str | None, ...]
     numbers: tuple[bool, ...]
     left_out: tuple[Layer, ...] = ()
@@ -225,7 +225,7 @@ class SampleMaps(Mapping[str, LayerMap]):
                 weighted=name in layout.weighted,
                 copies=layout.copies[place],
                 steps=name in layout.stepped,
-                frame=layout.frame if layout.copies[place] > 1 else None,
+                frame=layout.frame if layout.copies[place] != 1 else None,
                 doubt=layout.doubts[place],
                 bad_values=self.bad_values.get(name),
                 activation_range=self.activation_range(name),

@@ -79,7 +79,8 @@ def choose_layers(explanations: Sequence[Shown]) -> frozenset[str]:
             if not found.flat:
                 layers.add(name)
                 sizes = (size for size in found.shape if size is not None)
-                values += math.prod(sizes) // found.copies
+                # An unknown number of frames is no size of the shape.
+                values += math.prod(sizes) // (found.copies or 1)
     return frozenset(layers) if values <= MOST_BYTES else frozenset()
 
 

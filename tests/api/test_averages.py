@@ -12,7 +12,10 @@ from micam_fast.api.averages import Average
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.demo import DIGITS, MODEL
+from micam_fast.diagrams.labels import label_parts
 from micam_fast.maps.sample_maps import SampleMaps
+from tests.helpers.clips import frames_net
+from tests.helpers.models import random_array
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,42 @@ def test_samples_of_other_sizes_have_no_mean(explanations: list[Explanation]) ->
     fewer = micam_fast.load_model(MODEL, layers="conv_1").explain(np.load(DIGITS)[0])
     with pytest.raises(SampleError, match="a sample has maps of other sizes than the first one"):
         found.add(fewer)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("counts", [(2, 5), (5, 1), (2, 5, 2)])
+def test_clips_of_other_lengths_share_no_number_of_frames(
+    counts: tuple[int, ...], merged: bool
+) -> None:
+    model = micam_fast.load_model(frames_net(), layers="fold,conv,y")
+    clips = [random_array(n, n, 3, 8, 6) for n in counts]
+    found = average([])
+    for each in [model.explain(clip) for clip in clips]:
+        if merged:
+            found.merge(average([each]))
+        else:
+            found.add(each)
+    mean = found.mean()
+    conv = mean.maps["conv"]
+    assert (conv.copies, conv.shape) == (None, (None, 4, 8, 6))
+    assert conv.input_shapes == ((None, 3, 8, 6),)
+    # What is equal in all stays.
+    assert mean.maps["y"].shape == (None, 4, 1, 1)
+    assert mean.maps["y"].copies == 1
+    scene = micam_fast.load_model(frames_net()).layers
+    (layer,) = (each for each in scene if each.name == "conv")
+    lines, _, _ = label_parts(layer, conv)
+    assert "O: (None, 4, 8, 6)" in lines
+    assert "mean over the batch axis" in lines
+    assert isinstance(mean.maps, SampleMaps)
+    assert mean.maps.layout.sized["x"].output_shape == (None, None, 3, 8, 6)
+
+
+def test_clips_of_one_length_keep_their_number_of_frames() -> None:
+    model = micam_fast.load_model(frames_net())
+    mean = average([model.explain(clip) for clip in random_array(1, 2, 5, 3, 8, 6)]).mean()
+    assert mean.maps["conv"].copies == 5
+    assert mean.maps["conv"].shape == (5, 4, 8, 6)
 
 
 def test_nothing_has_no_mean() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -89,6 +91,23 @@ def test_how_many_the_batch_axis_holds_is_told(flat: bool) -> None:
     assert lines[2] == "O: (5, 32, 1, 2)"
     assert lines[5] == "mean of 5 in the batch axis"
     assert not [line for line in label_lines(CONV, layer_map([[0, 1]])) if "mean" in line]
+
+
+@pytest.mark.parametrize(
+    ("frame", "steps", "line"),
+    [
+        (None, False, "mean over the batch axis"),
+        (None, True, "mean over the frames"),
+        (1, False, "frame 1 (from 0), in the batch axis"),
+        (1, True, "frame 1 (from 0)"),
+    ],
+)
+def test_a_number_of_frames_that_is_unknown_is_left_out(
+    frame: int | None, steps: bool, line: str
+) -> None:
+    known = layer_map([[0, 1]], shape=(None, 32, 1, 2))
+    found = replace(known, copies=None, frame=frame, steps=steps)
+    assert line in label_lines(CONV, found)
 
 
 def test_how_many_the_batch_axis_holds_is_told_of_a_hatched_layer() -> None:

@@ -15,6 +15,18 @@ KERNEL, BIAS = random_array(1, 4, 3, 3, 3), random_array(2, 4)
 CLIPS = random_array(3, 4, FRAMES, 3, 8, 6)
 
 
+def frames_net(batch: int | str = "N") -> onnx.ModelProto:
+    """A clip of any length, folded into the batch, through a convolution, and its frames' mean."""
+    nodes = [
+        op("Reshape", "x folded", "fold"),
+        op("Conv", "fold k b", "conv", pads=[1] * 4),
+        op("GlobalAveragePool", "conv", "pool"),
+        op("ReduceMean", "pool", "y", axes=[0]),
+    ]
+    constants = {"folded": np.array([-1, 3, 8, 6]), "k": KERNEL, "b": BIAS}
+    return make_model(nodes, {"x": [batch, "T", 3, 8, 6]}, ["y"], constants)
+
+
 def clip_net(**given: Any) -> onnx.ModelProto:
     """A clip ``(T, C, H, W)`` folded into the batch, through a CNN, and the mean of its frames."""
     nodes = [
