@@ -20,7 +20,7 @@ from micam_fast.engine.sessions import Sessions, SharedSessions
 from micam_fast.engine.shaped_graphs import FindGraph
 from micam_fast.engine.threads import working
 from micam_fast.engine.workspaces import SharedMemory, Workspace
-from micam_fast.maps.bounds import check_has_frame, no_frame
+from micam_fast.maps.bounds import check_has_frame, check_single_frame
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.samples import Arrays
 
@@ -214,4 +214,4 @@ class ActivationStream:
                         mean = whole.mean(axis=0, dtype=np.float64).astype(np.float32)
                     yield LayerActivation(name, mean, source, view.copies, whole, doubt, layer)
         if self._frame is not None and not has_frames:
-            raise no_frame(self._frame)
+            check_single_frame(self._frame, graph.find_frames(self._chosen))

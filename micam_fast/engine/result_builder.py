@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from micam_fast.core.layers import Layer, Shape, fill_shapes
 from micam_fast.core.prediction import Prediction, predict
 from micam_fast.engine.sample_result import SampleResult
-from micam_fast.maps.bounds import no_frame
+from micam_fast.maps.bounds import check_single_frame
 from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
 from micam_fast.models.onnx import ModelGraph
@@ -24,12 +24,13 @@ class ResultBuilder:
     Raises
     ------
     SampleError
-        If the plans are for a frame, and no layer has frames.
+        If the plans are for a frame that no layer has.
     """
 
     def __init__(self, graph: ModelGraph, plans: Sequence[MapPlan], frame: int | None) -> None:
         if frame is not None and not any(plan.has_frames() for plan in plans):
-            raise no_frame(frame)
+            mapped = [name for plan in plans for name in plan.names]
+            check_single_frame(frame, graph.find_frames(mapped))
         self._output = next((each.value for each in graph.outputs), None)
         self._answer = graph.answer
         found = [(plan, index) for plan in plans for index in range(len(plan.names))]

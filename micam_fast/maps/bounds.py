@@ -111,16 +111,31 @@ def check_has_frame(name: str, view: ActivationAxes) -> None:
         With the layer, and how many there are.
     """
     if view.frame is not None and not 0 <= view.frame < view.copies:
-        held = count_of(view.copies, "frame")
-        raise SampleError(f"there is no frame {view.frame}: layer {name!r} has {held}, from 0")
+        raise _no_such_frame(name, view.frame, view.copies)
 
 
-def no_frame(frame: int) -> SampleError:
-    """Says that no layer has the frame that the maps are asked for, nor any other."""
-    return SampleError(
-        f"there is no frame {frame}: none of the mapped layers holds frames, windows or pairs of "
-        "a sample in its batch axis; leave out the frame"
-    )
+def check_single_frame(frame: int, holder: str | None) -> None:
+    """Raise if a sample in which nothing is folded has not the frame that is asked for.
+
+    `holder` is a layer that holds frames of a larger sample; it has frame 0 of this one.
+
+    Raises
+    ------
+    SampleError
+        With that layer, or that no layer has any frames.
+    """
+    if holder is None:
+        raise SampleError(
+            f"there is no frame {frame}: none of the mapped layers holds frames, windows or pairs "
+            "of a sample in its batch axis; leave out the frame"
+        )
+    if frame > 0:
+        raise _no_such_frame(holder, frame, 1)
+
+
+def _no_such_frame(name: str, frame: int, count: int) -> SampleError:
+    held = count_of(count, "frame")
+    return SampleError(f"there is no frame {frame}: layer {name!r} has {held}, from 0")
 
 
 def check_pointwise(name: str, tap: Tap, pointwise: Pointwise, shape: tuple[int, ...]) -> None:

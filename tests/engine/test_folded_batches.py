@@ -12,12 +12,13 @@ import pytest
 
 import micam_fast
 from micam_fast.core.choices import PROJECTIONS, Projection
-from micam_fast.core.errors import SampleError
+from micam_fast.core.errors import ModelError, SampleError
 from micam_fast.engine.activations import LayerActivation
+from micam_fast.models.onnx.graph import Graph
 from tests.helpers import reference
 from tests.helpers.activations import copies
 from tests.helpers.chains import op
-from tests.helpers.clips import BIAS, CLIPS, FRAMES, KERNEL, clip_net
+from tests.helpers.clips import BIAS, CLIPS, FRAMES, KERNEL, clip_net, frames_net
 from tests.helpers.models import Array, make_model, random_array
 from tests.helpers.plain_runtime import run
 
@@ -329,6 +330,59 @@ def test_a_model_without_frames() -> None:
     clips = micam_fast.load_model(clip_net(), layers="x,y,unfold")
     with pytest.raises(SampleError, match=said):
         clips.explain(CLIPS[0], frame=0)
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_a_clip_of_one_frame_has_frame_0(batch: int | str) -> None:
+    """Nothing but a longer clip tells that its layers hold frames."""
+    clip = CLIPS[0, :1]
+    model = micam_fast.load_model(frames_net(batch))
+    plain = model.explain(clip)
+    found = model.explain(clip, frame=0)
+    for name, cam in plain.cams.items():
+        assert found.cams[name].tobytes() == cam.tobytes()
+    (array,) = model.activations([clip], copies, frame=0)
+    assert not isinstance(array, SampleError)
+    said = "there is no frame 1: layer 'fold' has 1 frame, from 0"
+    with pytest.raises(SampleError, match=said):
+        model.explain(clip, frame=1)
+    (missing,) = model.activations([clip], copies, frame=1)
+    assert str(missing) == said
+    # In a run over clips none is left out.
+    many = list(model.explain_many([CLIPS[0], clip], frame=0))
+    assert [len(each.cams) for each in many] == [len(plain.cams)] * 2
+    unmapped = micam_fast.load_model(frames_net(batch), layers="x,y")
+    with pytest.raises(SampleError, match="none of the mapped layers holds frames"):
+        unmapped.explain(clip, frame=0)
+
+
+def test_one_cell_of_a_picture_is_no_frame() -> None:
+    """A larger picture has more cells, and still no frames."""
+    nodes = [op("Relu", "x", "relu"), op("GlobalAveragePool", "relu", "pool")]
+    model = micam_fast.load_model(make_model(nodes, {"x": ["N", 3, "h", "w"]}, ["pool"], {}))
+    for size in (1, 4):
+        with pytest.raises(SampleError, match="none of the mapped layers holds frames"):
+            model.explain(np.zeros((3, size, size), np.float32), frame=0)
+
+
+def test_an_open_size_that_the_model_cannot_have_larger() -> None:
+    nodes = [op("Flatten", "x", "flat"), op("MatMul", "flat w", "y")]
+    proto = make_model(nodes, {"x": ["N", "T", 4]}, ["y"], {"w": random_array(1, 20, 3)})
+    with pytest.raises(SampleError, match="none of the mapped layers holds frames"):
+        micam_fast.load_model(proto).explain(random_array(2, 5, 4), frame=0)
+
+
+def test_a_sample_that_would_be_too_large_if_it_were_larger() -> None:
+    proto = make_model([op("Relu", "x", "relu")], {"x": ["N", "T", 4]}, ["relu"], {})
+    model = micam_fast.load_model(proto)
+    graph = model.find_graph({"x": random_array(1, 2, 4)})
+
+    def refuse(self: Graph, name: str) -> None:
+        raise ModelError("too large")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Graph, "shape", refuse)
+        assert graph.find_frames(["relu"]) is None
 
 
 def test_a_label_says_which_frame(tmp_path: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 import onnx
 from numpy.typing import NDArray
 
+from micam_fast.core.activation_axes import single_batch_axis, view_activation
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import (
     Axes,
@@ -193,6 +195,39 @@ class ModelGraph:
     def layer(self, name: str) -> Layer:
         """The layer of this name."""
         return self._by_name[name]
+
+    def find_frames(self, names: Collection[str]) -> str | None:
+        """The first of some layers that holds frames, windows or pairs of a larger sample.
+
+        A single frame in the batch axis looks like a sample. ``None`` also where the sizes that a
+        larger sample would have are not known.
+        """
+        larger = self._larger
+        if larger is None:
+            return None
+        # What no model can hold is none of its samples.
+        with suppress(ModelError):
+            for layer in self.layers:
+                tap = self.taps[layer.name]
+                shape = larger.shape(tap.value) if layer.name in names else None
+                sizes = tuple(1 if size is None else size for size in shape or ())
+                batch = single_batch_axis(sizes, tap.axes)
+                if sizes and view_activation(sizes, tap.axes, tap.form, batch).folded:
+                    return layer.name
+        return None
+
+    @functools.cached_property
+    def _larger(self) -> Graph | None:
+        """The graph for a sample of twice the sizes that the model leaves open, if it does."""
+        fed = {} if self.reading.facts is None else dict(self.reading.facts.fed)
+        for spec in self.inputs if fed else ():
+            fed[spec.name] = tuple(
+                size if known is not None or axis == spec.axes.batch else 2 * size
+                for axis, (size, known) in enumerate(zip(fed[spec.name], spec.shape, strict=True))
+            )
+        if self.reading.facts is None or fed == self.reading.facts.fed:
+            return None
+        return Graph(self._model, Facts(fed))
 
     @functools.cached_property
     def sized_layers(self) -> dict[str, Layer]:
