@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from moto.server import ThreadedMotoServer
 
-from micam_fast.core.errors import MissingExtraError, OutputError
+from micam_fast.core.errors import MissingExtraError, OutputError, SampleError
 from micam_fast.core.timing import StageTimes
 from micam_fast.runs import stores
 from micam_fast.runs.manifest import EARLIER, take_further
+from micam_fast.runs.observing import RunSample
+from micam_fast.runs.on_cluster import _forget_earlier
 from micam_fast.runs.stores import FolderStore, UrlStore, open_store
 from tests.helpers.commands import failure_line, succeeded
 
@@ -146,6 +149,16 @@ class TestUrls:
             # Nothing is replaced before all files of the sample are here.
             assert earlier.exists()
         assert not earlier.exists()
+
+    def test_a_sample_for_other_machines_drops_the_manifest_of_an_earlier_run(self) -> None:
+        """Their workers write to the URL and have no journal of this machine."""
+        store = UrlStore("memory://far")
+        store.journal.mkdir(parents=True)
+        earlier = store.journal / EARLIER
+        earlier.write_text("{}")
+        given = [RunSample(0, SampleError("gone")), RunSample(1, {"x": np.zeros(1)})]
+        left = [earlier.exists() for _ in _forget_earlier(given, store)]
+        assert left == [True, False]
 
     def test_marks(self) -> None:
         store = UrlStore("memory://marks")
