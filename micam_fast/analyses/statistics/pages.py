@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from micam_fast.analyses.statistics.costs import Costs
 from micam_fast.analyses.statistics.rows import LayerStatistics
 from micam_fast.analyses.statistics.tables import (
@@ -17,8 +19,9 @@ from micam_fast.analyses.statistics.tables import (
     remarks,
     row_cells,
 )
-from micam_fast.analyses.statistics.top_samples import RankedSample, TopSamples, png_url
+from micam_fast.analyses.statistics.top_samples import RankedSample, TopSamples
 from micam_fast.core.texts import one_line, shortened
+from micam_fast.diagrams.encoders.png import png_url
 
 _MOST_INDICES = 32
 _LONGEST_CAPTION = 18
@@ -117,9 +120,9 @@ def _figures(samples: Sequence[RankedSample]) -> str:
 
 def _figure(sample: RankedSample) -> str:
     height, width = sample.thumbnail.shape[:2]
-    name = one_line(sample.name)
+    name, picture = one_line(sample.name), png_url(np.atleast_3d(sample.thumbnail))
     return (
-        f'<figure title="{html.escape(name)}"><img src="{png_url(sample.thumbnail)}" '
+        f'<figure title="{html.escape(name)}"><img src="{picture}" '
         f'width="{width}" height="{height}" alt="">'
         f"<figcaption>{html.escape(shortened(name, _LONGEST_CAPTION))}<br>{sample.energy:.3g}"
         "</figcaption></figure>"

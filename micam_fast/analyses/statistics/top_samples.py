@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,13 +106,6 @@ def make_thumbnail(arrays: Arrays, inputs: Sequence[ModelInput]) -> Thumbnail:
         shares = (values / 2 - low / 2) / span if span > 0 else np.full_like(values, 0.5)
         pixels = np.where(finite, shares * 255 + 0.5, 0)
     return _resized(pixels.astype(np.uint8))
-
-
-def png_url(thumbnail: Thumbnail) -> str:
-    """A thumbnail as a data URL."""
-    file = io.BytesIO()
-    Image.fromarray(thumbnail).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _plane(array: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ ISA-L compresses level 1, the default, four to ten times as fast as zlib.
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 from typing import BinaryIO
@@ -22,7 +23,7 @@ LEVEL = 1
 _ISAL_LEVEL = 0
 _NO_FILTER, _UP = 0, 2
 # PNG's colour types, by the number of channels.
-_COLOUR_TYPES = {3: 2, 4: 6}
+_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
 
 
 class PngRows:
@@ -75,7 +76,7 @@ class PngRows:
 
 
 def encode_png(pixels: NDArray[np.uint8], level: int = LEVEL) -> bytes:
-    """A small picture, ``(h, w, 3)`` or ``(h, w, 4)`` uint8, as PNG bytes."""
+    """A small picture, ``(h, w, 1)``, ``(h, w, 3)`` or ``(h, w, 4)`` uint8, as PNG bytes."""
     height, width, channels = pixels.shape
     rows = np.empty((height, 1 + width * channels), np.uint8)
     rows[:, 0] = _NO_FILTER
@@ -86,6 +87,11 @@ def encode_png(pixels: NDArray[np.uint8], level: int = LEVEL) -> bytes:
         data = zlib.compress(rows.data, level)
     parts = _header(width, height, channels), _chunk(b"IDAT", data), _chunk(b"IEND", b"")
     return b"".join(parts)
+
+
+def png_url(pixels: NDArray[np.uint8]) -> str:
+    """A small picture as a data URL, see `encode_png`."""
+    return f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
 
 
 def encode_picture(mark: Picture, level: int = LEVEL) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
@@ -10,7 +9,7 @@ from xml.sax.saxutils import escape
 from micam_fast.core.digests import short_digest
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.encoders.fonts import FAMILY
-from micam_fast.diagrams.encoders.png import encode_png
+from micam_fast.diagrams.encoders.png import png_url
 from micam_fast.diagrams.marks import (
     Colour,
     Drawing,
@@ -98,12 +97,11 @@ def _mark(mark: Mark) -> str:
             f'fill="{_hex(mark.colour)}">{_text(mark.text)}{title}</text>'
         )
     if isinstance(mark, Picture):
-        data = base64.b64encode(encode_png(mark.pixels)).decode()
         title = "" if mark.title is None else f"<title>{_text(mark.title)}</title>"
         return (
             f'<image x="{_number(mark.x)}" y="{_number(mark.y)}" width="{_number(mark.width)}" '
             f'height="{_number(mark.height)}" preserveAspectRatio="none" '
-            f'href="data:image/png;base64,{data}">{title}</image>'
+            f'href="{png_url(mark.pixels)}">{title}</image>'
         )
     return f"<path {_shape(mark, *mark.points[0])}/>"
 
