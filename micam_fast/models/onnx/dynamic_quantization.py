@@ -13,6 +13,7 @@ import onnx
 
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.quantization import is_code
 
 _PRODUCTS = ("ConvInteger", "MatMulInteger")
 
@@ -23,8 +24,6 @@ class Rescaling:
 
     Attributes
     ----------
-    value
-        Name of the real numbers.
     nodes
         Indices of the Cast and the Mul.
     weight_scale
@@ -34,7 +33,6 @@ class Rescaling:
         Where it is that product: name of the input's scale.
     """
 
-    value: str
     nodes: tuple[int, int]
     weight_scale: str | None
     input_scale: str | None = None
@@ -44,12 +42,12 @@ def find_rescaling(graph: Graph, node: onnx.NodeProto, live: Set[int]) -> Rescal
     """The Cast and the Mul that alone read a whole product, one after the other."""
     if find_operator(node).name not in _PRODUCTS:
         return None
-    cast = _only_reader(graph, node.output[0], live)
-    if cast is None or find_operator(graph.nodes[cast]).name != "Cast":
+    cast = graph.only_reader(node.output[0])
+    if cast is None or cast not in live or find_operator(graph.nodes[cast]).name != "Cast":
         return None
     value = graph.nodes[cast].output[0]
-    mul = _only_reader(graph, value, live)
-    if mul is None or find_operator(graph.nodes[mul]).name != "Mul":
+    mul = graph.only_reader(value)
+    if mul is None or mul not in live or find_operator(graph.nodes[mul]).name != "Mul":
         return None
     others = [name for name in graph.nodes[mul].input if name != value]
     if len(others) != 1:
@@ -66,7 +64,7 @@ def find_rescaling(graph: Graph, node: onnx.NodeProto, live: Set[int]) -> Rescal
         if maker is None or not is_scale_product(graph, maker):
             return None
         weight_scale = next((name for name in maker.input if graph.is_known(name)), None)
-    return Rescaling(graph.nodes[mul].output[0], (cast, mul), weight_scale, input_scale)
+    return Rescaling((cast, mul), weight_scale, input_scale)
 
 
 def is_scale_product(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -81,10 +79,9 @@ def is_scale_product(graph: Graph, node: onnx.NodeProto) -> bool:
 
 def _constant_scale(graph: Graph, codes: str) -> str | None:
     """Name of the one number that real numbers were divided by to get codes, if it is known."""
-    maker = graph.nodes[graph.producer[codes]] if codes in graph.producer else None
-    if maker is None or find_operator(maker).name != "QuantizeLinear":
+    if not is_code(graph, codes):
         return None
-    scale = maker.input[1]
+    scale = graph.nodes[graph.producer[codes]].input[1]
     return scale if graph.is_known(scale) and graph.array(scale).size == 1 else None
 
 
@@ -93,9 +90,3 @@ def _is_own_scale(graph: Graph, value: str) -> bool:
         return False
     maker = graph.nodes[graph.producer[value]]
     return find_operator(maker).name == "DynamicQuantizeLinear" and value == maker.output[1]
-
-
-def _only_reader(graph: Graph, value: str, live: Set[int]) -> int | None:
-    readers = graph.consumers[value]
-    alone = len(readers) == 1 and value not in graph.outputs and readers[0] in live
-    return readers[0] if alone else None

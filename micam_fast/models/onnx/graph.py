@@ -228,6 +228,11 @@ class Graph:
                 needed.update(self.activations(node))
         return found[::-1]
 
+    def only_reader(self, name: str) -> int | None:
+        """Index of the node that alone reads a value; ``None`` also where an output gives it."""
+        readers = self.consumers[name]
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
     def constant_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a constant."""
         shape = self.shape(name)

@@ -16,12 +16,12 @@ from micam_fast.models.onnx.axes import moved_axes, only_moves_layout
 from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.graph import Graph, attributes, input_name, label
 from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.onnx.quantization import ROUNDS
 
 # No stride, dilation or pad comes near it; a map that far out could not be held.
 _FAR = 2**16
 # Where an Add, and one of codes, has what it adds up.
 _SUMMANDS = {"Add": (0, 1), "QLinearAdd": (0, 3)}
-_ROUNDS = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def following_bias(
             known = graph.is_constant(other) and graph.is_known(other)
             fits = known and _is_per_channel(graph, other, axes, rank, count)
             return (follower.output[0], other, nodes) if fits else None
-        rounds = between.name in _ROUNDS and value == follower.input[0]
+        rounds = between.name in ROUNDS and value == follower.input[0]
         if not (between.hands_on or rounds) or between.channels == "reshaped":
             return None
         if between.channels == "permuted" and not only_moves_layout(graph, follower):

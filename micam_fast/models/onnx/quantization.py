@@ -27,6 +27,8 @@ from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import hands_on, read_bounds
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+ROUNDS = (_QUANTIZE, _DEQUANTIZE)
+"""A pair of them rounds numbers to codes."""
 # Those that ONNX Runtime lets codes pass through.
 _MOVERS = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 # What ONNX Runtime allows a bound to be inside of the range of the codes.

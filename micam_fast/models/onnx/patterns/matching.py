@@ -17,12 +17,12 @@ import onnx
 from micam_fast.models.onnx.graph import Graph, Kind, attributes
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.pointwise import read_bounds
+from micam_fast.models.onnx.quantization import ROUNDS
 from micam_fast.models.onnx.real_units import code_limits
 
 # Numbers of half precision are nearer than that.
 _NEAR = 1e-3
 _COMMUTATIVE = ("Add", "Mul")
-_ROUNDS = ("QuantizeLinear", "DequantizeLinear")
 # Operators of codes: the one of real numbers, and the places of what they read.
 _OF_CODES = {"QLinearMul": ("Mul", (0, 3)), "QLinearSigmoid": ("Sigmoid", (0,))}
 # Of numbers and factors that are multiplied; GELU has four.
@@ -230,7 +230,7 @@ def before_pairs(graph: Graph, value: str) -> tuple[str, frozenset[int]]:
         index = graph.producer[value]
         node = graph.nodes[index]
         units = filter(None, node.input[1:])
-        if find_operator(node).name not in _ROUNDS or not all(map(graph.is_constant, units)):
+        if find_operator(node).name not in ROUNDS or not all(map(graph.is_constant, units)):
             break
         nodes.add(index)
         value = node.input[0]
@@ -283,11 +283,6 @@ def _adds_axes(graph: Graph, node: onnx.NodeProto) -> bool:
     return any(len(graph.constant_shape(name)) > max(1, *ranks) for name in constants)
 
 
-def _has_one_reader(graph: Graph, node: onnx.NodeProto) -> bool:
-    made = node.output[0]
-    return len(graph.consumers[made]) == 1 and made not in graph.outputs
-
-
 def _read_product(graph: Graph, value: str, deep: int = 0) -> _Multiplied:
     """Number and factors of a value, and the operators that multiply.
 
@@ -297,7 +292,8 @@ def _read_product(graph: Graph, value: str, deep: int = 0) -> _Multiplied:
     _, inside, node = maker_of(graph, value)
     if node is None or name_of(node) not in ("Mul", "Div") or _adds_axes(graph, node):
         return whole
-    if deep and not all(_has_one_reader(graph, graph.nodes[index]) for index in inside):
+    made = (graph.nodes[index].output[0] for index in inside)
+    if deep and any(graph.only_reader(name) is None for name in made):
         return whole
     number, parts = 1.0, _inputs_of(node)
     if find_operator(node).name == "Div":
