@@ -32,8 +32,8 @@ _LONGEST_SIDE = 150
 _LEAST_CELLS = 24
 NARROW = 8
 """Times as long as it is wide: an isometric grid of few cells is stretched from here on."""
-# Rows of a narrow grid that stay apart however long they are: leads, channels of an EEG.
-_MOST_APART = 64
+MOST_APART = 64
+"""Rows of a narrow grid that stay apart however long they are: leads, channels of an EEG."""
 # Share of a repeated row's width that is left empty before the next row.
 _GAP = 0.3
 _FLAT_BOX = (390, 185)
@@ -66,7 +66,7 @@ def _thick_side(side: int, factor: float, long: int) -> int:
     scaled = max(1, math.floor(side * factor + 0.5))
     if scaled >= _LEAST_CELLS or long < NARROW * scaled:
         return scaled
-    return side * max(1, _LEAST_CELLS // side) if side <= _MOST_APART else _LEAST_CELLS
+    return side * max(1, _LEAST_CELLS // side) if side <= MOST_APART else _LEAST_CELLS
 
 
 def draw_tile(

@@ -180,20 +180,16 @@ def _match_alike(a: _Side, b: _Side, pairs: dict[str, str], around: _Around) -> 
         wanted = around(a, layer, pairs)
         if wanted is None:
             continue
-        found = [
-            each
-            for name, each in b.layers.items()
-            if name not in same_b
-            and _walks(each) == _walks(layer)
-            and around(b, each, same_b) == wanted
-        ]
-        rivals = [
-            each
-            for name, each in a.layers.items()
-            if name not in pairs
-            and _walks(each) == _walks(layer)
-            and around(a, each, pairs) == wanted
-        ]
+        rivals, found = (
+            [
+                each
+                for name, each in side.layers.items()
+                if name not in known
+                and _walks(each) == _walks(layer)
+                and around(side, each, known) == wanted
+            ]
+            for side, known in ((a, pairs), (b, same_b))
+        )
         for key in (_walks, _kernel_of, lambda each: (_kernel_of(each), _bare(each))):
             ones, others = _only(rivals, key), _only(found, key)
             if ones.get(key(layer)) == layer.name and key(layer) in others:

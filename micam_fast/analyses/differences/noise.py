@@ -56,7 +56,7 @@ class Noise:
     def snr_db(self) -> float:
         """``10 log10(|A|^2 / |B - A|^2)``, infinite where B is A."""
         relative = self.relative_error
-        return math.inf if relative == 0 else -20 * math.log10(relative) if relative else math.nan
+        return math.inf if relative == 0 else -20 * math.log10(relative)
 
 
 def _relative(error: float, signal: float) -> float:

@@ -31,7 +31,7 @@ from micam_fast.diagrams.labels import label_parts
 from micam_fast.diagrams.marks import INK, Drawing, Mark, Picture, Text, move
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.row_names import name_marks, names_room
-from micam_fast.diagrams.tiles import NARROW, hatch
+from micam_fast.diagrams.tiles import MOST_APART, NARROW, hatch
 from micam_fast.maps.contributions import energy_shares, finite_channels
 from micam_fast.maps.signed_palette import paint_diverging
 
@@ -55,8 +55,6 @@ _FIELD_PIXELS = 1.6e6
 _STRIP = 24
 # Of a row beside which its name stands.
 _NAMED_ROW = 12
-# Rows and columns that stay apart however much the other side is shrunk.
-_MOST_APART = 64
 _PAINTED_AT_A_TIME = 1 << 18
 
 
@@ -138,7 +136,7 @@ def arrange_cells(
 
 def _shrink_sides(size: tuple[int, int], shrunk: int) -> tuple[int, int]:
     """Rows and columns of a shrunk map; those of a narrow one's short side stay apart."""
-    kept = min(_MOST_APART, *size) if max(size) >= NARROW * min(size) else 1
+    kept = min(MOST_APART, *size) if max(size) >= NARROW * min(size) else 1
     height, width = (max(min(side, kept), -(-side // shrunk)) for side in size)
     return height, width
 

@@ -144,9 +144,8 @@ def _find_cost(
     alive = None if seen.dead_channels is None else 1 - seen.dead_channels
     rank = _choose_rank(row, seen)
     used = alive
-    if rank.effective_rank is not None and rank.possible_rank is not None:
-        # A rank of 0 is all that nothing allows.
-        used = min(1.0, rank.effective_rank / max(1, rank.possible_rank))
+    if (share := _share(rank)) is not None:
+        used = min(1.0, share)
         if rank is not seen and alive is not None:
             used = min(used, alive)
     idle = None
@@ -179,6 +178,7 @@ def _choose_rank(row: LayerStatistics, seen: LayerStatistics) -> LayerStatistics
 
 
 def _share(row: LayerStatistics) -> float | None:
+    """Of the possible rank; a rank of 0 is all that nothing allows."""
     if row.effective_rank is None or row.possible_rank is None:
         return None
     return row.effective_rank / max(1, row.possible_rank)
