@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a tested one: environment, style, types, tests, and the loops without the JIT.
-# Arguments go to pytest: bash tools/test.sh -m "not slow" -k layout
+# Arguments go to pytest: bash tools/test.sh -m "not slow and not heavy" -k layout
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/environment.sh

@@ -411,6 +411,7 @@ def test_places_that_cannot_be_written(model: Any, tmp_path: Path) -> None:
         micam_fast.export(model, tmp_path / "net.onnx")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("missing", ["tensorflow", "keras", "tf2onnx"])
 def test_without_the_extra(missing: str, tmp_path: Path) -> None:
     code = (

@@ -271,6 +271,7 @@ def process(
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["net.h5", "loud.keras"])
 def test_nothing_of_tensorflow_s_is_printed(name: str, files: Path, tmp_path: Path) -> None:
     done = process(files, "export", name, tmp_path / "net.onnx")

@@ -270,6 +270,7 @@ class TestTable:
 class TestTerminal:
     """A bar on a terminal."""
 
+    @pytest.mark.heavy
     def test_a_bar_and_the_notes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_table(tmp_path / "flows.csv", FLOWS)
         monkeypatch.setattr("tests.helpers.terminal.COMMAND", sys.executable)

@@ -175,6 +175,7 @@ def records(tmp_path: Path) -> Path:
     return tmp_path / "records"
 
 
+@pytest.mark.heavy
 def test_a_real_training(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     result = succeeded(

@@ -271,7 +271,7 @@ def test_arrows_meet_nodes_in_a_long_chain(rankdir: str, any_engine: Path) -> No
         assert tip == pytest.approx(head.y if rankdir == "TB" else head.x, abs=TOUCH)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("block", [7, 20])
 def test_a_dense_network_is_laid_out_in_time(block: int, any_engine: Path) -> None:
     # In each block of nodes every one reads all before it.

@@ -461,7 +461,7 @@ def test_long_chains_of_constants() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_memory_bound_holds() -> None:
     """21 convolutions of 32 x 512 x 512: 700 MB of activations, a bound of 100 MB."""

@@ -26,7 +26,7 @@ print(numba.config.CACHE_DIR)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_loops_compile_where_nothing_can_be_kept(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     done = subprocess.run(

@@ -228,6 +228,7 @@ class TestSeed:
             train(make_settings(folder, log_dir=tmp_path, seed=seed, height=13))
         assert determinism == calls
 
+    @pytest.mark.heavy
     def test_continued_on_a_folder_of_files(self, tmp_path: Path) -> None:
         """Its shuffled records come as they would have."""
         write_records(make_samples(120, 4), tmp_path / "data", "stripes", shards=5)
@@ -242,7 +243,7 @@ class TestSeed:
             losses.append(trained.history["loss"])
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
-    @pytest.mark.slow
+    @pytest.mark.heavy
     def test_same_bits_in_two_processes(self, tmp_path: Path) -> None:
         write_records(make_samples(120, 4), tmp_path / "data", "stripes", shards=5)
         code = (

@@ -59,6 +59,7 @@ def broken_off(
             fitted(folder, **changed)
 
 
+@pytest.mark.heavy
 def test_learns(tmp_path: Path) -> None:
     network, state = fitted(tmp_path, num_epochs=12, learning_rate=0.01)
     assert state.epochs == 12
@@ -69,6 +70,7 @@ def test_learns(tmp_path: Path) -> None:
     assert network.evaluate(make_splits().test.dataset, verbose=0)[1] == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("classes", "loss"), [(2, "binary_crossentropy"), (3, "categorical_crossentropy")]
 )
@@ -99,6 +101,7 @@ def test_checkpoint_after_each_epoch(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.heavy
 class TestContinued:
     """A training that was broken off."""
 
@@ -143,6 +146,7 @@ class TestContinued:
         assert Checkpoint(tmp_path / "log").read() is None
 
 
+@pytest.mark.heavy
 class TestEarlyStopping:
     """`early_stopping` epochs without a lower validation loss."""
 
@@ -200,6 +204,7 @@ class TestEarlyStopping:
         assert same_weights(network, before)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("epochs", "broken"), [(1, "epoch-0001.weights.h5"), (3, "epoch-0002.weights.h5")]
 )
@@ -217,6 +222,7 @@ def test_broken_weights(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.heavy
 def test_divergence(tmp_path: Path) -> None:
     splits = make_splits()
     broken = splits.train.dataset.map(lambda x, y: (x * np.nan, y))

@@ -152,7 +152,7 @@ def test_the_table_in_two_orders(
     assert list(documented[0])[-2:] == ["7.dst_host_srv_rerror_rate", "attack"]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 # TensorFlow's tensors on NumPy 2, in Keras' conversion of weights: nothing of ours.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_the_example_on_real_rows(

@@ -123,7 +123,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_real_files(kept: Path) -> None:
     model = open_keras(kept)
     (x,) = model.inputs

@@ -113,7 +113,7 @@ def test_weights_of_a_model_too_large_for_one_message(monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(cam, found.cams[name])
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_model_over_2_gib_opens(tmp_path: Path) -> None:
     """2.1 GiB of zeros in a sparse file, as the weights of a dense layer."""
     rows, columns = 2**15, 17 * 2**10
