@@ -98,7 +98,9 @@ def in_groups(match: Match, place: Place) -> bool:
     if match.reduced is None:
         target = listed_numbers(graph, first.input[1])
         kept = (target or (None,))[0] == 0 or is_same(shape[:1], split[:1])
-        return kept and match.varied <= {channel}
+        # As many groups as channels, on several axes of positions: an image of tokens, as written.
+        image = count == size and len(split) > 3
+        return kept and not image and match.varied <= {channel}
     if size is None:
         return False
     within = (*split[: channel + 1], *split[channel + 2 :])

@@ -329,6 +329,14 @@ def test_groups_are_along_the_second_axis_whatever_else_lies_there(behind: str) 
     assert [each.class_label for each in graph.layers] == ["Input", "Mul", GROUP]
 
 
+def test_instances_of_an_image_that_tokens_become_are_no_groups() -> None:
+    held = {"sizes": np.array([0, 4, 8, 10]), "one": np.ones(4, np.float32)}
+    text = "t = Reshape tokens sizes; n = InstanceNormalization t one one; "
+    nodes = written(f"{text} same = Shape tokens; y = Reshape n same")
+    graph = read(make_model(nodes, {"tokens": ["N", 4, 80]}, ["y"], held))
+    assert [each.class_label for each in graph.layers[1:]] == ["Reshape", INSTANCE, "Reshape"]
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_bias_stays_the_convolutions(own: bool) -> None:
     held = {**CONSTANTS, "w": random_array(1, 4, 3, 3, 3)}
