@@ -64,6 +64,9 @@ def infer_types(
     """
     bare = bare_model(proto)
     _drop_claims(bare.graph)
+    for node in bare.graph.node:
+        if find_operator(node).field == "pool":
+            _count_begun_windows(node)
     # Before version 4 a constant is to be a graph input, too, or inference overlooks it.
     bare.ir_version = max(bare.ir_version, 4)
     _set_numbers(bare.graph, numbers)
@@ -84,6 +87,31 @@ def infer_types(
             _fill_in(value.type, declared.type)
     values = (*bare.graph.value_info, *bare.graph.output, *bare.graph.input)
     return {value.name: value.type for value in values if value.type.WhichOneof("value")}
+
+
+def _count_begun_windows(node: onnx.NodeProto) -> None:
+    """Give a pool with `ceil_mode` a window by which inference finds the size that a run has.
+
+    Of a window that may begin behind all that is read, ONNX's inference counts such ones, ONNX
+    Runtime does not. A window as long as its stride, without an end's pad, has as many as begin.
+    """
+    given = {each.name: each for each in node.attribute}
+    padded = "auto_pad" in given and given["auto_pad"].s != b"NOTSET"
+    if padded or "kernel_shape" not in given or not getattr(given.get("ceil_mode"), "i", 0):
+        return
+    window = given["kernel_shape"].ints
+    rank = len(window)
+    usual = {"strides": [1] * rank, "dilations": [1] * rank, "pads": [0] * 2 * rank}
+    for name, numbers in usual.items():
+        if name not in given:
+            given[name] = node.attribute.add(name=name, type=onnx.AttributeProto.INTS, ints=numbers)
+        if len(given[name].ints) != len(numbers):
+            return
+    strides, dilations, pads = (given[name].ints for name in usual)
+    for axis, stride in enumerate(strides):
+        length = (window[axis] - 1) * dilations[axis] + 1
+        if length - pads[rank + axis] < stride:
+            window[axis], dilations[axis], pads[rank + axis] = stride, 1, 0
 
 
 def _set_numbers(graph: onnx.GraphProto, numbers: Mapping[str, NDArray[Any]]) -> None:

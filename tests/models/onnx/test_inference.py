@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,3 +116,22 @@ def test_a_declared_element_type_does_not_end_inference() -> None:
     for value in model.graph.output:
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, ["N"]))
     assert shapes_of(model, "c", "q", "y") == [(None, 8, 6, 7)] * 3
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("window", "dilation"), [(1, 1), (2, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize("pads", [(0, 0), (0, 1), (1, 1)])
+def test_no_window_of_a_pool_begins_behind_its_input(
+    operator: str, window: int, dilation: int, pads: tuple[int, int]
+) -> None:
+    """With `ceil_mode` ONNX's inference counts such windows, ONNX Runtime does not."""
+    if max(pads) >= window:
+        pytest.skip("no pad is as wide as the window")
+    for stride, size in itertools.product((1, 2, 3, 4), range(4, 10)):
+        pool = helper.make_node(
+            operator, ["x"], ["y"], ceil_mode=1, kernel_shape=[window, 2], dilations=[dilation, 1],
+            strides=[stride, 1], pads=[pads[0], 0, pads[1], 0],
+        )  # fmt: skip
+        model = make_model([pool], {"x": [1, 2, size, 5]}, ["y"], {}, opset=19)
+        found = run(model, {"x": random_array(1, 1, 2, size, 5)}, "y")[0]
+        assert shapes_of(declare(model, None), "y") == [found.shape]
