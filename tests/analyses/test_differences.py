@@ -297,8 +297,10 @@ def test_maps_on_the_input_s_grid_are_put_back_before_they_are_compared() -> Non
     b = model.explain(permutation.apply(sample, model.inputs))
     assert diff(a, b).layers["x"].relative_l2 > 0.5
     found = diff(a, b, permutation=permutation)
-    assert [each.relative_l2 for each in found.compared][:3] == [0, 0, 0]
-    np.testing.assert_array_equal(found.b.cams["conv"], a.cams["conv"])
+    assert found.layers["x"].relative_l2 == 0
+    # A loop may round a cell in another way at its end than in its middle.
+    assert [each.relative_l2 for each in found.compared][1:3] == pytest.approx([0, 0], abs=1e-6)
+    np.testing.assert_allclose(found.b.cams["conv"], a.cams["conv"], atol=1e-6)
     np.testing.assert_array_equal(found.b.rgba["x"], a.rgba["x"])
     # The pool's grid is another: what it saw is another thing.
     assert found.layers["pool"].relative_l2 > 0
