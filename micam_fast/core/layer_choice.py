@@ -19,26 +19,35 @@ def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> froz
         The model's layers.
     patterns
         Names or patterns (``*``, ``?``, ``[...]``), comma-separated in a string. A name that
-        equals a pattern to the letter matches even if it holds such characters.
+        equals a pattern to the letter matches even if it holds such characters. A pattern that
+        matches no name is held against the names of ONNX nodes.
 
     Raises
     ------
     LayerSelectionError
         If a pattern matches no layer; the message shows the nearest names.
     """
-    names = [layer.name for layer in layers]
+    names = {layer.name: layer.name for layer in layers}
+    nodes = {layer.onnx_name: layer.name for layer in layers if layer.onnx_name is not None}
     if isinstance(patterns, str):
-        patterns = [patterns] if patterns in names else patterns.split(",")
-    known = frozenset(names)
+        whole = patterns in names or patterns in nodes
+        patterns = [patterns] if whole else patterns.split(",")
     chosen: set[str] = set()
     for text in patterns:
-        # A name may begin or end with blanks; around a pattern they mean nothing.
-        pattern = text if text in known else text.strip()
-        found = [pattern] if pattern in known else fnmatch.filter(names, pattern)
+        found = _match(text, names) or _match(text, nodes)
         if not found:
-            raise LayerSelectionError(_no_such_layer(pattern, names))
+            raise LayerSelectionError(_no_such_layer(text.strip(), list(names)))
         chosen.update(found)
     return frozenset(chosen)
+
+
+def _match(pattern: str, names: Mapping[str, str]) -> list[str]:
+    """The layers whose names a pattern matches, by these names."""
+    # A name may begin or end with blanks; around a pattern they mean nothing.
+    for exact in (pattern, pattern.strip()):
+        if exact in names:
+            return [names[exact]]
+    return [names[each] for each in fnmatch.filter(names, pattern.strip())]
 
 
 LayerChoice = str | Iterable[str] | Callable[[Sequence[Layer]], Iterable[str]] | None
@@ -72,9 +81,7 @@ def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None)
         If a name is no layer, or no way leads from `start` to `stop`.
     """
     names = [layer.name for layer in layers]
-    for name in (start, stop):
-        if name is not None and name not in names:
-            raise LayerSelectionError(_no_such_layer(name, names))
+    start, stop = (None if name is None else _one_layer(layers, name) for name in (start, stop))
     parents = {layer.name: layer.inputs for layer in layers}
     children: dict[str, list[str]] = {name: [] for name in names}
     for layer in layers:
@@ -88,6 +95,17 @@ def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None)
     if not chosen:
         raise LayerSelectionError(f"no way leads from layer {start!r} to layer {stop!r}")
     return chosen
+
+
+def _one_layer(layers: Sequence[Layer], name: str) -> str:
+    """A layer by its own name or its ONNX node's."""
+    names = [layer.name for layer in layers]
+    if name in names:
+        return name
+    found = next((layer.name for layer in layers if layer.onnx_name == name), None)
+    if found is None:
+        raise LayerSelectionError(_no_such_layer(name, names))
+    return found
 
 
 def _reachable(name: str, neighbours: Mapping[str, Sequence[str]]) -> frozenset[str]:

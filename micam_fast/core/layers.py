@@ -26,8 +26,8 @@ class Layer:
     Attributes
     ----------
     name
-        Unique in the model: the ONNX node's name, or its first output's name where that is empty
-        or not unique.
+        Unique in the model: by the module that a person wrote, where the file tells it
+        (``layer1.0.conv1``, ``layer1.0.add``). Else `onnx_name`, for a Keras layer Keras' name.
     op_type
         The ONNX operator, ``"Input"`` for a graph input.
     class_label
@@ -45,7 +45,12 @@ class Layer:
     activation
         Name of a built-in activation function, where the layer has one.
     cluster
-        Names of the nested models around the layer, outermost first.
+        Names of the nested models, or paths of the modules, around the layer, outermost first.
+    onnx_name
+        The ONNX node's name, or its first output's name where that is empty or not unique; ``None``
+        for a Keras layer.
+    module, module_class
+        Path of the module that calls the layer, and its class, where the file tells them.
     """
 
     name: str
@@ -59,6 +64,9 @@ class Layer:
     activation: str | None = None
     cluster: tuple[str, ...] = ()
     pointwise_shape: tuple[int, ...] | None = None
+    onnx_name: str | None = None
+    module: str | None = None
+    module_class: str | None = None
 
 
 @dataclass(frozen=True)

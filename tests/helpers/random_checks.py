@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -89,6 +89,9 @@ def _all_findings(drawn: Drawn, oracle: Oracle, sample: Array) -> list[Finding]:
 
 def _check_all(drawn: Drawn, oracle: Oracle, sample: Array, said: list[str]) -> Iterator[Finding]:
     model = micam_fast.load_model(drawn.model, threads=1, memory=drawn.memory, say=said.append)
+    # A graph is drawn with the names of its nodes; what their modules make of these is not its part.
+    names = {layer.onnx_name: layer.name for layer in model.layers}
+    drawn = replace(drawn, layers={names.get(n, n): each for n, each in drawn.layers.items()})
     explanations = {p: model.explain(sample, projection=p) for p in PROJECTIONS}
     for projection, explanation in explanations.items():
         yield from _check_maps(drawn, oracle, explanation, projection)

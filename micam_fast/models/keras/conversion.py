@@ -27,8 +27,8 @@ from micam_fast.core.extras import import_extra
 from micam_fast.models.keras.calls import LayerCall
 from micam_fast.models.keras.pieces import Cutter, Stored
 from micam_fast.models.keras.recording import Recording, describe_error
+from micam_fast.models.modules import free_name
 from micam_fast.models.onnx.files import bodies
-from micam_fast.models.onnx.graph import free_name
 
 OPSET = 15
 _PIECE = 40

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from micam_fast.core.layers import Axes, Geometry, Layer, Shape, Tap
 from micam_fast.models.keras.calls import LayerCall
 from micam_fast.models.keras.pieces import Stored
+from micam_fast.models.modules import free_name
 from micam_fast.models.onnx.annotations import LayerNote, Weight
-from micam_fast.models.onnx.graph import free_name
 
 
 class Initializers:

@@ -16,7 +16,7 @@ from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.kernels import Weights, check_geometry, check_groups
 from micam_fast.models.onnx.limits import LONGEST_NAME, MOST_AXES, shown
-from micam_fast.models.onnx.model_graph import ModelGraph, assemble, read_inputs
+from micam_fast.models.onnx.model_graph import FoundLayer, ModelGraph, assemble, read_inputs
 from micam_fast.models.onnx.quantization import is_quantized
 
 _NOTED = Reason("the export's notes say so", "the export's notes say so")
@@ -62,31 +62,18 @@ def read_annotated(
             f"model {model.name!r}: what the export wrote of its layers does not fit together; "
             "export the model again"
         )
-    taps = {note.layer.name: note.tap for note in notes}
-    axes = {tap.value: tap.axes for tap in reversed(taps.values())}
+    axes = {note.tap.value: note.tap.axes for note in reversed(notes)}
 
     def axes_of(name: str) -> Axes:
         return axes.get(name, Axes(0, None))
 
     inputs = read_inputs(model, graph, lambda name: axes_of(name).completed(graph.rank(name) or 0))
-    layers = [note.layer for note in notes]
+    found = [
+        FoundLayer(note.layer, note.tap, _NOTED, weights.get(note.layer.name)) for note in notes
+    ]
     # The export gives out each layer's value behind the model's own outputs.
     inner = frozenset(name for name in graph.outputs[1:] if graph.consumers.get(name))
-    return assemble(
-        model,
-        graph,
-        layers,
-        taps,
-        dict.fromkeys(taps, _NOTED),
-        tuple(inputs),
-        weights,
-        axes_of,
-        nodes={},
-        places={},
-        operations={},
-        inner=inner,
-        before=before,
-    )
+    return assemble(model, graph, found, tuple(inputs), axes_of, inner=inner, before=before)
 
 
 def _check(graph: Graph, note: LayerNote) -> None:

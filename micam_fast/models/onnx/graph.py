@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -276,12 +276,3 @@ def is_training(graph: Graph, dropout: onnx.NodeProto) -> bool:
     """Tell whether a Dropout may leave out values."""
     mode = input_name(dropout, 2)
     return bool(mode) and not (graph.is_known(mode) and not graph.array(mode).any())
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """A name that is not taken: the one that is wanted, or with a number."""
-    free, count = name, 1
-    while free in taken:
-        count += 1
-        free = f"{name}#{count}"
-    return free

@@ -296,18 +296,31 @@ def read_inputs(
         yield ModelInput(value.name, shape, axes, str(dtype))
 
 
+@dataclass(frozen=True)
+class FoundLayer:
+    """All that is found of one layer; see `Reading` for the meaning of each.
+
+    Attributes
+    ----------
+    operation
+        What an exporter wrote as several operators.
+    """
+
+    layer: Layer
+    tap: Tap
+    reason: Reason
+    kernel: Weights | None = None
+    nodes: tuple[int, ...] = ()
+    place: int = 0
+    operation: str | None = None
+
+
 def assemble(
     model: OnnxFile,
     graph: Graph,
-    layers: Sequence[Layer],
-    taps: dict[str, Tap],
-    reasons: dict[str, Reason],
+    found: Sequence[FoundLayer],
     inputs: tuple[ModelInput, ...],
-    kernels: dict[str, Weights],
     axes_of: Callable[[str], Axes],
-    nodes: dict[str, tuple[int, ...]],
-    places: dict[str, int],
-    operations: dict[str, str],
     *,
     inner: Collection[str] = (),
     before: Sequence[ModelOutput] = (),
@@ -318,22 +331,24 @@ def assemble(
     `before` the outputs as an earlier reading found them.
     """
     outputs = tuple(find_outputs(graph, inputs, axes_of, inner=inner, before=before))
+    by_name = {each.layer.name: each for each in found}
+    taps = {name: each.tap for name, each in by_name.items()}
     reading = Reading(
-        tuple(layers),
-        taps,
-        reasons,
-        inputs,
-        outputs,
-        choose_answer(outputs, AUTOMATIC),
-        kernels,
-        find_chains(graph, taps),
-        find_scalings(graph, axes_of),
-        find_invariance(graph),
-        nodes,
-        places,
-        operations,
-        graph.facts,
-        tuple(_find_open_values(graph)),
+        layers=tuple(each.layer for each in found),
+        taps=taps,
+        reasons={name: each.reason for name, each in by_name.items()},
+        inputs=inputs,
+        outputs=outputs,
+        answer=choose_answer(outputs, AUTOMATIC),
+        kernels={name: each.kernel for name, each in by_name.items() if each.kernel is not None},
+        chains=find_chains(graph, taps),
+        scalings=find_scalings(graph, axes_of),
+        invariance=find_invariance(graph),
+        nodes={name: each.nodes for name, each in by_name.items() if each.nodes},
+        places={name: each.place for name, each in by_name.items() if each.place},
+        operations={n: each.operation for n, each in by_name.items() if each.operation is not None},
+        facts=graph.facts,
+        open_values=tuple(_find_open_values(graph)),
     )
     return ModelGraph(model, reading, graph)
 

@@ -11,6 +11,7 @@ import onnx
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Layer, Reason, Shape, Tap
+from micam_fast.models.modules import free_name
 from micam_fast.models.onnx import kernels
 from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes
@@ -19,10 +20,17 @@ from micam_fast.models.onnx.constants import Constants
 from micam_fast.models.onnx.dynamic_quantization import find_rescaling, is_scale_product
 from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
-from micam_fast.models.onnx.graph import Graph, Kind, free_name
+from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.inference import shape_of
+from micam_fast.models.onnx.layer_names import name_by_modules, name_like
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
-from micam_fast.models.onnx.model_graph import ModelGraph, Reading, assemble, read_inputs
+from micam_fast.models.onnx.model_graph import (
+    FoundLayer,
+    ModelGraph,
+    Reading,
+    assemble,
+    read_inputs,
+)
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.patterns import (
     Operation,
@@ -114,8 +122,6 @@ class _Reader:
         # The layers that each value comes from, and the lines of the diagram so far.
         self.owners: dict[str, tuple[str, ...]] = {}
         self.edges = 0
-        self.nodes: dict[str, tuple[int, ...]] = {}
-        self.places: dict[str, int] = {}
         # By index of its last node: what an exporter wrote as several operators.
         if like is None:
             self.operations = find_operations(self.graph, self.live, self._known_axes)
@@ -127,51 +133,30 @@ class _Reader:
 
     def read(self) -> ModelGraph:
         shown = self._find_shown() if self.like is None else _known_layers(self.like)
-        layers: list[Layer] = []
-        taps: dict[str, Tap] = {}
-        reasons: dict[str, Reason] = {}
-        weights: dict[str, kernels.Weights] = {}
+        found: list[FoundLayer] = []
         inputs = tuple(read_inputs(self.model, self.graph, self._axes_of))
         for each in inputs:
             shape = _with_open_batch(each.shape, each.axes)
-            layers.append(Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape))
-            taps[each.name] = Tap(each.name, each.axes)
-            reasons[each.name] = self._reason_of(each.name)
+            layer = Layer(each.name, "Input", "Input", (), (shape,) if shape else (), shape)
+            tap = Tap(each.name, each.axes)
+            found.append(FoundLayer(layer, tap, self._reason_of(each.name)))
             self.owner[each.name] = each.name
         for index, node in enumerate(self.graph.nodes):
             if index not in shown or index in self.swallowed:
                 continue
             self.owner.update(dict.fromkeys(node.output, next(iter(shown[index]))))
             for name, place in shown[index].items():
-                layer, tap, found = self._read_node(index, node, name, place)
-                layers.append(layer)
-                taps[name] = tap
-                reasons[name] = self._reason_of(tap.value)
-                if found is not None:
-                    weights[name] = found
-                if place:
-                    self.places[name] = place
-                self.owner[node.output[place]] = self.owner[tap.value] = name
-        if len(layers) == len(inputs):
+                read = self._read_node(index, node, name, place)
+                found.append(read)
+                self.owner[node.output[place]] = self.owner[read.tap.value] = name
+        if len(found) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
-        return assemble(
-            self.model,
-            self.graph,
-            layers,
-            taps,
-            reasons,
-            inputs,
-            weights,
-            self._axes_of,
-            self.nodes,
-            self.places,
-            {
-                name: self.operations[nodes[0]].name
-                for name, nodes in self.nodes.items()
-                if nodes[0] in self.operations
-            },
-            before=self.before,
+        named = (
+            name_by_modules(self.graph, found)
+            if self.like is None
+            else name_like(self.like.layers, found)
         )
+        return assemble(self.model, self.graph, named, inputs, self._axes_of, before=self.before)
 
     def _known_axes(self, name: str) -> Axes:
         """The axes that evidence tells, without defaults for channels."""
@@ -243,9 +228,7 @@ class _Reader:
         given = [place for place in places if node.output[place] in self.graph.outputs]
         return wanted or given[:1] or places[:1]
 
-    def _read_node(
-        self, index: int, node: onnx.NodeProto, name: str, place: int
-    ) -> tuple[Layer, Tap, kernels.Weights | None]:
+    def _read_node(self, index: int, node: onnx.NodeProto, name: str, place: int) -> FoundLayer:
         operator, value = find_operator(node), node.output[place]
         squeezed: int | None = None
         kernel, bias = kernels.find_kernel(self.graph, node)
@@ -270,7 +253,6 @@ class _Reader:
                 if kernel is not None:
                     rank = len(self.graph.constant_shape(kernel))
                     squeezed = kernels.squeezed_axis(self.graph, nodes[:-1], rank)
-        self.nodes[name] = (index, *nodes)
         if bias is not None and channels is not None and operator.cost != "recurrent":
             bias_shape = (channels,)
         value = real_value(self.graph, self.pairs.value_behind(value))
@@ -298,8 +280,16 @@ class _Reader:
             # A last state has no steps.
             form = "flat" if place else "recurrent"
         tap = Tap(value, axes, form)
+        found = FoundLayer(
+            layer,
+            tap,
+            self._reason_of(value),
+            nodes=(index, *nodes),
+            place=place,
+            operation=None if operation is None else operation.name,
+        )
         if kernel is None or operator.cost != "convolution":
-            return layer, tap, None
+            return found
         assert layer.kernel_shape is not None
         geometry = kernels.read_geometry(node, len(layer.kernel_shape) - 2)
         try:
@@ -310,15 +300,15 @@ class _Reader:
             ) from None
         source = next(read for read in node.input if self.graph.kind[read] is Kind.ACTIVATION)
         last = operator.channels == "last"
-        place = len(layer.kernel_shape) - 1 if last else 1
+        channel = len(layer.kernel_shape) - 1 if last else 1
         tap = replace(
-            tap, geometry=geometry, source=source, source_channel=place, squeezed=squeezed
+            tap, geometry=geometry, source=source, source_channel=channel, squeezed=squeezed
         )
         weights = kernels.with_quantization(self.graph, node, kernels.Weights(kernel, bias))
         if rescaling is not None:
             scale, unit = rescaling.weight_scale, rescaling.input_scale
             weights = replace(weights, scale=scale, scale_unit=unit)
-        return layer, tap, weights
+        return replace(found, tap=tap, kernel=weights)
 
     def _inputs_of(self, nodes: Sequence[int]) -> dict[str, None]:
         """The activations that nodes together read, in their order."""

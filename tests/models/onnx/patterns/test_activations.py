@@ -86,9 +86,10 @@ def test_it_is_one_layer_and_makes_what_the_function_makes(operation: str, text:
     model = net(text, more=[node("Relu", ["y"], ["z"], name="relu")])
     model.graph.output[0].name = "z"
     graph = read(model)
-    last = model.graph.node[-2].name
-    assert [layer.name for layer in graph.layers] == ["image", "conv", last, "relu"]
-    layer = graph.layer(last)
+    nodes = [None, "conv", model.graph.node[-2].name, "relu"]
+    assert [layer.onnx_name for layer in graph.layers] == nodes
+    layer = graph.layers[2]
+    last = layer.name
     assert layer.op_type == layer.class_label == operation.partition(" ")[0]
     assert (layer.inputs, layer.input_shapes) == (("conv",), ((None, 4, 8, 10),))
     assert graph.layer("relu").inputs == (last,)

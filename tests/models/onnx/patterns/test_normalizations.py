@@ -191,9 +191,10 @@ def test_it_is_one_layer_and_makes_what_the_normalization_makes(
     model = net(text, more=[node("Relu", ["y"], ["z"], name="relu")])
     model.graph.output[0].name = "z"
     graph = read(model)
-    last = model.graph.node[-2].name
-    assert [layer.name for layer in graph.layers] == ["image", "conv", last, "relu"]
-    layer = graph.layer(last)
+    nodes = [None, "conv", model.graph.node[-2].name, "relu"]
+    assert [layer.onnx_name for layer in graph.layers] == nodes
+    layer = graph.layers[2]
+    last = layer.name
     assert layer.op_type == layer.class_label == operation
     assert layer.inputs == ("conv",)
     assert graph.layer("relu").inputs == (last,)

@@ -1,0 +1,210 @@
+"""Modules that a person wrote, and the names of layers by them, whatever file tells of them.
+
+A path is a module's place in the network as its owner calls it: ``layer1.0.conv1``; the empty one
+is the network itself. Its prefixes are the modules around it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass
+
+_LONGEST_LIST = 2**14
+"""Characters of a list of scopes; a network's modules lie within each other some ten deep."""
+_MOST_SCOPES = 64
+_WEIGHT = ".weight"
+# What torch.export writes where nothing is known.
+_NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"
+_REPEATED = re.compile(r"(.+)_([1-9][0-9]{0,8})")
+# Names hold no escapes; all that Python could read besides is left to nobody's evaluation.
+_STRING = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
+_LIST = re.compile(rf"\[({_STRING.pattern})(, ({_STRING.pattern}))*\]")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A module around an operator, and its class where the file tells it."""
+
+    path: str
+    class_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """The module that calls a layer's operator.
+
+    Attributes
+    ----------
+    path
+        Of the module.
+    operator
+        The layer's class in small letters, where more than the module's path is needed.
+    call
+        What tells this call of the module from its others; ``None`` where nothing does.
+    """
+
+    path: str
+    operator: str
+    call: str | None = None
+
+
+def path_of_weight(name: str) -> str | None:
+    """The module that a weight's name tells: ``conv1`` of ``conv1.weight``."""
+    return name[: -len(_WEIGHT)] if name.endswith(_WEIGHT) else None
+
+
+def read_scopes(paths: str, classes: str) -> tuple[Scope, ...]:
+    """The modules around an operator, outermost first, as PyTorch's exporter writes them.
+
+    Parameters
+    ----------
+    paths, classes
+        The node's ``pkg.torch.onnx.name_scopes`` and ``pkg.torch.onnx.class_hierarchy``: lists as
+        Python writes them, whose last entries are the operator. They come with the file, and may be
+        anything: what is no such list tells nothing.
+    """
+    found, known = _read_list(paths), _read_list(classes)
+    if len(known) != len(found):
+        known = [""] * len(found)
+    scopes = zip(found[:-1], known[:-1], strict=True)
+    return tuple(Scope(path, name or None) for path, name in scopes if path != _NO_SCOPE)
+
+
+def _read_list(text: str) -> list[str]:
+    if len(text) > _LONGEST_LIST or not _LIST.fullmatch(text):
+        return []
+    return [each[1:-1] for each in _STRING.findall(text)][:_MOST_SCOPES]
+
+
+def read_slashes(name: str) -> tuple[Scope, ...]:
+    """The modules around an operator, as the name says that PyTorch's tracing exporter gives it.
+
+    In ``/layer1/layer1.0/conv1/Conv`` each piece but the last is a module, called by its own name;
+    that of a list's or Sequential's member begins with the list's.
+    """
+    pieces = name.split("/")
+    if len(pieces) < 2 or pieces[0] or not all(pieces[1:]) or len(pieces) > _MOST_SCOPES:
+        return ()
+    path, last, found = "", "", [Scope("")]
+    for piece in pieces[1:-1]:
+        if last and piece.startswith(f"{last}."):
+            path = path[: len(path) - len(last)] + piece
+        else:
+            path = f"{path}.{piece}" if path else piece
+        last = piece
+        found.append(Scope(path))
+    return tuple(found)
+
+
+class Calls:
+    """Which scopes of a traced network are further calls of a module: its name and a number.
+
+    The tracing exporter writes ``relu_1`` where ``relu`` is called a second time. An operator with
+    a weight tells it by the weight's name; else it is one where all lower numbers are there.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+        self._seen: dict[str, None] = {}
+
+    def add(self, path: str, weight: str | None) -> None:
+        """Take note of an operator's module, and of the one whose weight it reads."""
+        own = path.split(".")
+        for depth in range(1, len(own) + 1):
+            self._seen[".".join(own[:depth])] = None
+        other = [] if weight is None else weight.split(".")
+        if len(own) != len(other):
+            return
+        for depth, (piece, called) in enumerate(zip(own, other, strict=True), 1):
+            repeated = _REPEATED.fullmatch(piece)
+            if piece != called and repeated is not None and repeated[1] == called:
+                self._told[".".join(own[:depth])] = called
+
+    def resolve(self, path: str) -> str:
+        """The module that a scope's path is a call of."""
+        found: list[str] = []
+        pieces = path.split(".")
+        for depth, piece in enumerate(pieces, 1):
+            around = ".".join(pieces[:depth])
+            found.append(self._told.get(around) or self._guess(around, piece))
+        return ".".join(found)
+
+    def _guess(self, path: str, piece: str) -> str:
+        repeated = _REPEATED.fullmatch(piece)
+        if repeated is None:
+            return piece
+        first, number = path[: -len(piece)] + repeated[1], int(repeated[2])
+        lower = (first, *(f"{first}_{each}" for each in range(1, min(number, len(self._seen)))))
+        return repeated[1] if all(each in self._seen for each in lower) else piece
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """A layer's name, and the paths of the modules around it, outermost first."""
+
+    name: str
+    around: tuple[str, ...]
+
+
+def name_layers(
+    places: Sequence[Place | None], known: Collection[str], taken: Collection[str]
+) -> list[LayerName | None]:
+    """Names of layers by their modules; ``None`` for those whose module is not known.
+
+    The only layer of a module without modules within, in each of its calls, has the module's path.
+    Any other has it with its operator: ``layer1.0.add``. What is not unique gets a number:
+    ``layer1.0.add#2``.
+
+    Parameters
+    ----------
+    places
+        Of the layers, in topological order.
+    known
+        Paths of all modules that the file tells of.
+    taken
+        Names that are no layer's to have.
+    """
+    holding = {around for path in known if path for around in _around(path)} | {""}
+    members: defaultdict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        if place is not None:
+            members[place.path].append(place)
+    alone = {p for p, each in members.items() if p not in holding and _is_one_each(each)}
+    names: list[LayerName | None] = []
+    used = set(taken)
+    for place in places:
+        if place is None:
+            names.append(None)
+            continue
+        path, modules = place.path, _around(place.path)
+        if path in alone:
+            wanted = path
+        else:
+            wanted = f"{path}.{place.operator}".lstrip(".")
+            modules = (*modules, path) if path else modules
+        name = free_name(wanted, used)
+        used.add(name)
+        names.append(LayerName(name, modules))
+    return names
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: the one that is wanted, or with a number."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}#{count}"
+    return free
+
+
+def _around(path: str) -> tuple[str, ...]:
+    return tuple(path[:place] for place, letter in enumerate(path) if letter == ".")
+
+
+def _is_one_each(places: Sequence[Place]) -> bool:
+    """Tell whether each call of a module is one layer, of one class."""
+    calls = Counter(place.call for place in places)
+    told = None not in calls and max(calls.values()) == 1
+    return len(places) == 1 or (told and len({place.operator for place in places}) == 1)

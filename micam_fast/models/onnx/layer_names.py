@@ -1,0 +1,186 @@
+"""Names of layers by the modules that an ONNX file tells of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+
+from micam_fast.core.layers import Layer
+from micam_fast.models.modules import (
+    Calls,
+    Place,
+    Scope,
+    free_name,
+    name_layers,
+    path_of_weight,
+    read_scopes,
+    read_slashes,
+)
+from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.model_graph import FoundLayer
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_CLASSES = "pkg.torch.onnx.class_hierarchy"
+# Modules of PyTorch's own that hold no others compute one thing each time.
+_PLAIN_CLASS = "torch.nn.modules."
+# A weight is turned and scaled before it is read, by a few operators.
+_MOST_CONSTANTS = 64
+
+
+def name_by_modules(graph: Graph, found: Sequence[FoundLayer]) -> list[FoundLayer]:
+    """Layers that bear the names of ONNX, under those of their modules where the file tells them.
+
+    Layers whose module is not known keep their names.
+    """
+    modules = _Modules(graph)
+    first: dict[int, FoundLayer] = {}
+    for each in found:
+        if each.nodes:
+            first.setdefault(each.nodes[0], each)
+    places = modules.places(list(first.values()))
+    taken = {each.layer.name for each in found if not each.nodes}
+    names = name_layers(places, modules.classes, taken)
+    told = dict(zip(first, zip(names, places, strict=True), strict=True))
+    used = taken | {name.name for name in names if name is not None}
+    named: dict[str, Layer] = {}
+    for each in found:
+        layer = each.layer
+        if each.nodes:
+            name, place = told[each.nodes[0]]
+            layer = replace(layer, onnx_name=layer.name)
+            if name is None or place is None:
+                layer = replace(layer, name=free_name(layer.name, used))
+            else:
+                is_first = first[each.nodes[0]] is each
+                further = name.name if is_first else free_name(f"{name.name}:{each.place}", used)
+                layer = replace(
+                    layer,
+                    name=further,
+                    cluster=name.around,
+                    module=place.path,
+                    module_class=modules.classes[place.path],
+                )
+            used.add(layer.name)
+        named[each.layer.name] = layer
+    return [
+        replace(each, layer=replace(layer, inputs=tuple(named[n].name for n in layer.inputs)))
+        for each, layer in zip(found, named.values(), strict=True)
+    ]
+
+
+def name_like(known: Sequence[Layer], found: Sequence[FoundLayer]) -> list[FoundLayer]:
+    """Layers that bear names of an earlier reading, with all that belongs to a name."""
+    by_name = {each.name: each for each in known}
+    return [replace(each, layer=_named_as(each.layer, by_name[each.layer.name])) for each in found]
+
+
+def _named_as(layer: Layer, known: Layer) -> Layer:
+    return replace(
+        layer,
+        cluster=known.cluster,
+        onnx_name=known.onnx_name,
+        module=known.module,
+        module_class=known.module_class,
+    )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a node tells: the modules around it, whether by tracing, and the owner of its weight."""
+
+    scopes: tuple[Scope, ...]
+    traced: bool
+    weight: str | None
+
+    @property
+    def path(self) -> str | None:
+        return self.scopes[-1].path if self.scopes else None
+
+
+class _Modules:
+    """The modules of a network, as far as its file tells of them.
+
+    Attributes
+    ----------
+    classes
+        By path: the module's class, where the file tells it. The network itself is the empty path.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._told = [self._read(node) for node in graph.nodes]
+        self._calls = Calls()
+        for told in self._told:
+            if told.traced and told.path is not None:
+                self._calls.add(told.path, told.weight)
+        self.classes: dict[str, str | None] = {}
+        for told in self._told:
+            self._add(told)
+
+    def places(self, layers: Sequence[FoundLayer]) -> list[Place | None]:
+        """Where layers are called."""
+        weights = [self._weight(each.nodes) for each in layers]
+        # Exporters keep equal weights once: then one name stands for several modules.
+        readers: defaultdict[str | None, set[str | None]] = defaultdict(set)
+        for each, weight in zip(layers, weights, strict=True):
+            readers[weight].add(self._path(each.nodes[0]))
+        return [
+            self._place(each, weight if len(readers[weight]) == 1 else None)
+            for each, weight in zip(layers, weights, strict=True)
+        ]
+
+    def _read(self, node: onnx.NodeProto) -> _Told:
+        given = {each.key: each.value for each in node.metadata_props}
+        scopes = read_scopes(given.get(_SCOPES, ""), given.get(_CLASSES, ""))
+        traced = not scopes
+        weights = (path_of_weight(name) for name in self._constants(node))
+        weight = next((each for each in weights if each is not None), None)
+        return _Told(scopes or read_slashes(node.name), traced, weight)
+
+    def _constants(self, node: onnx.NodeProto) -> Iterator[str]:
+        """Names of the constants that a node reads, then of those that they are made from."""
+        graph = self._graph
+        waiting = [name for name in node.input if name and graph.is_constant(name)]
+        for name in waiting:
+            yield name
+            if name in graph.producer and len(waiting) < _MOST_CONSTANTS:
+                made = graph.nodes[graph.producer[name]]
+                waiting.extend(each for each in made.input if each and graph.is_constant(each))
+
+    def _add(self, told: _Told) -> None:
+        scopes = list(told.scopes)
+        if told.traced:
+            scopes = [Scope(self._calls.resolve(each.path)) for each in scopes]
+        if told.weight is not None:
+            scopes.append(Scope(told.weight))
+        for scope in scopes:
+            pieces = scope.path.split(".")
+            for depth in range(len(pieces)):
+                self.classes.setdefault(".".join(pieces[:depth]), None)
+            if self.classes.get(scope.path) is None:
+                self.classes[scope.path] = scope.class_name
+
+    def _weight(self, nodes: Sequence[int]) -> str | None:
+        found = (self._told[index].weight for index in nodes)
+        return next((each for each in found if each is not None), None)
+
+    def _path(self, index: int) -> str | None:
+        told = self._told[index]
+        if told.path is None or not told.traced:
+            return told.path
+        return self._calls.resolve(told.path)
+
+    def _place(self, layer: FoundLayer, weight: str | None) -> Place | None:
+        operator, index = layer.layer.class_label.lower(), layer.nodes[0]
+        told = self._told[index]
+        path = self._path(index) if weight is None else weight
+        if path is None:
+            return None
+        if told.traced and told.path is not None:
+            return Place(path, operator, told.path)
+        known = self.classes.get(path) or ""
+        plain = known.startswith(_PLAIN_CLASS) or weight is not None
+        return Place(path, operator, str(index) if plain else None)
