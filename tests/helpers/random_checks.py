@@ -89,7 +89,7 @@ def _all_findings(drawn: Drawn, oracle: Oracle, sample: Array) -> list[Finding]:
 
 def _check_all(drawn: Drawn, oracle: Oracle, sample: Array, said: list[str]) -> Iterator[Finding]:
     model = micam_fast.load_model(drawn.model, threads=1, memory=drawn.memory, say=said.append)
-    # A graph is drawn with the names of its nodes; what their modules make of these is not its part.
+    # A graph is drawn with the names of its nodes.
     names = {layer.onnx_name: layer.name for layer in model.layers}
     drawn = replace(drawn, layers={names.get(n, n): each for n, each in drawn.layers.items()})
     explanations = {p: model.explain(sample, projection=p) for p in PROJECTIONS}
