@@ -1,4 +1,4 @@
-"""A Keras model to an ONNX file that was proved to give the same numbers in every layer."""
+"""A Keras or PyTorch model to an ONNX file that was proved to give the same in every layer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -16,12 +16,12 @@ from micam_fast.core.errors import ExportError, ModelError, SampleError
 from micam_fast.core.layers import ModelInput
 from micam_fast.core.output_files import atomic_file, check_folder, make_folder
 from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
-from micam_fast.models.keras import KerasExport, export_model, open_keras
+from micam_fast.models.pytorch import is_module
 from micam_fast.samples import fit_sample
 
 _TOLERANCE = 1e-3
 # Layers that compute in float16 differ by its own rounding, a thousandth in each.
-_HALF = onnx.TensorProto.FLOAT16
+_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 _HALF_TOLERANCE = 2e-2
 # The tail of a sigmoid is computed with an error of about float32's 1e-7, however small it is.
 _SMALLEST_SCALE = 1e-4
@@ -34,16 +34,51 @@ CheckSampleOf = Callable[[Sequence[ModelInput]], CheckSample | None]
 _Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 
 
+class _Exported(Protocol):
+    """A converted model, and the model that it must agree with."""
+
+    @property
+    def framework(self) -> str:
+        """What the model runs in."""
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The ONNX model."""
+
+    @property
+    def inputs(self) -> tuple[ModelInput, ...]:
+        """What a caller feeds."""
+
+    @property
+    def layers(self) -> int:
+        """How many the diagram has."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of it."""
+
+    @property
+    def compared(self) -> Mapping[str, Sequence[str]]:
+        """By layer or module: values, of which the last one of the right shape is its own."""
+
+    @property
+    def sample(self) -> Sequence[NDArray[Any]] | None:
+        """The batch that it was converted with, if it was with one."""
+
+    def run(self, feeds: Sequence[NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Activations by the framework, in the layout of the ONNX values."""
+
+
 @dataclass(frozen=True)
 class LayerError:
-    """How far ONNX Runtime is from Keras on one sample.
+    """How far ONNX Runtime is from Keras or PyTorch on one sample.
 
     Attributes
     ----------
     sample
         ``"random"`` or ``"given"``.
     layer
-        The layer that differs most.
+        The layer, or PyTorch's module, that differs most.
     relative
         Largest absolute difference of its activation by the largest absolute value, or by 1e-4
         where that is larger.
@@ -70,6 +105,12 @@ class ExportReport:
         One for each sample that it was checked with.
     seconds
         For conversion and checks; loading TensorFlow and the model is not in it.
+    framework
+        ``"Keras"`` or ``"PyTorch"``.
+    compared
+        How many layers, or modules of PyTorch's, were compared.
+    remarks
+        What a user should know of the export.
     """
 
     path: Path
@@ -77,6 +118,9 @@ class ExportReport:
     size: int
     differences: tuple[LayerError, ...]
     seconds: float
+    framework: str
+    compared: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def worst(self) -> LayerError:
@@ -139,39 +183,67 @@ def export(
     """
     path = Path(path)
     check_folder(path.parent)
-    if isinstance(model, (str, Path)):
-        model = open_keras(Path(model), custom_objects, trust=trust)
-    start = time.perf_counter()
-    exported = export_model(model)
+    start, exported = _convert(model, sample, custom_objects, trust)
     size = exported.proto.ByteSize()
     if size > _LARGEST:
         raise ExportError(f"the ONNX model would have {size / 2**30:.1f} GiB; a file ends at 2 GiB")
+    content = exported.proto.SerializeToString()
     differences = tuple(_check(exported, sample))
     make_folder(path.parent)
     with atomic_file(path) as file:
-        file.write(exported.proto.SerializeToString())
-    seconds = time.perf_counter() - start
-    return ExportReport(path, len(exported.notes), size, differences, seconds)
+        file.write(content)
+    return ExportReport(
+        path,
+        exported.layers,
+        size,
+        differences,
+        time.perf_counter() - start,
+        exported.framework,
+        len(exported.compared),
+        exported.remarks,
+    )
 
 
-def _check(exported: KerasExport, sample: CheckSample | CheckSampleOf | None) -> list[LayerError]:
+def _convert(
+    model: Any,
+    sample: CheckSample | CheckSampleOf | None,
+    custom_objects: Mapping[str, Any] | None,
+    trust: bool,
+) -> tuple[float, _Exported]:
+    """The converted model, and when its conversion began."""
+    if isinstance(model, (str, Path)):
+        from micam_fast.models.keras import open_keras
+
+        model = open_keras(Path(model), custom_objects, trust=trust)
+    start = time.perf_counter()
+    if is_module(model):
+        from micam_fast.models.pytorch import export_module
+
+        return start, export_module(model, sample)
+    from micam_fast.models.keras import export_model
+
+    return start, export_model(model)
+
+
+def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> list[LayerError]:
     """Compare every layer of both; the session is the one that plots would open."""
+    names = list(dict.fromkeys(name for each in exported.compared.values() for name in each))
+    given_out = {value.name for value in exported.proto.graph.output}
+    half = _is_half(exported.proto)
+    exported.proto.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in names if name not in given_out
+    )
     try:
         session = open_session(
             exported.proto, name="export", folder=None, threads=available_threads()
         )
     except ModelError as error:
         raise ExportError(f"the converted model does not run: {error}") from error
-    kinds = {value.type.tensor_type.elem_type for value in exported.proto.graph.output}
-    tolerance = _HALF_TOLERANCE if _HALF in kinds else _TOLERANCE
-    names = [note.tap.value for note in exported.notes if note.layer.inputs]
+    tolerance = _HALF_TOLERANCE if half else _TOLERANCE
     extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
-    given = None
-    if callable(sample):
-        sample = sample(exported.inputs)
-    if sample is not None:
-        fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
-        given = [fitted[spec.name][np.newaxis] for spec in exported.inputs]
+    given = exported.sample
+    if given is None:
+        given = _fit(exported, sample)
     # The extractor's memory is used again by each run, so one is compared before the next.
     noise = _run_noise(exported, extractor, given)
     found = [_compare(exported, "random", *noise, tolerance)]
@@ -180,18 +252,37 @@ def _check(exported: KerasExport, sample: CheckSample | CheckSampleOf | None) ->
     return found
 
 
-def _run(exported: KerasExport, extractor: Extractor, feeds: Sequence[NDArray[Any]]) -> _Ran:
-    """Activations by Keras, by layer, and by ONNX Runtime, by value."""
-    by_keras = exported.run_keras(feeds)
+def _is_half(proto: onnx.ModelProto) -> bool:
+    """Tell whether a model gives out, or computes with, numbers of half precision."""
+    kinds = {value.type.tensor_type.elem_type for value in proto.graph.output}
+    kinds.update(each.data_type for each in proto.graph.initializer)
+    return not kinds.isdisjoint(_HALF)
+
+
+def _fit(
+    exported: _Exported, sample: CheckSample | CheckSampleOf | None
+) -> list[NDArray[Any]] | None:
+    """The given sample as a batch, by input."""
+    if callable(sample):
+        sample = sample(exported.inputs)
+    if sample is None:
+        return None
+    fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
+    return [fitted[spec.name][np.newaxis] for spec in exported.inputs]
+
+
+def _run(exported: _Exported, extractor: Extractor, feeds: Sequence[NDArray[Any]]) -> _Ran:
+    """Activations by the framework, by layer, and by ONNX Runtime, by value."""
+    wanted = exported.run(feeds)
     try:
         found = extractor.run(dict(zip(extractor.inputs, feeds, strict=True)))
     except SampleError as error:
         raise ExportError(f"the converted model does not run: {error}") from error
-    return by_keras, found.arrays
+    return wanted, found.arrays
 
 
 def _run_noise(
-    exported: KerasExport, extractor: Extractor, given: Sequence[NDArray[Any]] | None
+    exported: _Exported, extractor: Extractor, given: Sequence[NDArray[Any]] | None
 ) -> _Ran:
     """Run random values, of the given sample's sizes or of those that are tried."""
     if given is not None:
@@ -214,22 +305,23 @@ def _run_noise(
 
 
 def _compare(
-    exported: KerasExport,
+    exported: _Exported,
     kind: str,
-    by_keras: Mapping[str, NDArray[Any]],
+    wanted: Mapping[str, NDArray[Any]],
     by_onnx: Mapping[str, NDArray[Any]],
     tolerance: float,
 ) -> LayerError:
     """The layer that differs most; the first that differs too much is named."""
-    found = [
-        LayerError(kind, note.layer.name, _relative(by_keras[note.layer.name], by_onnx[value]))
-        for note in exported.notes
-        if (value := note.tap.value) in by_onnx
-    ]
+    found = []
+    for name, values in exported.compared.items():
+        arrays = [by_onnx[value] for value in values if value in by_onnx]
+        if name in wanted and arrays:
+            alike = [each for each in arrays if each.shape == wanted[name].shape]
+            found.append(LayerError(kind, name, _relative(wanted[name], (alike or arrays)[-1])))
     for each in found:
         if not each.relative <= tolerance:
             raise ExportError(
-                f"layer {each.layer!r} differs between Keras and ONNX Runtime by "
+                f"layer {each.layer!r} differs between {exported.framework} and ONNX Runtime by "
                 f"{each.relative:.2g} of its largest value on the {kind} sample (at most "
                 f"{tolerance:g}); nothing was written"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -42,7 +42,21 @@ class KerasExport:
     inputs: tuple[ModelInput, ...]
     _recording: Recording
 
-    def run_keras(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    framework: ClassVar = "Keras"
+    sample: ClassVar = None
+    remarks: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def layers(self) -> int:
+        """Number of layers in the diagram."""
+        return len(self.notes)
+
+    @property
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """By layer: the value of its activation."""
+        return {n.layer.name: (n.tap.value,) for n in self.notes if n.layer.inputs}
+
+    def run(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Activations by Keras, in the layout of the ONNX values, by layer name.
 
         Each input is fed a batch, in the order of `inputs`.

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 from micam_fast.core.json_records import try_record
 from micam_fast.core.plan_cache import PlanFiles, plan_key
+from micam_fast.models.onnx.annotations import METADATA_KEY
 from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.inference import bare_model
+from micam_fast.models.onnx.layer_names import MODULES_KEY
 from micam_fast.models.onnx.limits import reading
 from micam_fast.models.onnx.model_graph import ModelGraph, Reading
-from micam_fast.models.onnx.reader import find_notes, read_layers
+from micam_fast.models.onnx.reader import find_text, read_layers
 
 # Constants in a model's nodes are part of its graph; with many of them a digest takes too long.
 _LARGEST_GRAPH = 2**24
@@ -93,5 +95,6 @@ def _find_key(model: OnnxFile, facts: Facts | None) -> bytes | None:
     sparse = [(each.values.name, list(each.dims)) for each in graph.sparse_initializer]
     fed = None if facts is None else sorted(facts.fed.items())
     digest = hashlib.sha256(bare.SerializeToString(deterministic=True))
-    digest.update(repr((sparse, find_notes(model), fed)).encode())
+    told = [find_text(model, key) for key in (METADATA_KEY, MODULES_KEY)]
+    digest.update(repr((sparse, told, fed)).encode())
     return b"layers" + digest.digest()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import onnx
@@ -20,8 +22,13 @@ from micam_fast.models.modules import (
     read_slashes,
 )
 from micam_fast.models.onnx.graph import Graph
+from micam_fast.models.onnx.limits import LONGEST_NAME, LONGEST_NOTES
 from micam_fast.models.onnx.model_graph import FoundLayer
 
+MODULES_KEY = "micam_fast.modules"
+"""Of a model's metadata: all modules, with their classes, as this project's export wrote them."""
+
+_FORMAT = 1
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 # Modules of PyTorch's own that hold no others compute one thing each time.
@@ -30,12 +37,15 @@ _PLAIN_CLASS = "torch.nn.modules."
 _MOST_CONSTANTS = 64
 
 
-def name_by_modules(graph: Graph, found: Sequence[FoundLayer]) -> list[FoundLayer]:
+def name_by_modules(
+    graph: Graph, found: Sequence[FoundLayer], exported: str | None
+) -> list[FoundLayer]:
     """Layers that bear the names of ONNX, under those of their modules where the file tells them.
 
-    Layers whose module is not known keep their names.
+    Layers whose module is not known keep their names. `exported` is what this project's export
+    wrote of modules, if it did.
     """
-    modules = _Modules(graph)
+    modules = _Modules(graph, _read_modules(exported))
     first: dict[int, FoundLayer] = {}
     for each in found:
         if each.nodes:
@@ -87,6 +97,24 @@ def _named_as(layer: Layer, known: Layer) -> Layer:
     )
 
 
+def write_modules(classes: Iterable[tuple[str, str]], made_by: Mapping[str, str]) -> str:
+    """Modules by their paths, each with its class, and the versions that made them, as JSON."""
+    content = {"format": _FORMAT, "made_by": dict(made_by), "modules": dict(classes)}
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _read_modules(text: str | None) -> dict[str, str | None]:
+    """What `write_modules` wrote; what another program made of it tells nothing."""
+    if text is None or len(text) > LONGEST_NOTES:
+        return {}
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        content = json.loads(text)
+        found = {str(path): str(name) for path, name in content["modules"].items()}
+        short = all(len(each) <= LONGEST_NAME for pair in found.items() for each in pair)
+        return {**found} if content["format"] == _FORMAT and short else {}
+    return {}
+
+
 @dataclass(frozen=True)
 class _Told:
     """What a node tells: the modules around it, whether by tracing, and the owner of its weight."""
@@ -109,14 +137,14 @@ class _Modules:
         By path: the module's class, where the file tells it. The network itself is the empty path.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, classes: Mapping[str, str | None]) -> None:
         self._graph = graph
         self._told = [self._read(node) for node in graph.nodes]
         self._calls = Calls()
         for told in self._told:
             if told.traced and told.path is not None:
                 self._calls.add(told.path, told.weight)
-        self.classes: dict[str, str | None] = {}
+        self.classes = dict(classes)
         for told in self._told:
             self._add(told)
 

@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from micam_fast.core.errors import ModelError
+from micam_fast.models.onnx.annotations import METADATA_KEY
 from micam_fast.models.onnx.files import (
     OnnxFile,
     external_files,
@@ -23,7 +24,7 @@ from micam_fast.models.onnx.functions import inline_functions
 from micam_fast.models.onnx.limits import LARGEST_FILE, reading
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.quantization import is_quantized, write_pairs
-from micam_fast.models.onnx.reader import find_notes
+from micam_fast.models.onnx.reader import find_text
 from micam_fast.models.onnx.real_units import write_real_units
 from micam_fast.models.onnx.untouched import without_weights
 from micam_fast.models.onnx.validity import check_structure
@@ -87,7 +88,8 @@ def _is_nameless(model: OnnxFile) -> bool:
     An exported model has names for all that its layers need.
     """
     nodes = model.proto.graph.node
-    return any(node.output and not node.output[0] for node in nodes) and find_notes(model) is None
+    nameless = any(node.output and not node.output[0] for node in nodes)
+    return nameless and find_text(model, METADATA_KEY) is None
 
 
 def _name_unused_outputs(model: OnnxFile) -> None:

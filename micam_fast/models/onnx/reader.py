@@ -22,7 +22,7 @@ from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.inference import shape_of
-from micam_fast.models.onnx.layer_names import name_by_modules, name_like
+from micam_fast.models.onnx.layer_names import MODULES_KEY, name_by_modules, name_like
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import (
     FoundLayer,
@@ -64,7 +64,7 @@ def read_layers(
         If the graph is broken, or holds no layer.
     """
     with reading(model.name):
-        notes = find_notes(model)
+        notes = find_text(model, METADATA_KEY)
         if notes is not None:
             what = "characters in what the export wrote of its layers"
             refuse_more(model.name, len(notes), LONGEST_NOTES, what, "export the model again")
@@ -93,9 +93,9 @@ def find_facts(model: OnnxFile) -> Facts | None:
     return Facts(fed)
 
 
-def find_notes(model: OnnxFile) -> str | None:
-    """What an exported model says of its layers."""
-    found = (each.value for each in model.proto.metadata_props if each.key == METADATA_KEY)
+def find_text(model: OnnxFile, key: str) -> str | None:
+    """What an exported model says, of its layers or modules, in its metadata."""
+    found = (each.value for each in model.proto.metadata_props if each.key == key)
     return next(found, None)
 
 
@@ -152,7 +152,7 @@ class _Reader:
         if len(found) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
         named = (
-            name_by_modules(self.graph, found)
+            name_by_modules(self.graph, found, find_text(self.model, MODULES_KEY))
             if self.like is None
             else name_like(self.like.layers, found)
         )

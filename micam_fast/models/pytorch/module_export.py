@@ -1,0 +1,118 @@
+"""From a live PyTorch module to an ONNX model, and PyTorch's own activations beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ExportError
+from micam_fast.core.extras import import_extra
+from micam_fast.core.layers import ModelInput
+from micam_fast.models.onnx import open_model, read_layers
+from micam_fast.models.onnx.layer_names import MODULES_KEY, write_modules
+from micam_fast.models.pytorch.conversion import convert
+from micam_fast.models.pytorch.running import Call, Calling, find_calling
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleExport:
+    """An exported module, and the module that it must agree with.
+
+    Attributes
+    ----------
+    proto
+        The ONNX model.
+    inputs
+        In the order of the module's arguments.
+    compared
+        By module, in the order of their calls: the values that are made in it. The last of the
+        shape that the module gives is what it gives.
+    layers
+        Number of layers in the diagram.
+    remarks
+        What a user should know of the export.
+    """
+
+    proto: onnx.ModelProto
+    inputs: tuple[ModelInput, ...]
+    compared: Mapping[str, Sequence[str]]
+    layers: int
+    remarks: tuple[str, ...]
+    _calling: Calling
+
+    framework: ClassVar = "PyTorch"
+
+    @property
+    def sample(self) -> list[NDArray[Any]]:
+        """The batch that the module was exported with, by input."""
+        from micam_fast.models.pytorch.running import to_numpy
+
+        return [to_numpy(each) for each in self._calling.args]
+
+    def run(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What the modules give by PyTorch; each input is fed a batch, in the order of `inputs`."""
+        import torch
+
+        args = tuple(
+            torch.as_tensor(feed).to(own.device, own.dtype)
+            for feed, own in zip(feeds, self._calling.args, strict=True)
+        )
+        found = self._calling.with_batch(args).run()
+        return {_label(call): array for call, array in found.items()}
+
+
+def is_module(model: Any) -> bool:
+    """Tell whether this is a PyTorch module; PyTorch is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def export_module(module: Any, sample: Any) -> ModuleExport:
+    """Convert a live PyTorch module, in eval mode, with one sample.
+
+    Raises
+    ------
+    ExportError
+        If there is no sample, the module cannot be run with it, or be converted.
+    MissingExtraError
+        If PyTorch or onnxscript is not installed.
+    """
+    torch = import_extra("torch", extra="torch", purpose="the export")
+    import_extra("onnxscript", extra="torch", purpose="the export")
+    if sample is None:
+        raise ExportError(
+            "a PyTorch module does not tell the sizes of its input; give a sample: "
+            "export(module, path, sample=torch.randn(1, 3, 224, 224))"
+        )
+    calling = find_calling(module, sample)
+    found = convert(calling)
+    classes = [
+        (path, f"{type(each).__module__}.{type(each).__qualname__}")
+        for path, each in module.named_modules()
+    ]
+    made_by = {"torch": torch.__version__}
+    onnx.helper.set_model_props(found.proto, {MODULES_KEY: write_modules(classes, made_by)})
+    graph = read_layers(open_model(found.proto))
+    values: dict[Call, Sequence[str]] = dict(found.values)
+    if not values:
+        for layer in graph.layers:
+            if layer.module is not None and layer.name == layer.module:
+                values[Call(layer.module, 0)] = [graph.taps[layer.name].value]
+    return ModuleExport(
+        found.proto,
+        graph.inputs,
+        {_label(call): names for call, names in values.items()},
+        len(graph.layers),
+        found.remarks,
+        calling,
+    )
+
+
+def _label(call: Call) -> str:
+    path = call.path or "the module itself"
+    return f"{path}#{call.number + 1}" if call.number else path

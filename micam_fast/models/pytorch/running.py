@@ -1,0 +1,216 @@
+"""A PyTorch module run by PyTorch: how it is called, and what each module within gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.errors import ExportError
+from micam_fast.core.texts import one_line
+
+# Axes of what a layer reads that has a batch, by what its class is called.
+_AXES_OF = {"1d": 3, "2d": 4, "3d": 5}
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a module in which no other one is called.
+
+    Attributes
+    ----------
+    path
+        Of the module.
+    number
+        How many calls of it came before.
+    """
+
+    path: str
+    number: int
+
+
+class Calling:
+    """A module, and the arguments of one batch that it is called with."""
+
+    def __init__(self, module: Any, args: tuple[Any, ...], names: tuple[str, ...]) -> None:
+        self.module, self.args, self.names = module, args, names
+
+    def run(self) -> dict[Call, NDArray[Any]]:
+        """The first output of each call of a module in which no other one is called.
+
+        Raises
+        ------
+        ExportError
+            If the module cannot be run.
+        """
+        found, _ = self._run()
+        return found
+
+    def with_batch(self, args: tuple[Any, ...]) -> Calling:
+        """The same, for other arguments."""
+        return Calling(self.module, args, self.names)
+
+    def misses_batch(self) -> bool:
+        """Tell whether a convolution, pool or normalization reads an array without a batch axis."""
+        return self._run()[1]
+
+    def _run(self) -> tuple[dict[Call, NDArray[Any]], bool]:
+        import torch
+
+        found: dict[Call, NDArray[Any]] = {}
+        counts: Counter[str] = Counter()
+        inner: list[bool] = []
+        misses = False
+
+        def before(module: Any, args: tuple[Any, ...]) -> None:
+            nonlocal misses
+            if inner:
+                inner[-1] = True
+            inner.append(False)
+            axes = _AXES_OF.get(type(module).__name__[-2:])
+            if axes and args and isinstance(args[0], torch.Tensor) and args[0].dim() < axes:
+                misses = True
+
+        def after(path: str, output: Any) -> None:
+            number, counts[path] = counts[path], counts[path] + 1
+            tensor = _first_tensor(output)
+            if not inner.pop() and tensor is not None:
+                found[Call(path, number)] = to_numpy(tensor)
+
+        handles = []
+        for path, each in self.module.named_modules():
+            handles.append(each.register_forward_pre_hook(before))
+            handles.append(
+                each.register_forward_hook(lambda _m, _a, output, path=path: after(path, output))
+            )
+        try:
+            with evaluating(self.module), torch.no_grad():
+                self.module(*self.args)
+        except Exception as error:
+            raise ExportError(f"PyTorch cannot run the module: {described(error)}") from error
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found, misses
+
+
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """The module in eval mode, and then each of its modules as it was."""
+    before = {each: each.training for each in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in before.items():
+            each.training = training
+
+
+def find_calling(module: Any, sample: Any) -> Calling:
+    """How a module is called with one sample.
+
+    Each array is taken with a batch axis of 1 in front as it is, and with one added else. Where its
+    first size is 1, a run decides: with one added if a convolution would miss it.
+
+    Parameters
+    ----------
+    sample
+        A tensor or array; several in a tuple or list, or by the names of the module's arguments.
+
+    Raises
+    ------
+    ExportError
+        If the module cannot be run with it.
+    """
+    named = dict(sample) if isinstance(sample, Mapping) else {}
+    arrays = list(named.values()) or (
+        list(sample) if isinstance(sample, (tuple, list)) else [sample]
+    )
+    tensors = tuple(_to_tensor(each, module) for each in arrays)
+    names = tuple(map(str, named)) or _argument_names(module, len(tensors))
+    if named:
+        tensors = _in_order(module, dict(zip(names, tensors, strict=True)))
+        names = _argument_names(module, len(tensors))
+    given = Calling(module, tensors, names)
+    added = given.with_batch(tuple(each.unsqueeze(0) for each in tensors))
+    if any(not each.dim() or each.shape[0] != 1 for each in tensors):
+        added.run()
+        return added
+    try:
+        if not given.misses_batch():
+            return given
+    except ExportError as error:
+        try:
+            added.run()
+        except ExportError:
+            raise error from None
+    return added
+
+
+def _in_order(module: Any, named: Mapping[str, Any]) -> tuple[Any, ...]:
+    import inspect
+
+    known = list(inspect.signature(module.forward).parameters)
+    strangers = [name for name in named if name not in known]
+    first = known[: len(named)]
+    if strangers or set(first) != set(named):
+        raise ExportError(
+            f"the sample names {', '.join(named)}; the module's arguments are {', '.join(known)}"
+        )
+    return tuple(named[name] for name in first)
+
+
+def _argument_names(module: Any, count: int) -> tuple[str, ...]:
+    import inspect
+
+    try:
+        names = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        names = []
+    plain = [each.name for each in names if each.kind is each.POSITIONAL_OR_KEYWORD]
+    return tuple([*plain, *(f"input_{n}" for n in range(count))][:count])
+
+
+def _to_tensor(array: Any, module: Any) -> Any:
+    """An array of the module's kind, on its device: float64 is what NumPy makes of anything."""
+    import torch
+
+    tensor = array if isinstance(array, torch.Tensor) else torch.as_tensor(np.asarray(array))
+    tensor = tensor.detach()
+    held = next(iter(module.parameters()), None)
+    if held is None:
+        return tensor
+    floating = tensor.is_floating_point() and held.is_floating_point()
+    return tensor.to(held.device, held.dtype if floating else tensor.dtype)
+
+
+def to_numpy(tensor: Any) -> NDArray[Any]:
+    """A tensor of any device as an array; bfloat16, which NumPy does not know, as float32."""
+    import torch
+
+    tensor = tensor.detach().cpu()
+    found: NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    return found.copy()
+
+
+def _first_tensor(output: Any) -> Any:
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, (tuple, list)) and output:
+        return _first_tensor(output[0])
+    return None
+
+
+def described(error: BaseException) -> str:
+    """The first words of an error, in one line."""
+    return one_line(f"{type(error).__name__}: {error}", _LONGEST)
