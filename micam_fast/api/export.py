@@ -127,6 +127,15 @@ class ExportReport:
         """The largest of the differences."""
         return max(self.differences, key=lambda each: each.relative)
 
+    @property
+    def summary(self) -> str:
+        """What was exported and how near it is, in a line."""
+        return (
+            f"exported {self.layers} layers in {self.seconds:.1f} s; largest relative difference "
+            f"to {self.framework} {self.worst.relative:.1e} ({self.worst.layer}, the worst of "
+            f"{self.compared})"
+        )
+
 
 def export(
     model: Any,

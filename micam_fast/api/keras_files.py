@@ -61,10 +61,7 @@ def exported_file(
     check_folder(kept.parent)
     say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
     found = export(path, kept, trust=trust, sample=sample)
-    say(
-        f"exported {found.layers} layers in {found.seconds:.1f} s; largest relative difference to "
-        f"Keras {found.worst.relative:.1e} (layer {found.worst.layer})"
-    )
+    say(found.summary)
     return kept
 
 

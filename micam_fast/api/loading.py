@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import onnx
 
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.keras_files import is_keras_file, open_keras_file
 from micam_fast.api.model import Model
+from micam_fast.api.modules import in_memory, open_module
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
 from micam_fast.core.prediction import PredictionChoice
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import open_model
+from micam_fast.models.pytorch import is_module
 
 if TYPE_CHECKING:
     from micam_fast.api.export import CheckSample, CheckSampleOf
 
+Source: TypeAlias = str | Path | onnx.ModelProto | Any
+"""A file, an ONNX model in memory, PyTorch's ``ONNXProgram``, or a PyTorch module."""
+
 
 def load_model(
-    source: str | Path | onnx.ModelProto,
+    source: Source,
     *,
     layers: LayerChoice = None,
     threads: int | None = None,
@@ -41,8 +46,9 @@ def load_model(
     Parameters
     ----------
     source
-        An ONNX file, or an ONNX model in memory; or a Keras file (``.keras``, ``.h5``, ``.hdf5``),
-        which is exported once into the user's cache folder.
+        An ONNX file, or an ONNX model in memory, PyTorch's ``ONNXProgram`` too; a Keras file
+        (``.keras``, ``.h5``, ``.hdf5``), which is exported once into the user's cache folder; or a
+        PyTorch module (``torch.nn.Module``), which is exported with the `sample`.
     layers
         Names or shell patterns (a list, or comma-separated) of the layers to map, or a function
         that takes all layers and gives the names of those to map; by default all. The others stay
@@ -72,7 +78,7 @@ def load_model(
         trust. Nothing in an ONNX file is code.
     sample
         To check the export of a Keras file with, as `export` has it; its sizes count where the
-        model leaves sizes open.
+        model leaves sizes open. A PyTorch module cannot be exported without one.
     say
         Takes a line when a Keras file is exported, when a model makes random numbers, or when the
         first sample of a shape shows that its rewritten graph gives other numbers than its file; in
@@ -109,10 +115,15 @@ def load_model(
     >>> explanation.prediction.index
     3
     """
+    source = in_memory(source)
+    if is_module(source):
+        file = open_module(source, sample, say)
+    elif not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source)):
+        file = open_keras_file(Path(source), say, trust=trust, sample=sample)
+    else:
+        file = open_model(source)
     model = Model(
-        open_keras_file(Path(source), say, trust=trust, sample=sample)
-        if not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source))
-        else open_model(source),
+        file,
         layers=layers,
         threads=threads,
         providers=providers,
@@ -128,7 +139,7 @@ def load_model(
 
 
 def explain(
-    model: Model | str | Path | onnx.ModelProto,
+    model: Model | Source,
     sample: SampleLike,
     *,
     projection: Projection = "published",

@@ -47,5 +47,5 @@ def describe_export(report: ExportReport) -> str:
     )
     return one_line(
         f"wrote {report.path}: {count_of(report.layers, 'layer')}, {report.size / 1e6:.1f} MB, in "
-        f"{report.seconds:.1f} s; largest relative difference to Keras {checks}"
+        f"{report.seconds:.1f} s; largest relative difference to {report.framework} {checks}"
     )

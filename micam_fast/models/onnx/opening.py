@@ -28,6 +28,7 @@ from micam_fast.models.onnx.reader import find_text
 from micam_fast.models.onnx.real_units import write_real_units
 from micam_fast.models.onnx.untouched import without_weights
 from micam_fast.models.onnx.validity import check_structure
+from micam_fast.models.other_files import describe_other
 
 
 def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
@@ -112,7 +113,8 @@ def _read(path: Path) -> bytes:
             raise ModelError(f"cannot read model {path}: it is a pipe or a device, not a file")
         if found.st_size > LARGEST_FILE:
             raise ModelError(
-                f"{path} is not an ONNX file: it has {found.st_size:,} bytes, and one ends at "
+                describe_other(path)
+                or f"{path} is not an ONNX file: it has {found.st_size:,} bytes, and one ends at "
                 f"{LARGEST_FILE:,}; larger weights lie in files beside it (external data)"
             )
         return path.read_bytes()
@@ -126,11 +128,11 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     try:
         proto.ParseFromString(content)
     except DecodeError:
-        raise ModelError(
-            f"{path} is not an ONNX file ({len(content)} bytes, no ModelProto)"
-        ) from None
+        what = f"{path} is not an ONNX file ({len(content)} bytes, no ModelProto)"
+        raise ModelError(describe_other(path) or what) from None
     if not proto.graph.node or not proto.opset_import:
-        raise ModelError(f"{path} is not an ONNX file: it holds no graph with operators")
+        what = f"{path} is not an ONNX file: it holds no graph with operators"
+        raise ModelError(describe_other(path) or what)
     return proto
 
 

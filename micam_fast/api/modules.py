@@ -1,0 +1,37 @@
+"""PyTorch modules as models to plot: exported in memory, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from micam_fast.models.onnx import OnnxFile, open_model
+from micam_fast.models.pytorch import is_module
+
+
+def in_memory(source: Any) -> Any:
+    """The ONNX model that an ``ONNXProgram`` of PyTorch's exporter holds; else what is given."""
+    held = getattr(source, "model_proto", None)
+    return source if held is None or is_module(source) else held
+
+
+def open_module(module: Any, sample: Any, say: Callable[[str], None]) -> OnnxFile:
+    """The export of a module, opened, under the name of its class.
+
+    Raises
+    ------
+    ExportError, MissingExtraError
+        As `export` does.
+    """
+    from micam_fast.api.export import export
+
+    with TemporaryDirectory() as folder:
+        report = export(module, Path(folder) / "module.onnx", sample=sample)
+        file = open_model(report.path)
+    for remark in report.remarks:
+        say(remark)
+    say(report.summary)
+    return replace(file, name=type(module).__name__, folder=None)
