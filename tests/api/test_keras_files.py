@@ -76,7 +76,7 @@ class Cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"onnx of " + content)
         differences = (LayerError("random", "a", 1e-8), LayerError("given", "b", 2e-7))
-        return ExportReport(path, 3, path.stat().st_size, differences, 1.25)
+        return ExportReport(path, 3, path.stat().st_size, differences, 1.25, "Keras", 3)
 
     def get(self, path: Path) -> Path:
         """The ONNX file of a Keras file."""

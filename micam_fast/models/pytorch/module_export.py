@@ -106,7 +106,7 @@ def export_module(module: Any, sample: Any) -> ModuleExport:
     return ModuleExport(
         found.proto,
         graph.inputs,
-        {_label(call): names for call, names in values.items()},
+        {_label(call): values[call] for call in calling.run() if call in values},
         len(graph.layers),
         found.remarks,
         calling,
