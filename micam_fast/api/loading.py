@@ -15,6 +15,7 @@ from micam_fast.api.modules import in_memory, open_module
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
 from micam_fast.core.prediction import PredictionChoice
+from micam_fast.core.texts import count_of
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import open_model
 from micam_fast.models.pytorch import is_module
@@ -80,8 +81,9 @@ def load_model(
         To check the export of a Keras file with, as `export` has it; its sizes count where the
         model leaves sizes open. A PyTorch module cannot be exported without one.
     say
-        Takes a line when a Keras file is exported, when a model makes random numbers, or when the
-        first sample of a shape shows that its rewritten graph gives other numbers than its file; in
+        Takes a line when a model is exported, when its exporter has folded batch normalizations
+        away, when it makes random numbers, or when the first sample of a shape shows that its
+        rewritten graph gives other numbers than its file; in
         whatever thread finds it out.
 
     Returns
@@ -132,6 +134,14 @@ def load_model(
         prediction=PredictionChoice(prediction, logits, tuple(class_names)),
         say=say,
     )
+    folded = model.graph.reading.folded
+    if folded:
+        say(
+            f"batch normalizations were folded into {count_of(folded, 'convolution')} by the "
+            "exporter; biases, and with them the published map, are not the trained ones. To keep "
+            "them, export with micam_fast.export(module, path, sample=...) or "
+            "torch.onnx.export(..., dynamo=True, optimize=False)"
+        )
     random = model.graph.reading.invariance.random
     if random:
         say(f"the model makes random numbers ({random}): no two runs of it give the same")

@@ -64,8 +64,9 @@ def test_path_sizes_axes_and_why(run_cli: Callable[..., Result]) -> None:
     assert json.loads(result.stdout)["shapes"] == {"x": [1, 1, 8, 6]}
     twice = "twice the samples make 'conv:0' twice as large"
     assert found["conv"] == {
-        "name": "conv", "class": "Conv", "inputs": ["x"], "path": "conv", "domain": "ai.onnx",
-        "operator": "Conv", "value": "conv:0", "sizes": [1, 4, 8, 6],
+        "name": "conv", "class": "Conv", "inputs": ["x"], "path": "conv", "module_class": None,
+        "onnx_name": "conv", "domain": "ai.onnx", "operator": "Conv", "value": "conv:0",
+        "sizes": [1, 4, 8, 6],
         "axes": {"batch": 0, "channels": [1], "spatial": [2, 3]},
         "why": {
             "batch": twice, "channels": "node 'conv' (Conv) has a kernel of 4 channels",

@@ -54,7 +54,8 @@ def match_layers(a: Sequence[Layer], b: Sequence[Layer], match: Match = "name") 
     a, b
         The layers, in topological order.
     match
-        ``"name"``: those of the same name, where what a quantizing tool appends does not count.
+        ``"name"``: those of the same name, where what a quantizing tool appends does not count;
+        then those of one operation in one module, in their order.
         ``"structure"``: those of the same operation that read layers that are matched, or are read
         by such, from the inputs on; of several the one with the same kernel shape or name. Those
         that remain alike are not matched.
@@ -111,7 +112,30 @@ def _by_name(a: _Side, b: _Side) -> dict[str, str]:
         left_b = (layer for name, layer in b.layers.items() if name not in taken)
         ones, others = _only(left_a, of_a), _only(left_b, of_b)
         pairs |= {one: others[key] for key, one in ones.items() if key in others}
-    return pairs
+    return pairs | _by_module(a, b, pairs)
+
+
+def _by_module(a: _Side, b: _Side, pairs: Mapping[str, str]) -> dict[str, str]:
+    """Those left of one operation in one module, in their order, if both sides have as many.
+
+    Exporters call an operation by other operators: a Flatten is a Reshape.
+    """
+    taken = set(pairs.values())
+    left_a = _in_modules(layer for name, layer in a.layers.items() if name not in pairs)
+    left_b = _in_modules(layer for name, layer in b.layers.items() if name not in taken)
+    found: dict[str, str] = {}
+    for key, names in left_a.items():
+        if len(names) == len(left_b.get(key, ())):
+            found |= zip(names, left_b[key], strict=True)
+    return found
+
+
+def _in_modules(layers: Iterable[Layer]) -> dict[tuple[str, str], list[str]]:
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for layer in layers:
+        if layer.module is not None:
+            found[layer.module, family(layer)].append(layer.name)
+    return found
 
 
 def _bare(layer: Layer) -> str:

@@ -96,5 +96,5 @@ def _find_key(model: OnnxFile, facts: Facts | None) -> bytes | None:
     fed = None if facts is None else sorted(facts.fed.items())
     digest = hashlib.sha256(bare.SerializeToString(deterministic=True))
     told = [find_text(model, key) for key in (METADATA_KEY, MODULES_KEY)]
-    digest.update(repr((sparse, told, fed)).encode())
+    digest.update(repr((sparse, told, model.proto.producer_name, fed)).encode())
     return b"layers" + digest.digest()

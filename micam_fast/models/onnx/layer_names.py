@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from micam_fast.models.modules import (
 from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.limits import LONGEST_NAME, LONGEST_NOTES
 from micam_fast.models.onnx.model_graph import FoundLayer
+from micam_fast.models.onnx.operators import find_operator
 
 MODULES_KEY = "micam_fast.modules"
 """Of a model's metadata: all modules, with their classes, as this project's export wrote them."""
@@ -31,6 +33,8 @@ MODULES_KEY = "micam_fast.modules"
 _FORMAT = 1
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
+# A name that PyTorch's tracing exporter gives to a kernel that it has computed.
+_COMPUTED = re.compile(r"onnx::Conv(Transpose)?_[0-9]+")
 # Modules of PyTorch's own that hold no others compute one thing each time.
 _PLAIN_CLASS = "torch.nn.modules."
 # A weight is turned and scaled before it is read, by a few operators.
@@ -79,6 +83,25 @@ def name_by_modules(
         replace(each, layer=replace(layer, inputs=tuple(named[n].name for n in layer.inputs)))
         for each, layer in zip(found, named.values(), strict=True)
     ]
+
+
+def count_folded(graph: Graph, found: Sequence[FoundLayer], producer: str) -> int:
+    """How many convolutions PyTorch's exporters have folded a batch normalization into.
+
+    The scope of such a one is the normalization's, or its kernel is one that the tracing exporter
+    has computed and named itself.
+    """
+    count = 0
+    for each in found:
+        if not each.nodes or find_operator(graph.nodes[each.nodes[0]]).cost != "convolution":
+            continue
+        node = graph.nodes[each.nodes[0]]
+        given = {prop.key: prop.value for prop in node.metadata_props}
+        scopes = read_scopes(given.get(_SCOPES, ""), given.get(_CLASSES, ""))
+        by_scope = bool(scopes) and ".batchnorm." in (scopes[-1].class_name or "")
+        computed = producer == "pytorch" and _COMPUTED.fullmatch(node.input[1]) is not None
+        count += by_scope or computed
+    return count
 
 
 def name_like(known: Sequence[Layer], found: Sequence[FoundLayer]) -> list[FoundLayer]:

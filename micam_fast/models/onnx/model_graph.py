@@ -82,6 +82,8 @@ class Reading:
         Activations whose sizes are unknown even so: a run tells them.
     sliced
         Whether the model may run in slices.
+    folded
+        Convolutions that an exporter has folded a batch normalization into.
     """
 
     layers: tuple[Layer, ...]
@@ -100,6 +102,7 @@ class Reading:
     facts: Facts | None
     open_values: tuple[str, ...]
     sliced: bool = True
+    folded: int = 0
 
     def plain(self) -> Reading:
         """The same without rewritings: each activation is the file's own."""
@@ -324,11 +327,12 @@ def assemble(
     *,
     inner: Collection[str] = (),
     before: Sequence[ModelOutput] = (),
+    folded: int = 0,
 ) -> ModelGraph:
     """The model with what follows from its layers.
 
     `axes_of` gives a value's axes by its name, `inner` are outputs for a layer's map alone,
-    `before` the outputs as an earlier reading found them.
+    `before` the outputs as an earlier reading found them, `folded` is as in `Reading`.
     """
     outputs = tuple(find_outputs(graph, inputs, axes_of, inner=inner, before=before))
     by_name = {each.layer.name: each for each in found}
@@ -349,6 +353,7 @@ def assemble(
         operations={n: each.operation for n, each in by_name.items() if each.operation is not None},
         facts=graph.facts,
         open_values=tuple(_find_open_values(graph)),
+        folded=folded,
     )
     return ModelGraph(model, reading, graph)
 

@@ -21,6 +21,7 @@ from micam_fast.models.onnx.files import (
     tensors,
 )
 from micam_fast.models.onnx.functions import inline_functions
+from micam_fast.models.onnx.inference import infer_types
 from micam_fast.models.onnx.limits import LARGEST_FILE, reading
 from micam_fast.models.onnx.operators import find_operator
 from micam_fast.models.onnx.quantization import is_quantized, write_pairs
@@ -29,6 +30,8 @@ from micam_fast.models.onnx.real_units import write_real_units
 from micam_fast.models.onnx.untouched import without_weights
 from micam_fast.models.onnx.validity import check_structure
 from micam_fast.models.other_files import describe_other
+
+_CAST_LIKE = "CastLike"
 
 
 def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
@@ -66,12 +69,20 @@ def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
 def _rewrite(model: OnnxFile) -> OnnxFile:
     """The model with what layers are read from; it keeps what the file says itself."""
     proto = model.proto
-    if not (proto.functions or is_quantized(proto) or _has_units(proto) or _is_nameless(model)):
+    rewritten = (
+        proto.functions
+        or is_quantized(proto)
+        or _has_units(proto)
+        or _is_nameless(model)
+        or any(map(_is_cast_like, proto.graph.node))
+    )
+    if not rewritten:
         return model
     original = without_weights(proto)
     if proto.functions:
         model = replace(model, proto=inline_functions(model))
         check_structure(model)
+    _name_types(model.proto)
     write_pairs(model)
     write_real_units(model)
     _name_unused_outputs(model)
@@ -91,6 +102,27 @@ def _is_nameless(model: OnnxFile) -> bool:
     nodes = model.proto.graph.node
     nameless = any(node.output and not node.output[0] for node in nodes)
     return nameless and find_text(model, METADATA_KEY) is None
+
+
+def _name_types(proto: onnx.ModelProto) -> None:
+    """Write the type out that a CastLike takes from another value: it reads no number of that.
+
+    Else what it makes of a constant would seem to follow from an activation.
+    """
+    found = [node for node in proto.graph.node if _is_cast_like(node)]
+    types = infer_types(proto) if found else {}
+    held = {each.name: each.data_type for each in proto.graph.initializer}
+    for node in found:
+        like = node.input[1]
+        kind = types[like].tensor_type.elem_type if like in types else held.get(like)
+        if kind:
+            del node.input[1:]
+            node.op_type = "Cast"
+            node.attribute.append(onnx.helper.make_attribute("to", kind))
+
+
+def _is_cast_like(node: onnx.NodeProto) -> bool:
+    return node.op_type == _CAST_LIKE and not node.domain and len(node.input) == 2
 
 
 def _name_unused_outputs(model: OnnxFile) -> None:

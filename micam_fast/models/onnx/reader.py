@@ -22,7 +22,7 @@ from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.inference import shape_of
-from micam_fast.models.onnx.layer_names import MODULES_KEY, name_by_modules, name_like
+from micam_fast.models.onnx.layer_names import MODULES_KEY, count_folded, name_by_modules, name_like
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import (
     FoundLayer,
@@ -156,7 +156,15 @@ class _Reader:
             if self.like is None
             else name_like(self.like.layers, found)
         )
-        return assemble(self.model, self.graph, named, inputs, self._axes_of, before=self.before)
+        return assemble(
+            self.model,
+            self.graph,
+            named,
+            inputs,
+            self._axes_of,
+            before=self.before,
+            folded=count_folded(self.graph, named, self.model.proto.producer_name),
+        )
 
     def _known_axes(self, name: str) -> Axes:
         """The axes that evidence tells, without defaults for channels."""
