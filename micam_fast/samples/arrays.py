@@ -124,7 +124,7 @@ def fit_sample(
     fitted = {}
     for spec in inputs:
         try:
-            array = np.asarray(arrays[spec.name])
+            array = as_array(arrays[spec.name])
         except ValueError as error:
             raise SampleError(f"a sample is no array: {error}") from None
         rows, _ = fit_array(array, spec, own_layout(spec))
@@ -132,6 +132,21 @@ def fit_sample(
             raise SampleError(f"a batch of {len(rows)} samples was given as one sample; {remedy}")
         fitted[spec.name] = cast_sample(rows[0], spec)
     return fitted
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """A value as an array; a PyTorch tensor of any device, with or without a gradient, too.
+
+    Raises
+    ------
+    ValueError
+        If it is no array.
+    """
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu()
+        # NumPy does not know it.
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    return np.asarray(value)
 
 
 def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:

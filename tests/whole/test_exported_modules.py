@@ -24,7 +24,7 @@ def test_layers_maps_and_output(name: str) -> None:
     loaded = micam_fast.load_model(model)
     explanation = loaded.explain(sample)
 
-    shown = {layer.name: oracle.layers[layer.name] for layer in loaded.layers[1:]}
+    shown = {layer.name: oracle.layers[layer.onnx_name or ""] for layer in loaded.layers[1:]}
     values = {layer.value for layer in shown.values()}
     assert oracle.must_be_layers() <= values
     assert values.isdisjoint(oracle.must_be_inside())

@@ -71,7 +71,7 @@ def test_layers_maps_output_and_prediction(name: str, tmp_path: Path) -> None:
     loaded = micam_fast.load_model(model)
     explanation = loaded.explain(sample)
 
-    shown = {layer.name: oracle.layers[layer.name] for layer in loaded.layers[1:]}
+    shown = {layer.name: oracle.layers[layer.onnx_name or ""] for layer in loaded.layers[1:]}
     assert oracle.must_be_layers() <= {layer.value for layer in shown.values()}
     compared = 0
     for layer_name, layer in shown.items():

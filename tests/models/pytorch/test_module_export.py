@@ -64,3 +64,21 @@ def test_maps_are_those_of_pytorch_s_activations(found) -> None:  # type: ignore
     for name, array in found.run([sample[np.newaxis]]).items():
         if name in ("stem.1", "stem.2", "layer1.1.relu#2", "more.1"):
             np.testing.assert_allclose(cams[name], array[0].mean(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["plain", "gradient", "half", "bfloat16", "float64"])
+def test_tensors_are_samples(found, kind: str) -> None:  # type: ignore[no-untyped-def]
+    array = np.random.default_rng(2).integers(0, 9, (3, 10, 9)).astype(np.float32)
+    tensor = torch.tensor(array, requires_grad=kind == "gradient")
+    if kind in ("half", "bfloat16", "float64"):
+        tensor = tensor.to(getattr(torch, kind))
+    model = micam_fast.load_model(found.proto)
+    given, wanted = model.explain(tensor), model.explain(array)
+    np.testing.assert_array_equal(given.cams["fc"], wanted.cams["fc"])
+
+
+def test_a_batch_says_how_to_hand_it_over(found) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(micam_fast.SampleError, match="use explain_many"):
+        micam_fast.explain(found.proto, torch.zeros(2, 3, 10, 9))
+    model = micam_fast.load_model(found.proto)
+    assert len(list(model.explain_many(torch.zeros(2, 3, 10, 9)))) == 2
