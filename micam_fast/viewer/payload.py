@@ -33,6 +33,8 @@ LONGEST_SIDE = 64
 and Bokeh paints about 400 squares in a millisecond (Chromium, 2 cores); with 64 it stays quick to
 pan."""
 _LONGEST_NAME = 300
+_SCHEMA = 1
+"""Counts up where the data of a page become others."""
 _Texts = dict[tuple[str, ...], int]
 
 
@@ -119,6 +121,7 @@ def data_elements(data: PageData) -> Iterator[str]:
     centres = cell_centres((rows, columns), input_size, 1.0).astype(np.float32)
     yield _element("micam-centres", centres.tobytes())
     described = {
+        "schema": _SCHEMA,
         "rankdir": data.rankdir,
         "layers": [_describe_layer(layer, data, names) for layer in data.layers],
         "size": [data.layout.width, data.layout.height],

@@ -111,7 +111,11 @@ def test_npz(demo_explanation: Explanation, tmp_path: Path) -> None:
     with np.load(demo_explanation.save(tmp_path / "x.npz")) as data:
         found = dict(data)
     kinds = [f"{kind}/{name}" for kind in ("cam", "rgba", "range", "min_max") for name in NAMES]
-    assert set(found) == {*kinds, "global_range", "prediction"}
+    others = {"schema", "layers", "onnx_names", "global_range", "prediction"}
+    assert set(found) == {*kinds, *others}
+    assert found["schema"] == 2
+    assert found["layers"].tolist() == list(NAMES)
+    assert found["onnx_names"].tolist() == ["", *list(NAMES)[1:]]
     for name in NAMES:
         np.testing.assert_array_equal(found[f"cam/{name}"], demo_explanation.cams[name])
         np.testing.assert_array_equal(found[f"rgba/{name}"], demo_explanation.rgba[name])

@@ -51,7 +51,8 @@ class TestFormats:
         assert names(cli_out / f"{stem}_dot") == tiles
         assert names(cli_out / f"{stem}_tiles") == [*tiles, "strip.png"]
         found = arrays(only(cli_out, "*.npz"))
-        assert set(found) == {"global_range", "prediction"} | {
+        about = {"schema", "layers", "onnx_names", "global_range", "prediction"}
+        assert set(found) == about | {
             f"{kind}/{name}" for kind in ("cam", "rgba", "range", "min_max") for name in layers
         }
         assert found["cam/conv"].dtype == np.float32

@@ -12,10 +12,20 @@ from micam_fast.core.output_files import archive_name, atomic_file
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 
+SCHEMA = 2
+"""Counts up where arrays of an NPZ are called otherwise, or mean something else."""
+
 
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
-    arrays = {"global_range": np.array(shown.global_range), "prediction": _answer(shown)}
+    layers = shown.scene.layers
+    arrays = {
+        "schema": np.array(SCHEMA),
+        "layers": np.array([layer.name for layer in layers]),
+        "onnx_names": np.array([layer.onnx_name or "" for layer in layers]),
+        "global_range": np.array(shown.global_range),
+        "prediction": _answer(shown),
+    }
     for layer, each in shown.maps.items():
         name = archive_name(layer)
         arrays[f"cam/{name}"] = each.cam
