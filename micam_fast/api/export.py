@@ -16,7 +16,7 @@ from micam_fast.core.errors import ExportError, ModelError, SampleError
 from micam_fast.core.layers import ModelInput
 from micam_fast.core.output_files import atomic_file, check_folder, make_folder
 from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
-from micam_fast.models.pytorch import is_module
+from micam_fast.models.pytorch import is_module, refuse_weights
 from micam_fast.samples import fit_sample
 
 _TOLERANCE = 1e-3
@@ -220,6 +220,7 @@ def _convert(
     trust: bool,
 ) -> tuple[float, _Exported]:
     """The converted model, and when its conversion began."""
+    refuse_weights(model, ExportError)
     if isinstance(model, (str, Path)):
         from micam_fast.models.keras import open_keras
 

@@ -8,12 +8,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import OnnxFile, open_model
-from micam_fast.models.pytorch import is_module
+from micam_fast.models.pytorch import is_module, refuse_weights
 
 
 def in_memory(source: Any) -> Any:
-    """The ONNX model that an ``ONNXProgram`` of PyTorch's exporter holds; else what is given."""
+    """The ONNX model that an ``ONNXProgram`` of PyTorch's exporter holds; else what is given.
+
+    Raises
+    ------
+    ModelError
+        If it is weights without their module.
+    """
+    refuse_weights(source, ModelError)
     held = getattr(source, "model_proto", None)
     return source if held is None or is_module(source) else held
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import onnx
 from numpy.typing import NDArray
 
-from micam_fast.core.errors import ExportError
+from micam_fast.core.errors import ExportError, MicamError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.layers import ModelInput
 from micam_fast.models.onnx import open_model, read_layers
@@ -70,6 +70,15 @@ def is_module(model: Any) -> bool:
     """Tell whether this is a PyTorch module; PyTorch is not imported for that."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def refuse_weights(model: Any, kind: type[MicamError]) -> None:
+    """Raise an error of this kind for weights without their module."""
+    if isinstance(model, Mapping):
+        raise kind(
+            "a dictionary of weights is no model; build its module and load them into it: "
+            "module.load_state_dict(weights)"
+        )
 
 
 def export_module(module: Any, sample: Any) -> ModuleExport:

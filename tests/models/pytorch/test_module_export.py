@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import micam_fast
 from micam_fast.core.errors import ExportError
 from micam_fast.models.onnx import open_model, read_layers
-from micam_fast.models.pytorch import export_module, is_module
+from micam_fast.models.pytorch import export_module, is_module, running
 from tests.helpers.torch_modules import LAYERS, Branching, Residual, nn, seeded, torch
 
 
@@ -82,3 +84,70 @@ def test_a_batch_says_how_to_hand_it_over(found) -> None:  # type: ignore[no-unt
         micam_fast.explain(found.proto, torch.zeros(2, 3, 10, 9))
     model = micam_fast.load_model(found.proto)
     assert len(list(model.explain_many(torch.zeros(2, 3, 10, 9)))) == 2
+
+
+def test_weights_alone_say_what_to_do(tmp_path: Path) -> None:
+    weights = seeded(Residual).state_dict()
+    with pytest.raises(micam_fast.ModelError, match=r"build its module and .*load_state_dict"):
+        micam_fast.load_model(weights)
+    with pytest.raises(micam_fast.ExportError, match=r"build its module and .*load_state_dict"):
+        micam_fast.export(weights, tmp_path / "x.onnx")
+
+
+def test_a_module_in_training_mode_is_exported_as_it_answers(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.9)).train()
+    report = micam_fast.export(module, tmp_path / "x.onnx", sample=torch.ones(1, 1, 5, 5))
+    assert report.worst.relative < 1e-5
+    assert module.training
+    assert module[1].num_batches_tracked == 0
+
+
+def test_nothing_is_written_where_a_module_gives_other_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = running.Calling.run
+
+    def spoiled(self):  # type: ignore[no-untyped-def]
+        return {c: a + 0.5 * (c.path == "more.0") for c, a in own(self).items()}
+
+    monkeypatch.setattr(running.Calling, "run", spoiled)
+    with pytest.raises(micam_fast.ExportError, match=r"'more.0' differs between PyTorch and ONNX"):
+        micam_fast.export(seeded(Residual), tmp_path / "x.onnx", sample=torch.ones(3, 9, 9))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "said"),
+    [
+        (".pt", "a file of torch.save"), (".pth", "a file of torch.save"),
+        (".ckpt", "a checkpoint of a training"),
+    ],
+)  # fmt: skip
+def test_files_of_pytorch_say_what_they_are(tmp_path: Path, suffix: str, said: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    torch.save(seeded(Residual).state_dict(), path)
+    with pytest.raises(micam_fast.ModelError, match=f"is {said}.*micam_fast.export") as told:
+        micam_fast.load_model(path)
+    assert "\n" not in str(told.value)
+    assert "net.onnx" in str(told.value)
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Malicious:
+        def __reduce__(self):  # type: ignore[no-untyped-def]
+            return (Path.touch, (marker,))
+
+    torch.save({"a": Malicious()}, tmp_path / "net.pt")
+    with pytest.raises(micam_fast.ModelError, match=r"a file of torch\.save"):
+        micam_fast.load_model(tmp_path / "net.pt")
+    assert not marker.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_torchscript_module_says_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    torch.jit.trace(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.ones(1, 1, 5, 5)).save(path)
+    with pytest.raises(micam_fast.ModelError, match=r"is a TorchScript module.*torch.jit.load"):
+        micam_fast.load_model(path)
