@@ -16,6 +16,7 @@ from micam_fast.core.errors import ExportError, ModelError, SampleError
 from micam_fast.core.layers import ModelInput
 from micam_fast.core.output_files import atomic_file, check_folder, make_folder
 from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
+from micam_fast.models.keras import export_model, open_keras
 from micam_fast.models.pytorch import is_module, refuse_weights
 from micam_fast.samples import fit_sample
 
@@ -128,12 +129,15 @@ class ExportReport:
         return max(self.differences, key=lambda each: each.relative)
 
     @property
+    def _word(self) -> str:
+        return "layer" if self.framework == "Keras" else "module"
+
+    @property
     def summary(self) -> str:
         """What was exported and how near it is, in a line."""
         return (
             f"exported {self.layers} layers in {self.seconds:.1f} s; largest relative difference "
-            f"to {self.framework} {self.worst.relative:.1e} ({self.worst.layer}, the worst of "
-            f"{self.compared})"
+            f"to {self.framework} {self.worst.relative:.1e} ({self._word} {self.worst.layer})"
         )
 
 
@@ -222,16 +226,12 @@ def _convert(
     """The converted model, and when its conversion began."""
     refuse_weights(model, ExportError)
     if isinstance(model, (str, Path)):
-        from micam_fast.models.keras import open_keras
-
         model = open_keras(Path(model), custom_objects, trust=trust)
     start = time.perf_counter()
     if is_module(model):
         from micam_fast.models.pytorch import export_module
 
         return start, export_module(model, sample)
-    from micam_fast.models.keras import export_model
-
     return start, export_model(model)
 
 

@@ -17,6 +17,8 @@ from micam_fast.core.texts import one_line
 
 METADATA_KEY = "micam_fast.layers"
 FORMAT = 1
+# Names of nodes and PyTorch's modules: Keras' layers have none.
+_NEVER_NOTED = ("onnx_name", "module", "module_class")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def write_notes(notes: tuple[LayerNote, ...], made_by: Mapping[str, str]) -> str
     for each in layers:
         # Keras always knows it.
         del each["tap"]["axes"]["assumed_batch"]
+        for name in _NEVER_NOTED:
+            del each["layer"][name]
     content = {"format": FORMAT, "made_by": dict(made_by), "layers": layers}
     return json.dumps(content, separators=(",", ":"))
 
@@ -75,6 +79,7 @@ def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
         if version == FORMAT:
             for each in content["layers"]:
                 each["tap"]["axes"]["assumed_batch"] = False
+                each["layer"].update(dict.fromkeys(_NEVER_NOTED))
             return tuple(read_record(LayerNote, each) for each in content["layers"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
