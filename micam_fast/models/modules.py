@@ -18,7 +18,7 @@ _WEIGHT = ".weight"
 # What torch.export writes where nothing is known.
 _NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"
 _REPEATED = re.compile(r"(.+)_([1-9][0-9]{0,8})")
-_OPERATOR = re.compile(r"[A-Z][A-Za-z0-9]*(_[0-9]+)?")
+_OPERATOR = re.compile(r"[A-Z][A-Za-z0-9_]*")
 # Names hold no escapes; all that Python could read besides is left to nobody's evaluation.
 _STRING = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
 _LIST = re.compile(rf"\[({_STRING.pattern})(, ({_STRING.pattern}))*\]")
@@ -84,7 +84,7 @@ def read_slashes(name: str) -> tuple[Scope, ...]:
 
     In ``/layer1/layer1.0/conv1/Conv`` each piece but the last is a module, called by its own name;
     that of a list's or Sequential's member begins with the list's. The last one is an operator,
-    maybe with a number.
+    maybe with a number and what a quantizing tool appends.
     """
     pieces = name.split("/")
     if pieces[0] or not all(pieces[1:]) or len(pieces) > _MOST_SCOPES:

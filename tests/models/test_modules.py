@@ -110,6 +110,7 @@ def test_very_many_scopes_are_cut() -> None:
         ("/more.1/more.1.0/Conv", ["", "more.1", "more.1.0"]),
         ("/Add", [""]),
         ("/block/Add_12", ["", "block"]),
+        ("/block/Mul_1_quant", ["", "block"]),
         ("/etc/passwd", []),
         ("/conv1/my node", []),
         ("Add", []),
