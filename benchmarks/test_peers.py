@@ -68,7 +68,10 @@ def test_keras(benchmark: Any, case: tuple[str, int], batch: int) -> None:
 @pytest.fixture
 def network(request: pytest.FixtureRequest, benchmark: Any) -> tuple[Any, Any]:
     """A PyTorch network and a sample."""
-    torch = pytest.importorskip("torch", reason="needs the extra [peers]")
+    # The test extra has PyTorch, too, which does not go with the TensorFlow of other tests.
+    pytest.importorskip("torchcam", reason="needs the extra [peers]")
+    import torch
+
     choose(benchmark, request.param, small=request.param == SMALL)
     benchmark.group = f"PyTorch's {benchmark.group}"
     from benchmarks.torch_models import build_torch
