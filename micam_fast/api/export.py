@@ -17,12 +17,11 @@ from micam_fast.core.layers import ModelInput
 from micam_fast.core.output_files import atomic_file, check_folder, make_folder
 from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
 from micam_fast.models.keras import export_model, open_keras
-from micam_fast.models.pytorch import is_module, refuse_weights
+from micam_fast.models.pytorch import export_module, is_module, refuse_weights
 from micam_fast.samples import fit_sample
 
 _TOLERANCE = 1e-3
 # Layers that compute in float16 differ by its own rounding, a thousandth in each.
-_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 _HALF_TOLERANCE = 2e-2
 # The tail of a sigmoid is computed with an error of about float32's 1e-7, however small it is.
 _SMALLEST_SCALE = 1e-4
@@ -229,8 +228,6 @@ def _convert(
         model = open_keras(Path(model), custom_objects, trust=trust)
     start = time.perf_counter()
     if is_module(model):
-        from micam_fast.models.pytorch import export_module
-
         return start, export_module(model, sample)
     return start, export_model(model)
 
@@ -239,7 +236,6 @@ def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> l
     """Compare every layer of both; the session is the one that plots would open."""
     names = list(dict.fromkeys(name for each in exported.compared.values() for name in each))
     given_out = {value.name for value in exported.proto.graph.output}
-    half = _is_half(exported.proto)
     exported.proto.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in names if name not in given_out
     )
@@ -249,24 +245,16 @@ def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> l
         )
     except ModelError as error:
         raise ExportError(f"the converted model does not run: {error}") from error
-    tolerance = _HALF_TOLERANCE if half else _TOLERANCE
     extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
     given = exported.sample
     if given is None:
         given = _fit(exported, sample)
     # The extractor's memory is used again by each run, so one is compared before the next.
     noise = _run_noise(exported, extractor, given)
-    found = [_compare(exported, "random", *noise, tolerance)]
+    found = [_compare(exported, "random", *noise)]
     if given is not None:
-        found.append(_compare(exported, "given", *_run(exported, extractor, given), tolerance))
+        found.append(_compare(exported, "given", *_run(exported, extractor, given)))
     return found
-
-
-def _is_half(proto: onnx.ModelProto) -> bool:
-    """Tell whether a model gives out, or computes with, numbers of half precision."""
-    kinds = {value.type.tensor_type.elem_type for value in proto.graph.output}
-    kinds.update(each.data_type for each in proto.graph.initializer)
-    return not kinds.isdisjoint(_HALF)
 
 
 def _fit(
@@ -319,9 +307,10 @@ def _compare(
     kind: str,
     wanted: Mapping[str, NDArray[Any]],
     by_onnx: Mapping[str, NDArray[Any]],
-    tolerance: float,
 ) -> LayerError:
     """The layer that differs most; the first that differs too much is named."""
+    half = any(each.dtype == np.float16 for each in by_onnx.values())
+    tolerance = _HALF_TOLERANCE if half else _TOLERANCE
     found = []
     for name, values in exported.compared.items():
         arrays = [by_onnx[value] for value in values if value in by_onnx]

@@ -96,12 +96,17 @@ def count_folded(graph: Graph, found: Sequence[FoundLayer], producer: str) -> in
         if not each.nodes or find_operator(graph.nodes[each.nodes[0]]).cost != "convolution":
             continue
         node = graph.nodes[each.nodes[0]]
-        given = {prop.key: prop.value for prop in node.metadata_props}
-        scopes = read_scopes(given.get(_SCOPES, ""), given.get(_CLASSES, ""))
+        scopes = _scopes(node)
         by_scope = bool(scopes) and ".batchnorm." in (scopes[-1].class_name or "")
         computed = producer == "pytorch" and _COMPUTED.fullmatch(node.input[1]) is not None
         count += by_scope or computed
     return count
+
+
+def _scopes(node: onnx.NodeProto) -> tuple[Scope, ...]:
+    """The modules around a node, as PyTorch's exporter writes them into it."""
+    given = {each.key: each.value for each in node.metadata_props}
+    return read_scopes(given.get(_SCOPES, ""), given.get(_CLASSES, ""))
 
 
 def name_like(known: Sequence[Layer], found: Sequence[FoundLayer]) -> list[FoundLayer]:
@@ -184,8 +189,7 @@ class _Modules:
         ]
 
     def _read(self, node: onnx.NodeProto) -> _Told:
-        given = {each.key: each.value for each in node.metadata_props}
-        scopes = read_scopes(given.get(_SCOPES, ""), given.get(_CLASSES, ""))
+        scopes = _scopes(node)
         traced = not scopes
         weights = (path_of_weight(name) for name in self._constants(node))
         weight = next((each for each in weights if each is not None), None)
