@@ -27,8 +27,7 @@ def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> froz
     LayerSelectionError
         If a pattern matches no layer; the message shows the nearest names.
     """
-    names = {layer.name: layer.name for layer in layers}
-    nodes = {layer.onnx_name: layer.name for layer in layers if layer.onnx_name is not None}
+    names, nodes = _names_by(layers)
     if isinstance(patterns, str):
         whole = patterns in names or patterns in nodes
         patterns = [patterns] if whole else patterns.split(",")
@@ -39,6 +38,12 @@ def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> froz
             raise LayerSelectionError(_no_such_layer(text.strip(), list(names)))
         chosen.update(found)
     return frozenset(chosen)
+
+
+def _names_by(layers: Sequence[Layer]) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of layers, by these names and by those of their ONNX nodes."""
+    nodes = {layer.onnx_name: layer.name for layer in layers if layer.onnx_name is not None}
+    return {layer.name: layer.name for layer in layers}, nodes
 
 
 def _match(pattern: str, names: Mapping[str, str]) -> list[str]:
@@ -99,12 +104,10 @@ def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None)
 
 def _one_layer(layers: Sequence[Layer], name: str) -> str:
     """A layer by its own name or its ONNX node's."""
-    names = [layer.name for layer in layers]
-    if name in names:
-        return name
-    found = next((layer.name for layer in layers if layer.onnx_name == name), None)
+    names, nodes = _names_by(layers)
+    found = names.get(name) or nodes.get(name)
     if found is None:
-        raise LayerSelectionError(_no_such_layer(name, names))
+        raise LayerSelectionError(_no_such_layer(name, list(names)))
     return found
 
 

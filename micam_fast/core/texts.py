@@ -9,6 +9,7 @@ LONGEST_CELL, LONGEST_LINE = 120, 10_000
 """Characters of a table's cell that others follow, and of a line; a name may have any number."""
 _MOST_MARKS = 4
 """Accents on one letter: more would cover the lines above and below."""
+_LONGEST_REASON = 300
 
 
 def aligned(rows: Sequence[Sequence[str]], *, texts: int, least: int = 0) -> Iterator[str]:
@@ -67,6 +68,13 @@ def first_line_of(error: Exception) -> str:
     """The first line of what an error says; its kind, where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def describe_error(error: Exception) -> str:
+    """Kind and first line of an error, at most so long: TensorFlow's and PyTorch's go on."""
+    line = str(error).strip().partition("\n")[0]
+    shown = "".join(each for each in line if each.isprintable())
+    return f"{type(error).__name__}: {shown[:_LONGEST_REASON]}"
 
 
 def error_line(message: str) -> str:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from micam_fast.core.errors import ExportError
 from micam_fast.core.extras import import_extra
 from micam_fast.core.layers import Axes, ModelInput
+from micam_fast.core.texts import describe_error
 from micam_fast.models.keras import tidying
 from micam_fast.models.keras.conversion import OPSET, convert, declare_value
 from micam_fast.models.keras.describing import Initializers, describe
-from micam_fast.models.keras.recording import Recording, describe_error, record
+from micam_fast.models.keras.recording import Recording, record
 from micam_fast.models.onnx.annotations import METADATA_KEY, LayerNote, write_notes
 
 # The one that belongs to the operator set: older versions of ONNX Runtime open the file, too.

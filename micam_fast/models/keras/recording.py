@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ExportError
+from micam_fast.core.texts import describe_error
 from micam_fast.models.keras.calls import FramesCall, LayerCall, Recorder, framed_model, input_name
 
 # Weights of at least this many elements stay out of the conversion.
 _LARGE = 4096
-_LONGEST_REASON = 300
 # Of the largest value, between a model on all frames and on one after the other.
 _TOLERANCE, _HALF_TOLERANCE, _SMALLEST_SCALE = 1e-3, 2e-2, 1e-4
 
@@ -187,13 +187,6 @@ def _inlined_functions() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
-
-
-def describe_error(error: Exception) -> str:
-    """Kind and first line of an error, at most so long: TensorFlow's go on with a stack."""
-    line = str(error).strip().partition("\n")[0]
-    shown = "".join(each for each in line if each.isprintable())
-    return f"{type(error).__name__}: {shown[:_LONGEST_REASON]}"
 
 
 def _listed_names(model: Any, prefix: str = "") -> Iterator[str]:

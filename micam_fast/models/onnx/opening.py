@@ -31,8 +31,6 @@ from micam_fast.models.onnx.untouched import without_weights
 from micam_fast.models.onnx.validity import check_structure
 from micam_fast.models.other_files import describe_other
 
-_CAST_LIKE = "CastLike"
-
 
 def open_model(source: str | Path | onnx.ModelProto) -> OnnxFile:
     """Open an ONNX file or take a model that is already in memory.
@@ -122,7 +120,7 @@ def _name_types(proto: onnx.ModelProto) -> None:
 
 
 def _is_cast_like(node: onnx.NodeProto) -> bool:
-    return node.op_type == _CAST_LIKE and not node.domain and len(node.input) == 2
+    return find_operator(node).name == "CastLike" and len(node.input) == 2
 
 
 def _name_unused_outputs(model: OnnxFile) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 
 from micam_fast.core.errors import ExportError
-from micam_fast.models.pytorch.running import Call, Calling, described, evaluating
+from micam_fast.core.texts import describe_error
+from micam_fast.models.pytorch.running import Call, Calling, evaluating
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def convert(calling: Calling) -> Converted:
         try:
             return _by_tracing_graph(calling, open_batch=True)
         except Exception as error:
-            refused = described(error)
+            refused = describe_error(error)
         with contextlib.suppress(Exception):
             found = _by_tracing_graph(calling, open_batch=False)
             remarks.append(f"the batch is fixed to 1; torch.export cannot leave it open: {refused}")
@@ -61,7 +62,7 @@ def convert(calling: Calling) -> Converted:
         except Exception as error:
             raise ExportError(
                 f"PyTorch cannot export the module: {refused}; its older exporter: "
-                f"{described(error)}"
+                f"{describe_error(error)}"
             ) from error
     remarks.append(f"torch.export cannot trace it ({refused}); PyTorch's older exporter wrote it")
     return Converted(proto, {}, tuple(remarks))

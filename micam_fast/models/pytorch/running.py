@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import ExportError
-from micam_fast.core.texts import one_line
+from micam_fast.core.texts import describe_error
 
 # Axes of what a layer reads that has a batch, by what its class is called.
 _AXES_OF = {"1d": 3, "2d": 4, "3d": 5}
-_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Calling:
             with evaluating(self.module), torch.no_grad():
                 self.module(*self.args)
         except Exception as error:
-            raise ExportError(f"PyTorch cannot run the module: {described(error)}") from error
+            raise ExportError(f"PyTorch cannot run the module: {describe_error(error)}") from error
         finally:
             for handle in handles:
                 handle.remove()
@@ -209,8 +208,3 @@ def _first_tensor(output: Any) -> Any:
     if isinstance(output, (tuple, list)) and output:
         return _first_tensor(output[0])
     return None
-
-
-def described(error: BaseException) -> str:
-    """The first words of an error, in one line."""
-    return one_line(f"{type(error).__name__}: {error}", _LONGEST)
