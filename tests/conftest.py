@@ -103,6 +103,7 @@ def cli_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     for name, proto in {
         "net": models.conv_net(),
+        "modules": models.module_net(),
         "rgb": models.rgb_net(),
         "two": models.two_input_net(),
         "image": models.image_to_image_net(),
@@ -110,6 +111,7 @@ def cli_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         onnx.save(proto, folder / f"{name}.onnx")
     np.save(folder / "one.npy", models.random_array(1, 1, 8, 6))
+    np.save(folder / "modules.npy", models.random_array(1, 4, 8, 6))
     np.save(folder / "batch.npy", models.random_array(2, 3, 1, 8, 6))
     np.save(folder / "depth.npy", models.random_array(3, 2, 8, 6))
     np.save(folder / "last.npy", models.random_array(4, 8, 6, 1))

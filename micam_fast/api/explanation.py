@@ -51,6 +51,8 @@ class Explanation(SampleResult):
         scale_tiles: float = 1.0,
         compress_level: int = 1,
         row_names: Sequence[str] = (),
+        depth: int | None = None,
+        only_mapped: bool = False,
     ) -> Path:
         """Write the diagram, or the numbers.
 
@@ -73,6 +75,11 @@ class Explanation(SampleResult):
             Of the input's rows. Where there are at most 32 and the input is long beside them, they
             stand beside the tiles of the layers whose maps lie on these rows; the page tells them
             of each cell.
+        depth
+            Draw a module that lies in ``depth - 1`` others as one node, with the map of its last
+            layer that is read outside of it; by default each layer is a node. NPZ holds all.
+        only_mapped
+            Whether layers without a map are left out; dotted edges tell how many lie between.
 
         Returns
         -------
@@ -86,16 +93,24 @@ class Explanation(SampleResult):
         LayoutEngineError
             If Graphviz is missing or fails.
         ValueError
-            If look, rankdir, scale_tiles or compress_level is none that there is, or there is not
-            a name for each row.
+            If look, rankdir, scale_tiles, compress_level or depth is none that there is, or there
+            is not a name for each row.
         """
         from micam_fast.api.saving import save
+        from micam_fast.diagrams.nodes import Detail
         from micam_fast.diagrams.style import Style
 
         names = tuple(row_names)
         if names and len(names) != self.input_size[0]:
             raise ValueError(f"{len(names)} names of rows, the input has {self.input_size[0]}")
-        style = Style(look, rankdir, scale_tiles, compress_level, row_names=names)
+        style = Style(
+            look,
+            rankdir,
+            scale_tiles,
+            compress_level,
+            row_names=names,
+            detail=Detail(depth, only_mapped),
+        )
         return save(self, Path(path), style)
 
     def _repr_mimebundle_(

@@ -77,6 +77,14 @@ class DrawingOptions:
     scale_tiles: float
 
 
+@dataclass(frozen=True)
+class DetailOptions:
+    """How much of a network is drawn; `diagrams.nodes.Detail` has the same."""
+
+    depth: int | None = None
+    only_mapped: bool = False
+
+
 def read_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
     """The values of a command's options, once and for all.
 
@@ -280,6 +288,22 @@ diagram_options = all_of(
     ),
 )
 """Adds the fields of `DrawingOptions`."""
+
+
+detail_options = all_of(
+    count_option(
+        "--depth",
+        "Draw a module that lies in N - 1 others as one node, with the map of its last layer.  "
+        "[default: each layer is a node]",
+    ),
+    option(
+        "--only",
+        "only_mapped",
+        is_flag=True,
+        help="Draw only layers that are mapped; dotted edges tell how many lie between.",
+    ),
+)
+"""Adds the fields of `DetailOptions`."""
 
 
 def output_dir_option(default: str, *, urls: bool = False) -> Decorator:

@@ -51,6 +51,8 @@ class Layer:
         for a Keras layer.
     module, module_class
         Path of the module that calls the layer, and its class, where the file tells them.
+    cluster_classes
+        Of the modules in `cluster`, as far as the file tells them; empty where it tells of none.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Layer:
     onnx_name: str | None = None
     module: str | None = None
     module_class: str | None = None
+    cluster_classes: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)

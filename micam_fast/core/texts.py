@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 LONGEST_CELL, LONGEST_LINE = 120, 10_000
 """Characters of a table's cell that others follow, and of a line; a name may have any number."""
@@ -96,3 +96,12 @@ def first_of(names: Sequence[str], most: int) -> str:
     """The first names, and how many more there are."""
     shown, more = ", ".join(names[:most]), len(names) - most
     return shown if more <= 0 else f"{shown} and {more} more"
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: the one that is wanted, or with a number."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}#{count}"
+    return free

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from micam_fast.core.json_records import try_record
 from micam_fast.core.plan_cache import PlanFiles, plan_key
-from micam_fast.diagrams.dot import NodeSpec
+from micam_fast.diagrams.dot import EdgeSpec, NodeSpec
 from micam_fast.diagrams.layout import lay_out
 from micam_fast.diagrams.places import DiagramLayout
 
@@ -16,7 +16,7 @@ def layouts_by(files: PlanFiles) -> Callable[..., DiagramLayout]:
     """A `lay_out` that keeps what Graphviz said, and asks it but once."""
 
     def lay_out_once(
-        nodes: Sequence[NodeSpec], edges: Sequence[tuple[str, str]], *, rankdir: str, engine: Path
+        nodes: Sequence[NodeSpec], edges: Sequence[EdgeSpec], *, rankdir: str, engine: Path
     ) -> DiagramLayout:
         try:
             program = engine.stat()

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from micam_fast.core.layers import Layer
-from micam_fast.diagrams.dot import NodeSpec
+from micam_fast.core.texts import count_of
+from micam_fast.diagrams.dot import EdgeSpec, NodeSpec
 from micam_fast.diagrams.encoders import PngPage, SvgPage
 from micam_fast.diagrams.heading import (
     channel_legend,
@@ -23,6 +24,7 @@ from micam_fast.diagrams.heading import (
 )
 from micam_fast.diagrams.labels import label_parts, number_line, state_line
 from micam_fast.diagrams.marks import INK, Drawing, Filling, Mark, Picture, Text
+from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.parts import (
     LABEL_SIZE,
     LINE,
@@ -47,21 +49,25 @@ MapsByLayer = Mapping[str, LayerMap]
 
 
 def node_specs(
-    layers: Iterable[Layer],
+    nodes: Iterable[Node],
     mapped: Iterable[str],
     tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
 ) -> list[NodeSpec]:
     """Sizes of the nodes: a tile with its label, or the label alone where there is no map."""
     with_map = frozenset(mapped)
     return [
-        NodeSpec(each.name, *(tile if each.name in with_map else _label_size(each)), each.cluster)
-        for each in layers
+        NodeSpec(each.key, *(tile if each.key in with_map else _label_size(each)), each.cluster)
+        for each in nodes
     ]
 
 
-def edges(layers: Iterable[Layer]) -> list[tuple[str, str]]:
-    """Pairs of layer names, from producer to consumer."""
-    return [(parent, layer.name) for layer in layers for parent in layer.inputs]
+def edge_specs(nodes: Iterable[Node]) -> list[EdgeSpec]:
+    """Edges from producer to consumer; one that leads through hidden layers says how many."""
+    return [
+        EdgeSpec(link.source, node.key, count_of(link.hidden, "layer") if link.hidden else "")
+        for node in nodes
+        for link in node.links
+    ]
 
 
 class _SampleSlot(Slot, ABC):
@@ -156,8 +162,8 @@ class DiagramTemplate:
 
     Parameters
     ----------
-    layers
-        All layers of the model, in the diagram's order.
+    nodes
+        What is drawn, in the diagram's order.
     layout
         Where they go.
     maps
@@ -179,7 +185,7 @@ class DiagramTemplate:
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        nodes: Sequence[Node],
         layout: DiagramLayout,
         maps: MapsByLayer,
         header: Sequence[str],
@@ -191,22 +197,14 @@ class DiagramTemplate:
         top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
         top.extend(legend_marks(header, channel_legend(style.look)))
         body: list[_Part] = [*background_marks(layout)]
+        layers = [node.layer for node in nodes]
         named = named_layers(layers, maps, input_size, style.row_names)
-        for index, layer in enumerate(layers):
-            box = layout.nodes[layer.name]
-            found = maps.get(layer.name)
-            body.extend(
-                _node(
-                    sized_layer(layer, maps),
-                    index,
-                    found,
-                    box,
-                    input_size,
-                    style,
-                    native,
-                    style.row_names if layer.name in named else (),
-                )
-            )
+        for node in nodes:
+            box = layout.nodes[node.key]
+            names = style.row_names if node.key in named else ()
+            sized = replace(node, layer=sized_layer(node.layer, maps))
+            found = maps.get(node.key)
+            body.extend(_node(sized, found, box, input_size, style, native, names))
         title = header[0] if header else ""
         head = head_width(header), head_height(header)
         self.blank, self._slots = arrange(layout, head, top, body, title=title, scale=style.scale)
@@ -249,7 +247,7 @@ def compose_tile(
     box = Box(0, 0, TILE_WIDTH, TILE_HEIGHT)
     parts: list[_Part] = [
         placed(part, 0, 0, style.scale)
-        for part in _node(layer, index, found, box, input_size, style, False)
+        for part in _node(Node(layer, index), found, box, input_size, style, False)
     ]
     width, height = (round(size * style.scale) for size in (TILE_WIDTH, TILE_HEIGHT))
     template, slots = template_of(parts, width, height, layer.name)
@@ -257,8 +255,7 @@ def compose_tile(
 
 
 def _node(
-    layer: Layer,
-    index: int,
+    node: Node,
     found: LayerMap | None,
     box: Box,
     input_size: tuple[int, int],
@@ -266,7 +263,7 @@ def _node(
     native: bool,
     names: Sequence[str] = (),
 ) -> Iterator[_Part]:
-    thick_rows = False
+    layer, thick_rows = node.layer, False
     if found is not None:
         scale = style.scale
         room = names_room(names) if names and style.look == "flat" else 0.0
@@ -275,7 +272,7 @@ def _node(
         x, y = box.x + place.x / scale, box.y + place.y / scale
         width, height = place.width / scale, place.height / scale
         mark = Picture(x, y, width, height, found.rgba, layer.name)
-        yield _TileSlot(mark, layer.name, index, input_size, style, native, room)
+        yield _TileSlot(mark, layer.name, node.index, input_size, style, native, room)
         rows, columns = found.cam.shape
         thick_rows = room > 0 and height / rows > 1.01 * width / columns
         if names:
@@ -288,7 +285,9 @@ def _node(
     x = box.x + (LABEL_X if found is not None else 10)
     y = box.y + NAME_SIZE + 5
     room = box.x + box.width - x - 6
-    (name, *before), numbers, after = label_parts(layer, found, thick_rows=thick_rows)
+    (name, *before), numbers, after = label_parts(
+        layer, found, module=node.module, thick_rows=thick_rows
+    )
     for title in name_marks(name, x, y, room):
         yield title
         y += LINE
@@ -306,7 +305,7 @@ def _node(
         yield _StateSlot(Text(x, y, "", LABEL_SIZE, INK), layer.name)
 
 
-def _label_size(layer: Layer) -> tuple[int, int]:
+def _label_size(node: Node) -> tuple[int, int]:
     """Width and height of a node that is a label alone; its name may take two lines."""
-    before, _, after = label_parts(layer, None)
+    before, _, after = label_parts(node.layer, None, module=node.module)
     return TILE_WIDTH - LABEL_X + 20, round(LINE * (len(before) + len(after) + 1) + 12)

@@ -6,11 +6,12 @@ import html
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from micam_fast.core.choices import RANKDIRS, check_choice
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.marks import DPI
+from micam_fast.diagrams.places import EDGE_LABEL_SIZE
 
 if TYPE_CHECKING:
     import graphviz
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # that take minutes (433 nodes, all to all: 123 s, with these limits 1.9 s).
 _SMALL = 300
 _LIMITS = {"nslimit": "0.02", "nslimit1": "0.02", "mclimit": "0.1"}
+_EDGE_LABEL = EDGE_LABEL_SIZE * 72 / DPI
 # A node is as wide as its longest line.
 _LONGEST_LINE = 200
 
@@ -33,9 +35,17 @@ class NodeSpec:
     cluster: tuple[str, ...] = ()
 
 
+class EdgeSpec(NamedTuple):
+    """An edge between nodes, by their names; one with a label is dotted."""
+
+    tail: str
+    head: str
+    label: str = ""
+
+
 def layout_source(
     nodes: Sequence[NodeSpec],
-    edges: Iterable[tuple[str, str]],
+    edges: Iterable[EdgeSpec],
     *,
     rankdir: str = "TB",
     splines: str = "spline",
@@ -54,13 +64,16 @@ def layout_source(
     }
     # A blank keeps room for the name, which is drawn later.
     _add_nodes(digraph, nodes, sizes, ids, dict.fromkeys(cluster_paths(nodes), " "))
-    digraph.edges((ids[tail], ids[head]) for tail, head in edges)
+    for edge in edges:
+        # Labels are drawn later: they get room here, and blanks that keep them off the edge.
+        spaced = edge._replace(label=edge.label and f"  {edge.label}  ")
+        digraph.edge(ids[edge.tail], ids[edge.head], **_dotted(spaced, _EDGE_LABEL))
     return str(digraph.source)
 
 
 def diagram_source(
     nodes: Sequence[NodeSpec],
-    edges: Iterable[tuple[str, str]],
+    edges: Iterable[EdgeSpec],
     *,
     labels: Mapping[str, Sequence[str]],
     pictures: Mapping[str, str],
@@ -99,8 +112,17 @@ def diagram_source(
         attributes[node.name] = {"label": f"<{table}<TR>{shown}{text}</TR></TABLE>>"}
     titles = {path: f"<{_escape(path[-1])}>" for path in cluster_paths(nodes)}
     _add_nodes(digraph, nodes, attributes, ids, titles)
-    digraph.edges((ids[tail], ids[head]) for tail, head in edges)
+    for edge in edges:
+        digraph.edge(ids[edge.tail], ids[edge.head], **_dotted(edge, 10))
     return str(digraph.source)
+
+
+def _dotted(edge: EdgeSpec, size: float) -> dict[str, str]:
+    """Attributes of an edge with a label, whose letters have so many points."""
+    if not edge.label:
+        return {}
+    font = {"fontname": "Helvetica", "fontsize": f"{size:g}"}
+    return {"label": edge.label, "style": "dotted", **font}
 
 
 def _digraph(name: str, rankdir: str, splines: str) -> graphviz.Digraph:

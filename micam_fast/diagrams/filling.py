@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from micam_fast.core.output_files import file_stem
+from micam_fast.core.texts import count_of
 from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.marks import Filling
+from micam_fast.diagrams.nodes import EVERYTHING, Detail
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 
 
-def header_lines(shown: Shown) -> list[str]:
-    """What stands above the diagram: model, sample, label if known, prediction."""
+def header_lines(shown: Shown, detail: Detail = EVERYTHING) -> list[str]:
+    """What stands above the diagram: model, sample, label if known, prediction, what is drawn."""
     lines = [shown.scene.model]
     if shown.sample:
         lines.append(f"sample: {shown.sample}")
@@ -21,14 +23,27 @@ def header_lines(shown: Shown) -> list[str]:
         lines.append(f"prediction: {shown.prediction}")
     low, high = shown.global_range
     lines.append(f"all maps: min {low:.6g}, max {high:.6g}")
+    if not detail.whole:
+        lines.append(_drawn_line(shown, detail))
     return fit_header(lines)
+
+
+def _drawn_line(shown: Shown, detail: Detail) -> str:
+    """How much of the network is drawn."""
+    nodes = shown.scene.nodes(frozenset(shown.maps), detail)
+    line = f"drawn: {count_of(len(nodes), 'node')} of {count_of(len(shown.scene.layers), 'layer')}"
+    if detail.depth is not None:
+        line += f"; modules of depth {detail.depth} are one node, by the map of their last layer"
+    if any(link.hidden for node in nodes for link in node.links):
+        line += "; dotted edges lead through layers that are not drawn"
+    return line
 
 
 def fill_template(
     shown: Shown, style: Style, *, native: bool
 ) -> tuple[DiagramTemplate, list[Filling]]:
     """What the diagram shares with those of other samples, and what this one brings."""
-    header = header_lines(shown)
+    header = header_lines(shown, style.detail)
     template = shown.scene.template(
         shown.maps, header, input_size=shown.input_size, style=style, native=native
     )

@@ -6,8 +6,9 @@ import bisect
 from collections.abc import Sequence
 
 from micam_fast.core.layers import Layer, Shape, show_shape
-from micam_fast.core.texts import one_line, shortened
+from micam_fast.core.texts import count_of, one_line, shortened
 from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.nodes import Holding
 from micam_fast.diagrams.tiles import stretched_side
 from micam_fast.maps.layer_map import LayerMap
 
@@ -16,9 +17,9 @@ _LONGEST = 500
 """Characters of a label's line; no picture has room for more, and a name may have any number."""
 
 
-def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
+def label_lines(layer: Layer, found: LayerMap | None, module: Holding | None = None) -> list[str]:
     """The lines of a layer's label, its name first; a layer that was left out has no map."""
-    before, numbers, after = label_parts(layer, found)
+    before, numbers, after = label_parts(layer, found, module=module)
     if found is None:
         return before
     lines = [number_line(found, line) for line in range(numbers)]
@@ -26,33 +27,71 @@ def label_lines(layer: Layer, found: LayerMap | None) -> list[str]:
 
 
 def label_parts(
-    layer: Layer, found: LayerMap | None, *, thick_rows: bool = False
+    layer: Layer,
+    found: LayerMap | None,
+    *,
+    module: Holding | None = None,
+    thick_rows: bool = False,
 ) -> tuple[list[str], int, list[str]]:
     """Lines that are the same for all samples of the same shapes, and where the others stand.
 
-    With `thick_rows` the tile's rows are thicker than its columns.
+    The layer may stand for a `module`. With `thick_rows` the tile's rows are thicker than its
+    columns.
 
     Returns
     -------
     before, numbers, after
         The lines before, how many lines `number_line` makes, and the lines after these.
     """
+    lines = _layer_lines(layer, found) if module is None else _module_lines(module, layer, found)
+    lines = [one_line(line, _LONGEST) for line in lines]
+    if found is None:
+        return lines, 0, []
+    return _map_lines(lines, found, thick_rows)
+
+
+def _layer_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     lines = [layer.name, layer.class_label]
     input_shapes = layer.input_shapes if found is None else found.input_shapes
     if input_shapes:
         lines.append(f"I: {_shapes(input_shapes)}")
-    shape = found.shape if found is not None else layer.output_shape
-    empty = ": empty" if shape is not None and 0 in shape else ""
-    lines.append(f"O: {show_shape(shape)}{empty}")
+    lines.append(_output_line(layer, found))
     if layer.activation:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
         bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"
         point = "" if layer.pointwise_shape is None else f" {show_shape(layer.pointwise_shape)}"
         lines.append(f"{show_shape(layer.kernel_shape)}{point}{bias}")
-    lines = [one_line(line, _LONGEST) for line in lines]
-    if found is None:
-        return lines, 0, []
+    return lines
+
+
+def _module_lines(module: Holding, layer: Layer, found: LayerMap | None) -> list[str]:
+    last = "" if module.exits == 1 else f", the last of {module.exits} exits"
+    return [
+        module.title,
+        kind_of(module, layer),
+        _output_line(layer, found),
+        count_of(module.layers, "layer"),
+        f"{'ends with' if found is None else 'map of'} {layer.name}{last}",
+    ]
+
+
+def kind_of(module: Holding, layer: Layer) -> str:
+    """What a module is: its class without the packages that hold it, where the file tells it."""
+    if module.class_name is None:
+        return "nested model" if layer.onnx_name is None else "module"
+    return module.class_name.rpartition(".")[2]
+
+
+def _output_line(layer: Layer, found: LayerMap | None) -> str:
+    shape = found.shape if found is not None else layer.output_shape
+    return f"O: {show_shape(shape)}{': empty' if shape is not None and 0 in shape else ''}"
+
+
+def _map_lines(
+    lines: list[str], found: LayerMap, thick_rows: bool
+) -> tuple[list[str], int, list[str]]:
+    """The lines of a layer or module with those about its map."""
     if found.copies is None or found.copies > 1:
         lines.append(copies_line(found.copies, found.frame, steps=found.steps))
     if found.doubt is not None:

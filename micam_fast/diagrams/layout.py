@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from micam_fast.core.errors import LayoutEngineError
-from micam_fast.diagrams.dot import NodeSpec, cluster_paths, layout_source
+from micam_fast.diagrams.dot import EdgeSpec, NodeSpec, cluster_paths, layout_source
 from micam_fast.diagrams.marks import DPI, Point
-from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
+from micam_fast.diagrams.places import Box, DiagramLayout, EdgeLabel, NestedFrame, Route
 
 TIMEOUT = 60.0
 """Seconds that the engine may take before a plainer layout is asked for."""
@@ -56,7 +56,7 @@ def find_engine(path: str | Path | None = None) -> Path:
 
 def lay_out(
     nodes: Sequence[NodeSpec],
-    edges: Sequence[tuple[str, str]],
+    edges: Sequence[EdgeSpec],
     *,
     rankdir: str = "TB",
     engine: Path,
@@ -121,7 +121,11 @@ def _read(graph: Mapping[str, Any], nodes: Sequence[NodeSpec]) -> DiagramLayout:
     has hundredths of a point.
     """
     objects, edges = graph["objects"], graph.get("edges", ())
-    xs, ys = zip(*(point for each in (*objects, *edges) for point in _drawn(each)), strict=True)
+    seen = [point for each in (*objects, *edges) for point in _drawn(each)]
+    for text in (text for edge in edges for text in _texts(edge)):
+        x, y = text["pt"]
+        seen += [(x - text["width"] / 2, y), (x + text["width"] / 2, y)]
+    xs, ys = zip(*seen, strict=True)
     left, right, bottom, top = min(xs), max(xs), min(ys), max(ys)
 
     def place(points: Sequence[Point]) -> list[Point]:
@@ -146,7 +150,9 @@ def _read(graph: Mapping[str, Any], nodes: Sequence[NodeSpec]) -> DiagramLayout:
     for edge in edges:
         # The arrow head is a triangle with the tip in the middle; it stops a pen's width short.
         tip = place(_drawn(edge, "_hdraw_"))[1]
-        routes.append(Route(tuple(place(_drawn(edge))), _onto(tip, heads[edge["head"]])))
+        end = _onto(tip, heads[edge["head"]])
+        labels = [EdgeLabel(text["text"].strip(), *place([text["pt"]])) for text in _texts(edge)]
+        routes.append(Route(tuple(place(_drawn(edge))), end, *labels))
     if len(boxes) != len(nodes):
         raise ValueError("nodes are missing")
     scale = _POINTS_TO_PIXELS
@@ -158,6 +164,11 @@ def _drawn(each: Mapping[str, Any], where: str = "_draw_") -> list[Point]:
     """Points of the polygon or Bezier curve that draws an object."""
     (points,) = (step["points"] for step in each[where] if step["op"] in ("p", "P", "b", "B"))
     return [(float(x), float(y)) for x, y in points]
+
+
+def _texts(edge: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The drawing operation of an edge's label, if it has one."""
+    return [step for step in edge.get("_ldraw_", ()) if step["op"] == "T"]
 
 
 def _bounds(points: Sequence[Point]) -> Box:

@@ -41,7 +41,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Path:
-    """A line or area. With `curved`, the points are a start and then cubic Bezier triples."""
+    """A line or area. With `curved`, the points are a start and then cubic Bezier triples.
+
+    A `dotted` line is drawn for `DOTS` of its widths, then left out for as many, and so on.
+    """
 
     points: tuple[Point, ...]
     colour: Colour = GREY
@@ -49,6 +52,10 @@ class Path:
     curved: bool = False
     filled: bool = False
     closed: bool = False
+    dotted: bool = False
+
+
+DOTS = 2.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,10 @@ from typing import Any
 
 from micam_fast.core.layers import Layer
 from micam_fast.core.lru import LruCache
-from micam_fast.diagrams.diagram_template import DiagramTemplate, edges, node_specs
+from micam_fast.diagrams.diagram_template import DiagramTemplate, edge_specs, node_specs
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.layout import find_engine, lay_out
+from micam_fast.diagrams.nodes import EVERYTHING, Detail, Node, draw_nodes
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH
@@ -44,6 +45,9 @@ class ModelDiagram:
     engine: Path | None = None
     lay_out: Callable[..., DiagramLayout] = lay_out
     _layouts: dict[Hashable, DiagramLayout] = field(default_factory=dict)
+    _nodes: LruCache[Hashable, tuple[Node, ...]] = field(
+        default_factory=lambda: LruCache(_KEPT_TEMPLATES)
+    )
     _templates: LruCache[tuple[Any, ...], DiagramTemplate] = field(
         default_factory=lambda: LruCache(_KEPT_TEMPLATES)
     )
@@ -55,22 +59,31 @@ class ModelDiagram:
             known = dict(self._layouts)
         return ModelDiagram, (self.model, self.layers, self.engine, lay_out, known)
 
+    def nodes(self, mapped: frozenset[str], detail: Detail = EVERYTHING) -> tuple[Node, ...]:
+        """What is drawn, in the diagram's order; these layers have maps."""
+        with self._lock:
+            return self._nodes.get_or_make(
+                (mapped, detail), lambda: draw_nodes(self.layers, mapped, detail)
+            )
+
     def layout(
         self,
         mapped: frozenset[str],
         rankdir: str,
         tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
+        detail: Detail = EVERYTHING,
     ) -> DiagramLayout:
         """Places of the nodes; computed once for each direction, set of mapped layers and tile.
 
         Nodes of mapped layers are tiles of this width and height, the others are labels.
         """
-        key = rankdir, mapped, tile
+        key = rankdir, mapped, tile, detail
         with self._lock:
             if key not in self._layouts:
+                nodes = self.nodes(mapped, detail)
                 self._layouts[key] = self.lay_out(
-                    node_specs(self.layers, mapped, tile),
-                    edges(self.layers),
+                    node_specs(nodes, mapped, tile),
+                    edge_specs(nodes),
                     rankdir=rankdir,
                     engine=find_engine(self.engine),
                 )
@@ -95,8 +108,8 @@ class ModelDiagram:
             return self._templates.get_or_make(
                 key,
                 lambda: DiagramTemplate(
-                    self.layers,
-                    self.layout(frozenset(maps), style.rankdir),
+                    self.nodes(frozenset(maps), style.detail),
+                    self.layout(frozenset(maps), style.rankdir, detail=style.detail),
                     maps,
                     header,
                     input_size=input_size,

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.heading import MARGIN, frame
 from micam_fast.diagrams.labels import fit_line, wrap_name
 from micam_fast.diagrams.marks import (
@@ -23,7 +24,7 @@ from micam_fast.diagrams.marks import (
     enlarge,
     move,
 )
-from micam_fast.diagrams.places import DiagramLayout, NestedFrame, Route
+from micam_fast.diagrams.places import EDGE_LABEL_SIZE, DiagramLayout, NestedFrame, Route
 
 NAME_SIZE, LABEL_SIZE = 15.0, 13.0
 LINE = 17.5
@@ -115,8 +116,13 @@ def _cluster_marks(cluster: NestedFrame) -> Iterator[Mark]:
 
 
 def route_marks(route: Route) -> Iterator[Mark]:
-    """An edge and its arrow's head."""
-    yield Path(route.points, GREY, 1.5, curved=True)
+    """An edge, its arrow's head and its label."""
+    label = route.label
+    yield Path(route.points, GREY, 1.5, curved=True, dotted=label is not None)
+    if label is not None:
+        x, y = label.place
+        left = x - text_width(label.text, EDGE_LABEL_SIZE) / 2
+        yield Text(left, y, label.text, EDGE_LABEL_SIZE, INK)
     end, tip = np.array(route.points[-1]), np.array(route.tip)
     along = tip - end
     length = float(np.hypot(*along))

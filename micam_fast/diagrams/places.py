@@ -18,12 +18,28 @@ class Box:
     height: float
 
 
+EDGE_LABEL_SIZE = 13.0
+"""Of an edge's label, pixels."""
+
+
+@dataclass(frozen=True)
+class EdgeLabel:
+    """What stands beside an edge, and the middle of its baseline."""
+
+    text: str
+    place: Point
+
+
 @dataclass(frozen=True)
 class Route:
-    """An edge: a start and cubic Bezier triples, and the tip of its arrow."""
+    """An edge: a start and cubic Bezier triples, and the tip of its arrow.
+
+    One with a label leads through layers that are not drawn.
+    """
 
     points: tuple[Point, ...]
     tip: Point
+    label: EdgeLabel | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from micam_fast.core.choices import LOOKS, Look, check_choice
+from micam_fast.diagrams.nodes import EVERYTHING, Detail
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Style:
         must not move then; empty for the one that Graphviz runs in.
     row_names
         Of the input's rows, for the tiles on which they lie; empty for none.
+    detail
+        How much of the network is drawn.
 
     Raises
     ------
@@ -34,6 +37,7 @@ class Style:
     compress_level: int = 1
     tiles_from: str | None = None
     row_names: tuple[str, ...] = ()
+    detail: Detail = EVERYTHING
 
     def __post_init__(self) -> None:
         check_choice("look", self.look, LOOKS)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from micam_fast.core.texts import free_name
 
 _LONGEST_LIST = 2**14
 """Characters of a list of scopes; a network's modules lie within each other some ten deep."""
@@ -192,15 +194,6 @@ def name_layers(
         used.add(name)
         names.append(LayerName(name, modules))
     return names
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """A name that is not taken: the one that is wanted, or with a number."""
-    free, count = name, 1
-    while free in taken:
-        count += 1
-        free = f"{name}#{count}"
-    return free
 
 
 def _around(path: str) -> tuple[str, ...]:

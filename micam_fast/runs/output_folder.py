@@ -157,7 +157,7 @@ def describe_run(
     layout = None
     if need_layout(options.formats):
         # Where Graphviz put the nodes decides over every diagram.
-        layout = model.scene.layout(model.mapped, options.rankdir)
+        layout = model.scene.layout(model.mapped, options.rankdir, detail=options.detail)
     weights = {path.name: _digest(path) for path in external_files(model.file)}
     classes, rows = "\n".join(model.prediction.class_names), "\n".join(options.row_names)
     return {

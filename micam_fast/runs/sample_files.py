@@ -17,6 +17,7 @@ from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
+from micam_fast.diagrams.nodes import EVERYTHING, Detail
 from micam_fast.diagrams.style import Style
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
@@ -36,6 +37,7 @@ class PlotOptions:
     scale_tiles: float = 1.0
     compress_level: int = 1
     row_names: tuple[str, ...] = ()
+    detail: Detail = EVERYTHING
 
     @functools.cached_property
     def store(self) -> Store:
@@ -54,6 +56,7 @@ class PlotOptions:
             self.compress_level,
             tiles_from,
             self.row_names,
+            self.detail,
         )
 
 
@@ -100,7 +103,7 @@ def check_output(model: Model, options: PlotOptions) -> None:
     """
     options.store.check()
     if need_layout(options.formats):
-        layout = model.scene.layout(model.mapped, options.rankdir)
+        layout = model.scene.layout(model.mapped, options.rankdir, detail=options.detail)
         size = diagram_size(layout, [model.name], options.scale_tiles)
         refused = []
         for name in options.formats:

@@ -99,7 +99,7 @@ def _widgets(data: PageData, compare: bool, look: Look) -> dict[str, Any]:
             labels=list(LOOKS), active=LOOKS.index(look), margin=_NO_MARGIN
         ),
         "search": models.AutocompleteInput(
-            completions=[told(layer.name) for layer in data.layers],
+            completions=[told(node.title) for node in data.nodes],
             search_strategy="includes",
             case_sensitive=False,
             min_characters=1,

@@ -37,7 +37,9 @@ def shared_sources(layers: Sequence[Layer], layout: DiagramLayout) -> dict[str, 
     return {
         "nodes": source({**nodes, "layer": np.arange(len(layers), dtype=np.float64)}),
         "clusters": source({**frames, "name": names}),
-        "edges": source(_curves(layout.routes)),
+        "edges": source(_curves([route for route in layout.routes if route.label is None])),
+        "dotted": source(_curves([route for route in layout.routes if route.label is not None])),
+        "counts": source(_counts(layout.routes)),
         "arrows": source(_arrows(layout.routes)),
         "chosen": source({side: [] for side in SIDES}),
     }
@@ -70,7 +72,8 @@ def graph_figure(
     -------
     dict
         The ``figure``, and what the scripts fill: the sources ``tiles``, ``squares``, ``names``,
-        ``lines``, ``hatched`` and the glyphs ``nameGlyph``, ``lineGlyph``, ``clusterGlyph``.
+        ``lines``, ``hatched`` and the glyphs ``nameGlyph``, ``lineGlyph``, ``clusterGlyph``,
+        ``edgeGlyph``.
     """
     models = bokeh("models")
     figure = bare_figure(
@@ -103,9 +106,13 @@ def graph_figure(
         x="left", y="top", text="name", source=shared["clusters"], text_color=GREY,
         text_baseline="top", x_offset=6, y_offset=3, text_font_size="12px",
     )  # fmt: skip
-    figure.bezier(
-        x0="x0", y0="y0", x1="x1", y1="y1", cx0="cx0", cy0="cy0", cx1="cx1", cy1="cy1",
-        source=shared["edges"], line_color=GREY, line_width=1.5,
+    for edges, dash in (("edges", "solid"), ("dotted", "dotted")):
+        figure.bezier(
+            x0="x0", y0="y0", x1="x1", y1="y1", cx0="cx0", cy0="cy0", cx1="cx1", cy1="cy1",
+            source=shared[edges], line_color=GREY, line_width=1.5, line_dash=dash,
+        )  # fmt: skip
+    edge_labels = figure.text(
+        x="x", y="y", text="text", source=shared["counts"], text_color=INK, text_align="center",
     )  # fmt: skip
     figure.patches(xs="xs", ys="ys", source=shared["arrows"], fill_color=GREY, line_color=None)
     figure.quad(**SIDES, source=shared["nodes"], fill_color="white", line_color=RULE)
@@ -138,6 +145,7 @@ def graph_figure(
         "nameGlyph": names.glyph,
         "lineGlyph": lines.glyph,
         "clusterGlyph": cluster_names.glyph,
+        "edgeGlyph": edge_labels.glyph,
     }
 
 
@@ -222,6 +230,16 @@ def _curves(routes: Sequence[Route]) -> dict[str, Any]:
     columns = np.array(segments, np.float64).reshape(-1, 8)
     names = ("x0", "y0", "cx0", "cy0", "cx1", "cy1", "x1", "y1")
     return {name: columns[:, place].copy() for place, name in enumerate(names)}
+
+
+def _counts(routes: Sequence[Route]) -> dict[str, Any]:
+    """The labels of the dotted edges."""
+    labels = [route.label for route in routes if route.label is not None]
+    return {
+        "x": [label.place[0] for label in labels],
+        "y": [label.place[1] for label in labels],
+        "text": [label.text for label in labels],
+    }
 
 
 def _arrows(routes: Sequence[Route]) -> dict[str, Any]:

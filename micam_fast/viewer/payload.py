@@ -10,15 +10,16 @@ import base64
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import one_line, shortened
-from micam_fast.diagrams.labels import label_parts, number_line, state_line
+from micam_fast.diagrams.labels import kind_of, label_parts, number_line, state_line
 from micam_fast.diagrams.marks import DPI
+from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.row_names import rows_of_input
 from micam_fast.diagrams.shown import Shown
@@ -46,8 +47,8 @@ class PageData:
     ----------
     explanations
         The samples; the first one's diagram is the page's.
-    layout
-        Where its nodes are.
+    nodes, layout
+        What it draws, and where.
     feature_maps
         For each sample, by layer name; empty where there are none.
     row_names, column_names
@@ -59,6 +60,7 @@ class PageData:
     """
 
     explanations: Sequence[Shown]
+    nodes: Sequence[Node]
     layout: DiagramLayout
     feature_maps: Sequence[Mapping[str, FeatureMaps]]
     row_names: Sequence[str] | None
@@ -78,9 +80,9 @@ class PageData:
         return titles
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The diagram's layers."""
-        return self.explanations[0].scene.layers
+    def layers(self) -> list[Layer]:
+        """The layers whose maps the nodes show."""
+        return [node.layer for node in self.nodes]
 
 
 def told(text: str) -> str:
@@ -102,7 +104,7 @@ def data_elements(data: PageData) -> Iterator[str]:
     """The script elements, for the end of the page's body."""
     # Labels, each held once: those of all samples are mostly the same.
     texts: _Texts = {}
-    samples = [_describe_sample(each, data.layers, texts) for each in data.explanations]
+    samples = [_describe_sample(each, data.nodes, texts) for each in data.explanations]
     names = {layer.name: index for index, layer in enumerate(data.layers)}
     features: list[dict[int, list[int]]] = []
     for number, (explanation, maps) in enumerate(
@@ -123,7 +125,7 @@ def data_elements(data: PageData) -> Iterator[str]:
     described = {
         "schema": _SCHEMA,
         "rankdir": data.rankdir,
-        "layers": [_describe_layer(layer, data, names) for layer in data.layers],
+        "layers": [_describe_node(node, data, names) for node in data.nodes],
         "size": [data.layout.width, data.layout.height],
         "samples": samples,
         "titles": data.sample_titles,
@@ -137,31 +139,32 @@ def data_elements(data: PageData) -> Iterator[str]:
     yield _json_element("micam-page", described)
 
 
-def _describe_layer(layer: Layer, data: PageData, index: Mapping[str, int]) -> dict[str, Any]:
-    box = data.layout.nodes[layer.name]
+def _describe_node(node: Node, data: PageData, index: Mapping[str, int]) -> dict[str, Any]:
+    layer, box, maps = node.layer, data.layout.nodes[node.key], data.explanations[0].maps
     return {
-        "name": told(layer.name),
+        "name": told(node.title),
         "pattern": _pattern(layer.name),
-        "kind": layer.class_label,
+        "kind": layer.class_label if node.module is None else kind_of(node.module, layer),
         "box": [box.x, box.y, box.width, box.height],
-        "inputs": [index[name] for name in layer.inputs],
-        "mapped": layer.name in data.explanations[0].maps,
-        "label": label_parts(sized_layer(layer, data.explanations[0].maps), None)[0],
+        "inputs": sorted({index[link.source] for link in node.links}),
+        "mapped": layer.name in maps,
+        "label": label_parts(sized_layer(layer, maps), None, module=node.module)[0],
     }
 
 
-def _describe_sample(explanation: Shown, layers: Sequence[Layer], texts: _Texts) -> dict[str, Any]:
+def _describe_sample(explanation: Shown, nodes: Sequence[Node], texts: _Texts) -> dict[str, Any]:
     own = {layer.name: layer for layer in explanation.scene.layers}
     on_rows = rows_of_input(own.values(), explanation.maps, explanation.input_size)
     maps: list[dict[str, Any] | None] = []
     begin = 0
-    for layer in layers:
-        found = explanation.maps.get(layer.name)
+    for node in nodes:
+        found = explanation.maps.get(node.key)
         if found is None:
             maps.append(None)
             continue
-        described = _describe_map(own[layer.name], found, begin, explanation.input_size, texts)
-        maps.append({**described, "onRows": layer.name in on_rows})
+        own_node = replace(node, layer=own[node.key])
+        described = _describe_map(own_node, found, begin, explanation.input_size, texts)
+        maps.append({**described, "onRows": node.key in on_rows})
         begin += 0 if found.bad_values is not None else found.cam.size
     prediction = explanation.prediction
     return {
@@ -172,9 +175,9 @@ def _describe_sample(explanation: Shown, layers: Sequence[Layer], texts: _Texts)
 
 
 def _describe_map(
-    layer: Layer, found: LayerMap, begin: int, input_size: tuple[int, int], texts: _Texts
+    node: Node, found: LayerMap, begin: int, input_size: tuple[int, int], texts: _Texts
 ) -> dict[str, Any]:
-    before, numbers, after = label_parts(layer, found)
+    before, numbers, after = label_parts(node.layer, found, module=node.module)
     after += filter(None, [state_line(found)])
     place = tile_place(found, "flat", 1.0)
     described: dict[str, Any] = {
@@ -184,7 +187,7 @@ def _describe_map(
         "tile": [place.x, place.y, place.width, place.height],
         "flat": found.flat,
         "bad": found.bad_values is not None,
-        "onInput": lies_on_input(layer, found, input_size),
+        "onInput": lies_on_input(node.layer, found, input_size),
     }
     if found.bad_values is None:
         # JSON keeps every bit of a float64, and the colours follow from these.

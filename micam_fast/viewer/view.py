@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.choices import LOOKS, Look, check_choice
 from micam_fast.core.output_files import atomic_file
+from micam_fast.diagrams.nodes import Detail
 from micam_fast.diagrams.shown import Shown
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all
@@ -50,6 +51,8 @@ class View:
         ``"flat"`` or ``"isometric"``: how the page shows the tiles at first.
     rankdir
         ``"TB"`` or ``"LR"``.
+    depth, only_mapped
+        As in `Explanation.save`.
     """
 
     explanations: Sequence[Shown]
@@ -60,6 +63,8 @@ class View:
     title: str | None = None
     look: Look = "flat"
     rankdir: str = "TB"
+    depth: int | None = None
+    only_mapped: bool = False
 
     @functools.cached_property
     def html(self) -> str:
@@ -72,7 +77,7 @@ class View:
         LayoutEngineError
             If Graphviz is missing or fails.
         ValueError
-            If there is no explanation, or `feature_maps` or `look` do not fit.
+            If there is no explanation, or `feature_maps`, `look` or `depth` do not fit.
         """
         shown, maps = self.explanations, self.feature_maps
         if not shown:
@@ -83,10 +88,12 @@ class View:
                 f"{len(maps)}"
             )
         check_choice("look", self.look, LOOKS)
-        scene = shown[0].scene
+        scene, mapped = shown[0].scene, frozenset(shown[0].maps)
+        detail = Detail(self.depth, self.only_mapped)
         data = PageData(
             explanations=shown,
-            layout=scene.layout(frozenset(shown[0].maps), self.rankdir),
+            nodes=scene.nodes(mapped, detail),
+            layout=scene.layout(mapped, self.rankdir, detail=detail),
             feature_maps=[quantized_all(each) for each in maps or [{}] * len(shown)],
             row_names=self.row_names,
             column_names=self.column_names,

@@ -53,6 +53,16 @@ def test_options_choose_layers_names_and_feature_maps(
     assert found["rowNames"] == [f"row {place}" for place in range(8)]
 
 
+def test_depth_and_only_choose_what_is_drawn(run: Callable[..., Result], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    for words, names in (
+        (["--depth", "1"], ["x", "stem", "body", "head"]),
+        (["--layers", "stem,head", "--only"], ["stem", "head"]),
+    ):
+        succeeded(run("modules.onnx", "modules.npy", "--output", page, *words))
+        assert [layer["name"] for layer in held(page.read_text())["layers"]] == names
+
+
 def test_another_order_of_rows_takes_their_names_along(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from micam_fast.core.texts import (
     count_of,
     error_line,
     first_of,
+    free_name,
     one_line,
     printable,
     shortened,
@@ -80,3 +81,8 @@ def test_long_texts_lose_their_middle() -> None:
     rows = [("x" * 500, "y" * 500), ("a", "b")]
     first, second = aligned(rows, texts=2)
     assert (len(first), second.split()) == (120 + 2 + 500, ["a", "b"])
+
+
+def test_a_free_name_has_the_first_number_that_is_free() -> None:
+    assert free_name("a", ()) == "a"
+    assert free_name("a", {"a", "a#2"}) == "a#3"

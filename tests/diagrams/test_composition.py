@@ -11,9 +11,10 @@ from hypothesis import given, settings, strategies as st
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
-from micam_fast.diagrams.diagram_template import compose_tile, diagram_size, edges, node_specs
+from micam_fast.diagrams.diagram_template import compose_tile, diagram_size, edge_specs, node_specs
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text, move
+from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
@@ -82,17 +83,17 @@ def node_boxes(drawing: Drawing, names: Sequence[str] = NAMES) -> dict[str, Box]
 
 
 def test_edges_run_from_producer_to_consumer() -> None:
-    assert edges(LAYERS) == [
-        ("image", "conv"),
-        ("conv", "left"),
-        ("conv", "right"),
-        ("left", "add"),
-        ("right", "add"),
+    assert edge_specs(draw_nodes(LAYERS, ())) == [
+        ("image", "conv", ""),
+        ("conv", "left", ""),
+        ("conv", "right", ""),
+        ("left", "add", ""),
+        ("right", "add", ""),
     ]
 
 
 def test_nodes_have_the_published_size_and_left_out_ones_that_of_a_label() -> None:
-    specs = {spec.name: spec for spec in node_specs(LAYERS, ["conv", "add"])}
+    specs = {spec.name: spec for spec in node_specs(draw_nodes(LAYERS, ()), ["conv", "add"])}
     assert list(specs) == NAMES
     assert (specs["conv"].width, specs["conv"].height) == (635, 205)
     # image: name (two lines at most), class, O.
@@ -153,7 +154,7 @@ def test_any_label_stays_in_its_frame(name: str, mapped: bool) -> None:
         name, "Conv", name, (), ((None, 999, 9999, 9999, 9999),) * 3, (None, 3), (9,) * 12, (9,)
     )
     maps = {name: layer_map([[-1e-30, 12345.678]], flat=True, even_weights=True)} if mapped else {}
-    (spec,) = node_specs([layer], maps)
+    (spec,) = node_specs(draw_nodes([layer], maps), maps)
     drawing = compose(
         [layer],
         DiagramLayout(spec.width, spec.height, {name: Box(0, 0, spec.width, spec.height)}, (), ()),
@@ -220,7 +221,9 @@ def test_arrows_run_from_node_to_node(rankdir: str, scale: float) -> None:
             assert border_distance(boxes[name], point) <= 3 * scale
             ends.append(name)
         found.append(tuple(ends))
-    assert sorted(found) == sorted(edges(LAYERS))
+    assert sorted(found) == sorted(
+        (tail, head) for tail, head, _ in edge_specs(draw_nodes(LAYERS, ()))
+    )
 
 
 def test_an_arrow_without_length_is_no_area() -> None:

@@ -26,12 +26,14 @@ from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.marks import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from micam_fast.diagrams.model_diagram import ModelDiagram
+from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.drawings import HOSTILE, SVG, everything
 from tests.helpers.pictures import compose, layer_map
 from tests.helpers.small_diagram import HEADER, LAYERS, LEFT_OUT, NAMES, placed
 
+NODES = draw_nodes(LAYERS, NAMES)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -78,7 +80,7 @@ def test_a_sheet_of_another_sample_gives_this_one_s_diagram(
     where = placed(names, rankdir)
     how: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
     other = ["demo_net", "sample: 7.png", "prediction: class 3, probability 0.4444"]
-    template = DiagramTemplate(LAYERS, where, maps_of(1, names), other, **how)
+    template = DiagramTemplate(NODES, where, maps_of(1, names), other, **how)
     for seed in (2, 3):
         maps = maps_of(seed, names)
         filled = template.blank.fill(template.fillings(maps, HEADER))
@@ -93,7 +95,7 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
     ]  # fmt: skip
     for kind in kinds:
         template = DiagramTemplate(
-            LAYERS, where, maps_of(1, **kind), HEADER, input_size=(4, 4), style=Style("flat")
+            NODES, where, maps_of(1, **kind), HEADER, input_size=(4, 4), style=Style("flat")
         )
         maps = maps_of(2, **kind)
         filled = template.blank.fill(template.fillings(maps, HEADER))
@@ -106,7 +108,7 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
 def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -> None:
     header = [*HEADER, "all maps: min -1.23457e-05, max 1.23457e+38"]
     given: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
-    template = DiagramTemplate(LAYERS, placed(), maps_of(1), header, **given)
+    template = DiagramTemplate(NODES, placed(), maps_of(1), header, **given)
     extremes = maps_of(2)
     extremes["conv"] = layer_map([[-1.23457e-30, 0, 1.23457e30, 1]] * 4)
     holes = [mark for mark in template.blank.marks if isinstance(mark, Hole)]

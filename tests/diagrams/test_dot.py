@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from micam_fast.core.texts import printable
-from micam_fast.diagrams.dot import NodeSpec, cluster_paths, diagram_source, layout_source
+from micam_fast.diagrams.dot import EdgeSpec, NodeSpec, cluster_paths, diagram_source, layout_source
 
 NODES = [
     NodeSpec("image", 635, 205),
@@ -21,7 +21,7 @@ NODES = [
     NodeSpec("c", 300, 75, ("other", "inner")),
     NodeSpec("d", 220, 100),
 ]
-EDGES = [("image", "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")]
+EDGES = [EdgeSpec(*pair) for pair in (("image", "a"), "ab", "bc", "cd", "ad")]
 
 LAYOUT = """\
 digraph layout {
@@ -121,7 +121,7 @@ def diagram(names: Sequence[str], folder: str = "") -> str:
     nodes = [NodeSpec(name, 100, 50, (name,)) for name in names]
     return diagram_source(
         nodes,
-        [(names[0], name) for name in names],
+        [EdgeSpec(names[0], name) for name in names],
         labels={name: [name, "O: ?"] for name in names},
         pictures={},
         header=names,
@@ -140,7 +140,7 @@ def test_layout_source_of_other_directions_and_lines() -> None:
 
 def test_large_graphs_get_limits() -> None:
     nodes = [NodeSpec(str(index), 10, 10) for index in range(302)]
-    chain = [(str(index), str(index + 1)) for index in range(301)]
+    chain = [EdgeSpec(str(index), str(index + 1)) for index in range(301)]
     limits = "\tgraph [mclimit=0.1 nslimit=0.02 nslimit1=0.02]\n"
     assert limits in layout_source(nodes, chain)
     assert limits not in layout_source(nodes, chain[:300])
@@ -150,7 +150,9 @@ def test_large_graphs_get_limits() -> None:
 def test_layout_source_holds_no_names(name: str) -> None:
     nodes = [NodeSpec("first", 635, 205), NodeSpec(name, 635, 205, (name, name))]
     plain = [NodeSpec("first", 635, 205), NodeSpec("x", 635, 205, ("x", "x"))]
-    assert layout_source(nodes, [("first", name)]) == layout_source(plain, [("first", "x")])
+    assert layout_source(nodes, [EdgeSpec("first", name)]) == layout_source(
+        plain, [EdgeSpec("first", "x")]
+    )
 
 
 def test_diagram_source_to_the_letter() -> None:

@@ -205,7 +205,33 @@ def test_a_picture_alone_is_as_large_as_it_is_shown() -> None:
         np.testing.assert_array_equal(np.asarray(image), PIXELS.repeat(3, 0).repeat(4, 1))
 
 
+DOTTED = Path(((10.0, 50.0), (110.0, 50.0)), width=4.0, dotted=True)
+"""A line of dots of 8 pixels, and as many between."""
+
+
+def test_a_dotted_line_is_drawn_and_left_out_by_turns() -> None:
+    row = pixels_of(sheet(DOTTED))[50, :, 0] < 255
+    middles = np.arange(10, 110) // 1
+    inner = [x for x in middles if (x - 10) % 8 not in (0, 7)]
+    assert [bool(row[x]) for x in inner] == [(x - 10) // 8 % 2 == 0 for x in inner]
+
+
+def test_dots_follow_a_curve() -> None:
+    points = ((10.0, 10.0), (10.0, 150.0), (250.0, 150.0), (250.0, 190.0))
+    plain, dotted = (
+        pixels_of(sheet(Path(points, curved=True, dotted=each)))[..., 0] for each in (False, True)
+    )
+    assert not np.any((dotted < 200) & (plain == 255))
+    share = (255.0 - dotted).sum() / (255.0 - plain).sum()
+    assert share == pytest.approx(0.5, abs=0.05)
+
+
 # --- SVG ------------------------------------------------------------------------------------
+
+
+def test_svg_knows_dotted_lines() -> None:
+    root = ET.fromstring(write_svg(sheet(DOTTED, replace(DOTTED, dotted=False))))
+    assert [path.get("stroke-dasharray") for path in root.iter(f"{SVG}path")] == ["8", None]
 
 
 def test_svg_has_all_marks_in_order() -> None:
@@ -307,6 +333,13 @@ def test_pdf_text_is_text() -> None:
     for line in range(1, 11):
         assert f"gj {line}" in found
     assert "cut to f…" in found
+
+
+def test_pdf_knows_dotted_lines() -> None:
+    content = pdf_page(sheet(DOTTED, replace(DOTTED, dotted=False))).get_contents()
+    assert content is not None
+    dashes = [line for line in content.get_data().splitlines() if line.endswith(b" d")]
+    assert dashes == [b"[8] 0 d", b"[] 0 d"]
 
 
 def test_pdf_has_title_and_no_date() -> None:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from micam_fast.core.errors import LayoutEngineError
-from micam_fast.diagrams.dot import NodeSpec
+from micam_fast.diagrams.dot import EdgeSpec, NodeSpec
+from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.layout import find_engine, lay_out
-from micam_fast.diagrams.places import Box, DiagramLayout
+from micam_fast.diagrams.places import EDGE_LABEL_SIZE, Box, DiagramLayout
 from tests.helpers.pictures import border_distance, contains, overlap
 
 NODES = [NodeSpec("a", 635, 205), NodeSpec("b", 220, 117), NodeSpec("c", 635, 205)]
-EDGES = [("a", "b"), ("b", "c"), ("a", "c")]
+EDGES = [EdgeSpec("a", "b"), EdgeSpec("b", "c"), EdgeSpec("a", "c")]
 TOUCH = 3.0
 """Pixels that an arrow may end away from the node's border."""
 INSTALL = r"install one with 'pip install graphviz-pure' or .* or name it with --engine$"
@@ -44,9 +45,7 @@ def joined(found: DiagramLayout) -> Counter[tuple[str, str]]:
     return Counter((touched(route.points[0]), touched(route.tip)) for route in found.routes)
 
 
-def check(
-    found: DiagramLayout, nodes: Sequence[NodeSpec], edges: Sequence[tuple[str, str]]
-) -> None:
+def check(found: DiagramLayout, nodes: Sequence[NodeSpec], edges: Sequence[EdgeSpec]) -> None:
     """All that holds for every layout."""
     sizes = {node.name: (node.width, node.height) for node in nodes}
     assert {name: (box.width, box.height) for name, box in found.nodes.items()} == sizes
@@ -55,7 +54,7 @@ def check(
     assert not any(
         overlap(one, other) for one, other in itertools.combinations(found.nodes.values(), 2)
     )
-    assert joined(found) == Counter(edges)
+    assert joined(found) == Counter((tail, head) for tail, head, _ in edges)
     for route in found.routes:
         assert len(route.points) % 3 == 1
     paths = {node.cluster[: depth + 1] for node in nodes for depth in range(len(node.cluster))}
@@ -197,7 +196,7 @@ def test_clusters_are_around_their_nodes_and_no_others(rankdir: str, any_engine:
         NodeSpec("head", 635, 205),
     ]
     names = [node.name for node in nodes]
-    edges = [*itertools.pairwise(names), ("image", "head")]
+    edges = [*itertools.starmap(EdgeSpec, itertools.pairwise(names)), EdgeSpec("image", "head")]
     found = lay_out(nodes, edges, rankdir=rankdir, engine=any_engine)
     check(found, nodes, edges)
     frames = {cluster.name: cluster.box for cluster in found.clusters}
@@ -215,7 +214,7 @@ def test_clusters_leave_room_for_their_names(any_engine: Path) -> None:
         NodeSpec("o", 300, 100, ("outer",)),
         NodeSpec("i", 300, 100, ("outer", "inner")),
     ]
-    found = lay_out(nodes, [("i", "o")], engine=any_engine)
+    found = lay_out(nodes, [EdgeSpec("i", "o")], engine=any_engine)
     frames = {cluster.name: cluster.box for cluster in found.clusters}
     # A line of 15 pixels with 4 above and 4 below.
     assert frames["inner"].y - frames["outer"].y >= 23
@@ -228,6 +227,19 @@ def test_clusters_of_one_name_in_different_places(any_engine: Path) -> None:
     check(found, nodes, [])
     blocks = [cluster.box for cluster in found.clusters if cluster.name == "block"]
     assert not overlap(*blocks)
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR"])
+def test_an_edge_with_a_label_has_room_for_it(rankdir: str, any_engine: Path) -> None:
+    edges = [*EDGES, EdgeSpec("a", "c", "128 layers")]
+    found = lay_out(NODES, edges, rankdir=rankdir, engine=any_engine)
+    check(found, NODES, edges)
+    (label,) = (route.label for route in found.routes if route.label is not None)
+    assert label.text == "128 layers"
+    (x, y), half = label.place, text_width("128 layers", EDGE_LABEL_SIZE) / 2
+    room = Box(x - half, y - EDGE_LABEL_SIZE, 2 * half, EDGE_LABEL_SIZE)
+    assert contains(Box(0, 0, found.width, found.height), room)
+    assert not any(overlap(room, box) for box in found.nodes.values())
 
 
 def test_nodes_stand_on_whole_pixels(any_engine: Path) -> None:
@@ -254,7 +266,7 @@ def test_any_graph(data: st.DataObject) -> None:
         )
         for index in range(count)
     ]
-    pairs = list(itertools.combinations([node.name for node in nodes], 2))
+    pairs = [EdgeSpec(*pair) for pair in itertools.combinations([n.name for n in nodes], 2)]
     edges = data.draw(st.lists(st.sampled_from(pairs), unique=True, max_size=12)) if pairs else []
     rankdir = data.draw(st.sampled_from(["TB", "LR"]))
     check(lay_out(nodes, edges, rankdir=rankdir, engine=find_engine()), nodes, edges)
@@ -263,7 +275,7 @@ def test_any_graph(data: st.DataObject) -> None:
 @pytest.mark.parametrize("rankdir", ["TB", "LR"])
 def test_arrows_meet_nodes_in_a_long_chain(rankdir: str, any_engine: Path) -> None:
     nodes = [NodeSpec(str(index), 635, 205) for index in range(400)]
-    edges = [(str(index), str(index + 1)) for index in range(399)]
+    edges = [EdgeSpec(str(index), str(index + 1)) for index in range(399)]
     found = lay_out(nodes, edges, rankdir=rankdir, engine=any_engine)
     by_tip = sorted(route.tip[rankdir == "TB"] for route in found.routes)
     heads = [found.nodes[str(index)] for index in range(1, 400)]
@@ -279,7 +291,7 @@ def test_a_dense_network_is_laid_out_in_time(block: int, any_engine: Path) -> No
     pairs = [*itertools.pairwise(names)]
     for begin in range(0, 433, block):
         pairs += itertools.combinations(names[begin : begin + block], 2)
-    edges = list(dict.fromkeys(pairs))
+    edges = [EdgeSpec(*pair) for pair in dict.fromkeys(pairs)]
     begin_time = time.monotonic()
     found = lay_out([NodeSpec(name, 635, 205) for name in names], edges, engine=any_engine)
     assert time.monotonic() - begin_time < 20

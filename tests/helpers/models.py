@@ -102,6 +102,25 @@ def conv_net(classes: int = 5, *, logits: bool = False, seed: int = 3) -> onnx.M
     return make_model(nodes, {"x": ["batch", 1, 8, 6]}, [output], constants, name="conv_net")
 
 
+def module_net(*, seed: int = 3) -> onnx.ModelProto:
+    """``stem``, modules ``body.0`` and ``body.1`` of Conv, Relu and Add each, and ``head``."""
+    nodes, source = [], "x"
+    for place in ("stem", "body.0", "body.1", "head"):
+        path = "/body" * ("." in place) + f"/{place}"
+        if "." not in place:
+            nodes.append(conv_node(f"{path}/Conv", source, "w", "b", pads=[1, 1, 1, 1]))
+        else:
+            conv, relu = f"{path}/conv/Conv", f"{path}/act/Relu"
+            nodes += [
+                conv_node(conv, source, "w", "b", pads=[1, 1, 1, 1]),
+                helper.make_node("Relu", [f"{conv}:0"], [f"{relu}:0"], name=relu),
+                helper.make_node("Add", [source, f"{relu}:0"], [f"{path}:0"], name=f"{path}/Add"),
+            ]
+        source = nodes[-1].output[0]
+    constants = {"w": random_array(seed, 4, 4, 3, 3), "b": random_array(seed + 1, 4)}
+    return make_model(nodes, {"x": ["batch", 4, 8, 6]}, [source], constants, name="module_net")
+
+
 # --- models of the input and command-line tests (samples, batch, cli) ---
 
 

@@ -11,6 +11,7 @@ from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer, Shape
 from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.marks import Drawing, Path
+from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.diagrams.places import Box, DiagramLayout
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
@@ -121,7 +122,7 @@ def compose(
 ) -> Drawing:
     """Compose the diagram of one sample; parameters as of `DiagramTemplate`."""
     template = DiagramTemplate(
-        layers,
+        draw_nodes(layers, maps),
         layout,
         maps,
         header,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from micam_fast.core.layers import Layer
-from micam_fast.diagrams.diagram_template import edges, node_specs
+from micam_fast.diagrams.diagram_template import edge_specs, node_specs
 from micam_fast.diagrams.layout import find_engine, lay_out
+from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.diagrams.places import DiagramLayout
 
 LAYERS = (
@@ -22,4 +23,6 @@ LEFT_OUT = "left"
 
 
 def placed(names: Sequence[str] = NAMES, rankdir: str = "TB") -> DiagramLayout:
-    return lay_out(node_specs(LAYERS, names), edges(LAYERS), rankdir=rankdir, engine=find_engine())
+    nodes = draw_nodes(LAYERS, names)
+    found = node_specs(nodes, names), edge_specs(nodes)
+    return lay_out(*found, rankdir=rankdir, engine=find_engine())

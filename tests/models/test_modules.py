@@ -9,7 +9,6 @@ from micam_fast.models.modules import (
     LayerName,
     Place,
     Scope,
-    free_name,
     name_layers,
     path_of_weight,
     read_scopes,
@@ -188,7 +187,6 @@ def test_calls_of_a_leaf_are_numbered() -> None:
 
 def test_names_of_others_are_not_taken() -> None:
     assert names([Place("conv", "conv")], taken=("conv",)) == ["conv#2"]
-    assert free_name("a", {"a", "a#2"}) == "a#3"
 
 
 def test_modules_around_a_layer_are_told_outermost_first() -> None:

@@ -438,6 +438,24 @@ def test_an_unmapped_layer_is_a_label(browser: Any, tmp_path: Path) -> None:
         assert text(page, "#label").splitlines()[0] == "Relu"
 
 
+def test_a_module_is_a_node_and_an_edge_counts_what_is_not_drawn(
+    browser: Any, tmp_path: Path
+) -> None:
+    model = load_model(models.module_net(), layers=["stem", "body.1.*", "head"])
+    found = model.explain(models.random_array(1, 4, 8, 6))
+    path = found.save(tmp_path / "some.html", look="flat", depth=2, only_mapped=True)
+    with opened(browser, path) as page:
+        assert page.ask("micam.page.layers.map(({ name }) => name)") == ["stem", "body.1", "head"]
+        assert page.ask("micam.parts.panes[0].edgeGlyph.text_alpha.value") == 1
+        page.ask(f"micam.choose({page.index('body.1')})")
+        assert text(page, "#label").splitlines()[:4] == [
+            "module",
+            "O: (None, 4, 8, 6)",
+            "3 layers",
+            "map of body.1.add",
+        ]
+
+
 def test_maps_of_one_row_are_seen(browser: Any, tmp_path: Path) -> None:
     kernel = models.random_array(1, 3, 2, 3)
     model = load_model(models.single_conv(kernel, ["N", 2, 40]))

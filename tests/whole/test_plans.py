@@ -21,8 +21,9 @@ from micam_fast.core.layers import Layer
 from micam_fast.core.plan_cache import PlanFiles
 from micam_fast.diagrams import cached_layouts
 from micam_fast.diagrams.cached_layouts import layouts_by
-from micam_fast.diagrams.diagram_template import edges, node_specs
+from micam_fast.diagrams.diagram_template import edge_specs, node_specs
 from micam_fast.diagrams.layout import find_engine, lay_out
+from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.models.onnx import ModelGraph, cached_layers, open_model, read_layers
 from micam_fast.models.onnx.annotations import METADATA_KEY, LayerNote, write_notes
 from micam_fast.models.onnx.cached_layers import find_layers
@@ -326,12 +327,15 @@ ALL = frozenset("abc")
 
 def drawn(cache: Cache, engine: Path, *, rankdir: str = "TB", mapped: frozenset[str] = ALL) -> Any:
     lay_out_once = layouts_by(cache.files)
-    return lay_out_once(node_specs(LAYERS, mapped), edges(LAYERS), rankdir=rankdir, engine=engine)
+    nodes = draw_nodes(LAYERS, mapped)
+    asked = node_specs(nodes, mapped), edge_specs(nodes)
+    return lay_out_once(*asked, rankdir=rankdir, engine=engine)
 
 
 def test_a_layout_that_was_kept_is_the_one_that_was_made(cache: Cache) -> None:
     engine = find_engine()
-    fresh = lay_out(node_specs(LAYERS, ALL), edges(LAYERS), engine=engine)
+    nodes = draw_nodes(LAYERS, ALL)
+    fresh = lay_out(node_specs(nodes, ALL), edge_specs(nodes), engine=engine)
     assert drawn(cache, engine) == fresh
     cache.forbid()
     found = drawn(cache, engine)

@@ -12,5 +12,14 @@ from micam_fast.viewer import View
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
     names = style.row_names or None
-    View([shown], row_names=names, look=style.look, rankdir=style.rankdir).save(path)
+    depth, only_mapped = style.detail.depth, style.detail.only_mapped
+    page = View(
+        [shown],
+        row_names=names,
+        look=style.look,
+        rankdir=style.rankdir,
+        depth=depth,
+        only_mapped=only_mapped,
+    )
+    page.save(path)
     return [path]

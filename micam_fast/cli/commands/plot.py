@@ -17,6 +17,7 @@ from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
 from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
 from micam_fast.cli.options import (
     AxisOptions,
+    DetailOptions,
     DrawingOptions,
     ModelOptions,
     SampleOptions,
@@ -24,6 +25,7 @@ from micam_fast.cli.options import (
     axis_options,
     choice_option,
     count_option,
+    detail_options,
     diagram_options,
     engine_option,
     labels_option,
@@ -68,6 +70,7 @@ class _Options:
     activation_range: bool
     model: ModelOptions
     drawing: DrawingOptions
+    detail: DetailOptions
     labels: Path | None
     samples: SampleOptions
     axes: AxisOptions
@@ -90,6 +93,7 @@ class _Options:
 )
 @map_options
 @activation_range_option
+@detail_options
 @diagram_options
 @prediction_options
 @labels_option
@@ -158,6 +162,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, log: RunLog) -> int:
     """Do the run and tell of it; the exit code."""
     from micam_fast._loops.compiling import when_compiling
+    from micam_fast.diagrams.nodes import Detail
     from micam_fast.runs.journal import Journal
     from micam_fast.runs.observing import ErrorLimit
     from micam_fast.runs.output_folder import describe_run, open_run
@@ -188,6 +193,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         scale_tiles=options.drawing.scale_tiles,
         compress_level=options.compress_level,
         row_names=shown_names.rows or (),
+        detail=Detail(options.detail.depth, options.detail.only_mapped),
     )
     samples = open_samples(model, sample_paths, options.samples, order, say=say)
     with summary.stages.stage("lay out"):

@@ -21,10 +21,12 @@ from micam_fast.cli.opening import (
 )
 from micam_fast.cli.options import (
     AxisOptions,
+    DetailOptions,
     ModelOptions,
     SampleOptions,
     activation_range_option,
     axis_options,
+    detail_options,
     engine_option,
     labels_option,
     map_options,
@@ -57,6 +59,7 @@ class _Options:
     projection: Projection
     frame: int | None
     activation_range: bool
+    detail: DetailOptions
     model: ModelOptions
     samples: SampleOptions
 
@@ -75,6 +78,7 @@ class _Options:
 @axis_options
 @map_options
 @activation_range_option
+@detail_options
 @sample_options
 @running_options
 @engine_option
@@ -117,7 +121,14 @@ def view(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
             "chooses layers"
         )
     make_folder(options.output.parent)
-    page = View(explanations, feature_maps, names.rows, names.columns)
+    page = View(
+        explanations,
+        feature_maps,
+        names.rows,
+        names.columns,
+        depth=options.detail.depth,
+        only_mapped=options.detail.only_mapped,
+    )
     path = page.save(options.output)
     if labels and len(labels) != len(samples):
         note(f"{count_of(len(labels), 'label')} for {count_of(len(samples), 'sample')}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from micam_fast._loops.stamps import OVERSAMPLING
-from micam_fast.diagrams.marks import Path, Point
+from micam_fast.diagrams.marks import DOTS, Path, Point
 
 PIECE_ROWS = 512
 """Lines are cut into pieces where so many rows of the page end: a mask must not be too large."""
@@ -26,6 +26,10 @@ Cover = tuple[int, int, NDArray[np.uint8]]
 def path_covers(mark: Path, width: int, height: int) -> Iterator[Cover]:
     """Coverage of a path on a page of this size, piece by piece."""
     points = _flatten(mark.points) if mark.curved else list(mark.points)
+    if mark.dotted:
+        for dot in _dots(points, DOTS * mark.width):
+            yield from path_covers(Path(dot, mark.colour, mark.width), width, height)
+        return
     if mark.closed:
         points.append(points[0])
     margin = mark.width + 1
@@ -68,6 +72,18 @@ def _part_within(points: list[Point], top: float, bottom: float) -> list[Point]:
     pieces = enumerate(itertools.pairwise(y for _, y in points))
     touching = [i for i, ends in pieces if min(ends) < bottom and max(ends) > top]
     return points[touching[0] : touching[-1] + 2] if touching else []
+
+
+def _dots(points: list[Point], length: float) -> Iterator[tuple[Point, ...]]:
+    """Every other piece of this length of a line."""
+    corners = np.array(points)
+    steps = np.hypot(*np.diff(corners, axis=0).T)
+    along = np.concatenate(([0.0], np.cumsum(steps)))
+    for start in np.arange(0.0, along[-1], 2 * length):
+        inner = along[(along > start) & (along < start + length)]
+        places = np.concatenate(([start], inner, [min(start + length, along[-1])]))
+        xs, ys = (np.interp(places, along, axis) for axis in corners.T)
+        yield tuple(zip(xs.tolist(), ys.tolist(), strict=True))
 
 
 def _flatten(points: tuple[Point, ...]) -> list[Point]:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from micam_fast.diagrams.encoders.fonts import FAMILY, drawable, font_bytes
-from micam_fast.diagrams.marks import DPI, Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DOTS, DPI, Drawing, Mark, Path, Picture, Text
 
 _POINTS = 72 / DPI
 # Acrobat's limit for a side of a page.
@@ -59,6 +59,7 @@ def _draw_path(mark: Path, canvas: Any, height: float) -> None:
     canvas.setStrokeColorRGB(*colour)
     canvas.setFillColorRGB(*colour)
     canvas.setLineWidth(mark.width)
+    canvas.setDash([DOTS * mark.width] if mark.dotted else [])
     path = canvas.beginPath()
     points = [(x, height - y) for x, y in mark.points]
     path.moveTo(*points[0])

@@ -11,6 +11,7 @@ from micam_fast.core.texts import one_line
 from micam_fast.diagrams.encoders.fonts import FAMILY
 from micam_fast.diagrams.encoders.png import png_url
 from micam_fast.diagrams.marks import (
+    DOTS,
     Colour,
     Drawing,
     Filling,
@@ -115,7 +116,8 @@ def _shape(path: Path, x: float = 0.0, y: float = 0.0) -> str:
     if path.filled:
         return f'd="{data}" fill="{_hex(path.colour)}"'
     width = _number(path.width)
-    return f'd="{data}" fill="none" stroke="{_hex(path.colour)}" stroke-width="{width}"'
+    line = f'd="{data}" fill="none" stroke="{_hex(path.colour)}" stroke-width="{width}"'
+    return f'{line} stroke-dasharray="{_number(DOTS * path.width)}"' if path.dotted else line
 
 
 def _text(text: str) -> str:

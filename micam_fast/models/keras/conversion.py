@@ -24,11 +24,10 @@ from onnx import helper, numpy_helper
 
 from micam_fast.core.errors import ExportError
 from micam_fast.core.extras import import_extra
-from micam_fast.core.texts import describe_error
+from micam_fast.core.texts import describe_error, free_name
 from micam_fast.models.keras.calls import LayerCall
 from micam_fast.models.keras.pieces import Cutter, Stored
 from micam_fast.models.keras.recording import Recording
-from micam_fast.models.modules import free_name
 from micam_fast.models.onnx.files import bodies
 
 OPSET = 15

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.layers import Axes, Geometry, Layer, Shape, Tap
+from micam_fast.core.texts import free_name
 from micam_fast.models.keras.calls import LayerCall
 from micam_fast.models.keras.pieces import Stored
-from micam_fast.models.modules import free_name
 from micam_fast.models.onnx.annotations import LayerNote, Weight
 
 

@@ -18,7 +18,12 @@ from micam_fast.core.texts import one_line
 METADATA_KEY = "micam_fast.layers"
 FORMAT = 1
 # Names of nodes and PyTorch's modules: Keras' layers have none.
-_NEVER_NOTED = ("onnx_name", "module", "module_class")
+_NEVER_NOTED: dict[str, object] = {
+    "onnx_name": None,
+    "module": None,
+    "module_class": None,
+    "cluster_classes": [],
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def read_notes(text: str, model: str) -> tuple[LayerNote, ...]:
         if version == FORMAT:
             for each in content["layers"]:
                 each["tap"]["axes"]["assumed_batch"] = False
-                each["layer"].update(dict.fromkeys(_NEVER_NOTED))
+                each["layer"].update(_NEVER_NOTED)
             return tuple(read_record(LayerNote, each) for each in content["layers"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import onnx
 
 from micam_fast.core.layers import Layer
+from micam_fast.core.texts import free_name
 from micam_fast.models.modules import (
     Calls,
     Place,
     Scope,
-    free_name,
     name_layers,
     path_of_weight,
     read_scopes,
@@ -76,6 +76,7 @@ def name_by_modules(
                     cluster=name.around,
                     module=place.path,
                     module_class=modules.classes[place.path],
+                    cluster_classes=tuple(modules.classes[path] for path in name.around),
                 )
             used.add(layer.name)
         named[each.layer.name] = layer
@@ -122,6 +123,7 @@ def _named_as(layer: Layer, known: Layer) -> Layer:
         onnx_name=known.onnx_name,
         module=known.module,
         module_class=known.module_class,
+        cluster_classes=known.cluster_classes,
     )
 
 

@@ -11,7 +11,7 @@ import onnx
 
 from micam_fast.core.errors import ModelError
 from micam_fast.core.layers import Axes, Layer, Reason, Shape, Tap
-from micam_fast.models.modules import free_name
+from micam_fast.core.texts import free_name
 from micam_fast.models.onnx import kernels
 from micam_fast.models.onnx.annotated import read_annotated
 from micam_fast.models.onnx.annotations import METADATA_KEY, read_notes

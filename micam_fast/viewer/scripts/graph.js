@@ -179,6 +179,8 @@ micam.drawLabels = () => {
     pane.names.data = names;
     pane.lines.data = lines;
     pane.clusterGlyph.text_alpha = { value: scale > 0.12 ? 1 : 0 };
+    pane.edgeGlyph.text_font_size = { value: `${lineSize.toFixed(1)}px` };
+    pane.edgeGlyph.text_alpha = { value: detailed ? 1 : 0 };
   });
 };
 
