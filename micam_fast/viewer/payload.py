@@ -147,6 +147,8 @@ def _describe_node(node: Node, data: PageData, index: Mapping[str, int]) -> dict
         "kind": layer.class_label if node.module is None else kind_of(node.module, layer),
         "box": [box.x, box.y, box.width, box.height],
         "inputs": sorted({index[link.source] for link in node.links}),
+        # Of the nodes that are drawn, a layer may read none.
+        "isInput": not layer.inputs,
         "mapped": layer.name in maps,
         "label": label_parts(sized_layer(layer, maps), None, module=node.module)[0],
     }

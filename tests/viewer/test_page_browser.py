@@ -447,6 +447,7 @@ def test_a_module_is_a_node_and_an_edge_counts_what_is_not_drawn(
     with opened(browser, path) as page:
         assert page.ask("micam.page.layers.map(({ name }) => name)") == ["stem", "body.1", "head"]
         assert page.ask("micam.parts.panes[0].edgeGlyph.text_alpha.value") == 1
+        assert not page.ask("micam.isInput(0)")
         page.ask(f"micam.choose({page.index('body.1')})")
         assert text(page, "#label").splitlines()[:4] == [
             "module",

@@ -16,7 +16,7 @@ micam.strengthText = (layer) => {
 };
 
 /** What is fed to the model; however large its numbers are, it extracts nothing. */
-micam.isInput = (layer) => micam.page.layers[layer].inputs.length === 0;
+micam.isInput = (layer) => micam.page.layers[layer].isInput;
 
 /** Layers by strength, strongest first; those without a number last, and inputs behind all. */
 micam.ranked = () => micam.page.layers.map((_, layer) => layer)
