@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import defaultdict
@@ -41,15 +42,11 @@ _PLAIN_CLASS = "torch.nn.modules."
 _MOST_CONSTANTS = 64
 
 
-def name_by_modules(
-    graph: Graph, found: Sequence[FoundLayer], exported: str | None
-) -> list[FoundLayer]:
+def name_by_modules(modules: Modules, found: Sequence[FoundLayer]) -> list[FoundLayer]:
     """Layers that bear the names of ONNX, under those of their modules where the file tells them.
 
-    Layers whose module is not known keep their names. `exported` is what this project's export
-    wrote of modules, if it did.
+    Layers whose module is not known keep their names.
     """
-    modules = _Modules(graph, _read_modules(exported))
     first: dict[int, FoundLayer] = {}
     for each in found:
         if each.nodes:
@@ -158,8 +155,10 @@ class _Told:
         return self.scopes[-1].path if self.scopes else None
 
 
-class _Modules:
+class Modules:
     """The modules of a network, as far as its file tells of them.
+
+    `exported` is what this project's export wrote of them, if it did.
 
     Attributes
     ----------
@@ -167,16 +166,28 @@ class _Modules:
         By path: the module's class, where the file tells it. The network itself is the empty path.
     """
 
-    def __init__(self, graph: Graph, classes: Mapping[str, str | None]) -> None:
+    def __init__(self, graph: Graph, exported: str | None) -> None:
         self._graph = graph
         self._told = [self._read(node) for node in graph.nodes]
         self._calls = Calls()
         for told in self._told:
             if told.traced and told.path is not None:
                 self._calls.add(told.path, told.weight)
-        self.classes = dict(classes)
+        self.classes = _read_modules(exported)
         for told in self._told:
             self._add(told)
+
+    def leaf_of(self, index: int) -> str | None:
+        """The module that calls a node, if its class is known and no module lies within."""
+        told = self._told[index]
+        if told.traced or not told.path or self.classes[told.path] is None:
+            return None
+        return None if told.path in self._holding else told.path
+
+    @functools.cached_property
+    def _holding(self) -> frozenset[str]:
+        """Modules with modules within."""
+        return frozenset(path.rpartition(".")[0] for path in self.classes)
 
     def places(self, layers: Sequence[FoundLayer]) -> list[Place | None]:
         """Where layers are called."""
@@ -239,5 +250,7 @@ class _Modules:
         if told.traced and told.path is not None:
             return Place(path, operator, told.path)
         known = self.classes.get(path) or ""
-        plain = known.startswith(_PLAIN_CLASS) or weight is not None
+        # A layer that is called as its module's class is a whole call of it.
+        by_hand = layer.operation is not None and layer.operation == known.rpartition(".")[2]
+        plain = known.startswith(_PLAIN_CLASS) or weight is not None or by_hand
         return Place(path, operator, str(index) if plain else None)

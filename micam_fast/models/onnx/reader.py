@@ -22,7 +22,14 @@ from micam_fast.models.onnx.facts import Facts
 from micam_fast.models.onnx.files import OnnxFile
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.inference import shape_of
-from micam_fast.models.onnx.layer_names import MODULES_KEY, count_folded, name_by_modules, name_like
+from micam_fast.models.onnx.layer_names import (
+    MODULES_KEY,
+    Modules,
+    count_folded,
+    name_by_modules,
+    name_like,
+)
+from micam_fast.models.onnx.leaf_modules import find_leaf_operations
 from micam_fast.models.onnx.limits import LONGEST_NOTES, MOST_EDGES, reading, refuse_more
 from micam_fast.models.onnx.model_graph import (
     FoundLayer,
@@ -123,8 +130,12 @@ class _Reader:
         self.owners: dict[str, tuple[str, ...]] = {}
         self.edges = 0
         # By index of its last node: what an exporter wrote as several operators.
+        self.modules = Modules(self.graph, find_text(model, MODULES_KEY))
         if like is None:
-            self.operations = find_operations(self.graph, self.live, self._known_axes)
+            known_operations = find_operations(self.graph, self.live, self._known_axes)
+            taken = {node for each in known_operations.values() for node in each.nodes}
+            by_hand = find_leaf_operations(self.graph, self.live, self.modules, taken)
+            self.operations = {**known_operations, **by_hand}
         else:
             known = {name: like.nodes[name] for name in like.operations}
             self.operations = {n[0]: Operation(like.operations[k], n) for k, n in known.items()}
@@ -152,7 +163,7 @@ class _Reader:
         if len(found) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
         named = (
-            name_by_modules(self.graph, found, find_text(self.model, MODULES_KEY))
+            name_by_modules(self.modules, found)
             if self.like is None
             else name_like(self.like.layers, found)
         )
