@@ -38,7 +38,7 @@ _SMALLEST_SCALE = 1e-4
 # Tried one after the other for sizes that the model leaves open.
 _OPEN_SIZES = (64, 128, 256)
 _LARGEST = 2**31 - 2**20
-CheckSample = NDArray[Any] | Mapping[str, NDArray[Any]]
+CheckSample = NDArray[Any] | tuple[NDArray[Any], ...] | Mapping[str, NDArray[Any]]
 CheckSampleOf = Callable[[Sequence[ModelInput]], CheckSample | None]
 """Gives a sample for a model's inputs, or none."""
 _Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
@@ -105,10 +105,10 @@ def export(
         The ONNX file.
     sample
         An array in the layout of the model's input, without the batch axis (or with one of 1); a
-        mapping by input name for several inputs; or a function that takes the model's inputs and
-        gives that, or ``None``. A PyTorch module needs one, as a tensor or array, several in a
-        tuple or by the names of its arguments. A program has its own example inputs, which count
-        where no sample is given; that of a ``.pt2`` file asks no function.
+        mapping by input name, or a tuple, for several inputs; or a function that takes the model's
+        inputs and gives that, or ``None``. A PyTorch module needs one, as a tensor or array,
+        several in a tuple or by the names of its arguments. A program has its own example inputs,
+        which count where no sample is given; that of a ``.pt2`` file asks no function.
     custom_objects
         Classes and functions that a Keras file names and Keras does not know.
     trust

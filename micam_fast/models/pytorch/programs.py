@@ -187,13 +187,14 @@ def _input_tensors(program: Any) -> list[Any]:
 
 def _results(graph: Any) -> dict[Any, Call]:
     """The node that each innermost call gives: the last one that is read outside of it."""
-    outer, last = set(), {}
+    outer: set[str] = set()
+    last: dict[str, tuple[Any, Call]] = {}
     for node in graph.nodes:
         outer.update(list(_stack_of(node))[:-1])
         call = call_of(node)
         if call is not None and any(call_of(user) != call for user in node.users):
-            last[next(reversed(_stack_of(node)))] = node
-    return {node: call_of(node) for key, node in last.items() if key not in outer}
+            last[next(reversed(_stack_of(node)))] = node, call
+    return {node: call for key, (node, call) in last.items() if key not in outer}
 
 
 def _unguarded(program: Any) -> Any:

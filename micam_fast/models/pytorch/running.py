@@ -127,7 +127,7 @@ def evaluating(module: Any) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing of what PyTorch and its exporters print, warn and log; remarks say what a user should know."""
+    """Nothing of what PyTorch prints, warns and logs; remarks say what a user should know."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -19,7 +19,7 @@ from tests.helpers.torch_modules import LAYERS, Block, Residual, Tokens, nn, see
 from tests.helpers.torch_programs import quietly, traced
 
 
-class Recurrent(nn.Module):  # type: ignore[misc]
+class Recurrent(nn.Module):
     """Of what its LSTM gives, it reads the first alone."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Recurrent(nn.Module):  # type: ignore[misc]
         return self.fc(self.lstm(x)[0])
 
 
-class Several(nn.Module):  # type: ignore[misc]
+class Several(nn.Module):
     """Inputs in a dictionary, by name, and a number; it counts its calls."""
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ def test_normalizations_by_the_batch_in_eval_mode_are_no_training(tmp_path: Path
 
 
 def test_a_number_left_open_is_refused(tmp_path: Path) -> None:
-    class Times(nn.Module):  # type: ignore[misc]
+    class Times(nn.Module):
         def forward(self, x: Any, k: int) -> Any:
             return x * k
 
