@@ -40,10 +40,8 @@ if TYPE_CHECKING:
     )
     from micam_fast.api.averages import Average as Average
     from micam_fast.api.explanation import Explanation as Explanation
-    from micam_fast.api.export import (
-        ExportReport as ExportReport,
-        export as export,
-    )
+    from micam_fast.api.export import export as export
+    from micam_fast.api.export_report import ExportReport as ExportReport
     from micam_fast.api.loading import (
         explain as explain,
         load_model as load_model,
@@ -82,7 +80,7 @@ _HOMES = {
     "Difference": "analyses.differences",
     "Explanation": "api.explanation",
     "ExportError": "core.errors",
-    "ExportReport": "api.export",
+    "ExportReport": "api.export_report",
     "Feature": "analyses.features.features",
     "FeatureFinder": "analyses.features.features",
     "Layer": "core.layers",

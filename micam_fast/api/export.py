@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +11,23 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from micam_fast.api.export_report import ExportReport, LayerError, part_of
+from micam_fast.api.program_process import export_apart
+from micam_fast.core.choices import KERAS_SUFFIXES, PROGRAM_SUFFIX
 from micam_fast.core.errors import ExportError, ModelError, SampleError
 from micam_fast.core.layers import ModelInput
-from micam_fast.core.output_files import atomic_file, check_folder, make_folder
+from micam_fast.core.output_files import atomic_file, check_file, make_folder
 from micam_fast.engine.onnx_runtime import Extractor, available_threads, open_session
 from micam_fast.models.keras import export_model, open_keras
-from micam_fast.models.pytorch import export_module, is_module, refuse_weights
+from micam_fast.models.other_files import describe_other
+from micam_fast.models.pytorch import (
+    check_program_file,
+    export_module,
+    export_program,
+    is_module,
+    is_program,
+    refuse_weights,
+)
 from micam_fast.samples import fit_sample
 
 _TOLERANCE = 1e-3
@@ -28,7 +38,7 @@ _SMALLEST_SCALE = 1e-4
 # Tried one after the other for sizes that the model leaves open.
 _OPEN_SIZES = (64, 128, 256)
 _LARGEST = 2**31 - 2**20
-CheckSample = NDArray[Any] | Mapping[str, NDArray[Any]]
+CheckSample = NDArray[Any] | tuple[NDArray[Any], ...] | Mapping[str, NDArray[Any]]
 CheckSampleOf = Callable[[Sequence[ModelInput]], CheckSample | None]
 """Gives a sample for a model's inputs, or none."""
 _Ran = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
@@ -63,81 +73,10 @@ class _Exported(Protocol):
 
     @property
     def sample(self) -> Sequence[NDArray[Any]] | None:
-        """The batch that it was converted with, if it was with one."""
+        """The batch that it was converted with, or brings along; if there is one."""
 
     def run(self, feeds: Sequence[NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Activations by the framework, in the layout of the ONNX values."""
-
-
-@dataclass(frozen=True)
-class LayerError:
-    """How far ONNX Runtime is from Keras or PyTorch on one sample.
-
-    Attributes
-    ----------
-    sample
-        ``"random"`` or ``"given"``.
-    layer
-        The layer, or PyTorch's module, that differs most.
-    relative
-        Largest absolute difference of its activation by the largest absolute value, or by 1e-4
-        where that is larger.
-    """
-
-    sample: str
-    layer: str
-    relative: float
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export did.
-
-    Attributes
-    ----------
-    path
-        The ONNX file.
-    layers
-        Number of layers in the diagram.
-    size
-        Of the file, bytes.
-    differences
-        One for each sample that it was checked with.
-    seconds
-        For conversion and checks; loading TensorFlow and the model is not in it.
-    framework
-        ``"Keras"`` or ``"PyTorch"``.
-    compared
-        How many layers, or modules of PyTorch's, were compared.
-    remarks
-        What a user should know of the export.
-    """
-
-    path: Path
-    layers: int
-    size: int
-    differences: tuple[LayerError, ...]
-    seconds: float
-    framework: str
-    compared: int
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def worst(self) -> LayerError:
-        """The largest of the differences."""
-        return max(self.differences, key=lambda each: each.relative)
-
-    @property
-    def _word(self) -> str:
-        return "layer" if self.framework == "Keras" else "module"
-
-    @property
-    def summary(self) -> str:
-        """What was exported and how near it is, in a line."""
-        return (
-            f"exported {self.layers} layers in {self.seconds:.1f} s; largest relative difference "
-            f"to {self.framework} {self.worst.relative:.1e} ({self._word} {self.worst.layer})"
-        )
 
 
 def export(
@@ -148,27 +87,33 @@ def export(
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> ExportReport:
-    """Write a Keras model as ONNX, with each layer's activation as an output.
+    """Write a Keras or PyTorch model as ONNX.
 
-    The file runs in ONNX Runtime alone. Its metadata hold the layers' names, classes, shapes,
-    activation functions, edges, nesting and weights, for the diagram. Before it is written, a
-    random sample and the given one run through Keras and through ONNX Runtime, and every layer is
-    compared.
+    The file runs in ONNX Runtime alone. Its metadata hold what the diagram needs to know: of Keras
+    the layers' names, classes, shapes, activation functions, edges, nesting and weights, with each
+    layer's activation as an output; of PyTorch the modules' paths and classes. Before it is
+    written, random values and the sample run through the framework and through ONNX Runtime, and
+    every layer, or every module in which no other one is called, is compared.
 
     Parameters
     ----------
     model
-        A live ``keras.Model``, or the path of a ``.keras``, ``.h5`` or ``.hdf5`` file.
+        A live ``keras.Model``, or the path of a ``.keras``, ``.h5`` or ``.hdf5`` file; a live
+        ``torch.nn.Module`` or ``ExportedProgram`` of ``torch.export``, or the path of a ``.pt2``
+        file, which a process of its own loads.
     path
         The ONNX file.
     sample
         An array in the layout of the model's input, without the batch axis (or with one of 1); a
-        mapping by input name for several inputs; or a function that takes the model's inputs and
-        gives that, or ``None``.
+        mapping by input name, or a tuple, for several inputs; or a function that takes the model's
+        inputs and gives that, or ``None``. A PyTorch module needs one, as a tensor or array,
+        several in a tuple or by the names of its arguments. A program has its own example inputs,
+        which count where no sample is given; that of a ``.pt2`` file asks no function.
     custom_objects
-        Classes and functions that a file names and Keras does not know.
+        Classes and functions that a Keras file names and Keras does not know.
     trust
-        Whether Python code in a file, of Lambda layers, may run: only for one from whom you trust.
+        Whether code in a file may run: Python code of a Keras file's Lambda layers, or anything in
+        a ``.pt2`` file, which is not opened without. Only for a file from whom you trust.
 
     Returns
     -------
@@ -177,10 +122,10 @@ def export(
     Raises
     ------
     ExportError
-        If the model cannot be opened or converted, or a layer differs by more than 1e-3 of its
-        largest value (2e-2 in a model that computes in float16).
+        If the model cannot be opened or converted, or a layer or module differs by more than 1e-3
+        of its largest value (2e-2 in a model that computes in float16).
     MissingExtraError
-        If TensorFlow or tf2onnx is not installed.
+        If TensorFlow and tf2onnx, or PyTorch and onnxscript, are needed and not installed.
     SampleError
         If the sample does not fit the model.
     OutputError
@@ -194,13 +139,16 @@ def export(
     42
     """
     path = Path(path)
-    check_folder(path.parent)
+    check_file(path)
+    if isinstance(model, (str, Path)) and Path(model).suffix.lower() == PROGRAM_SUFFIX:
+        check_program_file(Path(model), trust=trust)
+        return export_apart(Path(model), path, None if callable(sample) else sample)
     start, exported = _convert(model, sample, custom_objects, trust)
     size = exported.proto.ByteSize()
     if size > _LARGEST:
         raise ExportError(f"the ONNX model would have {size / 2**30:.1f} GiB; a file ends at 2 GiB")
     content = exported.proto.SerializeToString()
-    differences = tuple(_check(exported, sample))
+    differences = tuple(_check(exported, None if is_module(model) else sample))
     make_folder(path.parent)
     with atomic_file(path) as file:
         file.write(content)
@@ -225,11 +173,25 @@ def _convert(
     """The converted model, and when its conversion began."""
     refuse_weights(model, ExportError)
     if isinstance(model, (str, Path)):
+        _refuse_others(Path(model))
         model = open_keras(Path(model), custom_objects, trust=trust)
     start = time.perf_counter()
     if is_module(model):
         return start, export_module(model, sample)
+    if is_program(model):
+        return start, export_program(model)
     return start, export_model(model)
+
+
+def _refuse_others(path: Path) -> None:
+    """Say of a file that neither Keras nor PyTorch opens what it is, if that is known."""
+    if path.is_file() and path.suffix.lower() not in KERAS_SUFFIXES:
+        if said := describe_other(path):
+            raise ExportError(said)
+        raise ExportError(
+            f"{path} is no model to export by its name (must end in one of "
+            f"{', '.join((*KERAS_SUFFIXES, PROGRAM_SUFFIX))})"
+        )
 
 
 def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> list[LayerError]:
@@ -246,9 +208,7 @@ def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> l
     except ModelError as error:
         raise ExportError(f"the converted model does not run: {error}") from error
     extractor = Extractor(session, [spec.name for spec in exported.inputs], names)
-    given = exported.sample
-    if given is None:
-        given = _fit(exported, sample)
+    given = _fit(exported, sample) or exported.sample
     # The extractor's memory is used again by each run, so one is compared before the next.
     noise = _run_noise(exported, extractor, given)
     found = [_compare(exported, "random", *noise)]
@@ -265,8 +225,10 @@ def _fit(
         sample = sample(exported.inputs)
     if sample is None:
         return None
+    if isinstance(sample, tuple) and len(sample) == len(exported.inputs):
+        sample = {spec.name: each for spec, each in zip(exported.inputs, sample, strict=True)}
     fitted = fit_sample(sample, exported.inputs, remedy="give one of them")
-    return [fitted[spec.name][np.newaxis] for spec in exported.inputs]
+    return [np.stack([fitted[spec.name]] * _batch(spec)) for spec in exported.inputs]
 
 
 def _run(exported: _Exported, extractor: Extractor, feeds: Sequence[NDArray[Any]]) -> _Ran:
@@ -288,7 +250,7 @@ def _run_noise(
     is_open = any(None in spec.shape[1:] for spec in exported.inputs)
     for size in _OPEN_SIZES:
         feeds = [
-            _noise([1, *(each or size for each in spec.shape[1:])], np.dtype(spec.dtype))
+            _noise([_batch(spec), *(each or size for each in spec.shape[1:])], np.dtype(spec.dtype))
             for spec in exported.inputs
         ]
         try:
@@ -317,12 +279,17 @@ def _compare(
         if name in wanted and arrays:
             alike = [each for each in arrays if each.shape == wanted[name].shape]
             found.append(LayerError(kind, name, _relative(wanted[name], (alike or arrays)[-1])))
+    if not found:
+        raise ExportError(
+            f"no {part_of(exported.framework)} of the model can be compared with its ONNX; nothing "
+            "was written"
+        )
     for each in found:
         if not each.relative <= tolerance:
             raise ExportError(
-                f"layer {each.layer!r} differs between {exported.framework} and ONNX Runtime by "
-                f"{each.relative:.2g} of its largest value on the {kind} sample (at most "
-                f"{tolerance:g}); nothing was written"
+                f"{part_of(exported.framework)} {each.layer!r} differs between "
+                f"{exported.framework} and ONNX Runtime by {each.relative:.2g} of its largest "
+                f"value on the {kind} sample (at most {tolerance:g}); nothing was written"
             )
     return max(found, key=lambda each: each.relative)
 
@@ -337,6 +304,11 @@ def _relative(expected: NDArray[Any], found: NDArray[Any]) -> float:
         return np.inf
     scale = np.abs(wanted[finite]).max(initial=_SMALLEST_SCALE)
     return float(np.abs(wanted[finite] - given[finite]).max(initial=0.0) / scale)
+
+
+def _batch(spec: ModelInput) -> int:
+    """How many samples to run: the model's own number, where it has one."""
+    return spec.shape[0] or 1
 
 
 def _noise(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:

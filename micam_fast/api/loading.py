@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import onnx
 
 from micam_fast.api.explanation import Explanation
-from micam_fast.api.keras_files import is_keras_file, open_keras_file
+from micam_fast.api.exported_files import is_keras_file, is_program_file, open_exported
 from micam_fast.api.model import Model
-from micam_fast.api.modules import in_memory, open_module
+from micam_fast.api.modules import in_memory, open_in_memory
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
 from micam_fast.core.prediction import PredictionChoice
 from micam_fast.core.texts import count_of
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import open_model
-from micam_fast.models.pytorch import is_module
+from micam_fast.models.pytorch import is_module, is_program
 
 if TYPE_CHECKING:
     from micam_fast.api.export import CheckSample, CheckSampleOf
 
 Source: TypeAlias = str | Path | onnx.ModelProto | Any
-"""A file, an ONNX model in memory, PyTorch's ``ONNXProgram``, or a PyTorch module."""
+"""A file, an ONNX model in memory, or PyTorch's ``ONNXProgram``, program or module."""
 
 
 def load_model(
@@ -48,8 +48,9 @@ def load_model(
     ----------
     source
         An ONNX file, or an ONNX model in memory, PyTorch's ``ONNXProgram`` too; a Keras file
-        (``.keras``, ``.h5``, ``.hdf5``), which is exported once into the user's cache folder; or a
-        PyTorch module (``torch.nn.Module``), which is exported with the `sample`.
+        (``.keras``, ``.h5``, ``.hdf5``) or a ``.pt2`` file of ``torch.export.save``, which is
+        exported once into the user's cache folder; or a PyTorch module (``torch.nn.Module``), or
+        ``ExportedProgram`` of ``torch.export``, which is exported with the `sample`.
     layers
         Names or shell patterns (a list, or comma-separated) of the layers to map, or a function
         that takes all layers and gives the names of those to map; by default all. The others stay
@@ -75,11 +76,12 @@ def load_model(
         One for each class, in their order. Only classes have names: this implies `logits` where no
         Softmax makes the numbers.
     trust
-        Whether Python code in a Keras file, of Lambda layers, may run: only for one from whom you
+        Whether code that the file holds may run: Python code of a Keras file's Lambda layers, or
+        anything in a ``.pt2`` file, which is not opened without. Only for a file from whom you
         trust. Nothing in an ONNX file is code.
     sample
-        To check the export of a Keras file with, as `export` has it; its sizes count where the
-        model leaves sizes open. A PyTorch module cannot be exported without one.
+        To check an export with, as `export` has it; its sizes count where the model leaves sizes
+        open. A PyTorch module cannot be exported without one.
     say
         Takes a line when a model is exported, when its exporter has folded batch normalizations
         away, when it makes random numbers, or when the first sample of a shape shows that its
@@ -95,7 +97,8 @@ def load_model(
     ModelError
         If the file is no ONNX file, is broken or too large, or ONNX Runtime refuses it.
     ExportError, MissingExtraError
-        If a Keras file cannot be opened or exported, or TensorFlow is needed and not installed.
+        If a Keras or PyTorch model cannot be opened or exported, or TensorFlow or PyTorch is
+        needed and not installed.
     LayerSelectionError
         If a pattern matches no layer.
     PredictionError
@@ -118,10 +121,12 @@ def load_model(
     3
     """
     source = in_memory(source)
-    if is_module(source):
-        file = open_module(source, sample, say)
-    elif not isinstance(source, onnx.ModelProto) and is_keras_file(Path(source)):
-        file = open_keras_file(Path(source), say, trust=trust, sample=sample)
+    if is_module(source) or is_program(source):
+        file = open_in_memory(source, sample, say)
+    elif not isinstance(source, onnx.ModelProto) and (
+        is_keras_file(Path(source)) or is_program_file(Path(source))
+    ):
+        file = open_exported(Path(source), say, trust=trust, sample=sample)
     else:
         file = open_model(source)
     model = Model(

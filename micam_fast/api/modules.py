@@ -1,4 +1,4 @@
-"""PyTorch modules as models to plot: exported in memory, and checked."""
+"""PyTorch modules and programs as models to plot: exported, and checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import OnnxFile, open_model
-from micam_fast.models.pytorch import is_module, refuse_weights
+from micam_fast.models.pytorch import class_of, is_module, refuse_weights
 
 
 def in_memory(source: Any) -> Any:
@@ -26,8 +26,8 @@ def in_memory(source: Any) -> Any:
     return source if held is None or is_module(source) else held
 
 
-def open_module(module: Any, sample: Any, say: Callable[[str], None]) -> OnnxFile:
-    """The export of a module, opened, under the name of its class.
+def open_in_memory(source: Any, sample: Any, say: Callable[[str], None]) -> OnnxFile:
+    """The export of a module or program, opened, under the name of the module's class.
 
     Raises
     ------
@@ -37,9 +37,9 @@ def open_module(module: Any, sample: Any, say: Callable[[str], None]) -> OnnxFil
     from micam_fast.api.export import export
 
     with TemporaryDirectory() as folder:
-        report = export(module, Path(folder) / "module.onnx", sample=sample)
+        report = export(source, Path(folder) / "module.onnx", sample=sample)
         file = open_model(report.path)
     for remark in report.remarks:
         say(remark)
     say(report.summary)
-    return replace(file, name=type(module).__name__, folder=None)
+    return replace(file, name=class_of(source), folder=None)

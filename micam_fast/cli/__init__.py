@@ -67,7 +67,7 @@ def _open_closed_streams() -> None:
 def main() -> None:
     """Show what every layer of a CNN extracts from a sample, in one picture.
 
-    A model is an ONNX file, or a Keras file. 'micam-fast demo' shows the result on real digits.
+    A model is an ONNX, Keras or .pt2 file. 'micam-fast demo' shows the result on real digits.
     """
 
 

@@ -40,7 +40,7 @@ def open_model(
     samples: tuple[Sequence[str], SampleOptions],
     layers: Callable[[Sequence[Layer]], Iterable[str]] | None = None,
 ) -> Model:
-    """Open an ONNX or Keras file with the layers that the options choose, or that `layers` picks.
+    """Open a model file with the layers that the options choose, or that `layers` picks.
 
     `say` takes a line about the model, now or when its first sample is run. The first of the
     samples, paths and how they are read, serves to check the export of a Keras file that leaves

@@ -238,8 +238,8 @@ sample_options = all_of(
 trust_option = option(
     "--trust",
     is_flag=True,
-    help="Run the Python code in a Keras file's Lambda layers, with your rights; only for files "
-    "that you trust.",
+    help="Run the Python code in a Keras file's Lambda layers, or open a .pt2 file, which may hold "
+    "code: with your rights; only for files that you trust.",
 )
 
 running_options = all_of(

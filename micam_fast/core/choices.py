@@ -24,8 +24,9 @@ RANKDIRS = ("TB", "LR")
 CHANNEL_ORDERS = ("rgb", "bgr")
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+PROGRAM_SUFFIX = ".pt2"
 
-MODEL_SUFFIXES = (".onnx", *KERAS_SUFFIXES)
+MODEL_SUFFIXES = (".onnx", *KERAS_SUFFIXES, PROGRAM_SUFFIX)
 
 
 def check_choice(kind: str, value: str, known: tuple[str, ...]) -> None:

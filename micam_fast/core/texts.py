@@ -70,7 +70,7 @@ def first_line_of(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: BaseException) -> str:
     """Kind and first line of an error, at most so long: TensorFlow's and PyTorch's go on."""
     line = str(error).strip().partition("\n")[0]
     shown = "".join(each for each in line if each.isprintable())

@@ -22,6 +22,11 @@ _KINDS = {
         "module = torch.jit.load({file!r}); torch.onnx.export(module, torch.randn(1, 3, 224, 224), "
         "{out!r}, dynamo=False)",
     ),
+    "program": (
+        "a program of torch.export",
+        "micam-fast export {stem}.pt2 {out} --trust makes one of it, under a name that ends in "
+        ".pt2: only of a file from whom you trust, as PyTorch runs code that it may hold",
+    ),
     "checkpoint": (
         "a checkpoint of a training",
         _MODULE.replace("{load}", "with PyTorch Lightning: Net.load_from_checkpoint({file!r})"),
@@ -49,7 +54,7 @@ _KINDS = {
 _BY_SUFFIX = {
     ".pt": "pickle", ".pth": "pickle", ".bin": "pickle", ".ckpt": "checkpoint",
     ".safetensors": "safetensors", ".tflite": "tflite", ".lite": "tflite", ".pb": "graph",
-    ".mlmodel": "coreml",
+    ".mlmodel": "coreml", ".pt2": "program",
 }  # fmt: skip
 
 
@@ -59,15 +64,16 @@ def describe_other(path: Path) -> str | None:
     Nothing in the file runs, and pickles are not opened: only names in an archive and a file's
     first bytes are looked at.
     """
-    kind = _kind_by_content(path) or _BY_SUFFIX.get(path.suffix.lower())
+    kind = kind_by_content(path) or _BY_SUFFIX.get(path.suffix.lower())
     if kind is None:
         return None
     what, remedy = _KINDS[kind]
-    remedy = remedy.format(file=path.name, out=f"{path.stem}.onnx")
+    remedy = remedy.format(file=path.name, stem=path.stem, out=f"{path.stem}.onnx")
     return f"{path} is {what}, no ONNX file; {remedy}"
 
 
-def _kind_by_content(path: Path) -> str | None:
+def kind_by_content(path: Path) -> str | None:
+    """The kind of a model file by its first bytes and the names in an archive, if they tell it."""
     with suppress(OSError, zipfile.BadZipFile, ValueError):
         with path.open("rb") as file:
             begin = file.read(16)
@@ -77,7 +83,13 @@ def _kind_by_content(path: Path) -> str | None:
             return "safetensors"
         if begin[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(path) as archive:
-                names = {Path(name).name for name in archive.namelist()}
+                entries = archive.namelist()
+            names = {Path(name).name for name in entries}
+            # PyTorch 2.8 and later; before.
+            if any(name.endswith("/models/model.json") for name in entries) or (
+                "serialized_exported_program.json" in names
+            ):
+                return "program"
             if "constants.pkl" in names and any(name.endswith(".py") for name in names):
                 return "script"
             if "data.pkl" in names:

@@ -3,6 +3,7 @@
 from micam_fast.samples.array_files import load_array as load_array, open_rows as open_rows
 from micam_fast.samples.arrays import (
     Arrays as Arrays,
+    as_array as as_array,
     cast_sample as cast_sample,
     channel_count as channel_count,
     fit_array as fit_array,

@@ -407,7 +407,7 @@ def test_places_that_cannot_be_written(model: Any, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write to folder .*file is a file"):
         micam_fast.export(model, tmp_path / "file" / "net.onnx")
     (tmp_path / "net.onnx").mkdir()
-    with pytest.raises(OutputError, match=r"cannot write .*net\.onnx: Is a directory"):
+    with pytest.raises(OutputError, match=r"cannot write .*net\.onnx: it is a folder"):
         micam_fast.export(model, tmp_path / "net.onnx")
 
 

@@ -118,7 +118,7 @@ def test_export_checked_by_a_sample(model: str, sample: str, run: Run, tmp_path:
 FAILURES = {
     "missing.keras": r"cannot read Keras model missing\.keras: no such file",
     "saved": r"saved is a folder; a SavedModel is not taken: .*save\('model\.keras'\)",
-    "net.txt": r"net\.txt is no Keras file by its name",
+    "net.txt": r"net\.txt is no model to export by its name",
     "noise.h5": r"Keras cannot open noise\.h5: ",
     "noise.keras": r"Keras cannot open noise\.keras: ",
     "own.keras": r"Keras \d.* cannot open own\.keras: ",
@@ -162,7 +162,7 @@ def test_other_suffixes_are_not_written(name: str, run: Run, tmp_path: Path) -> 
 
 def test_places_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").mkdir()
-    assert "Is a directory" in failure_line(run("export", "net.keras", tmp_path / "net.onnx"))
+    assert "it is a folder" in failure_line(run("export", "net.keras", tmp_path / "net.onnx"))
     (tmp_path / "file").touch()
     line = failure_line(run("export", "net.keras", tmp_path / "file" / "net.onnx"))
     assert "cannot write to folder" in line

@@ -1,12 +1,8 @@
-"""From a live PyTorch module to an ONNX graph whose nodes say what module they come from."""
+"""From PyTorch to an ONNX graph whose nodes say what module they come from."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +10,13 @@ import onnx
 
 from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
-from micam_fast.models.pytorch.running import Call, Calling, evaluating
+from micam_fast.models.pytorch.programs import call_of
+from micam_fast.models.pytorch.running import Call, Calling, evaluating, quiet
 
 
 @dataclass(frozen=True)
 class Converted:
-    """An ONNX model of a module.
+    """An ONNX model of a module or program.
 
     Attributes
     ----------
@@ -37,7 +34,7 @@ class Converted:
     remarks: tuple[str, ...]
 
 
-def convert(calling: Calling) -> Converted:
+def convert_module(calling: Calling) -> Converted:
     """Export a module in eval mode; its batch stays open where it can.
 
     Batch normalizations stay: the exporters' own optimization would fold them into convolutions.
@@ -48,24 +45,41 @@ def convert(calling: Calling) -> Converted:
         If no exporter of PyTorch can.
     """
     remarks: list[str] = []
-    with evaluating(calling.module), _quiet():
+    with evaluating(calling.module), quiet():
         try:
             return _by_tracing_graph(calling, open_batch=True)
         except Exception as error:
-            refused = describe_error(error)
-        with contextlib.suppress(Exception):
+            refused = _reason(error)
+        try:
             found = _by_tracing_graph(calling, open_batch=False)
             remarks.append(f"the batch is fixed to 1; torch.export cannot leave it open: {refused}")
             return Converted(found.proto, found.values, tuple(remarks))
+        except Exception as error:
+            # An open batch may be refused for another reason, which is none with a batch of 1.
+            refused = _reason(error)
         try:
             proto = _by_running(calling)
         except Exception as error:
             raise ExportError(
-                f"PyTorch cannot export the module: {refused}; its older exporter: "
-                f"{describe_error(error)}"
+                f"PyTorch cannot export the module: {refused}; its older exporter: {_reason(error)}"
             ) from error
     remarks.append(f"torch.export cannot trace it ({refused}); PyTorch's older exporter wrote it")
     return Converted(proto, {}, tuple(remarks))
+
+
+def convert_program(program: Any) -> Converted:
+    """Export a program as it is: its own sizes stay open, and its batch normalizations stay.
+
+    Raises
+    ------
+    ExportError
+        If PyTorch's exporter cannot.
+    """
+    with quiet():
+        try:
+            return _write(program)
+        except Exception as error:
+            raise ExportError(f"PyTorch cannot export the program: {_reason(error)}") from error
 
 
 def _by_tracing_graph(calling: Calling, *, open_batch: bool) -> Converted:
@@ -77,27 +91,30 @@ def _by_tracing_graph(calling: Calling, *, open_batch: bool) -> Converted:
         args = tuple(torch.cat([each, each]) for each in args)
         batch = torch.export.Dim("batch")
         shapes = tuple({0: batch} for _ in args)
-    program = torch.onnx.export(
-        calling.module,
-        args,
-        dynamo=True,
-        optimize=False,
-        verbose=False,
-        dynamic_shapes=shapes,
-        input_names=list(calling.names),
-    )
-    _tidy(program.model)
-    proto = program.model_proto
+    names = list(calling.names)
+    return _write(calling.module, args, dynamic_shapes=shapes, input_names=names)
+
+
+def _write(source: Any, *args: Any, **given: Any) -> Converted:
+    import torch
+
+    written = torch.onnx.export(source, *args, dynamo=True, optimize=False, verbose=False, **given)
+    _tidy(written.model)
+    proto = written.model_proto
     made = {name for node in proto.graph.node for name in node.output}
     values: dict[Call, list[str]] = {}
-    for node in program.exported_program.graph.nodes:
-        stack = node.meta.get("nn_module_stack")
-        if node.op != "call_function" or not stack or node.name not in made:
-            continue
-        key, (path, _) = next(reversed(stack.items()))
-        _, _, number = key.rpartition("@")
-        values.setdefault(Call(path, int(number) if number.isdigit() else 0), []).append(node.name)
+    for node in written.exported_program.graph.nodes:
+        call = call_of(node)
+        if call is not None and node.name in made:
+            values.setdefault(call, []).append(node.name)
     return Converted(proto, values, ())
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong: PyTorch's exporter says at which of its steps, and keeps the cause."""
+    while type(error).__module__.startswith("torch.onnx") and error.__cause__ is not None:
+        error = error.__cause__
+    return describe_error(error)
 
 
 def _tidy(model: Any) -> None:
@@ -126,20 +143,3 @@ def _by_running(calling: Calling) -> onnx.ModelProto:
         input_names=list(calling.names),
     )
     return onnx.load_model_from_string(file.getvalue())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing of what the exporters print, warn and log; remarks say what a user should know."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -1,9 +1,9 @@
-"""From a live PyTorch module to an ONNX model, and PyTorch's own activations beside it."""
+"""From a live module or program to an ONNX model, and PyTorch's own activations beside it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,20 +15,26 @@ from micam_fast.core.extras import import_extra
 from micam_fast.core.layers import ModelInput
 from micam_fast.models.onnx import open_model, read_layers
 from micam_fast.models.onnx.layer_names import MODULES_KEY, write_modules
-from micam_fast.models.pytorch.conversion import convert
+from micam_fast.models.pytorch.conversion import Converted, convert_module, convert_program
+from micam_fast.models.pytorch.programs import (
+    ProgramCalling,
+    find_program_calling,
+    module_classes,
+    refuse_training,
+)
 from micam_fast.models.pytorch.running import Call, Calling, find_calling
 
 
 @dataclass(frozen=True, eq=False)
 class ModuleExport:
-    """An exported module, and the module that it must agree with.
+    """An exported module or program, and what it must agree with.
 
     Attributes
     ----------
     proto
         The ONNX model.
     inputs
-        In the order of the module's arguments.
+        In the order of the arguments.
     compared
         By module, in the order of their calls: the values that are made in it. The last of the
         shape that the module gives is what it gives.
@@ -43,26 +49,18 @@ class ModuleExport:
     compared: Mapping[str, Sequence[str]]
     layers: int
     remarks: tuple[str, ...]
-    _calling: Calling
+    _calling: Calling | ProgramCalling
 
     framework: ClassVar = "PyTorch"
 
     @property
-    def sample(self) -> list[NDArray[Any]]:
-        """The batch that the module was exported with, by input."""
-        from micam_fast.models.pytorch.running import to_numpy
-
-        return [to_numpy(each) for each in self._calling.args]
+    def sample(self) -> list[NDArray[Any]] | None:
+        """The batch that it was exported with, by input; a program need not have one."""
+        return self._calling.sample
 
     def run(self, feeds: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """What the modules give by PyTorch; each input is fed a batch, in the order of `inputs`."""
-        import torch
-
-        args = tuple(
-            torch.as_tensor(feed).to(own.device, own.dtype)
-            for feed, own in zip(feeds, self._calling.args, strict=True)
-        )
-        found = self._calling.with_batch(args).run()
+        found = self._calling.fed(feeds).run()
         return {_label(call): array for call, array in found.items()}
 
 
@@ -91,19 +89,51 @@ def export_module(module: Any, sample: Any) -> ModuleExport:
     MissingExtraError
         If PyTorch or onnxscript is not installed.
     """
-    torch = import_extra("torch", extra="torch", purpose="the export")
-    import_extra("onnxscript", extra="torch", purpose="the export")
+    _import_exporter()
     if sample is None:
         raise ExportError(
             "a PyTorch module does not tell the sizes of its input; give a sample: "
             "export(module, path, sample=torch.randn(1, 3, 224, 224))"
         )
     calling = find_calling(module, sample)
-    found = convert(calling)
+    found = convert_module(calling)
     classes = [
         (path, f"{type(each).__module__}.{type(each).__qualname__}")
         for path, each in module.named_modules()
     ]
+    return _finish(found, calling, classes, calling.run())
+
+
+def export_program(program: Any) -> ModuleExport:
+    """Convert a live program of ``torch.export``.
+
+    Raises
+    ------
+    ExportError
+        If it was exported in training mode, or cannot be converted.
+    MissingExtraError
+        If onnxscript is not installed.
+    """
+    _import_exporter()
+    refuse_training(program)
+    found = convert_program(program)
+    calling = find_program_calling(program)
+    return _finish(found, calling, module_classes(program).items(), calling.calls())
+
+
+def _import_exporter() -> None:
+    for name in ("torch", "onnxscript"):
+        import_extra(name, extra="torch", purpose="the export")
+
+
+def _finish(
+    found: Converted,
+    calling: Calling | ProgramCalling,
+    classes: Iterable[tuple[str, str]],
+    calls: Iterable[Call],
+) -> ModuleExport:
+    import torch
+
     made_by = {"torch": torch.__version__}
     onnx.helper.set_model_props(found.proto, {MODULES_KEY: write_modules(classes, made_by)})
     graph = read_layers(open_model(found.proto))
@@ -115,7 +145,7 @@ def export_module(module: Any, sample: Any) -> ModuleExport:
     return ModuleExport(
         found.proto,
         graph.inputs,
-        {_label(call): values[call] for call in calling.run() if call in values},
+        {_label(call): values[call] for call in calls if call in values},
         len(graph.layers),
         found.remarks,
         calling,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +53,17 @@ class Calling:
         """
         found, _ = self._run()
         return found
+
+    @property
+    def sample(self) -> list[NDArray[Any]]:
+        """The batch, by input."""
+        return [to_numpy(each) for each in self.args]
+
+    def fed(self, feeds: Sequence[NDArray[Any]]) -> Calling:
+        """The same, for a batch of arrays."""
+        return self.with_batch(
+            tuple(tensor_like(*each) for each in zip(feeds, self.args, strict=True))
+        )
 
     def with_batch(self, args: tuple[Any, ...]) -> Calling:
         """The same, for other arguments."""
@@ -109,6 +123,23 @@ def evaluating(module: Any) -> Iterator[None]:
     finally:
         for each, training in before.items():
             each.training = training
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of what PyTorch prints, warns and logs; remarks say what a user should know."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def find_calling(module: Any, sample: Any) -> Calling:
@@ -187,6 +218,13 @@ def _to_tensor(array: Any, module: Any) -> Any:
         return tensor
     floating = tensor.is_floating_point() and held.is_floating_point()
     return tensor.to(held.device, held.dtype if floating else tensor.dtype)
+
+
+def tensor_like(array: NDArray[Any], own: Any) -> Any:
+    """An array as a tensor of the kind of another one, on its device."""
+    import torch
+
+    return torch.as_tensor(array).to(own.device, own.dtype)
 
 
 def to_numpy(tensor: Any) -> NDArray[Any]:

@@ -55,6 +55,20 @@ def test_a_module_whose_way_depends_on_numbers_is_written_by_the_older_exporter(
     assert list(found.compared) == ["conv"]
 
 
+def test_the_reason_is_that_of_a_batch_of_1() -> None:
+    """An open batch is refused for another reason, which nobody could act upon."""
+
+    class Single(Branching):
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            if x.shape[0] != 1:
+                raise ValueError("one at a time")
+            return super().forward(x)
+
+    (remark,) = export_module(seeded(Single), torch.ones(1, 1, 5, 5)).remarks
+    assert remark.startswith("torch.export cannot trace it (GuardOnDataDependentSymNode: Could not")
+    assert "one at a time" not in remark
+
+
 def test_only_modules_are_modules() -> None:
     assert is_module(nn.ReLU())
     assert not any(map(is_module, (torch.zeros(1), "model.pt", {"conv.weight": 1}, nn.ReLU)))

@@ -1,4 +1,4 @@
-"""Keras files: which are taken, how they are opened, and the cache of their exports."""
+"""Files that are exported first: which are taken, how they are opened, and the cache."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import micam_fast
-from micam_fast.api import keras_files
-from micam_fast.api.export import ExportReport, LayerError
-from micam_fast.api.keras_files import exported_file, is_keras_file
+from micam_fast.api import exported_files
+from micam_fast.api.export_report import ExportReport, LayerError
+from micam_fast.api.exported_files import exported_file, is_keras_file
 from micam_fast.core.errors import ExportError, OutputError
 from micam_fast.models.keras import open_keras
 from tests.helpers import keras_models
@@ -142,7 +142,7 @@ def test_another_format_is_another_export(
 ) -> None:
     path = write(tmp_path / "net.keras")
     cache.get(path)
-    monkeypatch.setattr(keras_files, "FORMAT", 99)
+    monkeypatch.setattr(exported_files, "FORMAT", 99)
     cache.get(path)
     assert len(cache.exported) == 2
 

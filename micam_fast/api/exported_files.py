@@ -1,4 +1,4 @@
-"""Keras files as models to plot: exported once, into the user's cache folder."""
+"""Keras and PyTorch files as models to plot: exported once, into the user's cache folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from micam_fast.core.choices import KERAS_SUFFIXES
+from micam_fast.core.choices import KERAS_SUFFIXES, PROGRAM_SUFFIX
 from micam_fast.core.digests import file_digest, short_digest
 from micam_fast.core.errors import ExportError, ModelError, os_errors_as
 from micam_fast.core.output_files import check_folder
@@ -27,6 +27,11 @@ def is_keras_file(path: Path) -> bool:
     return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").exists()
 
 
+def is_program_file(path: Path) -> bool:
+    """Tell by its name whether a file is a program of ``torch.export``."""
+    return path.suffix.lower() == PROGRAM_SUFFIX
+
+
 def exported_file(
     path: Path,
     say: Callable[[str], None],
@@ -34,10 +39,10 @@ def exported_file(
     trust: bool = False,
     sample: CheckSample | CheckSampleOf | None = None,
 ) -> Path:
-    """The ONNX file of a Keras file, made now if the cache does not hold it.
+    """The ONNX file of a Keras or ``.pt2`` file, made now if the cache does not hold it.
 
     The cache is keyed by the file's content, and by `trust`: no code is left in an export, but
-    whether a file is taken must not depend on who opened it before. TensorFlow is needed once.
+    whether a file is taken must not depend on who opened it before. The framework is needed once.
     `say` is told what is made and where it is kept. The export is checked with `sample`, as
     `export` has it, and so at its sizes.
 
@@ -46,13 +51,11 @@ def exported_file(
     ExportError
         If the file cannot be read or converted, or holds code that must not run.
     MissingExtraError
-        If it is not in the cache, and TensorFlow is not installed.
+        If it is not in the cache, and TensorFlow or PyTorch is not installed.
     OutputError
         If the cache folder cannot be written.
     """
-    from micam_fast.models.keras import check_keras_file
-
-    check_keras_file(path)
+    _check(path, trust)
     kept = _place(path, trust)
     if kept.is_file():
         return kept
@@ -61,18 +64,19 @@ def exported_file(
     check_folder(kept.parent)
     say(f"exporting {path.name} to ONNX, once; it is kept in {kept.parent}")
     found = export(path, kept, trust=trust, sample=sample)
-    say(found.summary)
+    for line in (*found.remarks, found.summary):
+        say(line)
     return kept
 
 
-def open_keras_file(
+def open_exported(
     path: Path,
     say: Callable[[str], None],
     *,
     trust: bool = False,
     sample: CheckSample | CheckSampleOf | None = None,
 ) -> OnnxFile:
-    """The export of a Keras file, opened, under that file's name.
+    """The export of a Keras or ``.pt2`` file, opened, under that file's name.
 
     Parameters and errors are those of `exported_file`.
     """
@@ -85,12 +89,25 @@ def open_keras_file(
     return replace(file, name=path.stem)
 
 
+def _check(path: Path, trust: bool) -> None:
+    """What can be told without the framework."""
+    if is_program_file(path):
+        from micam_fast.models.pytorch import check_program_file
+
+        check_program_file(path, trust=trust)
+    else:
+        from micam_fast.models.keras import check_keras_file
+
+        check_keras_file(path)
+
+
 def _place(path: Path, trust: bool) -> Path:
     from importlib.metadata import version
 
     from platformdirs import user_cache_path
 
-    with os_errors_as(ExportError, f"cannot read Keras model {path}"):
+    with os_errors_as(ExportError, f"cannot read model {path}"):
         content = file_digest(path)
-    name = short_digest(f"{version('micam-fast')} {FORMAT} {_EXPORT} {trust} {content}")
-    return user_cache_path("micam-fast") / "keras" / f"{name}.onnx"
+    framework = "torch" if is_program_file(path) else "keras"
+    name = short_digest(f"{version('micam-fast')} {framework} {FORMAT} {_EXPORT} {trust} {content}")
+    return user_cache_path("micam-fast") / framework / f"{name}.onnx"
