@@ -151,8 +151,9 @@ class _Reader:
                 self.owner[node.output[place]] = self.owner[read.tap.value] = name
         if len(found) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
+        producer = self.model.proto.producer_name
         named = (
-            name_by_modules(self.graph, found, find_text(self.model, MODULES_KEY))
+            name_by_modules(self.graph, found, find_text(self.model, MODULES_KEY), producer)
             if self.like is None
             else name_like(self.like.layers, found)
         )
@@ -163,7 +164,7 @@ class _Reader:
             inputs,
             self._axes_of,
             before=self.before,
-            folded=count_folded(self.graph, named, self.model.proto.producer_name),
+            folded=count_folded(self.graph, named, producer),
         )
 
     def _known_axes(self, name: str) -> Axes:
