@@ -271,7 +271,7 @@ class Model(LoadedModel):
         """What the engine gave for a sample, on the model's diagram."""
         if isinstance(found, SampleError):
             return found
-        return Explanation.of(found, self.scene, label=label)
+        return Explanation.of(found, self.scene, label=label, notes=self.graph.notes)
 
     def _show_each(
         self, results: Generator[Found], given: LabelledSamples
