@@ -272,12 +272,34 @@ class _Modules:
             return told.path
         return self._calls.resolve(told.path)
 
+    def _around(self, nodes: Sequence[int]) -> str | None:
+        """The module of operators that an optimizer has added: the one of all that is next to them.
+
+        ``None`` where these lie in several modules, or are the ends of the network.
+        """
+        graph, own = self._graph, set(nodes)
+        if self._tensorflow is not None or any(self._told[each].path is not None for each in nodes):
+            return None
+        read = {
+            each
+            for index in nodes
+            for each in graph.nodes[index].input
+            if each and not graph.is_constant(each)
+        }
+        made = {each for index in nodes for each in graph.nodes[index].output if each}
+        neighbours = {graph.producer.get(each) for each in read - made}
+        neighbours |= {reader for each in made for reader in graph.consumers[each]} - own
+        neighbours |= {None for each in made if each in graph.outputs}
+        paths = {None if each is None else self._path(each) for each in neighbours}
+        return paths.pop() if len(paths) == 1 else None
+
     def _place(self, layer: FoundLayer, weight: str | None) -> Place | None:
         operator, index = layer.layer.class_label.lower(), layer.nodes[0]
         told = self._told[index]
         path = self._path(index) if weight is None else weight
         if path is None:
-            return None
+            around = self._around(layer.nodes)
+            return None if around is None else Place(around, operator)
         if told.call is not None:
             return Place(path, operator, told.call)
         known = self.classes.get(path) or ""

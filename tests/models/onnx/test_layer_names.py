@@ -53,3 +53,33 @@ def test_a_saved_model_is_known_whatever_rewrote_the_file() -> None:
 
 def test_scopes_of_others_are_names() -> None:
     assert [each.name for each in layers_of(scoped_net())][1] == "model/stem/Conv2D"
+
+
+def split_net(last: str) -> onnx.ModelProto:
+    """An operator without a scope between two of the module ``attn``, and one of `last`."""
+    nodes = [
+        conv_node("/attn/qkv/Conv", "x", "w"),
+        helper.make_node("Relu", ["/attn/qkv/Conv:0"], ["r"], "/attn/Relu"),
+        helper.make_node("Split", ["r"], ["a", "b"], "Split_37", axis=1),
+        helper.make_node("Sigmoid", ["a"], ["c"], "/attn/Sigmoid"),
+        helper.make_node("Tanh", ["b"], ["d"], f"{last}Tanh"),
+        helper.make_node("Add", ["c", "d"], ["sum"], "/Add"),
+    ]
+    return make_model(nodes, {"x": [None, 4, 5, 5]}, ["sum"], {"w": random_array(1, 4, 4, 1, 1)})
+
+
+def test_an_operator_that_was_added_lies_where_all_around_it_lies() -> None:
+    found = {each.onnx_name: each for each in layers_of(split_net("/attn/"))}
+    assert found["Split_37"].name == "attn.split"
+    assert found["Split_37"].cluster == ("attn",)
+
+
+def test_an_operator_between_modules_keeps_its_name() -> None:
+    for last in ("/", "/head/", "Unknown_"):
+        assert "Split_37" in [each.name for each in layers_of(split_net(last))]
+
+
+def test_an_operator_at_an_end_keeps_its_name() -> None:
+    proto = split_net("/attn/")
+    proto.graph.output.append(helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, None))
+    assert "Split_37" in [each.name for each in layers_of(proto)]
