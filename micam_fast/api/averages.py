@@ -145,12 +145,13 @@ class Average:
             else:
                 bad_values[layout.names[layer]] = self._bad_values[layout.names[layer]]
         maps = SampleMaps(layout, values, ranges, bad_values)
-        scene = self._scene
+        first, scene = self._first, self._scene
         if scene is None:
-            assert isinstance(self._first, Explanation), "an average of bare results needs a scene"
-            scene = self._first.scene
+            assert isinstance(first, Explanation), "an average of bare results needs a scene"
+            scene = first.scene
+        notes = first.notes if isinstance(first, Explanation) else ()
         return Explanation(
-            maps, maps.global_range, None, None, self._first.input_size, scene, sample, label
+            maps, maps.global_range, None, None, first.input_size, scene, sample, label, notes
         )
 
 

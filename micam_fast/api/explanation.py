@@ -26,20 +26,28 @@ class Explanation(SampleResult):
         The model's diagram.
     sample, label
         What the header calls the sample, and its known label.
+    notes
+        What the owner of the model should know of all its maps.
     """
 
     scene: ModelDiagram
     sample: str = ""
     label: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, result: SampleResult, scene: ModelDiagram, sample: str = "", label: str | None = None
+        cls,
+        result: SampleResult,
+        scene: ModelDiagram,
+        sample: str = "",
+        label: str | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Self:
         """What the engine gave, on a diagram."""
         # A frozen dataclass sets its fields one by one: 2 us, of the 170 of a small model's sample.
         shown = object.__new__(cls)
-        vars(shown).update(vars(result), scene=scene, sample=sample, label=label)
+        vars(shown).update(vars(result), scene=scene, sample=sample, label=label, notes=notes)
         return shown
 
     def save(

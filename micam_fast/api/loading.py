@@ -15,7 +15,6 @@ from micam_fast.api.modules import in_memory, open_in_memory
 from micam_fast.core.choices import Projection
 from micam_fast.core.layer_choice import LayerChoice
 from micam_fast.core.prediction import PredictionChoice
-from micam_fast.core.texts import count_of
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.models.onnx import open_model
 from micam_fast.models.pytorch import is_module, is_program
@@ -139,17 +138,8 @@ def load_model(
         prediction=PredictionChoice(prediction, logits, tuple(class_names)),
         say=say,
     )
-    folded = model.graph.reading.folded
-    if folded:
-        say(
-            f"batch normalizations were folded into {count_of(folded, 'convolution')} by the "
-            "exporter; biases, and with them the published map, are not the trained ones. To keep "
-            "them, export with micam_fast.export(module, path, sample=...) or "
-            "torch.onnx.export(..., dynamo=True, optimize=False)"
-        )
-    random = model.graph.reading.invariance.random
-    if random:
-        say(f"the model makes random numbers ({random}): no two runs of it give the same")
+    for note in model.graph.notes:
+        say(note)
     return model
 
 

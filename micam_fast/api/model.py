@@ -20,11 +20,13 @@ from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.loaded_model import LoadedModel, SampleLike
 from micam_fast.engine.streaming import Found, StreamedSample, number_samples, take_found
 from micam_fast.models.onnx import OnnxFile
+from micam_fast.samples import LabelledSamples, batch_error
 
 if TYPE_CHECKING:
     from micam_fast.viewer import View
 
 Result = TypeVar("Result")
+_ALL = "use explain_many(batch) for all of them"
 
 
 class Model(LoadedModel):
@@ -76,7 +78,8 @@ class Model(LoadedModel):
         ----------
         sample
             An array of the model's input shape without the batch axis (a batch axis of 1 is
-            taken, too), or a mapping from input names to such arrays.
+            taken, too), or a mapping from input names to such arrays; a PyTorch tensor is an array,
+            too. ``(sample, label)`` with a class's index or name is an explanation of that label.
         projection
             ``"published"``: each activation convolved with its layer's own kernel, circularly, as
             the published engine does. ``"transposed"``: the adjoint of the layer's linear map,
@@ -99,14 +102,19 @@ class Model(LoadedModel):
         ValueError
             If the projection is unknown, or the frame no whole number.
         """
+        given = LabelledSamples([sample], self.inputs)
+        rows = list(given)
+        fitted = self.fit(rows[0], remedy=_ALL) if len(rows) == 1 else batch_error(len(rows), _ALL)
+        if isinstance(fitted, SampleError):
+            raise fitted
         found = self.explain_many(
-            [sample],
+            [fitted],
             batch_size=1,
             projection=projection,
             frame=frame,
             activation_range=activation_range,
         )
-        return next(iter(found))
+        return replace(next(iter(found)), label=given.label(0))
 
     def explain_many(
         self,
@@ -123,7 +131,9 @@ class Model(LoadedModel):
         Parameters
         ----------
         samples
-            Any iterable of what `explain` takes, or an array with a leading axis of samples.
+            Any iterable of what `explain` takes, or an array with a leading axis of samples. A
+            ``DataLoader`` or ``Dataset`` of PyTorch may give ``(x, y)``: samples, with a batch axis
+            or without, and a label for each.
         batch_size
             Most samples in one forward pass; by default what suits the model and fits the memory
             bound. A model whose batch is fixed is run with that.
@@ -189,24 +199,25 @@ class Model(LoadedModel):
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(samples, Mapping):
             raise ValueError("a mapping is one sample; many samples are an iterable of mappings")
+        given = LabelledSamples(samples, self.inputs)
         if client is not None:
             from micam_fast.engine.cluster import run_each
 
             found = run_each(
                 self,
-                map(self.fit, samples),
+                map(self.fit, given),
                 client,
                 batch_size,
                 projection,
                 frame,
                 activation_range,
             )
-            return self._show_each(found)
+            return self._show_each(found, given)
 
         def finish(sample: StreamedSample) -> Explanation | SampleError:
-            return self.show(take_found(sample))
+            return self.show(take_found(sample), given.label(sample.index))
 
-        numbered = number_samples(map(self.fit, samples))
+        numbered = number_samples(map(self.fit, given))
         return self.run(
             self.pipeline(projection, frame, activation_range),
             numbered,
@@ -241,11 +252,13 @@ class Model(LoadedModel):
         object
             What `then` gave, in the order of the samples.
         """
+        given = LabelledSamples(samples, self.inputs)
 
         def finish(sample: StreamedSample) -> Result:
-            return then(sample.index, self.show(take_found(sample)))
+            found = self.show(take_found(sample), given.label(sample.index))
+            return then(sample.index, found)
 
-        numbered = number_samples(map(self.fit, samples))
+        numbered = number_samples(map(self.fit, given))
         return self.run(
             self.pipeline(projection, frame, activation_range),
             numbered,
@@ -254,14 +267,19 @@ class Model(LoadedModel):
             stages=stages,
         )
 
-    def show(self, found: Found) -> Explanation | SampleError:
+    def show(self, found: Found, label: str | None = None) -> Explanation | SampleError:
         """What the engine gave for a sample, on the model's diagram."""
-        return found if isinstance(found, SampleError) else Explanation.of(found, self.scene)
+        if isinstance(found, SampleError):
+            return found
+        return Explanation.of(found, self.scene, label=label, notes=self.graph.notes)
 
-    def _show_each(self, results: Generator[Found]) -> Iterator[Explanation | SampleError]:
+    def _show_each(
+        self, results: Generator[Found], given: LabelledSamples
+    ) -> Iterator[Explanation | SampleError]:
         # A stream that is left halfway lets go of the cluster at once.
         with closing(results):
-            yield from map(self.show, results)
+            for index, found in enumerate(results):
+                yield self.show(found, given.label(index))
 
     def view(
         self,
@@ -290,7 +308,8 @@ class Model(LoadedModel):
         projection, frame, activation_range
             As in `explain`.
         sample_names, labels
-            What the page calls the samples, and their known labels, as far as there are any.
+            What the page calls the samples, and their known labels, as far as there are any; by
+            default the labels that come with the samples.
         row_names, column_names, compare, title
             As in `View`.
 
@@ -309,12 +328,13 @@ class Model(LoadedModel):
         """
         from micam_fast.viewer import View, choose_layers, gather
 
-        arrays = list(samples)
+        given = LabelledSamples(samples, self.inputs)
+        arrays = list(given)
         explanations = [
             replace(
                 found,
                 sample=sample_names[index] if index < len(sample_names) else "",
-                label=(labels[index] if index < len(labels) else None) or None,
+                label=(labels[index] if index < len(labels) else given.label(index)) or None,
             )
             for index, found in enumerate(
                 self.explain_many(

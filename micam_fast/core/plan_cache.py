@@ -22,9 +22,9 @@ LARGEST_NUMBER = 256
 """Files that are kept; of more, those go that were not used for longest."""
 
 _PACKAGE = Path(__file__).parent.parent
-_WINGS = ("core", "models/onnx", "maps", "engine", "diagrams")
-"""Where what is kept is found out: layers by `models.onnx`, layouts by `diagrams`, and by `engine`
-whether a graph gives what its file gives."""
+_WINGS = ("core", "models", "maps", "engine", "diagrams")
+"""Where what is kept is found out: layers and their names by `models`, layouts by `diagrams`, and
+by `engine` whether a graph gives what its file gives."""
 
 
 class PlanFiles:

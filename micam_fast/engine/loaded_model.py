@@ -34,10 +34,10 @@ from micam_fast.engine.untouched import (
 )
 from micam_fast.models.onnx import ModelGraph, OnnxFile
 from micam_fast.models.onnx.cached_layers import find_layers
-from micam_fast.samples import Arrays, fit_sample
+from micam_fast.samples import Arrays, bare_samples, fit_sample
 
-SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]]
-"""One array, or one for each of the model's inputs by name."""
+SampleLike = NDArray[Any] | Mapping[str, NDArray[Any]] | tuple[Any, ...]
+"""One array, or one for each of the model's inputs by name; or such samples with their labels."""
 
 
 class LoadedModel:
@@ -195,7 +195,7 @@ class LoadedModel:
             If the frame is no whole number.
         """
         source = self.activation_stream(layers, frame=frame)
-        return source.stream(map(self.fit, samples), then)
+        return source.stream(map(self.fit, bare_samples(samples, self.inputs)), then)
 
     def contributions(
         self,
@@ -239,7 +239,7 @@ class LoadedModel:
             return then(index, slot, given)
 
         source = self.activation_stream(layers, sources=projection == "transposed", frame=frame)
-        return source.stream(map(self.fit, samples), split)
+        return source.stream(map(self.fit, bare_samples(samples, self.inputs)), split)
 
     def weights(self, layer: str) -> tuple[NDArray[Any], NDArray[Any] | None, Geometry] | None:
         """Kernel, bias and geometry of a convolution.
@@ -260,7 +260,7 @@ class LoadedModel:
         return None if geometry is None else (*self.graph.weights(layer), geometry)
 
     def fit(
-        self, sample: SampleLike | SampleError, *, remedy: str = "use explain_many"
+        self, sample: SampleLike | SampleError, *, remedy: str = "give them one by one"
     ) -> Arrays | SampleError:
         """Arrays of one sample in the model's layout and element types, or why there are none.
 

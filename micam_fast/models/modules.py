@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from micam_fast.core.texts import free_name
+from micam_fast.models.tensorflow_scopes import SEPARATOR
 
 _LONGEST_LIST = 2**14
 """Characters of a list of scopes; a network's modules lie within each other some ten deep."""
@@ -154,8 +155,36 @@ class LayerName:
     around: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a framework writes paths.
+
+    Attributes
+    ----------
+    separator
+        Between the names of a module and of one within.
+    frames_leaves
+        Whether a module without modules within is one of those around its layers, if these are
+        several. A layer of TensorFlow that writes its activation function apart is no model.
+    """
+
+    separator: str = "."
+    frames_leaves: bool = True
+
+    def around(self, path: str) -> tuple[str, ...]:
+        """The modules around a module, outermost first; not the network itself."""
+        pieces = path.split(self.separator)
+        return tuple(self.separator.join(pieces[:depth]) for depth in range(1, len(pieces)))
+
+
+PYTORCH, TENSORFLOW = Style(), Style(SEPARATOR, frames_leaves=False)
+
+
 def name_layers(
-    places: Sequence[Place | None], known: Collection[str], taken: Collection[str]
+    places: Sequence[Place | None],
+    known: Collection[str],
+    taken: Collection[str],
+    style: Style = PYTORCH,
 ) -> list[LayerName | None]:
     """Names of layers by their modules; ``None`` for those whose module is not known.
 
@@ -171,8 +200,10 @@ def name_layers(
         Paths of all modules that the file tells of.
     taken
         Names that are no layer's to have.
+    style
+        Of the paths.
     """
-    holding = {around for path in known if path for around in _around(path)} | {""}
+    holding = {around for path in known for around in style.around(path)} | {""}
     members: defaultdict[str, list[Place]] = defaultdict(list)
     for place in places:
         if place is not None:
@@ -184,20 +215,17 @@ def name_layers(
         if place is None:
             names.append(None)
             continue
-        path, modules = place.path, _around(place.path)
+        path, modules = place.path, style.around(place.path)
         if path in alone:
             wanted = path
         else:
-            wanted = f"{path}.{place.operator}".lstrip(".")
-            modules = (*modules, path) if path else modules
+            wanted = style.separator.join(filter(None, (path, place.operator)))
+            framed = path and (style.frames_leaves or path in holding)
+            modules = (*modules, path) if framed else modules
         name = free_name(wanted, used)
         used.add(name)
         names.append(LayerName(name, modules))
     return names
-
-
-def _around(path: str) -> tuple[str, ...]:
-    return tuple(path[:place] for place, letter in enumerate(path) if letter == ".")
 
 
 def _is_one_each(places: Sequence[Place]) -> bool:

@@ -52,7 +52,13 @@ class _Plot:
         written = stream(
             model.pipeline(options.projection, options.frame, options.activation_range),
             fit_each(model, chunk),
-            functools.partial(write_found, scene=self._scene, options=options, stages=stages),
+            functools.partial(
+                write_found,
+                scene=self._scene,
+                notes=model.graph.notes,
+                options=options,
+                stages=stages,
+            ),
             batch_size=options.batch_size,
             pool=None,
             stages=stages,

@@ -132,7 +132,13 @@ def execute_here(model: Model, options: PlotOptions, stages: StageTimes) -> Exec
         return model.run(
             model.pipeline(options.projection, options.frame, options.activation_range),
             fit_each(model, samples),
-            functools.partial(write_found, scene=model.scene, options=options, stages=stages),
+            functools.partial(
+                write_found,
+                scene=model.scene,
+                notes=model.graph.notes,
+                options=options,
+                stages=stages,
+            ),
             batch_size=options.batch_size,
             stages=stages,
         )
@@ -148,7 +154,12 @@ def fit_each(model: LoadedModel, samples: Iterable[RunSample]) -> Iterator[RunSa
 
 
 def write_found(
-    sample: RunSample, *, scene: ModelDiagram, options: PlotOptions, stages: StageTimes
+    sample: RunSample,
+    *,
+    scene: ModelDiagram,
+    notes: tuple[str, ...],
+    options: PlotOptions,
+    stages: StageTimes,
 ) -> RunSample:
     """Write the files of a sample that was run."""
     start = time.perf_counter()
@@ -158,7 +169,7 @@ def write_found(
     if isinstance(found, SampleError):
         sample.written = found
     else:
-        explanation = Explanation.of(found, scene, sample.name, sample.label)
+        explanation = Explanation.of(found, scene, sample.name, sample.label, notes)
         with options.store.writing(stages) as folder:
             sample.written = write_sample(explanation, sample.index, options, folder, stages)
     sample.seconds += time.perf_counter() - start

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from micam_fast.core.choices import ArrayLayout
 from micam_fast.core.errors import SampleError
 from micam_fast.core.layers import ModelInput, Shape, fits_shape, show_shape
+from micam_fast.core.texts import first_line_of
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -129,9 +130,14 @@ def fit_sample(
             raise SampleError(f"a sample is no array: {error}") from None
         rows, _ = fit_array(array, spec, own_layout(spec))
         if len(rows) != 1:
-            raise SampleError(f"a batch of {len(rows)} samples was given as one sample; {remedy}")
+            raise batch_error(len(rows), remedy)
         fitted[spec.name] = cast_sample(rows[0], spec)
     return fitted
+
+
+def batch_error(count: int, remedy: str) -> SampleError:
+    """What is said of a batch in the place of a sample, and what to do with it."""
+    return SampleError(f"a batch of {count} samples was given as one sample; {remedy}")
 
 
 def as_array(value: Any) -> NDArray[Any]:
@@ -142,11 +148,15 @@ def as_array(value: Any) -> NDArray[Any]:
     ValueError
         If it is no array.
     """
-    if hasattr(value, "detach") and hasattr(value, "cpu"):
-        value = value.detach().cpu()
-        # NumPy does not know it.
-        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
-    return np.asarray(value)
+    try:
+        if hasattr(value, "detach") and hasattr(value, "cpu"):
+            value = value.detach().cpu()
+            # NumPy does not know it.
+            value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        # A tensor that holds no values, or none that NumPy knows.
+        raise ValueError(first_line_of(error)) from None
 
 
 def cast_sample(array: NDArray[Any], spec: ModelInput) -> NDArray[Any]:

@@ -34,6 +34,7 @@ LONGEST_SIDE = 64
 and Bokeh paints about 400 squares in a millisecond (Chromium, 2 cores); with 64 it stays quick to
 pan."""
 _LONGEST_NAME = 300
+_LONGEST_NOTE = 1000
 _SCHEMA = 1
 """Counts up where the data of a page become others."""
 _Texts = dict[tuple[str, ...], int]
@@ -78,6 +79,19 @@ class PageData:
             model = f" by {each.scene.model}" if len(models) > 1 else ""
             titles.append(told(f"{number}: {each.sample or 'sample'}{model}{label}"))
         return titles
+
+    @property
+    def notes(self) -> list[str]:
+        """What is known of all maps of a model, with its name if there are two."""
+        models = {each.scene.model for each in self.explanations}
+        notes: dict[str, None] = {}
+        for each in self.explanations:
+            by = f"{each.scene.model}: " if len(models) > 1 else ""
+            # A picture that is no sample's explanation has none.
+            notes.update(
+                (one_line(by + note, _LONGEST_NOTE), None) for note in getattr(each, "notes", ())
+            )
+        return list(notes)
 
     @property
     def layers(self) -> list[Layer]:
@@ -129,6 +143,7 @@ def data_elements(data: PageData) -> Iterator[str]:
         "size": [data.layout.width, data.layout.height],
         "samples": samples,
         "titles": data.sample_titles,
+        "notes": data.notes,
         "texts": list(texts),
         "features": features,
         "rowNames": _told_each(data.row_names),

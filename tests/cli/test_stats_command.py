@@ -250,3 +250,20 @@ def test_names_stay_in_their_line(run: Run, tmp_path: Path) -> None:
     result = succeeded(run(str(tmp_path / "odd.onnx"), "one.npy"))
     assert all(x.isprintable() for x in result.stdout.splitlines())
     assert r"conv\n\x1b[31m  " in result.stdout
+
+
+def test_modules_have_a_table_and_a_file(
+    run: Run, cli_out: Path, cli_files: Path, tmp_path: Path
+) -> None:
+    proto = onnx.load(cli_files / "net.onnx")
+    conv = next(node for node in proto.graph.node if node.op_type == "Conv")
+    (kernel,) = (each for each in proto.graph.initializer if each.name == conv.input[1])
+    conv.input[1] = kernel.name = "stage.0.conv.weight"
+    onnx.save(proto, tmp_path / "staged.onnx")
+    sample = str(cli_files / "one.npy")
+    result = succeeded(run(str(tmp_path / "staged.onnx"), sample))
+    assert "modules, all samples:\nmodule " in result.stdout
+    files = [cli_out / name for name in ("stats.csv", "stats_modules.csv")]
+    assert result.stdout.endswith(f"wrote {files[0]}, {files[1]} for 1 sample\n")
+    assert [row["module"] for row in table(files[1])] == ["stage", "stage.0"]
+    assert table(files[0])[1]["module"] == "stage.0"

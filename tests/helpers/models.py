@@ -237,3 +237,12 @@ def centred() -> onnx.ModelProto:
         helper.make_node("Sub", ["conv:0", "m"], ["o"], name="sub"),
     ]
     return make_model(nodes, {"x": ["N", 3, 6, 5]}, ["o"], {"w": random_array(0, 4, 3, 3, 3)})
+
+
+def folded_net() -> onnx.ModelProto:
+    """A convolution whose kernel PyTorch's tracing exporter has computed."""
+    nodes = [conv_node("/conv/Conv", "x", "onnx::Conv_9", "onnx::Conv_10", pads=[1] * 4)]
+    constants = {"onnx::Conv_9": random_array(1, 3, 2, 3, 3), "onnx::Conv_10": random_array(2, 3)}
+    proto = make_model(nodes, {"x": [None, 2, 6, 6]}, ["/conv/Conv:0"], constants, name="folded")
+    proto.producer_name = "pytorch"
+    return proto

@@ -511,3 +511,17 @@ def test_rows_of_narrow_maps_stay_apart(
         for source in ("maps", "features"):
             for side in ("dw", "dh"):
                 assert min(page.ask(f"[...micam.parts.{source}.data.{side}]")) >= 18
+
+
+def test_a_note_on_the_model_stands_above_the_graph(
+    browser: Any, still: Driven, tmp_path: Path
+) -> None:
+    explanation = load_model(models.folded_net()).explain(models.random_array(1, 2, 6, 6))
+    with opened(browser, View([explanation]).save(tmp_path / "folded.html")) as page:
+        assert text(page, "#notes") == f"note: {explanation.notes[0]}"
+        fits = page.ask("document.documentElement.scrollWidth <= innerWidth")
+        assert fits
+        box = page.page.locator("#notes").bounding_box()
+        assert box is not None
+        assert box["height"] < 45
+    assert not still.page.locator("#notes").is_visible()

@@ -222,3 +222,14 @@ def test_a_view_holds_the_feature_maps_that_were_asked_for(demo_model: Model) ->
     assert list(shown.feature_maps[0]) == ["conv_1", "conv_2"]
     with pytest.raises(ValueError, match="at least one sample"):
         demo_model.view([])
+
+
+# --- notes --------------------------------------------------------------------------------------
+
+
+def test_notes_of_the_model_are_told_once(demo_explanation: Explanation) -> None:
+    explanation = load_model(models.folded_net()).explain(models.random_array(1, 2, 6, 6))
+    (note,) = explanation.notes
+    assert held(View([explanation, explanation]).html)["notes"] == [note]
+    assert held(View([demo_explanation, explanation]).html)["notes"] == [f"folded: {note}"]
+    assert held(View([demo_explanation]).html)["notes"] == []

@@ -21,7 +21,7 @@ from micam_fast.core.output_files import remove_file
 from micam_fast.core.prediction import Prediction
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.engine.streaming import Found
-from micam_fast.samples import Arrays
+from micam_fast.samples import Arrays, bare_samples
 
 MOST_STEPS = 16
 DRAWS = 3
@@ -199,7 +199,7 @@ def check(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number}")
     variants = Variants(model)
-    given = [model.fit(sample) for sample in samples]
+    given = list(map(model.fit, bare_samples(samples, model.inputs)))
 
     def keep(index: int, found: Found) -> _Original | SampleError:
         sample = given[index]

@@ -28,7 +28,6 @@ from micam_fast.models.onnx.linear import find_linear
 from micam_fast.models.onnx.rank_limits import find_classifier, find_rank_limits
 from micam_fast.samples import Arrays
 
-BATCH_REMEDY = "give them one by one"
 OnSample = Callable[[int, SampleError | None], None]
 RunMaps = Callable[[Iterator[Arrays | SampleError]], Iterator[Found]]
 Energies = dict[str, float]
@@ -140,7 +139,7 @@ class _Measurement:
         """Samples in the model's layout; their tags and shapes are noted."""
         for index, sample in enumerate(samples, self._first):
             self.tags[index] = next(self._given)
-            fitted = self._model.fit(sample, remedy=BATCH_REMEDY)
+            fitted = self._model.fit(sample)
             if not isinstance(fitted, SampleError):
                 self._shapes[index] = tuple((name, array.shape) for name, array in fitted.items())
                 if self._top_samples:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from micam_fast.analyses.statistics.measuring import (
-    BATCH_REMEDY,
     Measuring,
     OnSample,
     Tag,
@@ -108,7 +107,7 @@ def measure_on(
 
     def items() -> Iterator[TaggedArrays]:
         for index, sample in enumerate(samples):
-            fitted = model.fit(sample, remedy=BATCH_REMEDY)
+            fitted = model.fit(sample)
             if not isinstance(fitted, SampleError):
                 shapes.update((name, array.shape) for name, array in fitted.items())
             yield index, fitted, next(tags)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from micam_fast.analyses.statistics.costs import Costs
+from micam_fast.analyses.statistics.modules import ModuleCost
 from micam_fast.analyses.statistics.rows import LayerStatistics
 from micam_fast.analyses.statistics.tables import (
     COST_HEADER,
     LEGEND,
+    MODULE_HEADER,
+    MODULES_LEGEND,
+    MODULES_TITLE,
     MOST,
     ROW_HEADER,
     TITLE,
     cost_cells,
+    module_cells,
     remarks,
     row_cells,
 )
@@ -24,6 +30,8 @@ from micam_fast.core.texts import one_line, shortened
 from micam_fast.diagrams.encoders.png import png_url
 
 _MOST_INDICES = 32
+# The first columns of `ROW_HEADER`; the last of them is the module.
+_ROW_TEXTS = 3
 _LONGEST_CAPTION = 18
 _STYLE = """
 .micam-stats { font: 13px/1.4 system-ui, sans-serif; color: #222; }
@@ -45,38 +53,48 @@ _STYLE = """
 """
 
 
-def html_page(
-    model: str,
-    costs: Costs,
-    rows: Sequence[LayerStatistics],
-    top: Mapping[str, TopSamples],
-) -> str:
+@dataclass(frozen=True)
+class Tables:
+    """What the tables show; the top samples by layer name."""
+
+    costs: Costs
+    modules: Sequence[ModuleCost]
+    rows: Sequence[LayerStatistics]
+    top: Mapping[str, TopSamples]
+
+
+def html_page(model: str, tables: Tables) -> str:
     """A page of all tables."""
     title = html.escape(one_line(f"Statistics of {model}"))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>body {{ margin: 24px; background: #fff; }}</style></head><body>"
         f'<h1 style="font: 600 20px system-ui, sans-serif; color: #222">{title}</h1>'
-        f"{html_table(costs, rows, top)}</body></html>\n"
+        f"{html_table(tables)}</body></html>\n"
     )
 
 
-def html_table(costs: Costs, rows: Sequence[LayerStatistics], top: Mapping[str, TopSamples]) -> str:
-    """The layers that cost most and extract least, top samples, all rows; everything escaped."""
-    classes = any(row.label is not None for row in rows)
-    header = ["class", *ROW_HEADER] if classes else list(ROW_HEADER)
-    cells = [row_cells(row, _MOST_INDICES) for row in rows]
-    if classes:
-        labels = ["all" if row.label is None else row.label for row in rows]
-        cells = [(label, *of_row) for label, of_row in zip(labels, cells, strict=True)]
+def html_table(tables: Tables) -> str:
+    """The layers that cost most and extract least, modules, top samples, all rows; all escaped."""
+    costs, rows = tables.costs, tables.rows
+    lines = [list(ROW_HEADER), *(list(row_cells(row, _MOST_INDICES)) for row in rows)]
+    texts = _ROW_TEXTS
+    if not any(row.module for row in rows):
+        lines = [line[: texts - 1] + line[texts:] for line in lines]
+        texts -= 1
+    if any(row.label is not None for row in rows):
+        labels = ["class", *("all" if row.label is None else row.label for row in rows)]
+        lines = [[label, *line] for label, line in zip(labels, lines, strict=True)]
+        texts += 1
+    header, *cells = lines
     hint = [cost_cells(cost) for cost in costs.layers[:MOST]]
     notes = "".join(f"<p>{html.escape(one_line(each))}</p>" for each in (LEGEND, *remarks(costs)))
     return (
         f'<div class="micam-stats"><style>{_STYLE}</style>'
         f"<h2>{_heading(TITLE)}</h2>{_table(COST_HEADER, hint, 2)}{notes}"
-        f"{_top_table(top)}"
+        f"{_module_table(tables.modules)}{_top_table(tables.top)}"
         f'<h2>All layers</h2><div class="all">'
-        f"{_table(header, cells, 3 if classes else 2)}</div></div>"
+        f"{_table(header, cells, texts)}</div></div>"
     )
 
 
@@ -92,6 +110,16 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> 
     return _laid_out(
         _line("th", header, kinds),
         (_line("td", map(html.escape, map(one_line, row)), kinds) for row in rows),
+    )
+
+
+def _module_table(modules: Sequence[ModuleCost]) -> str:
+    if not modules:
+        return ""
+    cells = [module_cells(each) for each in modules]
+    return (
+        f"<h2>{_heading(MODULES_TITLE)}</h2>{_table(MODULE_HEADER, cells, 1)}"
+        f"<p>{html.escape(MODULES_LEGEND)}</p>"
     )
 
 

@@ -12,10 +12,16 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from micam_fast.analyses.statistics.costs import Costs, ModelCosts, find_costs
-from micam_fast.analyses.statistics.files import check_format, write_json, write_rows
+from micam_fast.analyses.statistics.files import (
+    check_format,
+    check_table_format,
+    write_json,
+    write_table,
+)
 from micam_fast.analyses.statistics.groups import ClassMoments, FedShapes, merge_groups
+from micam_fast.analyses.statistics.modules import ModuleCost, find_modules, module_around
 from micam_fast.analyses.statistics.moments import Covariance
-from micam_fast.analyses.statistics.pages import html_page, html_table
+from micam_fast.analyses.statistics.pages import Tables, html_page, html_table
 from micam_fast.analyses.statistics.ranks import Ranks
 from micam_fast.analyses.statistics.rows import LayerStatistics
 from micam_fast.analyses.statistics.top_samples import TopSamples, merge_tops
@@ -113,11 +119,12 @@ class Statistics:
     @property
     def costs(self) -> Costs:
         """Which layers cost most and extract least, over all samples."""
-        groups = list(self.groups.values())
-        names = [layer.name for layer in self.layers]
-        products = {name: self._mean_multiply_adds(name, groups) for name in names}
-        whole = ModelCosts(self.parameters, products, self.classifier)
-        return find_costs(self.rows, self.layers, whole)
+        return find_costs(self.rows, self.layers, self._whole())
+
+    @property
+    def modules(self) -> tuple[ModuleCost, ...]:
+        """What modules cost together, as the file tells them, over all samples; or none."""
+        return find_modules(self.rows, self.layers, self.costs, self._whole())
 
     def of(self, layer: str, label: str | None = None) -> LayerStatistics:
         """The row of a layer; of all samples, or of one class.
@@ -193,8 +200,8 @@ class Statistics:
         """Write the statistics; the suffix says how.
 
         A ``.csv`` or ``.parquet`` has one row for each class and layer; those of all samples
-        together have no class. A ``.json`` has the same rows and the hint. A ``.html`` is a page of
-        tables, with thumbnails of the samples that excite each layer most and least.
+        together have no class. A ``.json`` has the same rows, the hint and the modules. A ``.html``
+        is a page of tables, with thumbnails of the samples that excite each layer most and least.
 
         Raises
         ------
@@ -206,11 +213,23 @@ class Statistics:
         path = check_format(Path(path))
         if path.suffix.lower() == ".html":
             with atomic_file(path) as file:
-                file.write(html_page(self.model, self.costs, self.rows, self.top).encode())
+                file.write(html_page(self.model, self._tables()).encode())
             return path
         if path.suffix.lower() == ".json":
-            return write_json(path, self.model, self.rows, self.costs)
-        return write_rows(path, self.rows)
+            return write_json(path, self.model, self.rows, self.costs, self.modules)
+        return write_table(path, LayerStatistics, self.rows)
+
+    def save_modules(self, path: str | Path) -> Path:
+        """Write a row for each module, as ``.csv`` or ``.parquet``; see `modules`.
+
+        Raises
+        ------
+        OutputError
+            If the suffix is another one, or the file cannot be written.
+        MissingExtraError
+            If pyarrow is not installed and ``.parquet`` is asked for.
+        """
+        return write_table(check_table_format(Path(path)), ModuleCost, self.modules)
 
     def mean_diagram(self, label: str | None = None) -> Explanation:
         """The mean maps of a class, or of all samples.
@@ -229,7 +248,16 @@ class Statistics:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        return html_table(self.costs, self.rows, self.top)
+        return html_table(self._tables())
+
+    def _tables(self) -> Tables:
+        return Tables(self.costs, self.modules, self.rows, self.top)
+
+    def _whole(self) -> ModelCosts:
+        groups = list(self.groups.values())
+        names = [layer.name for layer in self.layers]
+        products = {name: self._mean_multiply_adds(name, groups) for name in names}
+        return ModelCosts(self.parameters, products, self.classifier)
 
     def _say_mean(self, what: str, label: str | None) -> str:
         return f"{what} {count_of(self._average(label).count, 'sample')}"
@@ -268,6 +296,7 @@ class Statistics:
             label=label,
             layer=layer.name,
             kind=layer.class_label,
+            module=module_around(layer),
             samples=moments.samples,
             channels=len(moments.counts),
             values=summary.values,

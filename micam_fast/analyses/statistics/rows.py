@@ -15,6 +15,8 @@ class LayerStatistics:
         The class; ``None`` for all samples, those without a label included.
     layer, kind
         The layer's name, and its class as the diagram prints it.
+    module
+        The innermost module or nested model around it; ``None`` where the file tells none.
     samples, channels
         Their number. Each value of a flat layer is a channel.
     values, not_finite
@@ -53,6 +55,7 @@ class LayerStatistics:
     label: str | None
     layer: str
     kind: str
+    module: str | None
     samples: int
     channels: int
     values: int

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 
@@ -19,13 +19,14 @@ from micam_fast.core.errors import SampleError
 from micam_fast.core.layer_choice import LayerChoice, choose_layers
 from micam_fast.engine.loaded_model import SampleLike
 from micam_fast.engine.streaming import number_samples, take_found
+from micam_fast.samples import LabelledSamples, bare_samples
 
 
 def stats(
     model: Model | str | Path | onnx.ModelProto,
     samples: Iterable[SampleLike | SampleError],
     *,
-    labels: Iterable[str | None] | None = None,
+    labels: Iterable[str | None] | Literal[True] | None = None,
     names: Iterable[str] | None = None,
     layers: LayerChoice = None,
     dead_threshold: float = 0.0,
@@ -51,7 +52,7 @@ def stats(
         error in the place of a sample counts as one that failed.
     labels
         The class of each sample, in their order; ``None`` or ``""`` for one without, as those have
-        for which there is none left.
+        for which there is none left. ``True`` takes the labels that come with the samples.
     names
         What each sample is called, in their order; by default ``sample 0`` and so on.
     layers
@@ -98,6 +99,10 @@ def stats(
     opened = model if isinstance(model, Model) else load_model(model)
     chosen = opened.mapped if layers is None else choose_layers(opened.layers, layers)
     measuring = Measuring(chosen, dead_threshold, positions, diagrams, top_samples)
+    given: Iterable[SampleLike | SampleError] = bare_samples(samples, opened.inputs)
+    if labels is True:
+        given = labelled = LabelledSamples(samples, opened.inputs)
+        labels = map(labelled.label, itertools.count())
     tags = map(
         Tag,
         itertools.chain(labels or (), itertools.repeat(None)),
@@ -106,7 +111,7 @@ def stats(
     if client is None:
         found = measuring.measure(
             opened,
-            samples,
+            given,
             tags,
             activations=opened.activation_stream(chosen),
             explain=lambda fitted: opened.run(
@@ -116,7 +121,7 @@ def stats(
             done=done,
         )
     else:
-        found = measure_on(client, opened, samples, tags, measuring, memory, done)
+        found = measure_on(client, opened, given, tags, measuring, memory, done)
     if not found.groups:
         if not found.failed:
             raise SampleError("there is no sample to measure")

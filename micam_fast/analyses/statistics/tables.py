@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from micam_fast.analyses.statistics.costs import Costs, LayerCost, unknown_costs
+from micam_fast.analyses.statistics.modules import ModuleCost, outermost
 from micam_fast.analyses.statistics.rows import LayerStatistics
-from micam_fast.core.texts import aligned, first_of, one_line, shortened
+from micam_fast.core.texts import aligned, count_of, first_of, one_line, shortened
 
 COST_HEADER = (
     "layer", "seen at", "parameters", "share", "mult-adds", "share", "channels", "eff. rank",
     "limit", "used", "dead", "which", "energy/param", "idle",
 )  # fmt: skip
 ROW_HEADER = (
-    "layer", "type", "samples", "channels", "mean", "deviation", "min", "max", "energy", "dead",
-    "sparsity", "eff. rank", "limit", "parameters", "mult-adds", "energy/param", "not finite",
-    "which are dead",
+    "layer", "type", "module", "samples", "channels", "mean", "deviation", "min", "max", "energy",
+    "dead", "sparsity", "eff. rank", "limit", "parameters", "mult-adds", "energy/param",
+    "not finite", "which are dead",
+)  # fmt: skip
+MODULE_HEADER = (
+    "module", "layers", "parameters", "share", "mult-adds", "share", "values", "channels", "dead",
+    "idle",
 )  # fmt: skip
 TITLE = "layers that cost most and extract least, all samples:"
 LEGEND = (
     "used: effective rank / the rank that is possible, limited by channels, inputs, samples or "
     "positions; idle: mean of the shares of parameters and mult-adds, times what is not used"
 )
-MOST = 12
+MODULES_TITLE = "modules, all samples:"
+MODULES_LEGEND = (
+    "sums over the layers of each module; values: numbers that these give out for a sample; "
+    "channels: of its layers that compute, behind batch normalization and activation function"
+)
+MOST, MOST_MODULES = 12, 24
 _LONGEST_NAME = 40
 _FEW_INDICES = 3
 UNKNOWN = "-"
@@ -43,6 +53,34 @@ def cost_lines(costs: Costs, most: int = MOST) -> Iterator[str]:
     dead = [cost for cost in costs.layers if cost.seen.dead_channels == 1]
     if dead:
         yield one_line(f"wholly dead: {', '.join(cost.layer.layer for cost in dead)}")
+
+
+def module_lines(modules: Sequence[ModuleCost], most: int = MOST_MODULES) -> Iterator[str]:
+    """The table of modules as lines of text, the outermost ones if there are many; or nothing."""
+    if not modules:
+        return
+    shown = list(outermost(modules, most))
+    yield MODULES_TITLE
+    yield from aligned([MODULE_HEADER, *map(module_cells, shown)], texts=1)
+    yield MODULES_LEGEND
+    if len(shown) < len(modules):
+        yield f"{count_of(len(modules) - len(shown), 'more module')}: the output file has all"
+
+
+def module_cells(cost: ModuleCost) -> tuple[str, ...]:
+    """A module's row of `MODULE_HEADER`."""
+    return (
+        shortened(cost.module, _LONGEST_NAME),
+        str(cost.layers),
+        show_count(cost.parameters),
+        _percent(cost.parameter_share),
+        show_count(cost.multiply_adds),
+        _percent(cost.multiply_add_share),
+        show_count(cost.values),
+        str(cost.channels),
+        _percent(cost.dead_channels),
+        _percent(cost.idle, ">=" if cost.is_bound else ""),
+    )
 
 
 def remarks(costs: Costs) -> Iterator[str]:
@@ -86,9 +124,9 @@ def cost_cells(cost: LayerCost) -> tuple[str, ...]:
 def row_cells(row: LayerStatistics, most_indices: int) -> tuple[str, ...]:
     """A row of `ROW_HEADER`, with at most so many indices of dead channels."""
     return (
-        row.layer, row.kind, str(row.samples), str(row.channels), _number(row.mean),
-        _number(row.deviation), _number(row.low), _number(row.high), _number(row.energy),
-        _percent(row.dead_channels), _percent(row.sparsity),
+        row.layer, row.kind, row.module or "", str(row.samples), str(row.channels),
+        _number(row.mean), _number(row.deviation), _number(row.low), _number(row.high),
+        _number(row.energy), _percent(row.dead_channels), _percent(row.sparsity),
         _rank(row.effective_rank, row.possible_rank),
         row.rank_limit or UNKNOWN, show_count(row.parameters), show_count(row.multiply_adds),
         _number(row.energy_per_parameter), str(row.not_finite or ""),

@@ -110,8 +110,8 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     """
     from micam_fast._loops.compiling import when_compiling
     from micam_fast.analyses.statistics import stats as measure
-    from micam_fast.analyses.statistics.files import check_format
-    from micam_fast.analyses.statistics.tables import cost_lines
+    from micam_fast.analyses.statistics.files import TABLES, check_format
+    from micam_fast.analyses.statistics.tables import cost_lines, module_lines
     from micam_fast.core.output_files import check_file
 
     options = read_options(_Options, given)
@@ -181,10 +181,13 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     for line in _notes(found):
         note(line)
     # First, so that an error of the disk takes it not away.
-    for line in cost_lines(found.costs):
+    for line in (*cost_lines(found.costs), *module_lines(found.modules)):
         click.echo(line)
     make_folder(output.parent)
-    written = [found.save(output), *([] if diagram is None else _save_diagrams(found, diagram))]
+    written = [found.save(output)]
+    if found.modules and output.suffix.lower() in TABLES:
+        written.append(found.save_modules(output.with_stem(f"{output.stem}_modules")))
+    written += [] if diagram is None else _save_diagrams(found, diagram)
     shown = one_line(", ".join(map(str, written)))
     click.echo(f"wrote {shown} for {count_of(count - len(failed), 'sample')}")
     sys.exit(1 if failed else 0)

@@ -15,6 +15,8 @@ import onnx
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import free_name
 from micam_fast.models.modules import (
+    PYTORCH,
+    TENSORFLOW,
     Calls,
     Place,
     Scope,
@@ -27,11 +29,15 @@ from micam_fast.models.onnx.graph import Graph
 from micam_fast.models.onnx.limits import LONGEST_NAME, LONGEST_NOTES
 from micam_fast.models.onnx.model_graph import FoundLayer
 from micam_fast.models.onnx.operators import find_operator
+from micam_fast.models.tensorflow_scopes import SEPARATOR, TensorFlowScopes
 
 MODULES_KEY = "micam_fast.modules"
 """Of a model's metadata: all modules, with their classes, as this project's export wrote them."""
 
 _FORMAT = 1
+_TF2ONNX = "tf2onnx"
+# tf2onnx names all that a SavedModel calls so; other tools change the producer, not the names.
+_SAVED_MODEL = "StatefulPartitionedCall/"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 # A name that PyTorch's tracing exporter gives to a kernel that it has computed.
@@ -53,7 +59,7 @@ def name_by_modules(modules: Modules, found: Sequence[FoundLayer]) -> list[Found
             first.setdefault(each.nodes[0], each)
     places = modules.places(list(first.values()))
     taken = {each.layer.name for each in found if not each.nodes}
-    names = name_layers(places, modules.classes, taken)
+    names = name_layers(places, modules.classes, taken, modules.style)
     told = dict(zip(first, zip(names, places, strict=True), strict=True))
     used = taken | {name.name for name in names if name is not None}
     named: dict[str, Layer] = {}
@@ -107,6 +113,13 @@ def _scopes(node: onnx.NodeProto) -> tuple[Scope, ...]:
     return read_scopes(given.get(_SCOPES, ""), given.get(_CLASSES, ""))
 
 
+def _tensorflow_scopes(graph: Graph, producer: str) -> TensorFlowScopes | None:
+    """The scopes in names of nodes, where TensorFlow wrote them."""
+    names = [node.name for node in graph.nodes]
+    told = producer == _TF2ONNX or any(name.startswith(_SAVED_MODEL) for name in names)
+    return TensorFlowScopes(names) if told else None
+
+
 def name_like(known: Sequence[Layer], found: Sequence[FoundLayer]) -> list[FoundLayer]:
     """Layers that bear names of an earlier reading, with all that belongs to a name."""
     by_name = {each.name: each for each in known}
@@ -144,11 +157,24 @@ def _read_modules(text: str | None) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a node tells: the modules around it, whether by tracing, and the owner of its weight."""
+    """What a node tells.
+
+    Attributes
+    ----------
+    scopes
+        The modules around it.
+    traced
+        Whether they are scopes of a traced network, of which some are further calls of a module.
+    weight
+        The owner of its weight.
+    call
+        What tells this call of the innermost module from its others.
+    """
 
     scopes: tuple[Scope, ...]
     traced: bool
     weight: str | None
+    call: str | None
 
     @property
     def path(self) -> str | None:
@@ -158,16 +184,20 @@ class _Told:
 class Modules:
     """The modules of a network, as far as its file tells of them.
 
-    `exported` is what this project's export wrote of them, if it did.
+    `exported` is what this project's export wrote of them, if it did; `producer` is the program
+    that wrote the file.
 
     Attributes
     ----------
     classes
         By path: the module's class, where the file tells it. The network itself is the empty path.
+    style
+        Of the paths.
     """
 
-    def __init__(self, graph: Graph, exported: str | None) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, exported: str | None, producer: str) -> None:
+        self._graph, self._tensorflow = graph, _tensorflow_scopes(graph, producer)
+        self.style = PYTORCH if self._tensorflow is None else TENSORFLOW
         self._told = [self._read(node) for node in graph.nodes]
         self._calls = Calls()
         for told in self._told:
@@ -202,11 +232,22 @@ class Modules:
         ]
 
     def _read(self, node: onnx.NodeProto) -> _Told:
+        if self._tensorflow is not None:
+            return self._read_tensorflow(node, self._tensorflow)
         scopes = _scopes(node)
         traced = not scopes
+        scopes = scopes or read_slashes(node.name)
         weights = (path_of_weight(name) for name in self._constants(node))
         weight = next((each for each in weights if each is not None), None)
-        return _Told(scopes or read_slashes(node.name), traced, weight)
+        return _Told(scopes, traced, weight, scopes[-1].path if traced and scopes else None)
+
+    def _read_tensorflow(self, node: onnx.NodeProto, known: TensorFlowScopes) -> _Told:
+        own = known.of_node(node.name)
+        kernels = (known.of_kernel(name) for name in self._constants(node))
+        kernel = next((each for each in kernels if each is not None), None)
+        scopes = () if own is None else (Scope(SEPARATOR.join(own.path)),)
+        weight = None if kernel is None else SEPARATOR.join(kernel.path)
+        return _Told(scopes, False, weight, None if own is None else own.call)
 
     def _constants(self, node: onnx.NodeProto) -> Iterator[str]:
         """Names of the constants that a node reads, then of those that they are made from."""
@@ -225,9 +266,8 @@ class Modules:
         if told.weight is not None:
             scopes.append(Scope(told.weight))
         for scope in scopes:
-            pieces = scope.path.split(".")
-            for depth in range(len(pieces)):
-                self.classes.setdefault(".".join(pieces[:depth]), None)
+            for around in ("", *self.style.around(scope.path)):
+                self.classes.setdefault(around, None)
             if self.classes.get(scope.path) is None:
                 self.classes[scope.path] = scope.class_name
 
@@ -241,14 +281,36 @@ class Modules:
             return told.path
         return self._calls.resolve(told.path)
 
+    def _around(self, nodes: Sequence[int]) -> str | None:
+        """The module of operators that an optimizer has added: the one of all that is next to them.
+
+        ``None`` where these lie in several modules, or are the ends of the network.
+        """
+        graph, own = self._graph, set(nodes)
+        if self._tensorflow is not None or any(self._told[each].path is not None for each in nodes):
+            return None
+        read = {
+            each
+            for index in nodes
+            for each in graph.nodes[index].input
+            if each and not graph.is_constant(each)
+        }
+        made = {each for index in nodes for each in graph.nodes[index].output if each}
+        neighbours = {graph.producer.get(each) for each in read - made}
+        neighbours |= {reader for each in made for reader in graph.consumers[each]} - own
+        neighbours |= {None for each in made if each in graph.outputs}
+        paths = {None if each is None else self._path(each) for each in neighbours}
+        return paths.pop() if len(paths) == 1 else None
+
     def _place(self, layer: FoundLayer, weight: str | None) -> Place | None:
         operator, index = layer.layer.class_label.lower(), layer.nodes[0]
         told = self._told[index]
         path = self._path(index) if weight is None else weight
         if path is None:
-            return None
-        if told.traced and told.path is not None:
-            return Place(path, operator, told.path)
+            around = self._around(layer.nodes)
+            return None if around is None else Place(around, operator)
+        if told.call is not None:
+            return Place(path, operator, told.call)
         known = self.classes.get(path) or ""
         # A layer that is called as its module's class is a whole call of it.
         by_hand = layer.operation is not None and layer.operation == known.rpartition(".")[2]

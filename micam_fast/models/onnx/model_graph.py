@@ -42,6 +42,7 @@ from micam_fast.models.onnx.invariance import Invariance, find_invariance
 from micam_fast.models.onnx.kernels import Weights, read_weights
 from micam_fast.models.onnx.limits import LARGEST_BATCH, refuse_more
 from micam_fast.models.onnx.merging import Scaling, find_scalings
+from micam_fast.models.onnx.notes import notes_of
 from micam_fast.models.onnx.pointwise import Chain, find_chains
 
 
@@ -153,6 +154,11 @@ class ModelGraph:
             return self
         reading = replace(self.reading, answer=choose_answer(self.outputs, choice))
         return ModelGraph(self._model, reading, self._graph, key=self.key)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the owner of the model should know of all its maps."""
+        return notes_of(self.reading.folded, self.reading.invariance.random)
 
     @property
     def given(self) -> dict[str, Axes]:

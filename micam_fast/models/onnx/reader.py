@@ -130,7 +130,8 @@ class _Reader:
         self.owners: dict[str, tuple[str, ...]] = {}
         self.edges = 0
         # By index of its last node: what an exporter wrote as several operators.
-        self.modules = Modules(self.graph, find_text(model, MODULES_KEY))
+        self.producer = model.proto.producer_name
+        self.modules = Modules(self.graph, find_text(model, MODULES_KEY), self.producer)
         if like is None:
             known_operations = find_operations(self.graph, self.live, self._known_axes)
             taken = {node for each in known_operations.values() for node in each.nodes}
@@ -174,7 +175,7 @@ class _Reader:
             inputs,
             self._axes_of,
             before=self.before,
-            folded=count_folded(self.graph, named, self.model.proto.producer_name),
+            folded=count_folded(self.graph, named, self.producer),
         )
 
     def _known_axes(self, name: str) -> Axes:

@@ -10,6 +10,7 @@ micam.state = {
 micam.start = (parts) => {
   micam.readPage();
   micam.parts = parts;
+  document.getElementById("notes").textContent = micam.page.notes.map((note) => `note: ${note}`).join("; ");
   document.addEventListener("keydown", micam.press, true);
   micam.state.look = parts.look.labels[parts.look.active];
   micam.changeSample();

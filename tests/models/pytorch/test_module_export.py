@@ -165,3 +165,20 @@ def test_a_torchscript_module_says_what_it_is(tmp_path: Path) -> None:
     torch.jit.trace(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.ones(1, 1, 5, 5)).save(path)
     with pytest.raises(micam_fast.ModelError, match=r"is a TorchScript module.*torch.jit.load"):
         micam_fast.load_model(path)
+
+
+def test_a_data_loader_gives_samples_and_labels(found) -> None:  # type: ignore[no-untyped-def]
+    pictures, classes = torch.rand(5, 3, 10, 9), torch.tensor([4, 0, 3, 1, 2])
+    data = torch.utils.data.TensorDataset(pictures, classes)
+    model = micam_fast.load_model(found.proto)
+    for given in (torch.utils.data.DataLoader(data, batch_size=2), data):
+        explained = list(model.explain_many(given))
+        assert [each.label for each in explained] == ["4", "0", "3", "1", "2"]
+        for each, picture in zip(explained, pictures, strict=True):
+            wanted = model.explain(picture)
+            np.testing.assert_allclose(each.cams["fc"], wanted.cams["fc"], atol=1e-5)
+
+
+def test_a_tensor_without_values_is_no_sample(found) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(micam_fast.SampleError, match=r"a sample is no array: .*meta"):
+        micam_fast.explain(found.proto, torch.zeros(3, 10, 9, device="meta"))
