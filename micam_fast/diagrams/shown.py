@@ -38,3 +38,6 @@ class Shown(Protocol):
 
     @property
     def label(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102

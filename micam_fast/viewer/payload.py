@@ -87,10 +87,7 @@ class PageData:
         notes: dict[str, None] = {}
         for each in self.explanations:
             by = f"{each.scene.model}: " if len(models) > 1 else ""
-            # A picture that is no sample's explanation has none.
-            notes.update(
-                (one_line(by + note, _LONGEST_NOTE), None) for note in getattr(each, "notes", ())
-            )
+            notes.update((one_line(by + note, _LONGEST_NOTE), None) for note in each.notes)
         return list(notes)
 
     @property
