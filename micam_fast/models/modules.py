@@ -156,7 +156,7 @@ class LayerName:
 
 
 @dataclass(frozen=True)
-class Style:
+class PathStyle:
     """How a framework writes paths.
 
     Attributes
@@ -177,14 +177,14 @@ class Style:
         return tuple(self.separator.join(pieces[:depth]) for depth in range(1, len(pieces)))
 
 
-PYTORCH, TENSORFLOW = Style(), Style(SEPARATOR, frames_leaves=False)
+PYTORCH, TENSORFLOW = PathStyle(), PathStyle(SEPARATOR, frames_leaves=False)
 
 
 def name_layers(
     places: Sequence[Place | None],
     known: Collection[str],
     taken: Collection[str],
-    style: Style = PYTORCH,
+    style: PathStyle = PYTORCH,
 ) -> list[LayerName | None]:
     """Names of layers by their modules; ``None`` for those whose module is not known.
 
