@@ -109,6 +109,16 @@ def test_structure_matches_keras_classes_with_tf2onnx_operators() -> None:
     assert types[found.pairs["relu6"]] == "Clip"
 
 
+@needs_tensorflow
+def test_normalizations_that_tf2onnx_folds_are_counted() -> None:
+    model = exporter_styles.mobile_keras_model()
+    (note,) = micam_fast.load_model(exporter_styles.by_tf2onnx(model)).graph.notes
+    assert note.startswith("batch normalizations were folded into 1 convolution by the exporter")
+    assert micam_fast.load_model(export_model(model).proto).graph.notes == ()
+    # This one's normalizations stand behind other layers.
+    assert micam_fast.load_model(exporter_styles.tf2onnx_model()).graph.notes == ()
+
+
 @pytest.mark.parametrize("style", OTHERS)
 def test_maps_and_diagrams_are_the_same(style: str, tmp_path: Path) -> None:
     _, expected = explained("PyTorch, tracing")

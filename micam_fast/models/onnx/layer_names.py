@@ -42,6 +42,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 # A name that PyTorch's tracing exporter gives to a kernel that it has computed.
 _COMPUTED = re.compile(r"onnx::Conv(Transpose)?_[0-9]+")
+_NORMALIZATION = re.compile(r"/(batchnorm/mul|FusedBatchNorm)")
 # Modules of PyTorch's own that hold no others compute one thing each time.
 _PLAIN_CLASS = "torch.nn.modules."
 # A weight is turned and scaled before it is read, by a few operators.
@@ -89,11 +90,11 @@ def name_by_modules(modules: Modules, found: Sequence[FoundLayer]) -> list[Found
     ]
 
 
-def count_folded(graph: Graph, found: Sequence[FoundLayer], producer: str) -> int:
-    """How many convolutions PyTorch's exporters have folded a batch normalization into.
+def count_folded(graph: Graph, found: Sequence[FoundLayer], modules: Modules, producer: str) -> int:
+    """How many convolutions an exporter has folded a batch normalization into.
 
-    The scope of such a one is the normalization's, or its kernel is one that the tracing exporter
-    has computed and named itself.
+    The scope of such a one is the normalization's, or its kernel is one that PyTorch's tracing
+    exporter has computed and named itself.
     """
     count = 0
     for each in found:
@@ -103,7 +104,7 @@ def count_folded(graph: Graph, found: Sequence[FoundLayer], producer: str) -> in
         scopes = _scopes(node)
         by_scope = bool(scopes) and ".batchnorm." in (scopes[-1].class_name or "")
         computed = producer == "pytorch" and _COMPUTED.fullmatch(node.input[1]) is not None
-        count += by_scope or computed
+        count += by_scope or computed or modules.is_normalization(each.nodes[0])
     return count
 
 
@@ -206,6 +207,12 @@ class Modules:
         self.classes = _read_modules(exported)
         for told in self._told:
             self._add(told)
+
+    def is_normalization(self, index: int) -> bool:
+        """Tell whether a convolution stands in TensorFlow's scope of a batch normalization."""
+        told = self._told[index]
+        elsewhere = told.weight is not None and told.weight != told.path
+        return elsewhere and _NORMALIZATION.search(self._graph.nodes[index].name) is not None
 
     def leaf_of(self, index: int) -> str | None:
         """The module that calls a node, if its class is known and no module lies within."""

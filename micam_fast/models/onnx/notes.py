@@ -20,7 +20,7 @@ def notes_of(folded: int, random: str) -> tuple[str, ...]:
         notes.append(
             f"batch normalizations were folded into {count_of(folded, 'convolution')} by the "
             "exporter; biases, and with them the published map, are not the trained ones. To keep "
-            "them, export with micam_fast.export(module, path, sample=...) or "
+            "them, export the model with micam_fast.export, or in PyTorch with "
             "torch.onnx.export(..., dynamo=True, optimize=False)"
         )
     if random:

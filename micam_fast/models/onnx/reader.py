@@ -175,7 +175,7 @@ class _Reader:
             inputs,
             self._axes_of,
             before=self.before,
-            folded=count_folded(self.graph, named, self.producer),
+            folded=count_folded(self.graph, named, self.modules, self.producer),
         )
 
     def _known_axes(self, name: str) -> Axes:
