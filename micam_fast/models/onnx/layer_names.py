@@ -168,6 +168,7 @@ class _Modules:
     def __init__(self, graph: Graph, classes: Mapping[str, str | None]) -> None:
         self._graph = graph
         self._told = [self._read(node) for node in graph.nodes]
+        self._told = [self._told_by_all(index) for index in range(len(graph.nodes))]
         self._calls = Calls()
         for told in self._told:
             if told.traced and told.path is not None:
@@ -194,6 +195,22 @@ class _Modules:
         weights = (path_of_weight(name) for name in self._constants(node))
         weight = next((each for each in weights if each is not None), None)
         return _Told(scopes or read_slashes(node.name), traced, weight)
+
+    def _told_by_all(self, index: int) -> _Told:
+        """What a node tells; of one that says nothing, the modules that all its neighbours share.
+
+        PyTorch's optimizer makes a Split of a ``chunk``, and leaves out whose it was.
+        """
+        graph, told = self._graph, self._told[index]
+        node = graph.nodes[index]
+        if told.scopes or told.weight is not None:
+            return told
+        read = [name for name in node.input if not graph.is_constant(name)]
+        around = [graph.producer[name] for name in read if name in graph.producer]
+        around += [each for name in node.output for each in graph.consumers.get(name, ())]
+        known = [self._told[each] for each in around]
+        lists = [each.scopes for each in known if each.scopes and not each.traced]
+        return _Told(_shared(lists), False, None) if lists else told
 
     def _constants(self, node: onnx.NodeProto) -> Iterator[str]:
         """Names of the constants that a node reads, then of those that they are made from."""
@@ -239,3 +256,10 @@ class _Modules:
         known = self.classes.get(path) or ""
         plain = known.startswith(_PLAIN_CLASS) or weight is not None
         return Place(path, operator, str(index) if plain else None)
+
+
+def _shared(lists: Sequence[tuple[Scope, ...]]) -> tuple[Scope, ...]:
+    """The modules that all lists begin with."""
+    pairs = enumerate(zip(*lists, strict=False))
+    end = next((n for n, each in pairs if len({scope.path for scope in each}) > 1), None)
+    return lists[0][: min(map(len, lists)) if end is None else end]
