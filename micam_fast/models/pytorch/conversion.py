@@ -15,6 +15,7 @@ import onnx
 from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
 from micam_fast.models.pytorch.running import Call, Calling, evaluating
+from micam_fast.models.pytorch.translations import translations
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _by_tracing_graph(calling: Calling, *, open_batch: bool) -> Converted:
         verbose=False,
         dynamic_shapes=shapes,
         input_names=list(calling.names),
+        custom_translation_table=translations(),
     )
     _tidy(program.model)
     proto = program.model_proto
