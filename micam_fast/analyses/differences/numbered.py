@@ -86,8 +86,11 @@ def _pair_alike(
 def _may_be(sides: _Sides, name: str, other: str, known: _Known) -> bool:
     """Whether nothing says that these are not the same: sizes, what they read, what reads them."""
     one, same = sides[0].layers[name], sides[1].layers[other]
-    ways = (one.inputs, same.inputs), (sides[0].readers[name], sides[1].readers[other])
-    return _sizes_fit(one, same) and not any(_differ(*way, known) for way in ways)
+    return (
+        _sizes_fit(one, same)
+        and not _differ(one.inputs, same.inputs, known)
+        and not _differ(sides[0].readers[name], sides[1].readers[other], known)
+    )
 
 
 def _differ(mine: Sequence[str], yours: Sequence[str], known: _Known) -> bool:
