@@ -15,7 +15,8 @@ from tests.helpers.real_models import find_package, read_member
 CATS = range(281, 286)
 """ImageNet's classes of house cats."""
 # ImageNet's, as the package documents its preprocessing.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN = np.array((0.485, 0.456, 0.406), np.float32)
+_DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 
 
 def efficientnet_lite0(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -35,6 +36,8 @@ def efficientnet_lite0(monkeypatch: pytest.MonkeyPatch) -> Any:
 def chelsea() -> NDArray[np.float32]:
     """A cat: ``(3, 224, 224)``, prepared for ImageNet."""
     content = read_member("scikit_image-*.whl", "skimage/data/chelsea.png")
-    picture = Image.open(io.BytesIO(content)).convert("RGB").resize((224, 224), Image.BICUBIC)
-    array = (np.asarray(picture, np.float32) / 255 - np.float32(_MEAN)) / np.float32(_DEVIATION)
+    picture = (
+        Image.open(io.BytesIO(content)).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+    )
+    array = (np.asarray(picture, np.float32) / 255 - _MEAN) / _DEVIATION
     return np.ascontiguousarray(array.transpose(2, 0, 1))
