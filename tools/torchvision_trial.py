@@ -49,9 +49,8 @@ def build(name: str) -> tuple[Any, Any]:
 
 def run_export(name: str, way: str, path: Path) -> dict[str, Any]:
     """Write a network's file, and tell what that costs."""
-    import resource
-
     import micam_fast
+    from benchmarks.cases import peak_megabytes
     from tests.helpers.torch_modules import exported_by_torch
 
     module, sample = build(name)
@@ -64,8 +63,7 @@ def run_export(name: str, way: str, path: Path) -> dict[str, Any]:
         given = {"dynamo": True, "verbose": False} if way == DYNAMO else {"dynamo": False}
         exported_by_torch(module, path, sample, input_names=names, **given)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "megabytes": peak / 1024}
+    return {"seconds": seconds, "megabytes": peak_megabytes()}
 
 
 def run_checks(name: str, folder: Path) -> dict[str, Any]:

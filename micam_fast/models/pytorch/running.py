@@ -41,7 +41,7 @@ class Calling:
         self.module, self.args, self.names = module, args, names
 
     def run(self) -> dict[Call, NDArray[Any]]:
-        """The first output of each call of a module in which no other one is called.
+        """The first output of each call of a module in which no other one is called, and its own.
 
         Raises
         ------
@@ -79,7 +79,10 @@ class Calling:
         def after(path: str, output: Any) -> None:
             number, counts[path] = counts[path], counts[path] + 1
             tensor = _first_tensor(output)
-            if not inner.pop() and tensor is not None:
+            holds = inner.pop()
+            # Functions of the module itself, between those within, show in what it gives.
+            whole = not inner and tensor is not None and tensor.is_floating_point()
+            if tensor is not None and (whole or not holds):
                 found[Call(path, number)] = to_numpy(tensor)
 
         handles = []

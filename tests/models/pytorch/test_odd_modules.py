@@ -218,3 +218,32 @@ def test_what_cannot_be_exported_says_so_in_a_line(
         micam_fast.export(make(), tmp_path / "x.onnx", sample=sample)
     assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda inner, x: nn.functional.dropout(inner(x), 0.5),
+        lambda inner, x: inner(x) + torch.randn(3, 8, 8),
+    ],
+    ids=["dropout that is never off", "random numbers"],
+)
+def test_a_module_of_chance_is_refused(function: Any, tmp_path: Path) -> None:
+    module = Around(function, convolution())
+    with pytest.raises(micam_fast.ExportError, match="'the module itself' differs") as told:
+        micam_fast.export(module, tmp_path / "x.onnx", sample=torch.randn(PICTURE))
+    assert "nothing was written" in str(told.value)
+
+
+def test_what_counts_its_calls_is_exported_as_at_its_first(tmp_path: Path) -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = convolution()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: Any) -> Any:
+            self.calls += 1
+            return self.conv(x) * self.calls
+
+    exported(Counting(), torch.randn(PICTURE), tmp_path / "x.onnx")

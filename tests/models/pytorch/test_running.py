@@ -58,17 +58,17 @@ def test_each_call_of_the_innermost_modules_is_told() -> None:
     module = seeded(Block, 4).eval()
     x = torch.randn(1, 4, 5, 6)
     found = find_calling(module, x).run()
-    paths = ["conv1", "bn1", "relu", "conv2", "bn2", "relu", "head", "head"]
-    numbers = [0, 0, 0, 0, 0, 1, 0, 1]
+    paths = ["conv1", "bn1", "relu", "conv2", "bn2", "relu", "head", "head", ""]
+    numbers = [0, 0, 0, 0, 0, 1, 0, 1, 0]
     assert list(found) == [Call(*each) for each in zip(paths, numbers, strict=True)]
     with torch.no_grad():
         np.testing.assert_array_equal(found[Call("conv1", 0)], module.conv1(x).numpy())
-    assert [tuple(each.shape) for each in found.values()] == [(1, 4, 5, 6)] * 8
+    assert [tuple(each.shape) for each in found.values()] == [(1, 4, 5, 6)] * 9
 
 
 def test_a_module_whose_children_are_not_called_is_innermost() -> None:
     found = find_calling(seeded(Tokens), torch.randn(1, 3, 8, 8)).run()
-    assert list(found) == [Call(path, 0) for path in ("patches", "attn", "norm", "fc")]
+    assert list(found) == [Call(path, 0) for path in ("patches", "attn", "norm", "fc", "")]
     assert found[Call("attn", 0)].shape == (1, 4, 8)
 
 
