@@ -87,6 +87,9 @@ def test_a_module_is_left_as_it_was() -> None:
 class Counting(nn.Module):
     """A module that counts its calls, in place and anew, and averages whatever its mode."""
 
+    calls: Any
+    anew: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(4)
