@@ -57,7 +57,8 @@ def match_layers(a: Sequence[Layer], b: Sequence[Layer], match: Match = "name") 
         The layers, in topological order.
     match
         ``"name"``: those of the same name, where what a quantizing tool appends does not count;
-        then those of one operation in one module, in their order.
+        then those of one operation in one module, in their order. Numbers of one operation in one
+        module count only where sizes and neighbours allow it.
         ``"structure"``: those of the same operation that read layers that are matched, or are read
         by such, from the inputs on; of several the one with the same kernel shape or name. Those
         that remain alike are not matched.

@@ -5,7 +5,7 @@ Their names differ by a number that tells the order in the file, and each export
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from micam_fast.analyses.differences.operations import family
@@ -75,11 +75,16 @@ def _are_in_order(
 def _pair_alike(
     sides: _Sides, names: Sequence[str], others: Sequence[str], known: _Known
 ) -> dict[str, str]:
+    """Pairs of those that may be the same layers of B, as many as they are, which no others may."""
     alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in names:
         alike[tuple(other for other in others if _may_be(sides, name, other, known))].append(name)
-    apart = [each for each in alike if all(set(each).isdisjoint(e) for e in alike if e != each)]
-    even = [each for each in apart if len(each) == len(alike[each])]
+    groups = Counter(other for each in alike for other in each)
+    even = [
+        each
+        for each, of_a in alike.items()
+        if len(each) == len(of_a) and all(groups[other] == 1 for other in each)
+    ]
     return {n: o for each in even for n, o in zip(alike[each], each, strict=True)}
 
 
