@@ -81,6 +81,7 @@ TABLES = (
     Table("start", "Start", "run"),
     Table("peers", "Other ways to see every layer", "sample"),
     Table("export", "Keras to ONNX", "model"),
+    Table("torch export", "PyTorch to ONNX, a process from its start to its end", "model"),
 )
 
 FORWARD = "forward pass, *"
@@ -143,4 +144,6 @@ RATIOS = (
     Ratio("peers", "micam-fast, maps of all layers", "ONNX Runtime, forward pass"),
     Ratio("peers", "Keras, predict with all outputs", FORWARD, over_table="forward"),
     Ratio("export", "micam-fast", "tf2onnx"),
+    *(Ratio("torch export", "micam-fast", "torch.onnx.export", measure=measure)
+      for measure in ("seconds", "seconds_of_the_call", "peak_megabytes")),
 )  # fmt: skip

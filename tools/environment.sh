@@ -1,6 +1,7 @@
 # Sourced by demo.sh and test.sh: makes a virtual environment of its own, once.
 #
 #   make_environment NAME REQUIREMENT...   installs what is not there yet; sets $python
+#   constraints=FILE                       before it: other locked versions than ours
 #
 # What is installed is noted in a stamp, so that a second call costs nothing until pyproject.toml,
 # the locked versions or the call itself change.
@@ -35,6 +36,6 @@ make_environment() {
         return 1
     fi
     "$python" -m pip install --quiet --disable-pip-version-check \
-        --constraint tools/constraints.txt "$@"
+        --constraint "${constraints:-tools/constraints.txt}" "$@"
     echo "$stamp" > "$folder/stamp"
 }

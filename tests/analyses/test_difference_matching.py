@@ -117,6 +117,65 @@ class TestNames:
         )
         assert match_layers(ours, theirs).pairs == {"d": "d_MatMul_quant"}
 
+    @pytest.mark.parametrize(
+        ("a", "b", "expected"),
+        [
+            ("10 2", "10 2", {"m.slice": "m.slice", "m.slice#2": "m.slice#2"}),
+            ("10 2", "2 10", {"m.slice": "m.slice#2", "m.slice#2": "m.slice"}),
+            ("10 4 2", "2 10", {"m.slice": "m.slice#2", "m.slice#3": "m.slice"}),
+            ("10 2 2", "2 10", {"m.slice": "m.slice#2"}),
+            ("10 ?", "10 2", {"m.slice": "m.slice", "m.slice#2": "m.slice#2"}),
+            ("10", "2", {"m.slice": "m.slice"}),
+        ],
+    )  # fmt: skip
+    def test_numbers_in_a_module_count_where_sizes_agree(
+        self, a: str, b: str, expected: dict[str, str]
+    ) -> None:
+        """They tell the order in the file, and each exporter has its own."""
+        ours, theirs = (
+            [
+                dataclasses.replace(
+                    layer(f"m.slice#{n}" if n > 1 else "m.slice", "Slice"),
+                    output_shape=(None, None if size == "?" else int(size)),
+                    module="m",
+                )
+                for n, size in enumerate(sizes.split(), 1)
+            ]
+            for sizes in (a, b)
+        )
+        assert match_layers(ours, theirs).pairs == expected
+
+    def test_halves_are_told_by_what_reads_them(self) -> None:
+        ours, theirs = (
+            [
+                layer("x", "Input"),
+                layer("m.split", "Split", "x"),
+                layer("m.split#2", "Split", "x"),
+                layer("m.conv", "Conv", first),
+                layer("m.add", "Add", "m.conv", first),
+                layer("m.concat", "Concat", "m.add", "m.split", "m.split#2"),
+            ]
+            for first in ("m.split", "m.split#2")
+        )
+        ours, theirs = (
+            [dataclasses.replace(e, module="m") for e in side] for side in (ours, theirs)
+        )
+        pairs = match_layers(ours, theirs).pairs
+        assert {name: pairs[name] for name in ("m.split", "m.split#2")} == {
+            "m.split": "m.split#2", "m.split#2": "m.split",
+        }  # fmt: skip
+
+    def test_numbers_in_a_module_count_where_neighbours_agree(self) -> None:
+        """Of two functions, the other file holds the first one within a convolution."""
+        names = ("x:Input", "m.a:Conv", "m.relu:Relu", "m.b:Conv", "m.relu#2:Relu", "c:Conv")
+        others = ("x:Input", "m.a:Conv", "m.b:Conv", "m.relu:Relu", "c:Conv")
+        ours, theirs = (
+            [dataclasses.replace(e, module="m" if "." in e.name else None) for e in chain(*each)]
+            for each in (names, others)
+        )
+        found = match_layers(ours, theirs).pairs
+        assert found == {"x": "x", "m.relu": "m.a", "m.b": "m.b", "m.relu#2": "m.relu", "c": "c"}
+
 
 class TestFunctions:
     """One model computes in one layer what is several layers of the other one."""

@@ -52,13 +52,24 @@ def load(name: str, folder: Path) -> tuple[onnx.ModelProto, tuple[int, ...]]:
     if name in LIGHT_NAMES:
         return onnx.load(LIGHT / f"light_{name}.onnx"), (3, 224, 224)
     package, member, shape = (PACKED | OTHER_KINDS)[name]
+    return onnx.load_from_string(read_member(package, member)), shape
+
+
+def read_member(package: str, member: str) -> bytes:
+    """What a file of a downloaded package holds."""
+    path = find_package(package)
+    if package.endswith(".tar.gz"):
+        with tarfile.open(path) as source:
+            opened = source.extractfile(member)
+            assert opened is not None
+            return opened.read()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(member)
+
+
+def find_package(package: str) -> Path:
+    """The path of a downloaded package; without it, the test is skipped."""
     found = sorted(WHEELS.glob(package))
     if not found:
         pytest.skip(f"{package} is not in .cache/wheels; tools/test.sh downloads it")
-    if package.endswith(".tar.gz"):
-        with tarfile.open(found[-1]) as source:
-            opened = source.extractfile(member)
-            assert opened is not None
-            return onnx.load_from_string(opened.read()), shape
-    with zipfile.ZipFile(found[-1]) as archive:
-        return onnx.load_from_string(archive.read(member)), shape
+    return found[-1]

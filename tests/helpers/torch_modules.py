@@ -90,14 +90,19 @@ class Branching(nn.Module):
 
 
 def seeded(kind: type, *given: Any) -> Any:
-    """A module with random weights, and batch normalizations that do something."""
+    """A module with random weights, and normalizations that do something."""
     torch.manual_seed(0)
-    module = kind(*given)
+    return stirred(kind(*given))
+
+
+def stirred(module: Any) -> Any:
+    """The module; its normalizations shift and scale by random numbers, not by 0 and 1."""
     with torch.no_grad():
         for each in module.modules():
             if isinstance(each, nn.BatchNorm2d):
                 each.running_mean.normal_()
                 each.running_var.uniform_(0.5, 2)
+            if isinstance(each, (nn.BatchNorm2d, nn.LayerNorm)):
                 each.weight.uniform_(0.5, 2)
                 each.bias.normal_()
     return module

@@ -7,12 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from micam_fast.analyses.differences.numbered import find_doubted, pair_in_modules
 from micam_fast.analyses.differences.operations import (
     WITHIN,
     family,
     function_of,
     kernel_size,
 )
+from micam_fast.analyses.differences.sides import Side
 from micam_fast.core.choices import Match
 from micam_fast.core.layers import Layer
 
@@ -55,50 +57,24 @@ def match_layers(a: Sequence[Layer], b: Sequence[Layer], match: Match = "name") 
         The layers, in topological order.
     match
         ``"name"``: those of the same name, where what a quantizing tool appends does not count;
-        then those of one operation in one module, in their order.
+        then those of one operation in one module, in their order. Numbers of one operation in one
+        module count only where sizes and neighbours allow it.
         ``"structure"``: those of the same operation that read layers that are matched, or are read
         by such, from the inputs on; of several the one with the same kernel shape or name. Those
         that remain alike are not matched.
     """
-    sides = _Side(a), _Side(b)
+    sides = Side(a), Side(b)
     pairs = _by_structure(*sides) if match == "structure" else _by_name(*sides)
     return _with_functions(*sides, pairs)
 
 
-class _Side:
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self.layers = {layer.name: layer for layer in layers}
-        self.readers: defaultdict[str, list[str]] = defaultdict(list)
-        for layer in layers:
-            for name in layer.inputs:
-                self.readers[name].append(layer.name)
-
-    def next_within(
-        self, name: str, taken: Iterable[str], function: str | None = None
-    ) -> str | None:
-        """The function that alone reads a layer, where it has no counterpart of its own.
-
-        It may be one that files commonly hold within the layer before, or the one given.
-        """
-        readers = self.readers[name]
-        if len(readers) != 1 or readers[0] in taken:
-            return None
-        layer = self.layers[readers[0]]
-        known = family(layer) in WITHIN or family(layer) == function
-        return layer.name if known and len(layer.inputs) == 1 else None
-
-    def source(self, name: str, taken: Iterable[str]) -> str:
-        """The layer itself; for functions without a counterpart, what these are computed of."""
-        while name not in taken:
-            layer = self.layers[name]
-            if family(layer) not in WITHIN or len(layer.inputs) != 1:
-                break
-            name = layer.inputs[0]
-        return name
-
-
-def _by_name(a: _Side, b: _Side) -> dict[str, str]:
-    pairs = {name: name for name in a.layers if name in b.layers}
+def _by_name(a: Side, b: Side) -> dict[str, str]:
+    doubted = find_doubted(a, b)
+    ours, theirs = (
+        {name: layer for name, layer in side.layers.items() if name not in left}
+        for side, left in zip((a, b), doubted, strict=True)
+    )
+    pairs = {name: name for name in ours if name in theirs}
     steps: tuple[tuple[Callable[[Layer], str], Callable[[Layer], str]], ...] = (
         (lambda layer: layer.name, _bare),
         (_bare, lambda layer: layer.name),
@@ -107,35 +83,12 @@ def _by_name(a: _Side, b: _Side) -> dict[str, str]:
         (_of_gemm, lambda layer: layer.name),
     )
     for of_a, of_b in steps:
-        left_a = (layer for name, layer in a.layers.items() if name not in pairs)
+        left_a = (layer for name, layer in ours.items() if name not in pairs)
         taken = set(pairs.values())
-        left_b = (layer for name, layer in b.layers.items() if name not in taken)
+        left_b = (layer for name, layer in theirs.items() if name not in taken)
         ones, others = _only(left_a, of_a), _only(left_b, of_b)
         pairs |= {one: others[key] for key, one in ones.items() if key in others}
-    return pairs | _by_module(a, b, pairs)
-
-
-def _by_module(a: _Side, b: _Side, pairs: Mapping[str, str]) -> dict[str, str]:
-    """Those left of one operation in one module, in their order, if both sides have as many.
-
-    Exporters call an operation by other operators: a Flatten is a Reshape.
-    """
-    taken = set(pairs.values())
-    left_a = _in_modules(layer for name, layer in a.layers.items() if name not in pairs)
-    left_b = _in_modules(layer for name, layer in b.layers.items() if name not in taken)
-    found: dict[str, str] = {}
-    for key, names in left_a.items():
-        if len(names) == len(left_b.get(key, ())):
-            found |= zip(names, left_b[key], strict=True)
-    return found
-
-
-def _in_modules(layers: Iterable[Layer]) -> dict[tuple[str, str], list[str]]:
-    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for layer in layers:
-        if layer.module is not None:
-            found[layer.module, family(layer)].append(layer.name)
-    return found
+    return pairs | pair_in_modules(a, b, pairs)
 
 
 def _bare(layer: Layer) -> str:
@@ -155,7 +108,7 @@ def _only(layers: Iterable[Layer], key: Callable[[Layer], object]) -> dict[objec
     return {each: names[0] for each, names in found.items() if len(names) == 1}
 
 
-def _by_structure(a: _Side, b: _Side) -> dict[str, str]:
+def _by_structure(a: Side, b: Side) -> dict[str, str]:
     inputs = ([n for n, e in side.layers.items() if family(e) == "Input"] for side in (a, b))
     pairs = dict(zip(*inputs, strict=False))
     while True:
@@ -166,7 +119,7 @@ def _by_structure(a: _Side, b: _Side) -> dict[str, str]:
             return pairs | _functions_between(a, b, pairs)
 
 
-def _functions_between(a: _Side, b: _Side, pairs: dict[str, str]) -> dict[str, str]:
+def _functions_between(a: Side, b: Side, pairs: dict[str, str]) -> dict[str, str]:
     """Match functions of which one side alone knows what they do.
 
     Nothing else stands between the layers around them.
@@ -190,10 +143,10 @@ def _functions_between(a: _Side, b: _Side, pairs: dict[str, str]) -> dict[str, s
     return {name: other for name, other in found.items() if ones[other] == 1}
 
 
-_Around = Callable[[_Side, Layer, Mapping[str, str]], frozenset[str] | None]
+_Around = Callable[[Side, Layer, Mapping[str, str]], frozenset[str] | None]
 
 
-def _match_alike(a: _Side, b: _Side, pairs: dict[str, str], around: _Around) -> None:
+def _match_alike(a: Side, b: Side, pairs: dict[str, str], around: _Around) -> None:
     """Match layers of one operation in the same surroundings; each match makes more of them."""
     forward = around is _read_by
     order = list(a.layers.values())
@@ -221,14 +174,14 @@ def _match_alike(a: _Side, b: _Side, pairs: dict[str, str], around: _Around) -> 
                 break
 
 
-def _read_by(side: _Side, layer: Layer, pairs: Mapping[str, str]) -> frozenset[str] | None:
+def _read_by(side: Side, layer: Layer, pairs: Mapping[str, str]) -> frozenset[str] | None:
     """What a layer reads, by the names in B; ``None`` where some of it is not matched."""
     sources = [pairs.get(side.source(name, pairs)) for name in layer.inputs]
     known = [name for name in sources if name is not None]
     return frozenset(known) if known and len(known) == len(sources) else None
 
 
-def _readers_of(side: _Side, layer: Layer, pairs: Mapping[str, str]) -> frozenset[str] | None:
+def _readers_of(side: Side, layer: Layer, pairs: Mapping[str, str]) -> frozenset[str] | None:
     """What reads a layer, by the names in B; ``None`` where some of it is not matched."""
     name: str | None = layer.name
     while name is not None:
@@ -249,7 +202,7 @@ def _kernel_of(layer: Layer) -> object:
     return family(layer), kernel_size(layer)
 
 
-def _with_functions(a: _Side, b: _Side, pairs: dict[str, str]) -> Matching:
+def _with_functions(a: Side, b: Side, pairs: dict[str, str]) -> Matching:
     """Match the last of a layer and its functions with the layer that holds them within.
 
     A tool that quantizes leaves out a Relu where the codes hold nothing below 0, and another one
@@ -275,7 +228,7 @@ def _with_functions(a: _Side, b: _Side, pairs: dict[str, str]) -> Matching:
 
 
 def _end(
-    a: _Side, b: _Side, pairs: Mapping[str, str], taken: set[str], one: str, other: str
+    a: Side, b: Side, pairs: Mapping[str, str], taken: set[str], one: str, other: str
 ) -> tuple[str, str]:
     """The last function behind one of two layers that is read as the other layer is."""
     holds = function_of(b.layers[other])

@@ -200,6 +200,8 @@ class Modules:
         self._graph, self._tensorflow = graph, _tensorflow_scopes(graph, producer)
         self.style = PYTORCH if self._tensorflow is None else TENSORFLOW
         self._told = [self._read(node) for node in graph.nodes]
+        if self._tensorflow is None:
+            self._tell_silent()
         self._calls = Calls()
         for told in self._told:
             if told.traced and told.path is not None:
@@ -256,6 +258,47 @@ class Modules:
         weight = None if kernel is None else SEPARATOR.join(kernel.path)
         return _Told(scopes, False, weight, None if own is None else own.call)
 
+    def _tell_silent(self) -> None:
+        """Have operators that say nothing tell the innermost module that holds all around them.
+
+        PyTorch's optimizer makes a Split of a ``chunk``, and leaves out whose it was. Beside the
+        network itself there must be such a module, and each neighbour must tell its own.
+        """
+        for group in self._silent_groups():
+            around = self._neighbours(group)
+            told = [self._told[each] for each in around if each is not None]
+            lists = [each.scopes for each in told] + [(Scope(""),)] * (None in around)
+            shared, traced = _shared(lists), {each.traced for each in told}
+            if len(shared) > 1 and len(traced) == 1:
+                for index in group:
+                    self._told[index] = _Told(shared, traced == {True}, None, None)
+
+    def _silent_groups(self) -> list[list[int]]:
+        """Operators that say nothing, those together that read each other."""
+        groups: dict[int, list[int]] = {}
+        for index, told in enumerate(self._told):
+            if told.scopes or told.weight is not None:
+                continue
+            joined = [index]
+            for near in self._neighbours(joined):
+                other = None if near is None else groups.get(near)
+                if other is not None and other is not joined:
+                    other.extend(joined)
+                    groups.update(dict.fromkeys(joined, other))
+                    joined = other
+            groups[index] = joined
+        return list({id(each): each for each in groups.values()}.values())
+
+    def _neighbours(self, nodes: Sequence[int]) -> set[int | None]:
+        """Nodes outside that these read from, and that read them; ``None`` for the model's ends."""
+        graph = self._graph
+        read = {name for index in nodes for name in graph.nodes[index].input if name}
+        made = {name for index in nodes for name in graph.nodes[index].output if name}
+        found = {graph.producer.get(name) for name in read if not graph.is_constant(name)}
+        found |= {each for name in made for each in graph.consumers.get(name, ())}
+        found |= {None for name in made if name in graph.outputs}
+        return found - set(nodes)
+
     def _constants(self, node: onnx.NodeProto) -> Iterator[str]:
         """Names of the constants that a node reads, then of those that they are made from."""
         graph = self._graph
@@ -288,34 +331,12 @@ class Modules:
             return told.path
         return self._calls.resolve(told.path)
 
-    def _around(self, nodes: Sequence[int]) -> str | None:
-        """The module of operators that an optimizer has added: the one of all that is next to them.
-
-        ``None`` where these lie in several modules, or are the ends of the network.
-        """
-        graph, own = self._graph, set(nodes)
-        if self._tensorflow is not None or any(self._told[each].path is not None for each in nodes):
-            return None
-        read = {
-            each
-            for index in nodes
-            for each in graph.nodes[index].input
-            if each and not graph.is_constant(each)
-        }
-        made = {each for index in nodes for each in graph.nodes[index].output if each}
-        neighbours = {graph.producer.get(each) for each in read - made}
-        neighbours |= {reader for each in made for reader in graph.consumers[each]} - own
-        neighbours |= {None for each in made if each in graph.outputs}
-        paths = {None if each is None else self._path(each) for each in neighbours}
-        return paths.pop() if len(paths) == 1 else None
-
     def _place(self, layer: FoundLayer, weight: str | None) -> Place | None:
         operator, index = layer.layer.class_label.lower(), layer.nodes[0]
         told = self._told[index]
         path = self._path(index) if weight is None else weight
         if path is None:
-            around = self._around(layer.nodes)
-            return None if around is None else Place(around, operator)
+            return None
         if told.call is not None:
             return Place(path, operator, told.call)
         known = self.classes.get(path) or ""
@@ -323,3 +344,13 @@ class Modules:
         by_hand = layer.operation is not None and layer.operation == known.rpartition(".")[2]
         plain = known.startswith(_PLAIN_CLASS) or weight is not None or by_hand
         return Place(path, operator, str(index) if plain else None)
+
+
+def _shared(lists: Sequence[tuple[Scope, ...]]) -> tuple[Scope, ...]:
+    """The modules that all lists begin with."""
+    found = []
+    for each in zip(*lists, strict=False):
+        if len({scope.path for scope in each}) > 1:
+            break
+        found.append(each[0])
+    return tuple(found)

@@ -12,6 +12,7 @@ from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
 from micam_fast.models.pytorch.programs import call_of
 from micam_fast.models.pytorch.running import Call, Calling, evaluating, quiet
+from micam_fast.models.pytorch.translations import translations
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,15 @@ def _by_tracing_graph(calling: Calling, *, open_batch: bool) -> Converted:
 def _write(source: Any, *args: Any, **given: Any) -> Converted:
     import torch
 
-    written = torch.onnx.export(source, *args, dynamo=True, optimize=False, verbose=False, **given)
+    written = torch.onnx.export(
+        source,
+        *args,
+        dynamo=True,
+        optimize=False,
+        verbose=False,
+        custom_translation_table=translations(),
+        **given,
+    )
     _tidy(written.model)
     proto = written.model_proto
     made = {name for node in proto.graph.node for name in node.output}

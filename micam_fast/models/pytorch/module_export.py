@@ -142,6 +142,7 @@ def _finish(
         for layer in graph.layers:
             if layer.module is not None and layer.name == layer.module:
                 values[Call(layer.module, 0)] = [graph.taps[layer.name].value]
+    values[Call("", 0)] = [each.name for each in found.proto.graph.output[:1]]
     return ModuleExport(
         found.proto,
         graph.inputs,

@@ -44,7 +44,7 @@ class Calling:
         self.module, self.args, self.names = module, args, names
 
     def run(self) -> dict[Call, NDArray[Any]]:
-        """The first output of each call of a module in which no other one is called.
+        """The first output of each call of a module in which no other one is called, and its own.
 
         Raises
         ------
@@ -93,7 +93,10 @@ class Calling:
         def after(path: str, output: Any) -> None:
             number, counts[path] = counts[path], counts[path] + 1
             tensor = _first_tensor(output)
-            if not inner.pop() and tensor is not None:
+            holds = inner.pop()
+            # Functions of the module itself, between those within, show in what it gives.
+            whole = not inner and tensor is not None and tensor.is_floating_point()
+            if tensor is not None and (whole or not holds):
                 found[Call(path, number)] = to_numpy(tensor)
 
         handles = []
@@ -115,14 +118,33 @@ class Calling:
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """The module in eval mode, and then each of its modules as it was."""
+    """The module in eval mode, and then each of its modules as it was, with its buffers."""
+    import torch
+
     before = {each: each.training for each in module.modules()}
+    buffers = list(_buffers(module))
     module.eval()
     try:
         yield
     finally:
         for each, training in before.items():
             each.training = training
+        for each, name, buffer, values in buffers:
+            each._buffers[name] = buffer
+            if not torch.equal(buffer, values):
+                with torch.no_grad():
+                    buffer.copy_(values)
+
+
+def _buffers(module: Any) -> Iterator[tuple[Any, str, Any, Any]]:
+    """The buffers of all modules, and copies of their values: some modules count their calls."""
+    import torch
+
+    for each in module.modules():
+        for name, buffer in each._buffers.items():
+            held = buffer is not None and not torch.nn.parameter.is_lazy(buffer)
+            if held and not buffer.is_meta:
+                yield each, name, buffer, buffer.detach().clone()
 
 
 @contextmanager
@@ -211,9 +233,18 @@ def _to_tensor(array: Any, module: Any) -> Any:
     """An array of the module's kind, on its device: float64 is what NumPy makes of anything."""
     import torch
 
-    tensor = array if isinstance(array, torch.Tensor) else torch.as_tensor(np.asarray(array))
-    tensor = tensor.detach()
     held = next(iter(module.parameters()), None)
+    if isinstance(array, torch.Tensor):
+        tensor = array.detach()
+    else:
+        try:
+            tensor = torch.as_tensor(np.asarray(array))
+        except (TypeError, ValueError) as error:
+            raise ExportError(
+                f"the sample holds no numbers that PyTorch takes: {describe_error(error)}"
+            ) from error
+        if held is None and tensor.is_floating_point():
+            tensor = tensor.float()
     if held is None:
         return tensor
     floating = tensor.is_floating_point() and held.is_floating_point()

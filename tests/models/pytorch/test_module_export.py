@@ -40,7 +40,7 @@ def test_every_module_is_compared(found) -> None:  # type: ignore[no-untyped-def
     assert list(found.run(found.sample)) == list(found.compared)
     functions = ("add", "add#2", "gelu", "reshape")
     modules = [name for name in LAYERS[1:] if name.rpartition(".")[2] not in functions]
-    assert list(found.compared) == modules
+    assert list(found.compared) == [*modules, "the module itself"]
 
 
 def test_no_sample_says_what_to_give() -> None:
@@ -52,7 +52,7 @@ def test_a_module_whose_way_depends_on_numbers_is_written_by_the_older_exporter(
     found = export_module(seeded(Branching), torch.ones(1, 1, 5, 5))
     assert [each.partition(" (")[0] for each in found.remarks] == ["torch.export cannot trace it"]
     assert [layer.name for layer in read_layers(open_model(found.proto)).layers][1:] == ["conv"]
-    assert list(found.compared) == ["conv"]
+    assert list(found.compared) == ["conv", "the module itself"]
 
 
 def test_the_reason_is_that_of_a_batch_of_1() -> None:
