@@ -42,14 +42,25 @@ for _number, _usual in (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave a quarter of the heavy tests, another one each day, unless files were named."""
+    """Leave a quarter of the heavy tests, another one each day, unless files were named.
+
+    Those that are heavy ``by`` a parameter take turns together: what they share takes long.
+    """
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if not whole or os.environ.get("MICAM_HEAVY") == "all":
         return
     heavy = [item for item in items if item.get_closest_marker("heavy")]
-    left_out = set(heavy) - set(heavy[datetime.date.today().toordinal() % 4 :: 4])
+    groups = list(dict.fromkeys(map(_turn, heavy)))
+    kept = set(groups[datetime.date.today().toordinal() % 4 :: 4])
+    left_out = {item for item in heavy if _turn(item) not in kept}
     config.hook.pytest_deselected(items=sorted(left_out, key=heavy.index))
     items[:] = [item for item in items if item not in left_out]
+
+
+def _turn(item: Any) -> str:
+    """What takes turns with others: a heavy test, or those of one value of a parameter."""
+    by = item.get_closest_marker("heavy").kwargs.get("by")
+    return item.nodeid if by is None else f"{by} {item.callspec.params[by]}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,5 +38,5 @@ done
 "$python" -m mypy
 "$python" -m pytest "$@"
 # In one process with TensorFlow, PyTorch ends it by a segmentation fault now and then.
-MICAM_TORCH=1 "$python" -m pytest tests/models/pytorch -q
+MICAM_TORCH=1 "$python" -m pytest -o testpaths=tests/models/pytorch -q
 NUMBA_DISABLE_JIT=1 "$python" -m pytest -m no_jit -q

@@ -68,6 +68,10 @@ class _Exported(Protocol):
         """What a user should know of it."""
 
     @property
+    def one_way(self) -> bool:
+        """Whether it was recorded on a sample, and may go other ways on other numbers."""
+
+    @property
     def compared(self) -> Mapping[str, Sequence[str]]:
         """By layer or module: values, of which the last one of the right shape is its own."""
 
@@ -148,7 +152,7 @@ def export(
     if size > _LARGEST:
         raise ExportError(f"the ONNX model would have {size / 2**30:.1f} GiB; a file ends at 2 GiB")
     content = exported.proto.SerializeToString()
-    differences = tuple(_check(exported, None if is_module(model) else sample))
+    differences, remarks = _check(exported, None if is_module(model) else sample)
     make_folder(path.parent)
     with atomic_file(path) as file:
         file.write(content)
@@ -156,11 +160,11 @@ def export(
         path,
         exported.layers,
         size,
-        differences,
+        tuple(differences),
         time.perf_counter() - start,
         exported.framework,
         len(exported.compared),
-        exported.remarks,
+        (*exported.remarks, *remarks),
     )
 
 
@@ -194,8 +198,13 @@ def _refuse_others(path: Path) -> None:
         )
 
 
-def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> list[LayerError]:
-    """Compare every layer of both; the session is the one that plots would open."""
+def _check(
+    exported: _Exported, sample: CheckSample | CheckSampleOf | None
+) -> tuple[list[LayerError], list[str]]:
+    """Compare every layer of both, and tell what to know of it.
+
+    The session is the one that plots would open.
+    """
     names = list(dict.fromkeys(name for each in exported.compared.values() for name in each))
     given_out = {value.name for value in exported.proto.graph.output}
     exported.proto.graph.output.extend(
@@ -211,10 +220,19 @@ def _check(exported: _Exported, sample: CheckSample | CheckSampleOf | None) -> l
     given = _fit(exported, sample) or exported.sample
     # The extractor's memory is used again by each run, so one is compared before the next.
     noise = _run_noise(exported, extractor, given)
-    found = [_compare(exported, "random", *noise)]
+    found, remarks = [], []
+    try:
+        found.append(_compare(exported, "random", *noise))
+    except ExportError as error:
+        if given is None or not exported.one_way:
+            raise
+        remarks.append(
+            "the file holds the way of the sample alone: on random values it gives other numbers "
+            f"({str(error).partition(';')[0]})"
+        )
     if given is not None:
         found.append(_compare(exported, "given", *_run(exported, extractor, given)))
-    return found
+    return found, remarks
 
 
 def _fit(

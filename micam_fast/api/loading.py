@@ -176,7 +176,11 @@ def explain(
     >>> micam_fast.explain(MODEL, np.load(DIGITS)[7]).prediction.index
     7
     """
-    loaded = model if isinstance(model, Model) else load_model(model)
+    loaded = (
+        model
+        if isinstance(model, Model)
+        else load_model(model, sample=sample if is_module(model) else None)
+    )
     return loaded.explain(
         sample, projection=projection, frame=frame, activation_range=activation_range
     )

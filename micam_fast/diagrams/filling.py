@@ -35,7 +35,7 @@ def _drawn_line(shown: Shown, detail: Detail) -> str:
     if detail.depth is not None:
         line += f"; modules of depth {detail.depth} are one node, by the map of their last layer"
     if any(link.hidden for node in nodes for link in node.links):
-        line += "; dotted edges lead through layers that are not drawn"
+        line += "; dotted edges lead through others, and ways past a node are left out"
     return line
 
 

@@ -67,6 +67,8 @@ def _layer_lines(layer: Layer, found: LayerMap | None) -> list[str]:
 
 def _module_lines(module: Holding, layer: Layer, found: LayerMap | None) -> list[str]:
     last = "" if module.exits == 1 else f", the last of {module.exits} exits"
+    if not module.is_exit:
+        last = ", its last mapped layer"
     return [
         module.title,
         kind_of(module, layer),

@@ -1,9 +1,9 @@
 """What a diagram draws as one node: a layer, or all layers of a module.
 
 A module at the chosen depth is a node with the map of its exit, the last of its layers that another
-module or nobody reads. Its layers are one node only if they hang together and no way leads out of
-them and back: a module that is called twice is a node for each call, and one that would make a
-circle is drawn a level deeper.
+module or nobody reads; where no exit is mapped, with that of its last layer that is. Its layers are
+one node only if they hang together and no way leads out of them and back: a module that is called
+again later is a node for each call, and one that would make a circle is drawn a level deeper.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Detail:
     only_mapped: bool = False
 
     def __post_init__(self) -> None:
-        if self.depth is not None and self.depth < 1:
-            raise ValueError(f"depth must be at least 1, not {self.depth}")
+        if self.depth is not None and (type(self.depth) is not int or self.depth < 1):
+            raise ValueError(f"depth must be a whole number from 1 on, not {self.depth!r}")
 
     @property
     def whole(self) -> bool:
@@ -51,6 +51,8 @@ class Detail:
 
 
 EVERYTHING = Detail()
+_CONTAINERS = "torch.nn.modules.container."
+_LISTS = {f"{_CONTAINERS}ModuleList", f"{_CONTAINERS}ModuleDict"}
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,15 @@ class Holding:
         How many it holds.
     exits
         How many of them are read from outside, or are outputs.
+    is_exit
+        Whether the one whose map is shown is one of these.
     """
 
     title: str
     class_name: str | None
     layers: int
     exits: int
+    is_exit: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Node:
     Attributes
     ----------
     layer
-        The one whose map it shows, a module's exit; its name is the node's key.
+        The one whose map it shows; its name is the node's key.
     index
         The layer's place among all layers of the model, from 0.
     links
@@ -137,7 +142,7 @@ def draw_nodes(
     detail
         How much is drawn.
     """
-    nodes = _nodes(layers, _parts(layers, detail.depth))
+    nodes = _nodes(layers, _parts(layers, detail.depth), mapped)
     if detail.only_mapped:
         nodes = _without_hidden(nodes, mapped)
     return _with_needed_frames(nodes)
@@ -241,7 +246,7 @@ def _connected(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
         yield sorted(found, key=lambda each: order[each.name])
 
 
-def _nodes(layers: Sequence[Layer], parts: Sequence[_Part]) -> list[Node]:
+def _nodes(layers: Sequence[Layer], parts: Sequence[_Part], mapped: Collection[str]) -> list[Node]:
     """The nodes of parts, in the order of their exits."""
     places = {layer.name: place for place, layer in enumerate(layers)}
     readers: defaultdict[str, set[str]] = defaultdict(set)
@@ -249,12 +254,16 @@ def _nodes(layers: Sequence[Layer], parts: Sequence[_Part]) -> list[Node]:
         for name in layer.inputs:
             readers[name].add(layer.name)
     exits = [_exits(part, readers) for part in parts]
+    shown_by = [
+        next((e for e in (*reversed(ends), *reversed(part.layers)) if e.name in mapped), ends[-1])
+        for part, ends in zip(parts, exits, strict=True)
+    ]
     reads = _reads(parts)
     titles: set[str] = set()
     nodes = []
     for number in sorted(reads, key=lambda each: places[exits[each][-1].name]):
-        part, (*_, shown) = parts[number], exits[number]
-        links = tuple(Link(exits[each][-1].name) for each in reads[number])
+        part, shown = parts[number], shown_by[number]
+        links = tuple(Link(shown_by[each].name) for each in reads[number])
         module, cluster = None, part.around
         if len(part.layers) > 1:
             around = _common([layer.cluster for layer in part.layers])
@@ -263,7 +272,8 @@ def _nodes(layers: Sequence[Layer], parts: Sequence[_Part]) -> list[Node]:
             class_name = dict(zip(shown.cluster, shown.cluster_classes, strict=False)).get(
                 around[-1]
             )
-            module = Holding(title, class_name, len(part.layers), len(exits[number]))
+            is_exit = shown in exits[number]
+            module = Holding(title, class_name, len(part.layers), len(exits[number]), is_exit)
             cluster = around[:-1]
         nodes.append(Node(shown, places[shown.name], links, cluster, module))
     return nodes
@@ -356,7 +366,11 @@ def _without_hidden(nodes: Sequence[Node], mapped: Collection[str]) -> list[Node
 
 
 def _with_needed_frames(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Nodes without frames around a single thing whose name says what the frame's says."""
+    """Nodes without frames of lists, which nobody calls, and without those that say nothing more.
+
+    A frame around a single thing says nothing where that one's name begins with its own.
+    """
+    nodes = [replace(node, cluster=_called(node)) for node in nodes]
     inside: defaultdict[Cluster, Counter[str | Cluster]] = defaultdict(Counter)
     for node in nodes:
         path = node.cluster
@@ -374,3 +388,9 @@ def _with_needed_frames(nodes: Sequence[Node]) -> tuple[Node, ...]:
         return tuple(path[depth - 1] for depth in depths if needed(path[:depth]))
 
     return tuple(replace(node, cluster=kept(node.cluster)) for node in nodes)
+
+
+def _called(node: Node) -> Cluster:
+    """The frames around a node but those of lists: what is in one need not follow each other."""
+    classes = dict(zip(node.layer.cluster, node.layer.cluster_classes, strict=False))
+    return tuple(path for path in node.cluster if classes.get(path) not in _LISTS)

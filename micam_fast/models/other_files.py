@@ -15,7 +15,9 @@ _MODULE = "build the module in Python and load its weights ({load}), then: " + _
 _KINDS = {
     "pickle": (
         "a file of torch.save, weights or a pickled module",
-        _MODULE.replace("{load}", "module.load_state_dict(torch.load({file!r}))"),
+        _MODULE.replace("{load}", "module.load_state_dict(torch.load({file!r}))")
+        + "; a pickled module is module = torch.load({file!r}, weights_only=False), which runs "
+        "what it holds",
     ),
     "script": (
         "a TorchScript module",
@@ -68,7 +70,10 @@ def describe_other(path: Path) -> str | None:
     if kind is None:
         return None
     what, remedy = _KINDS[kind]
-    remedy = remedy.format(file=path.name, stem=path.stem, out=f"{path.stem}.onnx")
+    out = path.with_suffix(".onnx").name
+    # Under the name of an ONNX file, it must not be written over.
+    out = f"{path.stem}-exported.onnx" if out == path.name else out
+    remedy = remedy.format(file=path.name, stem=path.stem, out=out)
     return f"{path} is {what}, no ONNX file; {remedy}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.core.errors import SampleError
-from micam_fast.core.layers import ModelInput
+from micam_fast.core.layers import ModelInput, show_shape
 from micam_fast.samples.arrays import Arrays, as_array, fit_array, own_layout
 
 
@@ -41,8 +41,8 @@ def take_apart(items: Any, inputs: Sequence[ModelInput]) -> Iterator[tuple[Any, 
     """Samples one by one, each with its label where it has one.
 
     A tuple or list ``(x, y)`` is taken apart where ``x`` fits the model, as a sample or a batch of
-    them, and ``y`` is one label for each: a text, or a number. ``(x,)`` is samples without labels.
-    Anything else is one sample, as it is.
+    them, and ``y`` is one label for each: a text, or a number. ``(x,)`` is samples without labels,
+    and so is a batch of several. Anything else is one sample, as it is.
 
     Parameters
     ----------
@@ -57,6 +57,8 @@ def take_apart(items: Any, inputs: Sequence[ModelInput]) -> Iterator[tuple[Any, 
         In the place of a pair whose ``y`` are no labels, a SampleError for a sample.
     """
     for item in _each(items):
+        if _is_batch(item, inputs):
+            item = (item,)
         rows = _rows_of(item, inputs)
         labels = None if rows is None else _labels_of(item, len(rows))
         if rows is None:
@@ -65,6 +67,14 @@ def take_apart(items: Any, inputs: Sequence[ModelInput]) -> Iterator[tuple[Any, 
             yield SampleError(_no_labels(item, len(rows))), None
         else:
             yield from zip(rows, labels, strict=True)
+
+
+def _is_batch(item: Any, inputs: Sequence[ModelInput]) -> bool:
+    """Tell whether a bare item is a batch of several, by its shape alone: most are one sample."""
+    if isinstance(item, Mapping):
+        item = item.get(inputs[0].name)
+    shape: Sequence[int] = getattr(item, "shape", ())
+    return len(shape) == len(inputs[0].shape) and shape[0] > 1 and inputs[0].axes.batch == 0
 
 
 def _rows_of(item: Any, inputs: Sequence[ModelInput]) -> list[Arrays] | None:
@@ -118,7 +128,9 @@ def _text(label: Any) -> str:
 
 def _no_labels(item: Sequence[Any], count: int) -> str:
     several = "one sample" if count == 1 else f"each of {count} samples"
+    shape = getattr(item[1], "shape", None)
+    found = f"of shape {show_shape(tuple(shape))}" if shape else f"a {type(item[1]).__name__}"
     return (
         f"a {type(item).__name__} of {len(item)} is no sample: (x, y) is taken where y is one "
-        f"label for {several}; give x alone: (x for x, *_ in samples)"
+        f"label for {several}, and y is {found}; give x alone: (x for x, *_ in samples)"
     )

@@ -169,8 +169,10 @@ def test_a_frame_around_one_thing_that_says_the_same_is_left_out() -> None:
 
 
 def test_a_depth_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="depth must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="depth must be a whole number from 1 on, not 0"):
         Detail(0)
+    with pytest.raises(ValueError, match="not '1'"):
+        Detail("1")  # type: ignore[arg-type]
 
 
 @st.composite

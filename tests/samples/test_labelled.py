@@ -80,6 +80,14 @@ def test_a_batch_alone_in_a_tuple() -> None:
     assert [label for _, label in taken([BATCH])] == [None, None]
 
 
+@pytest.mark.parametrize("item", [BATCH, Tensor(BATCH), {"x": BATCH}])
+def test_a_bare_batch_is_its_samples(item: Any) -> None:
+    found = taken(item)
+    assert [label for _, label in found] == [None, None]
+    for (sample, _), row in zip(found, BATCH, strict=True):
+        np.testing.assert_array_equal(sample["x"], row)
+
+
 def test_several_inputs_are_a_mapping() -> None:
     flat = np.ones((2, 6), np.float32)
     found = taken(({"x": BATCH, "f": flat}, [1, 2]), PICTURE, FLAT)
@@ -91,7 +99,7 @@ def test_several_inputs_are_a_mapping() -> None:
 
 @pytest.mark.parametrize(
     "item",
-    [BATCH, BATCH[0], {"x": BATCH[0]}, BATCH[0].tolist(), (1, 2), (), (np.ones(7), 3), "cat",
+    [BATCH[:1], BATCH[0], {"x": BATCH[0]}, BATCH[0].tolist(), (1, 2), (), (np.ones(7), 3), "cat",
      SampleError("lost"), (np.ones((3, 9, 9)), 3)],
 )  # fmt: skip
 def test_anything_else_is_one_sample(item: Any) -> None:
@@ -110,7 +118,8 @@ def test_rows_of_a_sequence_are_no_labels() -> None:
     ("item", "message"),
     [
         ((BATCH, np.ones((2, 4, 5))), r"a tuple of 2 is no sample: \(x, y\) is taken where y is "
-         r"one label for each of 2 samples; give x alone: \(x for x, \*_ in samples\)"),
+         r"one label for each of 2 samples, and y is of shape \(2, 4, 5\); give x alone: "
+         r"\(x for x, \*_ in samples\)"),
         ([BATCH, [1, 2, 3]], "a list of 2 is no sample"),
         ((BATCH, 3), "for each of 2 samples"),
         ((BATCH[0], None), "y is one label for one sample"),

@@ -44,6 +44,7 @@ class KerasExport:
     _recording: Recording
 
     framework: ClassVar = "Keras"
+    one_way: ClassVar = False
     sample: ClassVar = None
     remarks: ClassVar[tuple[str, ...]] = ()
 

@@ -47,6 +47,7 @@ from micam_fast.models.onnx.patterns import (
 )
 from micam_fast.models.onnx.quantization import PairsBehind
 from micam_fast.models.onnx.real_units import real_value
+from micam_fast.models.onnx.sample_axes import is_whole_slice
 
 
 def read_layers(
@@ -229,7 +230,7 @@ class _Reader:
         role = find_operator(node).role
         if role == "bookkeeping" or (role == "layout" and only_moves_layout(self.graph, node)):
             return False
-        return not is_scale_product(self.graph, node)
+        return not is_scale_product(self.graph, node) and not is_whole_slice(self.graph, node)
 
     def _read_by_layers(self) -> set[str]:
         """The activations that a layer reads, be it through bookkeeping."""

@@ -212,6 +212,10 @@ def _named_axes(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
     return _numbers(graph, input_name(node, 1))
 
 
+# The least that exporters write for the end of an axis that is taken to its end.
+_NO_END = 2**31 - 1
+
+
 def _numbers(graph: Graph, name: str) -> list[int] | None:
     if not graph.is_known(name) or math.prod(graph.constant_shape(name)) > _LONGEST_TARGET:
         return None
@@ -302,12 +306,29 @@ def _gather(
     return [(node.output[0], place if place < axis else place + indices - 1)]
 
 
+def is_whole_slice(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Tell whether a Slice takes all there is; PyTorch writes ``x[:, 0]`` with one of the batch."""
+    if find_operator(node).field != "slice":
+        return False
+    given = attributes(node)
+    starts, ends = given.get("starts", ()), given.get("ends", ())
+    steps: Sequence[int] | None = ()
+    if "starts" not in given:
+        starts, ends = (_numbers(graph, input_name(node, place)) for place in (1, 2))
+        steps = _numbers(graph, input_name(node, 4)) if input_name(node, 4) else ()
+    if starts is None or ends is None or steps is None or not ends:
+        return False
+    return not any(starts) and min(ends) >= _NO_END and all(step == 1 for step in steps)
+
+
 def _slice(
     graph: Graph, node: onnx.NodeProto, operator: Operator, known: Known
 ) -> Iterable[tuple[str, int | None]]:
     given, rank, place = attributes(node), graph.rank(node.input[0]), known.get(node.input[0])
     if place is None or rank is None:
         return []
+    if is_whole_slice(graph, node):
+        return [(node.output[0], place)]
     axes = given.get("axes") if "starts" in given else None
     if axes is None:
         axes = _numbers(graph, input_name(node, 3)) if input_name(node, 3) else range(rank)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
+from onnx import numpy_helper
 
 from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
@@ -110,6 +111,7 @@ def _write(source: Any, *args: Any, **given: Any) -> Converted:
     )
     _tidy(written.model)
     proto = written.model_proto
+    _drop_made_biases(proto)
     made = {name for node in proto.graph.node for name in node.output}
     values: dict[Call, list[str]] = {}
     for node in written.exported_program.graph.nodes:
@@ -136,6 +138,24 @@ def _tidy(model: Any) -> None:
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedFunctionsPass()(model)
     common.NameFixPass()(model)
+
+
+def _drop_made_biases(proto: onnx.ModelProto) -> None:
+    """Take the zeros away that the exporter gives to a convolution whose module has no bias.
+
+    A map is weighted by the bias that there is, and a count of parameters would be too high.
+    """
+    held = {each.name: each for each in proto.graph.initializer}
+    for node in proto.graph.node:
+        bias = held.get(node.input[2]) if len(node.input) == 3 else None
+        if node.op_type not in ("Conv", "ConvTranspose") or bias is None:
+            continue
+        if not bias.name.endswith("bias") and not numpy_helper.to_array(bias).any():
+            del node.input[2]
+    read = {name for node in proto.graph.node for name in node.input}
+    kept = [each for each in held.values() if each.name in read]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
 
 
 def _by_running(calling: Calling) -> onnx.ModelProto:

@@ -22,7 +22,7 @@ from micam_fast.models.pytorch.programs import (
     module_classes,
     refuse_training,
 )
-from micam_fast.models.pytorch.running import Call, Calling, find_calling
+from micam_fast.models.pytorch.running import WHOLE, Call, Calling, find_calling
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,8 @@ class ModuleExport:
         Number of layers in the diagram.
     remarks
         What a user should know of the export.
+    one_way
+        Whether it is the record of one run: a way that depends on numbers is that of its sample.
     """
 
     proto: onnx.ModelProto
@@ -49,6 +51,7 @@ class ModuleExport:
     compared: Mapping[str, Sequence[str]]
     layers: int
     remarks: tuple[str, ...]
+    one_way: bool
     _calling: Calling | ProgramCalling
 
     framework: ClassVar = "PyTorch"
@@ -71,7 +74,14 @@ def is_module(model: Any) -> bool:
 
 
 def refuse_weights(model: Any, kind: type[MicamError]) -> None:
-    """Raise an error of this kind for weights without their module."""
+    """Raise an error of this kind for weights without their module, and for TorchScript."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.jit.ScriptModule):
+        raise kind(
+            "a TorchScript module tells nothing of the modules within; export it with "
+            "torch.onnx.export(module, inputs, 'model.onnx', dynamo=False), or the module that it "
+            "was made from"
+        )
     if isinstance(model, Mapping):
         raise kind(
             "a dictionary of weights is no model; build its module and load them into it: "
@@ -92,8 +102,8 @@ def export_module(module: Any, sample: Any) -> ModuleExport:
     _import_exporter()
     if sample is None:
         raise ExportError(
-            "a PyTorch module does not tell the sizes of its input; give a sample: "
-            "export(module, path, sample=torch.randn(1, 3, 224, 224))"
+            "a PyTorch module does not tell the sizes of its input; give a sample of them: "
+            "sample=torch.randn(1, 3, 224, 224)"
         )
     calling = find_calling(module, sample)
     found = convert_module(calling)
@@ -142,13 +152,14 @@ def _finish(
         for layer in graph.layers:
             if layer.module is not None and layer.name == layer.module:
                 values[Call(layer.module, 0)] = [graph.taps[layer.name].value]
-    values[Call("", 0)] = [each.name for each in found.proto.graph.output[:1]]
+    values[WHOLE] = [each.name for each in found.proto.graph.output[:1]]
     return ModuleExport(
         found.proto,
         graph.inputs,
         {_label(call): values[call] for call in calls if call in values},
         len(graph.layers),
         found.remarks,
+        not found.values,
         calling,
     )
 

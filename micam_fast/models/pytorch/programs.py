@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
-from micam_fast.models.pytorch.running import Call, quiet, tensor_like, to_numpy
+from micam_fast.models.pytorch.running import WHOLE, Call, quiet, tensor_like, to_numpy
 
 # By operator: where it says that it trains. A batch normalization without running statistics
 # (its fourth argument) normalizes by its batch in eval mode, too.
@@ -51,8 +51,15 @@ class ProgramCalling:
         return ProgramCalling(self.program, [tensor_like(*each) for each in given])
 
     def calls(self) -> list[Call]:
-        """The calls of modules in which no other one is called, and whose tensors others read."""
-        return list(_results(self.program.graph).values())
+        """The calls of modules in which no other one is called, and whose tensors others read.
+
+        The last one is the program's own, if what it gives first are real numbers.
+        """
+        found = list(_results(self.program.graph).values())
+        given = self.program.graph_signature.user_outputs[:1]
+        nodes = {node.name: node for node in self.program.graph.nodes}
+        real = any(_is_real(nodes[name].meta.get("val")) for name in given if name in nodes)
+        return [*found, WHOLE] if real and WHOLE not in found else found
 
     def run(self) -> dict[Call, NDArray[Any]]:
         """What each of `calls` gives; the last tensor, where there are several.
@@ -69,6 +76,9 @@ class ProgramCalling:
                 value = super().run_node(n)
                 if n in results and isinstance(value, torch.Tensor):
                     found[results[n]] = to_numpy(value)
+                if n.op == "output":
+                    given = torch.utils._pytree.tree_leaves(value)[:1]
+                    found.update((WHOLE, to_numpy(each)) for each in given if _is_real(each))
                 return value
 
         found: dict[Call, NDArray[Any]] = {}
@@ -85,6 +95,12 @@ class ProgramCalling:
         except Exception as error:
             raise ExportError(f"PyTorch cannot run the program: {describe_error(error)}") from error
         return found
+
+
+def _is_real(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def is_program(model: Any) -> bool:

@@ -37,6 +37,10 @@ class Call:
     number: int
 
 
+WHOLE = Call("", 0)
+"""The module itself."""
+
+
 class Calling:
     """A module, and the arguments of one batch that it is called with."""
 
@@ -168,7 +172,8 @@ def find_calling(module: Any, sample: Any) -> Calling:
     """How a module is called with one sample.
 
     Each array is taken with a batch axis of 1 in front as it is, and with one added else. Where its
-    first size is 1, a run decides: with one added if a convolution would miss it.
+    first size is 1, a run decides: with one added if a convolution would miss it. Of a batch of
+    several, the first sample is taken.
 
     Parameters
     ----------
@@ -192,7 +197,12 @@ def find_calling(module: Any, sample: Any) -> Calling:
     given = Calling(module, tensors, names)
     added = given.with_batch(tuple(each.unsqueeze(0) for each in tensors))
     if any(not each.dim() or each.shape[0] != 1 for each in tensors):
-        added.run()
+        try:
+            added.run()
+        except ExportError:
+            if not _is_batch(given):
+                raise
+            return given.with_batch(tuple(each[:1] for each in tensors))
         return added
     try:
         if not given.misses_batch():
@@ -201,8 +211,20 @@ def find_calling(module: Any, sample: Any) -> Calling:
         try:
             added.run()
         except ExportError:
-            raise error from None
+            raise error
     return added
+
+
+def _is_batch(calling: Calling) -> bool:
+    """Tell whether the arrays are as many samples each, with which the module runs."""
+    sizes = {each.shape[0] if each.dim() else None for each in calling.args}
+    if len(sizes) != 1 or None in sizes:
+        return False
+    try:
+        calling.run()
+    except ExportError:
+        return False
+    return True
 
 
 def _in_order(module: Any, named: Mapping[str, Any]) -> tuple[Any, ...]:

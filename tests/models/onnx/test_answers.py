@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
@@ -21,6 +22,7 @@ from micam_fast.models.onnx.answers import (
     choose_answer,
 )
 from tests.helpers.heads import FLAT, GEMM, POOLED, build, forms, soft
+from tests.helpers.models import make_model, random_array
 
 # --- what makes an output ---------------------------------------------------------------------
 
@@ -253,3 +255,21 @@ def test_choices_that_do_not_fit(
     with pytest.raises(PredictionError) as raised:
         check_choice("net", outputs, choice)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("end", [2**31 - 1, 2**63 - 1, 3])
+def test_behind_a_slice_of_all_a_class_token_says_the_class(end: int) -> None:
+    """PyTorch writes ``x[:, 0]`` as a Slice of the whole batch and a Gather."""
+    nodes = [
+        make_node("Slice", ["x", "begin", "end", "axis", "step"], ["all"], "all"),
+        make_node("Gather", ["all", "place"], ["token"], "token", axis=1),
+        make_node("Gemm", ["token", "w"], ["y"], "head"),
+    ]
+    constants = {
+        "begin": np.array([0]), "end": np.array([end]), "axis": np.array([0]),
+        "step": np.array([1]), "place": np.array(0), "w": random_array(1, 6, 7),
+    }  # fmt: skip
+    graph = read_layers(open_model(make_model(nodes, {"x": ["N", 4, 6]}, ["y"], constants)))
+    whole = end > 3
+    assert [layer.name for layer in graph.layers][1:] == [*["all"] * (not whole), "token", "head"]
+    assert (graph.reading.answer is not None) == whole

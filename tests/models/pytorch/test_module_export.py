@@ -44,7 +44,7 @@ def test_every_module_is_compared(found) -> None:  # type: ignore[no-untyped-def
 
 
 def test_no_sample_says_what_to_give() -> None:
-    with pytest.raises(ExportError, match=r"give a sample: export\(module, path, sample=torch"):
+    with pytest.raises(ExportError, match=r"give a sample of them: sample=torch\.randn\("):
         export_module(seeded(Residual), None)
 
 

@@ -25,6 +25,8 @@ from tests.helpers.torch_checks import (
 )
 from tests.helpers.torch_modules import exported_by_torch, nn, seeded, torch
 
+pytestmark = pytest.mark.heavy(by="exported")
+
 NETWORKS: dict[str, tuple[type, tuple[int, int]]] = {
     "resnet": (torch_networks.ResNet, (48, 40)),
     "densenet": (torch_networks.DenseNet, (48, 40)),

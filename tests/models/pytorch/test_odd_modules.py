@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 import micam_fast
-from tests.helpers.torch_modules import nn, torch
+from tests.helpers.torch_modules import Branching, nn, seeded, torch
 
 PICTURE = (1, 3, 8, 8)
 Pair = namedtuple("Pair", "scores hidden")  # as people write it
@@ -205,11 +205,10 @@ def quantized() -> Any:
     [
         (on_meta, torch.randn(PICTURE), "PyTorch cannot run the module: .*meta tensor"),
         (quantized, torch.randn(1, 8), "PyTorch cannot export the module: .*quantized"),
-        (small, torch.randn(2, 3, 8, 8), "PyTorch cannot run the module: .*Expected 3D"),
         (small, (), "PyTorch cannot run the module: .*missing 1 required"),
         (small, [torch.randn(PICTURE)] * 2, "PyTorch cannot run the module: .*arguments"),
     ],
-    ids=["meta", "quantized", "a batch", "no sample", "two samples"],
+    ids=["meta", "quantized", "no sample", "two samples"],
 )
 def test_what_cannot_be_exported_says_so_in_a_line(
     make: Any, sample: Any, said: str, tmp_path: Path
@@ -247,3 +246,42 @@ def test_what_counts_its_calls_is_exported_as_at_its_first(tmp_path: Path) -> No
             return self.conv(x) * self.calls
 
     exported(Counting(), torch.randn(PICTURE), tmp_path / "x.onnx")
+
+
+def test_of_a_batch_the_first_sample_is_taken(tmp_path: Path) -> None:
+    report = micam_fast.export(small(), tmp_path / "x.onnx", sample=torch.randn(2, 3, 8, 8))
+    assert report.worst.relative < 1e-5
+    assert micam_fast.load_model(tmp_path / "x.onnx").inputs[0].shape[1:] == (3, 8, 8)
+
+
+def test_another_way_on_random_values_is_told(tmp_path: Path) -> None:
+    """Random values sum to less than zero here, and take the other convolution."""
+    module = seeded(Branching)
+    report = micam_fast.export(module, tmp_path / "x.onnx", sample=torch.full((1, 1, 5, 5), 9.0))
+    ways = {each.sample for each in report.differences}
+    noise = np.random.default_rng(0).standard_normal((1, 1, 5, 5))
+    assert ways == ({"given"} if noise.sum() <= 0 else {"random", "given"})
+    below = micam_fast.export(module, tmp_path / "y.onnx", sample=torch.full((1, 1, 5, 5), -9.0))
+    told = [each for found in (report, below) for each in found.remarks if "random values" in each]
+    assert len(told) == 1
+    assert told[0].startswith("the file holds the way of the sample alone: on random values it ")
+
+
+def test_a_convolution_without_bias_has_none(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ConvTranspose2d(4, 2, 2, bias=False))
+    micam_fast.export(module, tmp_path / "x.onnx", sample=torch.randn(3, 8, 8))
+    layers = micam_fast.load_model(tmp_path / "x.onnx").layers
+    assert [layer.bias_shape for layer in layers[1:]] == [None, None]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_torchscript_alive_says_what_it_is(tmp_path: Path) -> None:
+    script = torch.jit.script(small())
+    for call in (micam_fast.load_model, lambda m, **k: micam_fast.export(m, tmp_path / "x", **k)):
+        with pytest.raises(micam_fast.MicamError, match="a TorchScript module tells nothing of"):
+            call(script, sample=torch.randn(3, 8, 8))
+
+
+def test_a_module_is_explained_in_a_line() -> None:
+    found = micam_fast.explain(small(), torch.randn(3, 8, 8))
+    assert len(found.maps) > 1

@@ -71,6 +71,7 @@ def test_a_file_is_exported_once_and_needs_no_pytorch_then(
         micam_fast.load_model(net)
 
 
+@pytest.mark.heavy
 def test_the_export_is_that_of_the_live_program(net: Path, tmp_path: Path) -> None:
     by_file = micam_fast.export(str(net), tmp_path / "file.onnx", trust=True)
     alive = micam_fast.export(open_program(net), tmp_path / "alive.onnx")
@@ -168,6 +169,7 @@ def test_where_nothing_can_be_written_nothing_is_opened(net: Path, tmp_path: Pat
         micam_fast.export(net, tmp_path, trust=True)
 
 
+@pytest.mark.heavy
 def test_the_command_takes_a_sample(net: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "sample.npy", np.ones((3, 10, 9), np.float32))
     np.savez(tmp_path / "wrong.npz", y=np.ones((3, 10, 9), np.float32))
@@ -182,6 +184,7 @@ def test_the_command_takes_a_sample(net: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.heavy
 def test_this_process_does_not_load_the_file(
     net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
