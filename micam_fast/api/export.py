@@ -27,6 +27,7 @@ from micam_fast.models.pytorch import (
     is_module,
     is_program,
     refuse_weights,
+    unwrapped,
 )
 from micam_fast.samples import fit_sample
 
@@ -142,7 +143,7 @@ def export(
     >>> micam_fast.export(model, "model.onnx").layers  # doctest: +SKIP
     42
     """
-    path = Path(path)
+    path, model = Path(path), unwrapped(model)
     check_file(path)
     if isinstance(model, (str, Path)) and Path(model).suffix.lower() == PROGRAM_SUFFIX:
         check_program_file(Path(model), trust=trust)

@@ -10,11 +10,13 @@ from typing import Any
 
 from micam_fast.core.errors import ModelError
 from micam_fast.models.onnx import OnnxFile, open_model
-from micam_fast.models.pytorch import class_of, is_module, refuse_weights
+from micam_fast.models.pytorch import class_of, is_module, refuse_weights, unwrapped
 
 
 def in_memory(source: Any) -> Any:
     """The ONNX model that an ``ONNXProgram`` of PyTorch's exporter holds; else what is given.
+
+    A wrapper around a module is taken off.
 
     Raises
     ------
@@ -23,7 +25,7 @@ def in_memory(source: Any) -> Any:
     """
     refuse_weights(source, ModelError)
     held = getattr(source, "model_proto", None)
-    return source if held is None or is_module(source) else held
+    return unwrapped(source) if held is None or is_module(source) else held
 
 
 def open_in_memory(source: Any, sample: Any, say: Callable[[str], None]) -> OnnxFile:

@@ -6,6 +6,7 @@ from micam_fast.models.pytorch.module_export import (
     export_program as export_program,
     is_module as is_module,
     refuse_weights as refuse_weights,
+    unwrapped as unwrapped,
 )
 from micam_fast.models.pytorch.program_files import (
     check_program_file as check_program_file,

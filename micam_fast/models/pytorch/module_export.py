@@ -73,6 +73,23 @@ def is_module(model: Any) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
+def unwrapped(model: Any) -> Any:
+    """The module within the wrappers of ``torch.compile`` and ``DataParallel``; else what is given.
+
+    They only run it otherwise, and its owner knows its modules without them.
+    """
+    while is_module(model):
+        torch = sys.modules["torch"]
+        parallel = torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel
+        if isinstance(model, parallel):
+            model = model.module
+        elif type(model).__name__ == "OptimizedModule" and "_orig_mod" in model._modules:
+            model = model._orig_mod
+        else:
+            break
+    return model
+
+
 def refuse_weights(model: Any, kind: type[MicamError]) -> None:
     """Raise an error of this kind for weights without their module, and for TorchScript."""
     torch = sys.modules.get("torch")

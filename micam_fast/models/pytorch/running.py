@@ -211,7 +211,7 @@ def find_calling(module: Any, sample: Any) -> Calling:
         try:
             added.run()
         except ExportError:
-            raise error
+            raise error from error.__cause__
     return added
 
 

@@ -142,17 +142,19 @@ def test_names_of_odd_letters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrap", "around"),
+    "wrap",
     [
-        (lambda module: torch.compile(module, backend="eager"), "_orig_mod"),
-        (nn.DataParallel, "module"),
+        lambda module: torch.compile(module, backend="eager"),
+        nn.DataParallel,
+        lambda module: nn.DataParallel(torch.compile(module, backend="eager")),
     ],
-    ids=["compiled", "parallel"],
-)  # fmt: skip
-def test_a_module_that_wraps_another_one(wrap: Any, around: str, tmp_path: Path) -> None:
+    ids=["compiled", "parallel", "both"],
+)
+def test_what_wraps_a_module_is_taken_off(wrap: Any, tmp_path: Path) -> None:
     sample, path = torch.randn(PICTURE), tmp_path / "x.onnx"
-    names = exported(wrap(small()), sample, path)
-    assert names == [f"{around}.{number}" for number in range(6)]
+    assert exported(wrap(small()), sample, path) == [str(number) for number in range(6)]
+    model = micam_fast.load_model(wrap(small()), sample=sample)
+    assert (model.name, model.inputs[0].shape[0]) == ("Sequential", None)
 
 
 def test_what_is_made_at_the_first_call_is_made(tmp_path: Path) -> None:
