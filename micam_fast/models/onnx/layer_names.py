@@ -200,7 +200,7 @@ class Modules:
         self._graph, self._tensorflow = graph, _tensorflow_scopes(graph, producer)
         self.style = PYTORCH if self._tensorflow is None else TENSORFLOW
         self._told = [self._read(node) for node in graph.nodes]
-        if self._tensorflow is None:
+        if self._tensorflow is None and any(told.scopes for told in self._told):
             self._tell_silent()
         self._calls = Calls()
         for told in self._told:
@@ -283,9 +283,9 @@ class Modules:
             for near in self._neighbours(joined):
                 other = None if near is None else groups.get(near)
                 if other is not None and other is not joined:
-                    other.extend(joined)
-                    groups.update(dict.fromkeys(joined, other))
-                    joined = other
+                    small, joined = sorted((joined, other), key=len)
+                    joined.extend(small)
+                    groups.update(dict.fromkeys(small, joined))
             groups[index] = joined
         return list({id(each): each for each in groups.values()}.values())
 

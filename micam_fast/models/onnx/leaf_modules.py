@@ -56,9 +56,9 @@ def _calls(graph: Graph, nodes: Sequence[int]) -> Iterator[list[int]]:
         for name in graph.nodes[index].input:
             near = group.get(graph.producer.get(name, -1))
             if near is not None and near is not joined:
-                near.extend(joined)
-                group.update(dict.fromkeys(joined, near))
-                joined = near
+                small, joined = sorted((joined, near), key=len)
+                joined.extend(small)
+                group.update(dict.fromkeys(small, joined))
         group[index] = joined
     for each in {id(found): found for found in group.values()}.values():
         yield sorted(each)
