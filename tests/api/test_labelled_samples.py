@@ -63,10 +63,11 @@ def test_a_batch_says_how_to_hand_it_over(model: Model, batch: Any) -> None:
         model.explain(batch)
 
 
-def test_a_batch_among_samples_is_an_error(model: Model) -> None:
-    found = list(model.explain_each([np.stack(ROWS), ROWS[0]]))
-    assert str(found[0]) == "a batch of 5 samples was given as one sample; give them one by one"
-    assert not isinstance(found[1], SampleError)
+def test_a_batch_among_samples_is_its_samples(model: Model) -> None:
+    found = list(model.explain_many([np.stack(ROWS), ROWS[0]]))
+    assert len(found) == 6
+    np.testing.assert_array_equal(found[5].cams["conv"], found[0].cams["conv"])
+    assert not np.array_equal(found[1].cams["conv"], found[0].cams["conv"])
 
 
 def test_what_are_no_labels_fails_in_its_place(model: Model) -> None:
