@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
+from micam_fast.models.onnx.files import captured
 from micam_fast.models.pytorch.programs import call_of
 from micam_fast.models.pytorch.running import Call, Calling, evaluating, quiet
 from micam_fast.models.pytorch.translations import translations
@@ -111,7 +112,7 @@ def _write(source: Any, *args: Any, **given: Any) -> Converted:
     )
     _tidy(written.model)
     proto = written.model_proto
-    _drop_made_biases(proto)
+    drop_made_biases(proto)
     made = {name for node in proto.graph.node for name in node.output}
     values: dict[Call, list[str]] = {}
     for node in written.exported_program.graph.nodes:
@@ -140,22 +141,25 @@ def _tidy(model: Any) -> None:
     common.NameFixPass()(model)
 
 
-def _drop_made_biases(proto: onnx.ModelProto) -> None:
+def drop_made_biases(proto: onnx.ModelProto) -> None:
     """Take the zeros away that the exporter gives to a convolution whose module has no bias.
 
     A map is weighted by the bias that there is, and a count of parameters would be too high.
     """
     held = {each.name: each for each in proto.graph.initializer}
+    taken = set()
     for node in proto.graph.node:
         bias = held.get(node.input[2]) if len(node.input) == 3 else None
         if node.op_type not in ("Conv", "ConvTranspose") or bias is None:
             continue
         if not bias.name.endswith("bias") and not numpy_helper.to_array(bias).any():
-            del node.input[2]
-    read = {name for node in proto.graph.node for name in node.input}
-    kept = [each for each in held.values() if each.name in read]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(kept)
+            taken.add(node.input.pop())
+    # What is within an If reads constants of the graph, too.
+    taken -= {name for node in proto.graph.node for name in captured(node)}
+    taken -= {value.name for value in proto.graph.output}
+    for place in reversed(range(len(proto.graph.initializer))):
+        if proto.graph.initializer[place].name in taken:
+            del proto.graph.initializer[place]
 
 
 def _by_running(calling: Calling) -> onnx.ModelProto:
