@@ -105,7 +105,7 @@ class Explanation(SampleResult):
             is not a name for each row.
         """
         from micam_fast.api.saving import save
-        from micam_fast.diagrams.nodes import Detail
+        from micam_fast.core.choices import Detail
         from micam_fast.diagrams.style import Style
 
         names = tuple(row_names)

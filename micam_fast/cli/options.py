@@ -77,14 +77,6 @@ class DrawingOptions:
     scale_tiles: float
 
 
-@dataclass(frozen=True)
-class DetailOptions:
-    """How much of a network is drawn; `diagrams.nodes.Detail` has the same."""
-
-    depth: int | None = None
-    only_mapped: bool = False
-
-
 def read_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
     """The values of a command's options, once and for all.
 
@@ -303,7 +295,7 @@ detail_options = all_of(
         help="Draw only layers that are mapped; dotted edges tell how many lie between.",
     ),
 )
-"""Adds the fields of `DetailOptions`."""
+"""Adds the fields of `core.choices.Detail`."""
 
 
 def output_dir_option(default: str, *, urls: bool = False) -> Decorator:

@@ -1,5 +1,6 @@
 """What a user may choose among; without slow imports, so that ``--help`` stays quick."""
 
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
 
@@ -45,8 +46,46 @@ def check_frame(frame: int | None) -> None:
     """
     if frame is None:
         return
-    # What comes from the outside is of any type; a flag is no number of a frame.
-    if not isinstance(frame, Integral) or isinstance(frame, bool):
+    if not _is_whole(frame):
         raise ValueError(f"frame must be a whole number, not {frame!r}")
     if frame < 0:
         raise ValueError(f"frame must be at least 0, not {frame}")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much of a network a diagram draws.
+
+    Attributes
+    ----------
+    depth
+        Modules within so many others, counted from 1, are one node each; ``None`` for no such node.
+    only_mapped
+        Whether layers without a map are left out; a dotted edge says how many lie on its way. There
+        is none past a node that is drawn.
+
+    Raises
+    ------
+    ValueError
+        If the depth is no whole number, or less than 1.
+    """
+
+    depth: int | None = None
+    only_mapped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.depth is not None and (not _is_whole(self.depth) or self.depth < 1):
+            raise ValueError(f"depth must be a whole number from 1 on, not {self.depth!r}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether each layer is drawn for itself."""
+        return self.depth is None and not self.only_mapped
+
+
+EVERYTHING = Detail()
+
+
+def _is_whole(value: object) -> bool:
+    """Tell whether a number that comes from the outside is a whole one; a flag is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from micam_fast.core.errors import LayerSelectionError
-from micam_fast.core.layers import Layer
+from micam_fast.core.layers import Layer, readers_of
 
 
 def match_layers(layers: Sequence[Layer], patterns: str | Iterable[str]) -> frozenset[str]:
@@ -88,10 +88,7 @@ def layers_between(layers: Sequence[Layer], start: str | None, stop: str | None)
     names = [layer.name for layer in layers]
     start, stop = (None if name is None else _one_layer(layers, name) for name in (start, stop))
     parents = {layer.name: layer.inputs for layer in layers}
-    children: dict[str, list[str]] = {name: [] for name in names}
-    for layer in layers:
-        for parent in layer.inputs:
-            children[parent].append(layer.name)
+    children = readers_of(layers)
     chosen = frozenset(names)
     if start is not None:
         chosen &= _reachable(start, children)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -283,6 +284,15 @@ class ModelInput:
     shape: Shape
     axes: Axes
     dtype: str
+
+
+def readers_of(layers: Iterable[Layer]) -> defaultdict[str, list[str]]:
+    """By name of a layer: names of the layers that read it, in their order."""
+    readers: defaultdict[str, list[str]] = defaultdict(list)
+    for layer in layers:
+        for name in layer.inputs:
+            readers[name].append(layer.name)
+    return readers
 
 
 def fits_shape(shape: Shape, pattern: Shape) -> bool:

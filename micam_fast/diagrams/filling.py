@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from micam_fast.core.choices import EVERYTHING, Detail
 from micam_fast.core.output_files import file_stem
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.marks import Filling
-from micam_fast.diagrams.nodes import EVERYTHING, Detail
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 

@@ -9,12 +9,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from micam_fast.core.choices import EVERYTHING, Detail
 from micam_fast.core.layers import Layer
 from micam_fast.core.lru import LruCache
 from micam_fast.diagrams.diagram_template import DiagramTemplate, edge_specs, node_specs
 from micam_fast.diagrams.heading import head_width
 from micam_fast.diagrams.layout import find_engine, lay_out
-from micam_fast.diagrams.nodes import EVERYTHING, Detail, Node, draw_nodes
+from micam_fast.diagrams.nodes import Node, draw_nodes
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH

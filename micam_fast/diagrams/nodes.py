@@ -13,44 +13,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from micam_fast.core.layers import Layer
+from micam_fast.core.choices import EVERYTHING, Detail
+from micam_fast.core.grouping import connected
+from micam_fast.core.layers import Layer, readers_of
 from micam_fast.core.texts import free_name
 
 Cluster = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Detail:
-    """How much of a network a diagram draws.
-
-    Attributes
-    ----------
-    depth
-        Modules within so many others, counted from 1, are one node each; ``None`` for no such node.
-    only_mapped
-        Whether layers without a map are left out; a dotted edge says how many lie on its way. There
-        is none past a node that is drawn.
-
-    Raises
-    ------
-    ValueError
-        If the depth is less than 1.
-    """
-
-    depth: int | None = None
-    only_mapped: bool = False
-
-    def __post_init__(self) -> None:
-        if self.depth is not None and (type(self.depth) is not int or self.depth < 1):
-            raise ValueError(f"depth must be a whole number from 1 on, not {self.depth!r}")
-
-    @property
-    def whole(self) -> bool:
-        """Whether each layer is drawn for itself."""
-        return self.depth is None and not self.only_mapped
-
-
-EVERYTHING = Detail()
 _CONTAINERS = "torch.nn.modules.container."
 _LISTS = {f"{_CONTAINERS}ModuleList", f"{_CONTAINERS}ModuleDict"}
 
@@ -218,41 +188,23 @@ def _pieces(
     layers: Sequence[Layer], levels: Mapping[str, int], rounds: Mapping[str, int]
 ) -> Iterator[_Part]:
     """Layers of a module that hang together, of one round each."""
-    members: defaultdict[tuple[Cluster, int], list[Layer]] = defaultdict(list)
+    by_name = {layer.name: layer for layer in layers}
+    members: defaultdict[tuple[Cluster, int], list[str]] = defaultdict(list)
     for layer in layers:
         home = _home(layer, levels[layer.name])
         if home is None:
             yield _Part((layer,), layer.cluster)
         else:
-            members[home, rounds[layer.name]].append(layer)
-    for (home, _), each in members.items():
-        yield from (_Part(tuple(piece), home[:-1]) for piece in _connected(each))
-
-
-def _connected(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
-    """Layers in groups that edges join."""
-    group: dict[str, list[Layer]] = {}
-    for layer in layers:
-        joined = [layer]
-        for parent in layer.inputs:
-            near = group.get(parent)
-            if near is not None and near is not joined:
-                small, joined = sorted((near, joined), key=len)
-                joined.extend(small)
-                group.update(dict.fromkeys((each.name for each in small), joined))
-        group[layer.name] = joined
-    order = {layer.name: place for place, layer in enumerate(layers)}
-    for found in {id(each): each for each in group.values()}.values():
-        yield sorted(found, key=lambda each: order[each.name])
+            members[home, rounds[layer.name]].append(layer.name)
+    for (home, _), names in members.items():
+        for piece in connected(names, lambda name: by_name[name].inputs):
+            yield _Part(tuple(by_name[name] for name in piece), home[:-1])
 
 
 def _nodes(layers: Sequence[Layer], parts: Sequence[_Part], mapped: Collection[str]) -> list[Node]:
     """The nodes of parts, in the order of their exits."""
     places = {layer.name: place for place, layer in enumerate(layers)}
-    readers: defaultdict[str, set[str]] = defaultdict(set)
-    for layer in layers:
-        for name in layer.inputs:
-            readers[name].add(layer.name)
+    readers = readers_of(layers)
     exits = [_exits(part, readers) for part in parts]
     shown_by = [
         next((e for e in (*reversed(ends), *reversed(part.layers)) if e.name in mapped), ends[-1])
@@ -279,14 +231,15 @@ def _nodes(layers: Sequence[Layer], parts: Sequence[_Part], mapped: Collection[s
     return nodes
 
 
-def _exits(part: _Part, readers: Mapping[str, set[str]]) -> list[Layer]:
+def _exits(part: _Part, readers: Mapping[str, Sequence[str]]) -> list[Layer]:
     """The layers of a part that another one reads, or nobody."""
     own = {layer.name for layer in part.layers}
-    return [
-        layer
-        for layer in part.layers
-        if not readers.get(layer.name) or not readers[layer.name] <= own
-    ]
+    return [each for each in part.layers if not _is_read_by(own, readers.get(each.name, ()))]
+
+
+def _is_read_by(own: set[str], readers: Sequence[str]) -> bool:
+    """Tell whether there are readers, and all are of a part."""
+    return bool(readers) and own.issuperset(readers)
 
 
 def _common(clusters: Sequence[Cluster]) -> Cluster:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from micam_fast.core.choices import LOOKS, Look, check_choice
-from micam_fast.diagrams.nodes import EVERYTHING, Detail
+from micam_fast.core.choices import EVERYTHING, LOOKS, Detail, Look, check_choice
 
 
 @dataclass(frozen=True)

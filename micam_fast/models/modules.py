@@ -18,8 +18,8 @@ _LONGEST_LIST = 2**14
 """Characters of a list of scopes; a network's modules lie within each other some ten deep."""
 _MOST_SCOPES = 64
 _WEIGHT = ".weight"
-# What torch.export writes where nothing is known.
-_NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"
+NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"
+"""What torch.export writes where it knows of no module."""
 _REPEATED = re.compile(r"(.+)_([1-9][0-9]{0,8})")
 _OPERATOR = re.compile(r"[A-Z][A-Za-z0-9_]*")
 # Names hold no escapes; all that Python could read besides is left to nobody's evaluation.
@@ -73,7 +73,7 @@ def read_scopes(paths: str, classes: str) -> tuple[Scope, ...]:
     if len(known) != len(found):
         known = [""] * len(found)
     scopes = zip(found[:-1], known[:-1], strict=True)
-    return tuple(Scope(path, name or None) for path, name in scopes if path != _NO_SCOPE)
+    return tuple(Scope(path, name or None) for path, name in scopes if path != NO_SCOPE)
 
 
 def _read_list(text: str) -> list[str]:

@@ -10,14 +10,13 @@ from pathlib import Path
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.api.saving import check_size, write_format
-from micam_fast.core.choices import Look, Projection
+from micam_fast.core.choices import EVERYTHING, Detail, Look, Projection
 from micam_fast.core.errors import OutputError, TooLargeError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
 from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
-from micam_fast.diagrams.nodes import EVERYTHING, Detail
 from micam_fast.diagrams.style import Style
 from micam_fast.runs.stores import FolderStore, Store, open_store
 

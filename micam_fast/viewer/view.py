@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.choices import LOOKS, Look, check_choice
+from micam_fast.core.choices import LOOKS, Detail, Look, check_choice
 from micam_fast.core.output_files import atomic_file
-from micam_fast.diagrams.nodes import Detail
 from micam_fast.diagrams.shown import Shown
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all

@@ -6,11 +6,13 @@ import graphlib
 import itertools
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from micam_fast.core.choices import Detail
 from micam_fast.core.layers import Layer
-from micam_fast.diagrams.nodes import Detail, Holding, Link, Node, draw_nodes
+from micam_fast.diagrams.nodes import Holding, Link, Node, draw_nodes
 
 
 def layer(name: str, *inputs: str, within: str = "") -> Layer:
@@ -171,6 +173,9 @@ def test_a_frame_around_one_thing_that_says_the_same_is_left_out() -> None:
 def test_a_depth_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="depth must be a whole number from 1 on, not 0"):
         Detail(0)
+    assert Detail(np.int64(2)) == Detail(2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not True"):
+        Detail(True)
     with pytest.raises(ValueError, match="not '1'"):
         Detail("1")  # type: ignore[arg-type]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from micam_fast.analyses.differences.operations import WITHIN, family
-from micam_fast.core.layers import Layer
+from micam_fast.core.layers import Layer, readers_of
 
 
 class Side:
@@ -22,10 +21,7 @@ class Side:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = {layer.name: layer for layer in layers}
-        self.readers: defaultdict[str, list[str]] = defaultdict(list)
-        for layer in layers:
-            for name in layer.inputs:
-                self.readers[name].append(layer.name)
+        self.readers = readers_of(layers)
 
     def next_within(
         self, name: str, taken: Iterable[str], function: str | None = None

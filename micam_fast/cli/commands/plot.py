@@ -17,7 +17,6 @@ from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
 from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
 from micam_fast.cli.options import (
     AxisOptions,
-    DetailOptions,
     DrawingOptions,
     ModelOptions,
     SampleOptions,
@@ -41,7 +40,7 @@ from micam_fast.cli.options import (
 )
 from micam_fast.cli.progress import progress, report, report_profile
 from micam_fast.cli.values import formats_option
-from micam_fast.core.choices import LOOKS, Look, Projection
+from micam_fast.core.choices import LOOKS, Detail, Look, Projection
 from micam_fast.core.errors import MicamError
 from micam_fast.core.texts import count_of
 from micam_fast.runs.interrupts import stop_on_signals
@@ -70,7 +69,7 @@ class _Options:
     activation_range: bool
     model: ModelOptions
     drawing: DrawingOptions
-    detail: DetailOptions
+    detail: Detail
     labels: Path | None
     samples: SampleOptions
     axes: AxisOptions
@@ -162,7 +161,6 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
 def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, log: RunLog) -> int:
     """Do the run and tell of it; the exit code."""
     from micam_fast._loops.compiling import when_compiling
-    from micam_fast.diagrams.nodes import Detail
     from micam_fast.runs.journal import Journal
     from micam_fast.runs.observing import ErrorLimit
     from micam_fast.runs.output_folder import describe_run, open_run
@@ -193,7 +191,7 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         scale_tiles=options.drawing.scale_tiles,
         compress_level=options.compress_level,
         row_names=shown_names.rows or (),
-        detail=Detail(options.detail.depth, options.detail.only_mapped),
+        detail=options.detail,
     )
     samples = open_samples(model, sample_paths, options.samples, order, say=say)
     with summary.stages.stage("lay out"):

@@ -21,7 +21,6 @@ from micam_fast.cli.opening import (
 )
 from micam_fast.cli.options import (
     AxisOptions,
-    DetailOptions,
     ModelOptions,
     SampleOptions,
     activation_range_option,
@@ -37,7 +36,7 @@ from micam_fast.cli.options import (
     running_options,
     sample_options,
 )
-from micam_fast.core.choices import Projection
+from micam_fast.core.choices import Detail, Projection
 from micam_fast.core.errors import SampleError
 from micam_fast.core.texts import count_of, printable, skipped
 
@@ -59,7 +58,7 @@ class _Options:
     projection: Projection
     frame: int | None
     activation_range: bool
-    detail: DetailOptions
+    detail: Detail
     model: ModelOptions
     samples: SampleOptions
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
+from micam_fast.core.grouping import connected
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import free_name
 from micam_fast.models.modules import (
@@ -35,7 +36,7 @@ MODULES_KEY = "micam_fast.modules"
 """Of a model's metadata: all modules, with their classes, as this project's export wrote them."""
 
 _FORMAT = 1
-_TF2ONNX = "tf2onnx"
+_TF2ONNX, _PYTORCH = "tf2onnx", "pytorch"
 # tf2onnx names all that a SavedModel calls so; other tools change the producer, not the names.
 _SAVED_MODEL = "StatefulPartitionedCall/"
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -88,24 +89,6 @@ def name_by_modules(modules: Modules, found: Sequence[FoundLayer]) -> list[Found
         replace(each, layer=replace(layer, inputs=tuple(named[n].name for n in layer.inputs)))
         for each, layer in zip(found, named.values(), strict=True)
     ]
-
-
-def count_folded(graph: Graph, found: Sequence[FoundLayer], modules: Modules, producer: str) -> int:
-    """How many convolutions an exporter has folded a batch normalization into.
-
-    The scope of such a one is the normalization's, or its kernel is one that PyTorch's tracing
-    exporter has computed and named itself.
-    """
-    count = 0
-    for each in found:
-        if not each.nodes or find_operator(graph.nodes[each.nodes[0]]).cost != "convolution":
-            continue
-        node = graph.nodes[each.nodes[0]]
-        scopes = _scopes(node)
-        by_scope = bool(scopes) and ".batchnorm." in (scopes[-1].class_name or "")
-        computed = producer == "pytorch" and _COMPUTED.fullmatch(node.input[1]) is not None
-        count += by_scope or computed or modules.is_normalization(each.nodes[0])
-    return count
 
 
 def _scopes(node: onnx.NodeProto) -> tuple[Scope, ...]:
@@ -197,7 +180,8 @@ class Modules:
     """
 
     def __init__(self, graph: Graph, exported: str | None, producer: str) -> None:
-        self._graph, self._tensorflow = graph, _tensorflow_scopes(graph, producer)
+        self._graph, self._producer = graph, producer
+        self._tensorflow = _tensorflow_scopes(graph, producer)
         self.style = PYTORCH if self._tensorflow is None else TENSORFLOW
         self._told = [self._read(node) for node in graph.nodes]
         if self._tensorflow is None and any(told.scopes for told in self._told):
@@ -210,11 +194,24 @@ class Modules:
         for told in self._told:
             self._add(told)
 
-    def is_normalization(self, index: int) -> bool:
-        """Tell whether a convolution stands in TensorFlow's scope of a batch normalization."""
-        told = self._told[index]
+    def count_folded(self, found: Sequence[FoundLayer]) -> int:
+        """How many convolutions an exporter has folded a batch normalization into."""
+        return sum(self._is_folded(each.nodes[0]) for each in found if each.nodes)
+
+    def _is_folded(self, index: int) -> bool:
+        """Tell whether a convolution's scope is that of a batch normalization.
+
+        Or its kernel is one that PyTorch's tracing exporter has computed and named itself.
+        """
+        node, told = self._graph.nodes[index], self._told[index]
+        if find_operator(node).cost != "convolution":
+            return False
+        if told.scopes and ".batchnorm." in (told.scopes[-1].class_name or ""):
+            return True
+        if self._producer == _PYTORCH and _COMPUTED.fullmatch(node.input[1]):
+            return True
         elsewhere = told.weight is not None and told.weight != told.path
-        return elsewhere and _NORMALIZATION.search(self._graph.nodes[index].name) is not None
+        return elsewhere and _NORMALIZATION.search(node.name) is not None
 
     def leaf_of(self, index: int) -> str | None:
         """The module that calls a node, if its class is known and no module lies within."""
@@ -275,19 +272,8 @@ class Modules:
 
     def _silent_groups(self) -> list[list[int]]:
         """Operators that say nothing, those together that read each other."""
-        groups: dict[int, list[int]] = {}
-        for index, told in enumerate(self._told):
-            if told.scopes or told.weight is not None:
-                continue
-            joined = [index]
-            for near in self._neighbours(joined):
-                other = None if near is None else groups.get(near)
-                if other is not None and other is not joined:
-                    small, joined = sorted((joined, other), key=len)
-                    joined.extend(small)
-                    groups.update(dict.fromkeys(small, joined))
-            groups[index] = joined
-        return list({id(each): each for each in groups.values()}.values())
+        silent = (n for n, told in enumerate(self._told) if not told.scopes and told.weight is None)
+        return connected(silent, lambda index: self._neighbours([index]))
 
     def _neighbours(self, nodes: Sequence[int]) -> set[int | None]:
         """Nodes outside that these read from, and that read them; ``None`` for the model's ends."""

@@ -7,8 +7,9 @@ file tell which operators are one call of one module without modules within, and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 
+from micam_fast.core.grouping import connected
 from micam_fast.models.onnx.graph import Graph, Kind
 from micam_fast.models.onnx.layer_names import Modules
 from micam_fast.models.onnx.operators import find_operator
@@ -48,20 +49,9 @@ def find_leaf_operations(
     return found
 
 
-def _calls(graph: Graph, nodes: Sequence[int]) -> Iterator[list[int]]:
+def _calls(graph: Graph, nodes: Sequence[int]) -> list[list[int]]:
     """Nodes of a module that hang together, in the graph's order."""
-    group: dict[int, list[int]] = {}
-    for index in nodes:
-        joined = [index]
-        for name in graph.nodes[index].input:
-            near = group.get(graph.producer.get(name, -1))
-            if near is not None and near is not joined:
-                small, joined = sorted((joined, near), key=len)
-                joined.extend(small)
-                group.update(dict.fromkeys(small, joined))
-        group[index] = joined
-    for each in {id(found): found for found in group.values()}.values():
-        yield sorted(each)
+    return connected(nodes, lambda n: map(graph.producer.get, graph.nodes[n].input))
 
 
 def _last_of(graph: Graph, call: Sequence[int], live: Set[int], taken: Set[int]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Container, Sequence
 from dataclasses import replace
@@ -25,7 +26,6 @@ from micam_fast.models.onnx.inference import shape_of
 from micam_fast.models.onnx.layer_names import (
     MODULES_KEY,
     Modules,
-    count_folded,
     name_by_modules,
     name_like,
 )
@@ -131,8 +131,6 @@ class _Reader:
         self.owners: dict[str, tuple[str, ...]] = {}
         self.edges = 0
         # By index of its last node: what an exporter wrote as several operators.
-        self.producer = model.proto.producer_name
-        self.modules = Modules(self.graph, find_text(model, MODULES_KEY), self.producer)
         if like is None:
             known_operations = find_operations(self.graph, self.live, self._known_axes)
             taken = {node for each in known_operations.values() for node in each.nodes}
@@ -164,11 +162,11 @@ class _Reader:
                 self.owner[node.output[place]] = self.owner[read.tap.value] = name
         if len(found) == len(inputs):
             raise ModelError(f"model {self.model.name!r} holds no layer between input and output")
-        named = (
-            name_by_modules(self.modules, found)
-            if self.like is None
-            else name_like(self.like.layers, found)
-        )
+        if self.like is None:
+            named = name_by_modules(self.modules, found)
+            folded = self.modules.count_folded(found)
+        else:
+            named, folded = name_like(self.like.layers, found), self.like.folded
         return assemble(
             self.model,
             self.graph,
@@ -176,8 +174,14 @@ class _Reader:
             inputs,
             self._axes_of,
             before=self.before,
-            folded=count_folded(self.graph, named, self.modules, self.producer),
+            folded=folded,
         )
+
+    @functools.cached_property
+    def modules(self) -> Modules:
+        """What the file tells of modules; nobody asks where an earlier reading has named layers."""
+        proto, exported = self.model.proto, find_text(self.model, MODULES_KEY)
+        return Modules(self.graph, exported, proto.producer_name)
 
     def _known_axes(self, name: str) -> Axes:
         """The axes that evidence tells, without defaults for channels."""

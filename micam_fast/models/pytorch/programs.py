@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.errors import ExportError
 from micam_fast.core.texts import describe_error
+from micam_fast.models.modules import NO_SCOPE
 from micam_fast.models.pytorch.running import WHOLE, Call, quiet, tensor_like, to_numpy
 
 # By operator: where it says that it trains. A batch normalization without running statistics
@@ -26,9 +27,6 @@ _TRAINS_AT = {
     "feature_dropout": 2,
     "alpha_dropout": 2,
 }
-
-_NO_STACK = "_empty_nn_module_stack_from_metadata_hook"
-"""What PyTorch writes where a node stands in no module."""
 
 
 class ProgramCalling:
@@ -176,7 +174,7 @@ def _stack_of(node: Any) -> dict[str, Any]:
     if node.op != "call_function":
         return {}
     stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-    return {} if _NO_STACK in stack else stack
+    return {} if NO_SCOPE in stack else stack
 
 
 def _inputs(program: Any) -> Iterator[Any]:
