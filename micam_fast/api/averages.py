@@ -186,6 +186,7 @@ def _shared(one: MapsLayout, other: MapsLayout) -> MapsLayout:
         ),
         input_shapes=tuple(map(share_all, one.input_shapes, other.input_shapes)),
         copies=tuple(map(_shared_size, one.copies, other.copies)),
+        channels=tuple(map(_shared_size, one.channels, other.channels)),
         doubts=tuple(a or b for a, b in zip(one.doubts, other.doubts, strict=True)),
         left_out=tuple(
             replace(

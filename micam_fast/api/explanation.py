@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from micam_fast.core.choices import Look
+from micam_fast.core.choices import DrawingChoice, Look
 from micam_fast.core.errors import SampleError
 from micam_fast.core.notebooks import diagram_bundle
 from micam_fast.diagrams.model_diagram import ModelDiagram
@@ -55,14 +55,17 @@ class Explanation(SampleResult):
         path: str | Path,
         look: Look = "isometric",
         *,
-        rankdir: str = "TB",
-        scale_tiles: float = 1.0,
+        drawing: DrawingChoice = "auto",
+        page: str = "screen",
+        scale_png: float = 1.5,
+        rankdir: str | None = None,
+        scale_tiles: float | None = None,
         compress_level: int = 1,
         row_names: Sequence[str] = (),
         depth: int | None = None,
         only_mapped: bool = False,
     ) -> Path:
-        """Write the diagram, or the numbers.
+        """Write the diagram or poster, or the numbers.
 
         Parameters
         ----------
@@ -73,10 +76,19 @@ class Explanation(SampleResult):
             ``prediction``; ``activation_min_max/NAME`` if it was asked for).
         look
             ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
+        drawing
+            ``"diagram"``, ``"poster"`` (the whole network on one page), or ``"auto"``: the diagram
+            where it has at most 24 nodes or `rankdir` or `scale_tiles` is given, else the poster.
+            DOT and the interactive page are always diagrams.
+        page
+            Of a poster: ``"screen"`` (1440 x 900), ``"a4"``, ``"a4-landscape"``, ``"letter"``,
+            ``"slide"`` or ``"WIDTHxHEIGHT"``, in pixels of 1/96 inch.
+        scale_png
+            Of a poster: pixels of a PNG to one of the page.
         rankdir
-            ``"TB"`` for top to bottom, ``"LR"`` for left to right.
+            Of a diagram: ``"TB"`` for top to bottom, the default, or ``"LR"`` for left to right.
         scale_tiles
-            Size of everything relative to the published tile of 635 x 205 pixels.
+            Of a diagram: size of everything relative to the published tile of 635 x 205 pixels.
         compress_level
             Of a PNG: 1 is fastest, 9 smallest, 0 not compressed.
         row_names
@@ -101,11 +113,11 @@ class Explanation(SampleResult):
         LayoutEngineError
             If Graphviz is missing or fails.
         ValueError
-            If look, rankdir, scale_tiles, compress_level or depth is none that there is, or there
-            is not a name for each row.
+            If look, drawing, page, a scale, rankdir, compress_level or depth is none that there is,
+            or there is not a name for each row.
         """
         from micam_fast.api.saving import save
-        from micam_fast.core.choices import Detail
+        from micam_fast.core.choices import Detail, parse_page
         from micam_fast.diagrams.style import Style
 
         names = tuple(row_names)
@@ -118,6 +130,9 @@ class Explanation(SampleResult):
             compress_level,
             row_names=names,
             detail=Detail(depth, only_mapped),
+            drawing=drawing,
+            page=parse_page(page),
+            scale_png=scale_png,
         )
         return save(self, Path(path), style)
 

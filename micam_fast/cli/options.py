@@ -11,12 +11,22 @@ from typing import Any, TypeVar, get_type_hints
 
 import click
 
-from micam_fast.cli.values import parse_memory, parse_number, parse_numbers, parse_scale
+from micam_fast.cli.values import (
+    parse_memory,
+    parse_number,
+    parse_numbers,
+    parse_scale,
+    read_page,
+)
 from micam_fast.core.choices import (
     ARRAY_LAYOUTS,
     CHANNEL_ORDERS,
+    DRAWINGS,
+    LARGEST_DIAGRAM,
+    PAGES,
     PROJECTIONS,
     RANKDIRS,
+    DrawingChoice,
     ArrayLayout,
 )
 from micam_fast.runs.stores import is_url
@@ -73,8 +83,17 @@ class AxisOptions:
 class DrawingOptions:
     """How a diagram lies, and how large it is."""
 
-    rankdir: str
-    scale_tiles: float
+    rankdir: str | None
+    scale_tiles: float | None
+
+
+@dataclass(frozen=True)
+class PosterOptions:
+    """Whether a poster is drawn, and how large it is."""
+
+    drawing: DrawingChoice
+    page: tuple[int, int]
+    scale_png: float
 
 
 def read_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
@@ -270,16 +289,45 @@ axis_options = all_of(
 """Adds the fields of `AxisOptions`."""
 
 diagram_options = all_of(
-    choice_option("--rankdir", RANKDIRS, "Draw from top to bottom, or from left to right.", "TB"),
+    option(
+        "--rankdir",
+        type=click.Choice(RANKDIRS),
+        help="Diagram: draw from top to bottom, or from left to right.  [default: TB]",
+    ),
     option(
         "--scale-tiles",
         callback=parse_scale,
         metavar="FACTOR",
-        default="1",
-        help="Size of the picture relative to the published tile of 635 x 205 pixels.",
+        help="Diagram: size relative to the published tile of 635 x 205 pixels.  [default: 1]",
     ),
 )
 """Adds the fields of `DrawingOptions`."""
+
+poster_options = all_of(
+    choice_option(
+        "--drawing",
+        DRAWINGS,
+        "Draw the model's diagram, or a poster, the whole network on one page; 'auto' draws the "
+        f"poster from {LARGEST_DIAGRAM + 1} nodes on, unless a size or direction of the diagram is "
+        "given.",
+        "auto",
+    ),
+    option(
+        "--page",
+        callback=read_page,
+        metavar="NAME|WxH",
+        default="screen",
+        help=f"Poster: {', '.join(PAGES)}, or width and height in 1/96 inch.",
+    ),
+    option(
+        "--scale-png",
+        callback=parse_scale,
+        metavar="FACTOR",
+        default="1.5",
+        help="Poster: pixels of a PNG to one of the page.",
+    ),
+)
+"""Adds the fields of `PosterOptions`."""
 
 
 detail_options = all_of(

@@ -74,7 +74,7 @@ def plot_test_samples(
         for index, (array, _) in zip(chosen, found, strict=True):
             yield Sample(f"test sample {index}", {spec.name: array})
 
-    options = PlotOptions(folder)
+    options = PlotOptions(folder, drawing="diagram")
     try:
         check_output(opened, options)
     except OutputError as error:

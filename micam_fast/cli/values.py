@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from micam_fast.core.choices import parse_page
 from micam_fast.core.formats import Content, format_names
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -58,12 +59,22 @@ def parse_number(ctx: click.Context, param: click.Parameter, value: str) -> floa
     return numbers[0]
 
 
-def parse_scale(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """A size relative to the published one."""
+def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A size relative to the published one, or to the page's."""
+    if value is None:
+        return None
     scale = parse_number(ctx, param, value)
     if not 0.05 <= scale <= 4:
         raise click.BadParameter(f"{value} is not in the range from 0.05 to 4")
     return scale
+
+
+def read_page(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    """A page's size by its name, or as WxH."""
+    try:
+        return parse_page(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def parse_memory(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:

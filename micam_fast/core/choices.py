@@ -7,6 +7,20 @@ from typing import Literal
 Look = Literal["isometric", "flat"]
 LOOKS: tuple[Look, ...] = ("isometric", "flat")
 
+DrawingChoice = Literal["auto", "diagram", "poster"]
+DRAWINGS: tuple[DrawingChoice, ...] = ("auto", "diagram", "poster")
+LARGEST_DIAGRAM = 24
+"""Nodes up to which a diagram is drawn where nobody chose; what has more is a poster."""
+PAGES = {
+    "screen": (1440, 900),
+    "a4": (794, 1123),
+    "a4-landscape": (1123, 794),
+    "letter": (816, 1056),
+    "slide": (1280, 720),
+}
+"""Width and height of a poster's page by its name, in 1/96 inch."""
+_LEAST_PAGE, _MOST_PAGE = 500, 14400
+
 Projection = Literal["published", "transposed"]
 PROJECTIONS: tuple[Projection, ...] = ("published", "transposed")
 
@@ -34,6 +48,27 @@ def check_choice(kind: str, value: str, known: tuple[str, ...]) -> None:
     """Raise a ValueError that lists the known values, unless the value is one of them."""
     if value not in known:
         raise ValueError(f"unknown {kind}: {value!r} (must be one of {', '.join(known)})")
+
+
+def parse_page(text: str) -> tuple[int, int]:
+    """Width and height of a page in 1/96 inch, by its name or as ``WxH``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or too small for a header or too large for a PDF.
+    """
+    if text in PAGES:
+        return PAGES[text]
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(f"unknown page: {text!r} (must be one of {', '.join(PAGES)} or WxH)")
+    width, height = (int(side[:6]) for side in sides)
+    if not all(_LEAST_PAGE <= side <= _MOST_PAGE for side in (width, height)):
+        raise ValueError(
+            f"a page of {text} has sides beyond {_LEAST_PAGE} to {_MOST_PAGE} (in 1/96 inch)"
+        )
+    return width, height
 
 
 def check_frame(frame: int | None) -> None:

@@ -27,6 +27,8 @@ class Format:
         What can be written in it.
     needs_layout
         Whether its bytes depend on where Graphviz puts the nodes.
+    shows_posters
+        Whether it shows a poster as well as a diagram, which is then not laid out by Graphviz.
     libraries
         Those that decide over its bytes, beside those that decide over the numbers.
     optional
@@ -39,13 +41,16 @@ class Format:
     needs_layout: bool = False
     libraries: tuple[str, ...] = ()
     optional: bool = False
+    shows_posters: bool = False
 
 
 FORMATS = (
-    Format("png", ".png", ("diagram", "difference", "grid"), True, ("isal", "pillow")),
-    Format("svg", ".svg", ("diagram", "difference", "grid"), True, ("isal", "pillow")),
+    Format("png", ".png", ("diagram", "difference", "grid"), True, ("isal", "pillow"),
+           shows_posters=True),
+    Format("svg", ".svg", ("diagram", "difference", "grid"), True, ("isal", "pillow"),
+           shows_posters=True),
     Format("npz", ".npz", ("diagram",)),
-    Format("pdf", ".pdf", ("diagram",), True, ("reportlab", "pillow")),
+    Format("pdf", ".pdf", ("diagram",), True, ("reportlab", "pillow"), shows_posters=True),
     Format("dot", ".dot", ("diagram",), False, ("isal", "pillow")),
     Format("html", ".html", ("diagram", "difference", "table"), True, ("bokeh",), optional=True),
     Format("tiles", "_tiles", ("diagram",), False, ("isal", "pillow")),
@@ -88,6 +93,10 @@ def format_of(path: Path, content: Content) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
-def need_layout(names: Collection[str]) -> bool:
-    """Tell whether one of these formats needs Graphviz to lay the diagram out."""
-    return any(each.needs_layout for each in FORMATS if each.name in names)
+def need_layout(names: Collection[str], *, poster: bool = False) -> bool:
+    """Tell whether one of these formats needs Graphviz to lay the diagram, or poster, out."""
+    return any(
+        each.needs_layout and not (poster and each.shows_posters)
+        for each in FORMATS
+        if each.name in names
+    )

@@ -8,6 +8,7 @@ from micam_fast.core.texts import count_of
 from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.marks import Filling
+from micam_fast.diagrams.poster.template import PosterTemplate
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 
@@ -39,10 +40,31 @@ def _drawn_line(shown: Shown, detail: Detail) -> str:
     return line
 
 
+def is_poster(shown: Shown, style: Style) -> bool:
+    """Tell whether a sample is drawn as a poster."""
+    return style.is_poster(len(shown.scene.nodes(frozenset(shown.maps), style.detail)))
+
+
 def fill_template(
     shown: Shown, style: Style, *, native: bool
-) -> tuple[DiagramTemplate, list[Filling]]:
-    """What the diagram shares with those of other samples, and what this one brings."""
+) -> tuple[DiagramTemplate | PosterTemplate, list[Filling]]:
+    """What the diagram or poster shares with those of other samples, and what this one brings.
+
+    With `native`, for formats that enlarge by themselves, pictures have a pixel for each cell, and
+    a poster is of the page's own size.
+    """
+    if is_poster(shown, style):
+        scale = 1.0 if native else style.scale_png
+        scene, maps, size = shown.scene, shown.maps, shown.input_size
+
+        def make() -> PosterTemplate:
+            nodes = scene.nodes(frozenset(maps), style.detail)
+            return PosterTemplate(
+                nodes, maps, model=scene.model, input_size=size, style=style, scale=scale
+            )
+
+        poster = scene.keep(maps, (PosterTemplate, size, style, scale), make)
+        return poster, poster.fillings(shown)
     header = header_lines(shown, style.detail)
     template = shown.scene.template(
         shown.maps, header, input_size=shown.input_size, style=style, native=native

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from micam_fast.core.choices import EVERYTHING, Detail
 from micam_fast.core.layers import Layer
@@ -22,6 +22,7 @@ from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import SampleMaps
 
+Made = TypeVar("Made")
 _KEPT_TEMPLATES = 8
 
 
@@ -52,6 +53,7 @@ class ModelDiagram:
     _templates: LruCache[tuple[Any, ...], DiagramTemplate] = field(
         default_factory=lambda: LruCache(_KEPT_TEMPLATES)
     )
+    _kept: LruCache[Hashable, Any] = field(default_factory=lambda: LruCache(_KEPT_TEMPLATES))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -110,7 +112,7 @@ class ModelDiagram:
                 key,
                 lambda: DiagramTemplate(
                     self.nodes(frozenset(maps), style.detail),
-                    self.layout(frozenset(maps), style.rankdir, detail=style.detail),
+                    self.layout(frozenset(maps), style.direction, detail=style.detail),
                     maps,
                     header,
                     input_size=input_size,
@@ -118,6 +120,12 @@ class ModelDiagram:
                     native=native,
                 ),
             )
+
+    def keep(self, maps: Mapping[str, LayerMap], key: Hashable, make: Callable[[], Made]) -> Made:
+        """Something that is made once for all samples whose maps have the same shapes."""
+        with self._lock:
+            found: Made = self._kept.get_or_make((_shapes(maps), key), make)
+            return found
 
 
 def _shapes(maps: Mapping[str, LayerMap]) -> Hashable:

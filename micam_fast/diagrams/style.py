@@ -1,20 +1,30 @@
-"""How a diagram looks."""
+"""How a diagram or poster looks."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from micam_fast.core.choices import EVERYTHING, LOOKS, Detail, Look, check_choice
+from micam_fast.core.choices import (
+    DRAWINGS,
+    EVERYTHING,
+    LARGEST_DIAGRAM,
+    LOOKS,
+    PAGES,
+    Detail,
+    DrawingChoice,
+    Look,
+    check_choice,
+)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a diagram looks, and how a PNG is compressed; see `Explanation.save`.
+    """How a diagram or poster looks, and how a PNG is compressed; see `Explanation.save`.
 
     Attributes
     ----------
-    look, rankdir, scale, compress_level
+    look, rankdir, scale_tiles, compress_level, drawing, scale_png
         As in `Explanation.save`.
     tiles_from
         The folder from which a DOT file finds its tiles; by default the one that it is in, which
@@ -23,6 +33,8 @@ class Style:
         Of the input's rows, for the tiles on which they lie; empty for none.
     detail
         How much of the network is drawn.
+    page
+        Width and height of a poster in 1/96 inch.
 
     Raises
     ------
@@ -31,16 +43,46 @@ class Style:
     """
 
     look: Look = "isometric"
-    rankdir: str = "TB"
-    scale: float = 1.0
+    rankdir: str | None = None
+    scale_tiles: float | None = None
     compress_level: int = 1
     tiles_from: str | None = None
     row_names: tuple[str, ...] = ()
     detail: Detail = EVERYTHING
+    drawing: DrawingChoice = "auto"
+    page: tuple[int, int] = PAGES["screen"]
+    scale_png: float = 1.5
 
     def __post_init__(self) -> None:
         check_choice("look", self.look, LOOKS)
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale_tiles must be a positive number, not {self.scale}")
+        check_choice("drawing", self.drawing, DRAWINGS)
+        for name, value in (("scale_tiles", self.scale), ("scale_png", self.scale_png)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a positive number, not {value}")
+        if self.drawing == "poster" and self._is_of_diagram:
+            raise ValueError("rankdir and scale_tiles belong to the diagram, not to the poster")
         if self.compress_level not in range(10):
             raise ValueError(f"compress_level must be 0 to 9, not {self.compress_level}")
+
+    @property
+    def direction(self) -> str:
+        """Where a diagram's edges lead: ``"TB"`` if nobody chose."""
+        return "TB" if self.rankdir is None else self.rankdir
+
+    @property
+    def scale(self) -> float:
+        """Size of a diagram relative to the published tile."""
+        return 1.0 if self.scale_tiles is None else self.scale_tiles
+
+    def is_poster(self, nodes: int) -> bool:
+        """Tell whether a network of so many nodes is drawn as a poster.
+
+        A direction or a size of tiles means the diagram, as only that has them.
+        """
+        if self.drawing != "auto":
+            return self.drawing == "poster"
+        return not self._is_of_diagram and nodes > LARGEST_DIAGRAM
+
+    @property
+    def _is_of_diagram(self) -> bool:
+        return self.rankdir is not None or self.scale_tiles is not None

@@ -66,6 +66,7 @@ class ResultBuilder:
             frozenset(name for plan in plans for name in plan.names if plan.is_stepped(name)),
             frozenset(name for plan in plans for name in plan.names if plan.is_weighted(name)),
             frame,
+            tuple(plan.count_channels(plan.names[index]) for plan, index in ordered),
         )
 
     def build(

@@ -52,6 +52,9 @@ class LayerMap:
     activation_range
         Minimum and maximum of the activation values that the map is made of; ``None`` where nobody
         asked for them, and NaN where the layer takes no part.
+    channels
+        How many channels, or features, the activation has at each place of the map; ``None`` for a
+        list of values, and where it is not known.
     """
 
     cam: NDArray[np.float32]
@@ -70,6 +73,7 @@ class LayerMap:
     doubt: str | None = None
     bad_values: int | None = None
     activation_range: tuple[float, float] | None = None
+    channels: int | None = None
 
     @property
     def measured(self) -> bool:

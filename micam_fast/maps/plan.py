@@ -168,6 +168,11 @@ class MapPlan:
         """Tell whether the layer's map is a list of values."""
         return not self._views[name].space
 
+    def count_channels(self, name: str) -> int | None:
+        """How many channels the layer's activation has at each place; ``None`` for a list."""
+        view = self._views[name]
+        return view.channel_count if view.space else None
+
     def is_number(self, name: str) -> bool:
         """Tell whether the layer's activation is one number for each sample."""
         return self._views[name].count == 1

@@ -41,6 +41,8 @@ class MapsLayout:
         Names of the layers whose maps are made with their kernels.
     frame
         As in `LayerMap`, of all layers with copies.
+    channels
+        As in `LayerMap`, one for each layer; empty where they are not known.
     """
 
     names: tuple[str, ...]
@@ -57,6 +59,7 @@ class MapsLayout:
     stepped: frozenset[str] = frozenset()
     weighted: frozenset[str] = frozenset()
     frame: int | None = None
+    channels: tuple[int | None, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, MapsLayout) and self._value == other._value)
@@ -229,6 +232,7 @@ class SampleMaps(Mapping[str, LayerMap]):
                 doubt=layout.doubts[place],
                 bad_values=self.bad_values.get(name),
                 activation_range=self.activation_range(name),
+                channels=layout.channels[place] if layout.channels else None,
             )
         return self._made[name]
 

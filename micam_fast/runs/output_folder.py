@@ -155,9 +155,10 @@ def describe_run(
     from importlib.metadata import version
 
     layout = None
-    if need_layout(options.formats):
+    if need_layout(options.formats, poster=options.is_poster(model)):
         # Where Graphviz put the nodes decides over every diagram.
-        layout = model.scene.layout(model.mapped, options.rankdir, detail=options.detail)
+        style = options.style
+        layout = model.scene.layout(model.mapped, style.direction, detail=style.detail)
     weights = {path.name: _digest(path) for path in external_files(model.file)}
     classes, rows = "\n".join(model.prediction.class_names), "\n".join(options.row_names)
     return {

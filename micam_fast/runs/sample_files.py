@@ -10,7 +10,14 @@ from pathlib import Path
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.api.saving import check_size, write_format
-from micam_fast.core.choices import EVERYTHING, Detail, Look, Projection
+from micam_fast.core.choices import (
+    EVERYTHING,
+    PAGES,
+    Detail,
+    DrawingChoice,
+    Look,
+    Projection,
+)
 from micam_fast.core.errors import OutputError, TooLargeError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
 from micam_fast.core.output_files import file_stem
@@ -31,12 +38,15 @@ class PlotOptions:
     projection: Projection = "published"
     frame: int | None = None
     activation_range: bool = False
-    rankdir: str = "TB"
+    rankdir: str | None = None
     batch_size: int | None = None
-    scale_tiles: float = 1.0
+    scale_tiles: float | None = None
     compress_level: int = 1
     row_names: tuple[str, ...] = ()
     detail: Detail = EVERYTHING
+    drawing: DrawingChoice = "auto"
+    page: tuple[int, int] = PAGES["screen"]
+    scale_png: float = 1.5
 
     @functools.cached_property
     def store(self) -> Store:
@@ -56,7 +66,14 @@ class PlotOptions:
             tiles_from,
             self.row_names,
             self.detail,
+            self.drawing,
+            self.page,
+            self.scale_png,
         )
+
+    def is_poster(self, model: Model) -> bool:
+        """Tell whether the model's samples are drawn as posters."""
+        return self.style.is_poster(len(model.scene.nodes(model.mapped, self.detail)))
 
 
 @dataclass(frozen=True)
@@ -101,13 +118,17 @@ def check_output(model: Model, options: PlotOptions) -> None:
         format.
     """
     options.store.check()
-    if need_layout(options.formats):
-        layout = model.scene.layout(model.mapped, options.rankdir, detail=options.detail)
-        size = diagram_size(layout, [model.name], options.scale_tiles)
+    poster = options.is_poster(model)
+    if need_layout(options.formats, poster=poster):
+        style = options.style
+        layout = model.scene.layout(model.mapped, style.direction, detail=style.detail)
+        size = diagram_size(layout, [model.name], style.scale)
         refused = []
         for name in options.formats:
+            if poster and named_format(name).shows_posters:
+                continue
             try:
-                check_size([name], *size, options.style)
+                check_size([name], *size, style)
             except TooLargeError as error:
                 refused.append(error)
         if len(refused) == len(options.formats):

@@ -50,8 +50,8 @@ class Difference(Comparison):
         self,
         path: str | Path,
         *,
-        rankdir: str = "TB",
-        scale_tiles: float = 1.0,
+        rankdir: str | None = None,
+        scale_tiles: float | None = None,
         compress_level: int = 1,
     ) -> Path:
         """Write the diagram, the page or the numbers.

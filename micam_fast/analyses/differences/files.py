@@ -40,12 +40,12 @@ def save(difference: Comparison, path: Path, style: Style) -> Path:
 
 def svg_text(difference: Comparison, style: Style) -> str:
     """The diagram as SVG text."""
-    template, fillings = compose_difference(difference, style.rankdir, style.scale, native=True)
+    template, fillings = compose_difference(difference, style.direction, style.scale, native=True)
     return SvgPage(template).write(fillings)
 
 
 def _save_png(difference: Comparison, path: Path, style: Style) -> None:
-    template, fillings = compose_difference(difference, style.rankdir, style.scale, native=False)
+    template, fillings = compose_difference(difference, style.direction, style.scale, native=False)
     check_png_size(template.width, template.height, style.scale)
     with atomic_file(path) as file:
         PngPage(template).write(fillings, file, style.compress_level)

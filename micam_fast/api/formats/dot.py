@@ -40,7 +40,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
         },
         pictures={key: f"{folder.name}/{file}" for key, file in pictures.items()},
         header=[*header_lines(shown, style.detail), *legend_lines()],
-        rankdir=style.rankdir,
+        rankdir=style.direction,
         folder=str(path.resolve().parent) if style.tiles_from is None else style.tiles_from,
     )
     with atomic_file(path) as file:

@@ -17,7 +17,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
         [shown],
         row_names=names,
         look=style.look,
-        rankdir=style.rankdir,
+        rankdir=style.direction,
         depth=depth,
         only_mapped=only_mapped,
     )

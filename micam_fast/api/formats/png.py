@@ -14,7 +14,7 @@ from micam_fast.diagrams.style import Style
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
     template, fillings = fill_template(shown, style, native=False)
-    check_size(template.blank.width, template.blank.height, style)
+    check_png_size(template.blank.width, template.blank.height, style.scale)
     with atomic_file(path) as file:
         template.png.write(fillings, file, style.compress_level)
     return [path]

@@ -18,6 +18,7 @@ from micam_fast.cli.opening import check_samples, open_model, open_samples, read
 from micam_fast.cli.options import (
     AxisOptions,
     DrawingOptions,
+    PosterOptions,
     ModelOptions,
     SampleOptions,
     activation_range_option,
@@ -26,6 +27,7 @@ from micam_fast.cli.options import (
     count_option,
     detail_options,
     diagram_options,
+    poster_options,
     engine_option,
     labels_option,
     map_options,
@@ -69,6 +71,7 @@ class _Options:
     activation_range: bool
     model: ModelOptions
     drawing: DrawingOptions
+    poster: PosterOptions
     detail: Detail
     labels: Path | None
     samples: SampleOptions
@@ -93,6 +96,7 @@ class _Options:
 @map_options
 @activation_range_option
 @detail_options
+@poster_options
 @diagram_options
 @prediction_options
 @labels_option
@@ -189,6 +193,9 @@ def _plot(model_path: Path, sample_paths: tuple[str, ...], options: _Options, lo
         rankdir=options.drawing.rankdir,
         batch_size=options.batch_size,
         scale_tiles=options.drawing.scale_tiles,
+        drawing=options.poster.drawing,
+        page=options.poster.page,
+        scale_png=options.poster.scale_png,
         compress_level=options.compress_level,
         row_names=shown_names.rows or (),
         detail=options.detail,

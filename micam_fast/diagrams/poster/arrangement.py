@@ -1,0 +1,265 @@
+"""How a poster's cards stand in rows: as many columns as let tiles and thumbnails be largest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+COLUMNS = range(3, 31)
+GAP = 12.0
+"""Between cards, with the arrow from one to the next."""
+STAGE_HEAD, TITLE = 20.0, 15.0
+"""Heights of a stage's line above its cards, and of a card's title."""
+LANE = 8.0
+"""Above a line of thumbnails, for the ways around."""
+LETTER = 9.5
+"""Height of the letters below thumbnails."""
+LETTERS_FROM = 11.0
+"""Side of the smallest thumbnails that have a letter."""
+NUMBERS_WIDTH = 38.0
+"""Beside the main tile, for its largest and its smallest value."""
+LINE_GAP, ROW_GAP = 3.0, 8.0
+_MOST_ROW_GAP = 30.0
+
+_THUMBS = (7.5, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0)
+_LEAST_TILE = 18.0
+# What is larger than these is pleasant, but shows no more.
+_ENOUGH_TILE, _ENOUGH_THUMB = 190.0, 22.0
+_ROW_COSTS = (0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class CardNeed:
+    """What a card shows.
+
+    Attributes
+    ----------
+    thumbs
+        Thumbnails in lines below the main tile.
+    side
+        Further ones, of a branch that stands beside the tile where there is room.
+    stage
+        Number of its stage.
+    tiles
+        Main tiles: of a run of blocks that are alike, the first and the last.
+    """
+
+    thumbs: int
+    side: int
+    stage: int
+    tiles: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cards side by side.
+
+    Attributes
+    ----------
+    first, end
+        Places of the first card and behind the last one.
+    lines
+        Of thumbnails, of the card that has the most.
+    """
+
+    first: int
+    end: int
+    lines: int
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Sizes that all cards of a page share, in its units, and the cards of each row.
+
+    Attributes
+    ----------
+    columns, card_width
+        Cards in a full row, and the width of each.
+    tile_width, tile_height
+        Of the main tile's room.
+    thumb
+        Side of a thumbnail.
+    row_gap
+        Below each row.
+    beside
+        Whether side branches stand beside the main tile; else they are among the other thumbnails.
+    """
+
+    columns: int
+    card_width: float
+    tile_width: float
+    tile_height: float
+    thumb: float
+    rows: tuple[Row, ...]
+    row_gap: float
+    beside: bool
+
+    @property
+    def letters(self) -> bool:
+        """Whether thumbnails have letters."""
+        return self.thumb >= LETTERS_FROM
+
+    @property
+    def bar(self) -> float:
+        """Height of the room of a bar."""
+        return _bar(self.thumb)
+
+    @property
+    def line_height(self) -> float:
+        """From one line of thumbnails to the next."""
+        return _line_height(self.thumb)
+
+    def row_height(self, row: Row) -> float:
+        """Of a row, without the gap below."""
+        return STAGE_HEAD + TITLE + self.tile_height + row.lines * self.line_height
+
+    def per_line(self, thumbs: int) -> int:
+        """How many of so many thumbnails stand in each line: lines are as even as can be."""
+        return _per_line(thumbs, self.card_width, self.thumb)
+
+
+def arrange_cards(
+    needs: Sequence[CardNeed], width: float, height: float, aspect: float
+) -> Arrangement | None:
+    """The best arrangement of cards on a body of this size; ``None`` where they do not fit.
+
+    Parameters
+    ----------
+    needs
+        Of the cards, in reading order.
+    width, height
+        Of the room for all cards.
+    aspect
+        Width of the main tiles by their height.
+    """
+    best: tuple[float, Arrangement] | None = None
+    for columns in COLUMNS:
+        card_width = (width + GAP) / columns - GAP
+        if card_width < _LEAST_TILE:
+            break
+        for breaks in dict.fromkeys(_breaks(needs, columns, cost) for cost in _ROW_COSTS):
+            penalty = _penalty(needs, breaks, columns)
+            for thumb in _THUMBS:
+                for beside in (True, False):
+                    found = _fitted(
+                        needs, breaks, columns, card_width, height, aspect, thumb, beside
+                    )
+                    if found is None:
+                        continue
+                    score = _worth(found, needs, height) - penalty
+                    if best is None or score > best[0] + 1e-9:
+                        best = score, found
+    return None if best is None else best[1]
+
+
+def _fitted(
+    needs: Sequence[CardNeed],
+    breaks: tuple[int, ...],
+    columns: int,
+    card_width: float,
+    height: float,
+    aspect: float,
+    thumb: float,
+    beside: bool,
+) -> Arrangement | None:
+    """An arrangement with these rows and thumbnails, its tiles as large as they can be."""
+    if thumb > card_width:
+        return None
+    rows = tuple(
+        Row(first, end, max(_lines(each, card_width, thumb, beside) for each in needs[first:end]))
+        for first, end in _pairs(breaks)
+    )
+    taken = sum(
+        STAGE_HEAD + TITLE + ROW_GAP + row.lines * _line_height(thumb) for row in rows
+    )
+    room = (height + ROW_GAP - taken) / len(rows)
+    tile_width = min(card_width, room * aspect)
+    tile_height = tile_width / aspect
+    if min(tile_width, tile_height * max(1.0, aspect)) < _LEAST_TILE:
+        return None
+    if beside:
+        most = max(each.side for each in needs)
+        if most == 0 or card_width - tile_width < NUMBERS_WIDTH + most * (thumb + 1) + 12:
+            return None
+    left = (room - tile_height) * len(rows) / max(1, len(rows) - 1)
+    gap = min(_MOST_ROW_GAP, ROW_GAP + left)
+    return Arrangement(
+        columns, card_width, tile_width, tile_height, thumb, rows, gap, beside
+    )
+
+
+def _worth(found: Arrangement, needs: Sequence[CardNeed], height: float) -> float:
+    tile = math.sqrt(found.tile_width * found.tile_height)
+    used = sum(found.row_height(row) + found.row_gap for row in found.rows)
+    thumbs = sum(each.thumbs for each in needs) > len(needs)
+    worth = math.log(min(tile, _ENOUGH_TILE))
+    if thumbs:
+        worth += 0.75 * math.log(min(found.thumb, _ENOUGH_THUMB))
+    if found.card_width - found.tile_width >= NUMBERS_WIDTH:
+        worth += 0.1
+    if found.letters:
+        worth += 0.1
+    return worth - 0.3 * max(0.0, 1 - used / height)
+
+
+def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -> float:
+    """For stages that are split, and for cards that stand alone."""
+    rows = list(_pairs(breaks))
+    split = sum(needs[end - 1].stage == needs[end].stage for _, end in rows[:-1])
+    alone = sum(
+        end - first == 1 and first > 0 and needs[first - 1].stage == needs[first].stage
+        for first, end in rows
+    )
+    empty = 1 - len(needs) / (columns * len(rows))
+    return 0.3 * split / len(rows) + 0.3 * alone / len(rows) + 0.15 * empty
+
+
+def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[int, ...]:
+    """Where rows begin, and where the last one ends, at the least cost."""
+    count = len(needs)
+    least = [0.0] + [math.inf] * count
+    begins = [0] * (count + 1)
+    for end in range(1, count + 1):
+        splits = end < count and needs[end - 1].stage == needs[end].stage
+        for first in range(max(0, end - columns), end):
+            cost = least[first] + row_cost + 0.3 * (columns - (end - first)) / columns
+            if splits:
+                cost += 1.0
+            if end - first == 1 and first > 0 and needs[first - 1].stage == needs[first].stage:
+                cost += 1.0
+            if cost < least[end] - 1e-9:
+                least[end], begins[end] = cost, first
+    found = [count]
+    while found[-1] > 0:
+        found.append(begins[found[-1]])
+    return tuple(reversed(found))
+
+
+def _pairs(breaks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    return zip(breaks[:-1], breaks[1:], strict=True)
+
+
+def _lines(need: CardNeed, card_width: float, thumb: float, beside: bool) -> int:
+    thumbs = need.thumbs if beside else need.thumbs + need.side
+    return max(1, math.ceil(thumbs / _most_per_line(card_width, thumb)))
+
+
+def _most_per_line(card_width: float, thumb: float) -> int:
+    return max(1, math.floor((card_width + 1) / (thumb + 1)))
+
+
+def _per_line(thumbs: int, card_width: float, thumb: float) -> int:
+    lines = max(1, math.ceil(thumbs / _most_per_line(card_width, thumb)))
+    return max(1, math.ceil(thumbs / lines))
+
+
+def _bar(thumb: float) -> float:
+    return min(max(0.9 * thumb, 9.0), 16.0)
+
+
+def _line_height(thumb: float) -> float:
+    letters = LETTER if thumb >= LETTERS_FROM else 1.5
+    return LANE + thumb + letters + _bar(thumb) + LINE_GAP
+
+

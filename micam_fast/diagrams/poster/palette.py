@@ -1,0 +1,18 @@
+"""Colours and sizes of text of a poster; text has a contrast of 4.5 to 1 with white, lines 3 to 1."""
+
+from __future__ import annotations
+
+from micam_fast.diagrams.marks import Colour
+
+POSITIVE: Colour = (192, 0, 192)
+NEGATIVE: Colour = (0, 148, 50)
+PALE_POSITIVE: Colour = (230, 180, 228)
+PALE_NEGATIVE: Colour = (175, 220, 190)
+"""Of inputs, whose numbers are on no scale of the network's."""
+MARKER: Colour = (186, 74, 0)
+WAY: Colour = (34, 94, 168)
+QUIET: Colour = (105, 105, 105)
+LINE: Colour = (140, 140, 140)
+
+SMALL, BODY, CARD, STAGE, NAME = 8.0, 10.0, 9.0, 11.0, 20.0
+"""Sizes of text in 1/96 inch: 8 are 6 points, the least that is read on paper."""
