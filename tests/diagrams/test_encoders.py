@@ -57,6 +57,12 @@ def test_png_is_a_png_at_150_pixels_an_inch() -> None:
         assert image.info["dpi"] == pytest.approx((150, 150), abs=0.02)
 
 
+@pytest.mark.parametrize("dpi", [96.0, 144.0])
+def test_png_tells_the_sheet_s_pixels_to_the_inch(dpi: float) -> None:
+    with Image.open(io.BytesIO(png_bytes(replace(sheet(), dpi=dpi)))) as image:
+        assert (image.size, image.info["dpi"]) == ((300, 200), pytest.approx((dpi, dpi), abs=0.02))
+
+
 @pytest.mark.parametrize(("level", "size"), [(1, 600_000), (6, 60_000)])
 def test_an_empty_sheet_is_white_and_small(level: int, size: int) -> None:
     data = png_bytes(sheet(width=3000, height=5000), level)
@@ -245,6 +251,10 @@ def test_svg_has_all_marks_in_order() -> None:
     assert root.findtext(f"{SVG}title") == "everything"
 
 
+def test_svg_is_as_many_pixels_as_the_sheet_whatever_an_inch_has() -> None:
+    assert write_svg(everything()) == write_svg(replace(everything(), dpi=96.0))
+
+
 def test_svg_text_is_text() -> None:
     root = ET.fromstring(write_svg(sheet(Text(1.5, 2, 'a <b> & "c"', 13, (1, 2, 255)))))
     (text,) = root.iter(f"{SVG}text")
@@ -328,6 +338,12 @@ def test_pdf_is_one_page_of_the_drawing_s_size() -> None:
     assert [float(side) for side in page.mediabox] == pytest.approx([0, 0, 144, 96])
 
 
+def test_pdf_has_the_sheet_s_inches() -> None:
+    page = pdf_page(sheet(Text(96, 48, "here", 12), width=1440, height=900, dpi=96.0))
+    assert [float(side) for side in page.mediabox] == pytest.approx([0, 0, 1080, 675])
+    assert text_places(page)[0] == pytest.approx((72, 675 - 36, 0.75))
+
+
 def test_pdf_text_is_text() -> None:
     found = pdf_page(everything()).extract_text()
     for line in range(1, 11):
@@ -377,7 +393,8 @@ def test_pdf_holds_pictures_at_their_own_size() -> None:
         np.testing.assert_array_equal(image[shown], PIXELS[..., : image.shape[2]][shown])
 
 
-def test_pdf_places_text_from_below() -> None:
+def text_places(page: pypdf.PageObject) -> list[tuple[float, float, float]]:
+    """Where each text of a page begins, from the lower left, and its scale."""
     places: list[tuple[float, float, float]] = []
 
     def visit(text: str, user: list[float], matrix: list[float], *_: object) -> None:
@@ -386,7 +403,12 @@ def test_pdf_places_text_from_below() -> None:
             a, b, c, d, e, f = user
             places.append((a * x + c * y + e, b * x + d * y + f, a))
 
-    pdf_page(sheet(Text(100, 50, "here", 13))).extract_text(visitor_text=visit)
+    page.extract_text(visitor_text=visit)
+    return places
+
+
+def test_pdf_places_text_from_below() -> None:
+    places = text_places(pdf_page(sheet(Text(100, 50, "here", 13))))
     assert places[0] == pytest.approx((48, 96 - 24, 0.48))
 
 

@@ -8,15 +8,17 @@ import numpy as np
 from PIL import Image
 
 from micam_fast.diagrams.encoders import write_png
-from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DPI, Drawing, Mark, Path, Picture, Text
 from tests.helpers.pictures import Bytes
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<a href=\"x\">&amp; 'q' ]]> \x00\x07\x1b\x7f \ud800 \udfff \ufffe \n\t é 日 🙂 </text>"
 
 
-def sheet(*marks: Mark, width: float = 300, height: float = 200, title: str = "") -> Drawing:
-    return Drawing(width, height, marks, title)
+def sheet(
+    *marks: Mark, width: float = 300, height: float = 200, title: str = "", dpi: float = DPI
+) -> Drawing:
+    return Drawing(width, height, marks, title, dpi)
 
 
 def everything() -> Drawing:

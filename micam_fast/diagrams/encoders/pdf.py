@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from micam_fast.diagrams.encoders.fonts import FAMILY, drawable, font_bytes
-from micam_fast.diagrams.marks import DOTS, DPI, Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DOTS, Drawing, Mark, Path, Picture, Text
 
-_POINTS = 72 / DPI
+_POINTS_PER_INCH = 72
 # Acrobat's limit for a side of a page.
 _LONGEST = 14400.0
 
@@ -23,7 +23,7 @@ def write_pdf(drawing: Drawing, file: BinaryIO) -> None:
 
     if FAMILY not in pdfmetrics.getRegisteredFontNames():
         pdfmetrics.registerFont(TTFont(FAMILY, io.BytesIO(font_bytes())))
-    scale = min(_POINTS, _LONGEST / max(drawing.width, drawing.height))
+    scale = min(_POINTS_PER_INCH / drawing.dpi, _LONGEST / max(drawing.width, drawing.height))
     canvas = Canvas(file, pagesize=(drawing.width * scale, drawing.height * scale), invariant=1)
     canvas.setTitle(drawable(drawing.title))
     canvas.scale(scale, scale)

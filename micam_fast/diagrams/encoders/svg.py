@@ -23,6 +23,7 @@ from micam_fast.diagrams.marks import (
     Text,
     is_blank,
     made_mark,
+    without_holes,
 )
 
 _STYLE = (
@@ -86,8 +87,7 @@ class SvgPage:
 
 def write_svg(drawing: Drawing) -> str:
     """A drawing as one self-contained SVG text."""
-    template = Template(drawing.width, drawing.height, drawing.marks, drawing.title)
-    return SvgPage(template).write(())
+    return SvgPage(without_holes(drawing)).write(())
 
 
 def _mark(mark: Mark) -> str:
