@@ -28,7 +28,8 @@ class Text:
     """A line of text, its baseline starting at ``(x, y)``.
 
     ``full`` is the unshortened text where `text` was cut to fit; formats that can, show it when
-    the pointer rests on the line.
+    the pointer rests on the line. A `bold` line is as wide as another, its outlines drawn with
+    a pen of `BOLD_PEN` of its size: the font has no bold face.
     """
 
     x: float
@@ -37,6 +38,15 @@ class Text:
     size: float
     colour: Colour = INK
     full: str | None = None
+    bold: bool = False
+
+    @property
+    def pen(self) -> float:
+        """Width of the line along the outlines; 0 for none."""
+        return BOLD_PEN * self.size if self.bold else 0.0
+
+
+BOLD_PEN = 0.045
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,17 @@ def test_text_has_its_colour() -> None:
     assert (found == (200, 30, 10)).all(axis=2).any()
 
 
+def test_bold_text_has_thicker_stems_in_the_same_places() -> None:
+    plain, bold = (
+        255.0 - pixels_of(sheet(Text(20, 90, "HHHHHH", 60, BLACK, bold=each)))[60, :, 0]
+        for each in (False, True)
+    )
+    stems = 12
+    assert bold.sum() - plain.sum() == pytest.approx(stems * 255 * 0.045 * 60, rel=0.1)
+    places = np.arange(len(plain))
+    assert bold @ places / bold.sum() == pytest.approx(plain @ places / plain.sum(), abs=0.3)
+
+
 def test_a_line_has_its_width_colour_and_place() -> None:
     found = pixels_of(sheet(Path(((10.0, 20.0), (40.0, 20.0)), BLACK, 4.0), width=60, height=40))
     dark = 1 - found[..., 0] / 255
@@ -262,6 +273,20 @@ def test_svg_text_is_text() -> None:
     assert text.attrib == {"x": "1.5", "y": "2", "font-size": "13", "fill": "#0102ff"}
 
 
+def test_svg_draws_bold_text_with_a_pen_along_its_outlines() -> None:
+    root = ET.fromstring(write_svg(sheet(Text(1, 2, "a", 20, (1, 2, 255), bold=True))))
+    (text,) = root.iter(f"{SVG}text")
+    assert text.attrib == {
+        "x": "1",
+        "y": "2",
+        "font-size": "20",
+        "fill": "#0102ff",
+        "stroke": "#0102ff",
+        "stroke-width": "0.9",
+        "stroke-linejoin": "round",
+    }
+
+
 def test_svg_tells_the_full_text_of_what_was_cut() -> None:
     root = ET.fromstring(write_svg(sheet(Text(1, 2, "a…z", 13, full="a < z"))))
     (text,) = root.iter(f"{SVG}text")
@@ -356,6 +381,25 @@ def test_pdf_knows_dotted_lines() -> None:
     assert content is not None
     dashes = [line for line in content.get_data().splitlines() if line.endswith(b" d")]
     assert dashes == [b"[8] 0 d", b"[] 0 d"]
+
+
+def test_pdf_draws_bold_text_with_a_pen_along_its_outlines() -> None:
+    """And what comes after it as if it had not been there."""
+    bold = Text(10, 40, "bold", 20, (255, 0, 0), bold=True)
+    page = pdf_page(sheet(DOTTED, bold, Text(10, 80, "plain", 20), DOTTED))
+    assert [line.strip() for line in page.extract_text().splitlines()] == ["bold", "plain"]
+    content = page.get_contents()
+    assert content is not None
+    lines = content.get_data().decode("latin-1").splitlines()
+    (drawn,) = (line for line in lines if "2 Tr" in line)
+    assert drawn.endswith("0 Tr ET")
+    before = lines[: lines.index(drawn)]
+    state_of = ("RG", "w", "j", "d")
+    state = {line.split()[-1]: line for line in before if line.split()[-1] in state_of}
+    assert state == {"RG": "1 0 0 RG", "w": ".9 w", "j": "1 j", "d": "[] 0 d"}
+    after = lines[lines.index(drawn) + 1 :]
+    assert after[0] == "0 j"
+    assert not any("2 Tr" in line for line in after)
 
 
 def test_pdf_has_title_and_no_date() -> None:

@@ -34,6 +34,7 @@ def everything() -> Drawing:
         Path(((-50.0, 40.3), (400.0, 133.3)), width=3.0),
         *(Text(5 + 20 * line, 20.0 * line, f"Line Ágj {line}", 11 + line) for line in range(11)),
         Text(10, 60, "cut to f…", 13, full="cut to fit"),
+        Text(10, 80, "bold é", 13, bold=True),
         title="everything",
     )
 
