@@ -1,6 +1,6 @@
 """A picture as a list of marks, before any file format: what the encoders turn into files.
 
-Lengths are pixels at 150 to the inch, x to the right, y downwards; colours are sRGB bytes.
+Lengths are pixels of the sheet, x to the right, y downwards; colours are sRGB bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 DPI = 150
-"""Pixels to the inch, as in the published engine."""
+"""Pixels to the inch of a diagram, as in the published engine."""
 BLACK: Colour = (0, 0, 0)
 INK: Colour = (34, 34, 34)
 GREY: Colour = (110, 110, 110)
@@ -28,7 +28,8 @@ class Text:
     """A line of text, its baseline starting at ``(x, y)``.
 
     ``full`` is the unshortened text where `text` was cut to fit; formats that can, show it when
-    the pointer rests on the line.
+    the pointer rests on the line. A `bold` line is as wide as another, its outlines drawn with
+    a pen of `BOLD_PEN` of its size: the font has no bold face.
     """
 
     x: float
@@ -37,6 +38,15 @@ class Text:
     size: float
     colour: Colour = INK
     full: str | None = None
+    bold: bool = False
+
+    @property
+    def pen(self) -> float:
+        """Width of the line along the outlines; 0 for none."""
+        return BOLD_PEN * self.size if self.bold else 0.0
+
+
+BOLD_PEN = 0.045
 
 
 @dataclass(frozen=True)
@@ -75,12 +85,16 @@ Mark: TypeAlias = Text | Path | Picture
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A white sheet of `width` x `height` pixels and the marks on it, painted in order."""
+    """A white sheet of `width` x `height` pixels and the marks on it, painted in order.
+
+    `dpi` is the number of its pixels to the inch: how large PDF and PNG say that the sheet is.
+    """
 
     width: float
     height: float
     marks: tuple[Mark, ...]
     title: str = ""
+    dpi: float = DPI
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,7 @@ class Template:
     height: float
     marks: tuple[Mark | Hole, ...]
     title: str = ""
+    dpi: float = DPI
 
     def fill(self, fillings: Iterable[Filling]) -> Drawing:
         """The drawing of one sample, by as many fillings as there are holes, in their order.
@@ -118,7 +133,18 @@ class Template:
                 marks.append(mark)
             elif not is_blank(made := made_mark(next(given))):
                 marks.append(made)
-        return Drawing(self.width, self.height, tuple(marks), self.title)
+        return Drawing(self.width, self.height, tuple(marks), self.title, self.dpi)
+
+    def enlarged(self, scale: float) -> Template:
+        """The template of a sheet of the same inches that has more pixels to each."""
+        width, height, dpi = (each * scale for each in (self.width, self.height, self.dpi))
+        marks = tuple(enlarge(mark, scale) for mark in self.marks)
+        return replace(self, width=width, height=height, marks=marks, dpi=dpi)
+
+
+def without_holes(drawing: Drawing) -> Template:
+    """The template that is a drawing already."""
+    return Template(drawing.width, drawing.height, drawing.marks, drawing.title, drawing.dpi)
 
 
 def made_mark(filling: Filling) -> Mark:
@@ -131,7 +157,7 @@ def is_blank(mark: Mark) -> bool:
     return isinstance(mark, Text) and not mark.text
 
 
-_M = TypeVar("_M", bound=Mark)
+_M = TypeVar("_M", bound=Mark | Hole)
 
 
 def move(mark: _M, x: float, y: float) -> _M:

@@ -57,6 +57,12 @@ def test_png_is_a_png_at_150_pixels_an_inch() -> None:
         assert image.info["dpi"] == pytest.approx((150, 150), abs=0.02)
 
 
+@pytest.mark.parametrize("dpi", [96.0, 144.0])
+def test_png_tells_the_sheet_s_pixels_to_the_inch(dpi: float) -> None:
+    with Image.open(io.BytesIO(png_bytes(replace(sheet(), dpi=dpi)))) as image:
+        assert (image.size, image.info["dpi"]) == ((300, 200), pytest.approx((dpi, dpi), abs=0.02))
+
+
 @pytest.mark.parametrize(("level", "size"), [(1, 600_000), (6, 60_000)])
 def test_an_empty_sheet_is_white_and_small(level: int, size: int) -> None:
     data = png_bytes(sheet(width=3000, height=5000), level)
@@ -156,6 +162,17 @@ def test_text_has_its_colour() -> None:
     assert (found == (200, 30, 10)).all(axis=2).any()
 
 
+def test_bold_text_has_thicker_stems_in_the_same_places() -> None:
+    plain, bold = (
+        255.0 - pixels_of(sheet(Text(20, 90, "HHHHHH", 60, BLACK, bold=each)))[60, :, 0]
+        for each in (False, True)
+    )
+    stems = 12
+    assert bold.sum() - plain.sum() == pytest.approx(stems * 255 * 0.045 * 60, rel=0.1)
+    places = np.arange(len(plain))
+    assert bold @ places / bold.sum() == pytest.approx(plain @ places / plain.sum(), abs=0.3)
+
+
 def test_a_line_has_its_width_colour_and_place() -> None:
     found = pixels_of(sheet(Path(((10.0, 20.0), (40.0, 20.0)), BLACK, 4.0), width=60, height=40))
     dark = 1 - found[..., 0] / 255
@@ -245,11 +262,29 @@ def test_svg_has_all_marks_in_order() -> None:
     assert root.findtext(f"{SVG}title") == "everything"
 
 
+def test_svg_is_as_many_pixels_as_the_sheet_whatever_an_inch_has() -> None:
+    assert write_svg(everything()) == write_svg(replace(everything(), dpi=96.0))
+
+
 def test_svg_text_is_text() -> None:
     root = ET.fromstring(write_svg(sheet(Text(1.5, 2, 'a <b> & "c"', 13, (1, 2, 255)))))
     (text,) = root.iter(f"{SVG}text")
     assert text.text == 'a <b> & "c"'
     assert text.attrib == {"x": "1.5", "y": "2", "font-size": "13", "fill": "#0102ff"}
+
+
+def test_svg_draws_bold_text_with_a_pen_along_its_outlines() -> None:
+    root = ET.fromstring(write_svg(sheet(Text(1, 2, "a", 20, (1, 2, 255), bold=True))))
+    (text,) = root.iter(f"{SVG}text")
+    assert text.attrib == {
+        "x": "1",
+        "y": "2",
+        "font-size": "20",
+        "fill": "#0102ff",
+        "stroke": "#0102ff",
+        "stroke-width": "0.9",
+        "stroke-linejoin": "round",
+    }
 
 
 def test_svg_tells_the_full_text_of_what_was_cut() -> None:
@@ -328,6 +363,12 @@ def test_pdf_is_one_page_of_the_drawing_s_size() -> None:
     assert [float(side) for side in page.mediabox] == pytest.approx([0, 0, 144, 96])
 
 
+def test_pdf_has_the_sheet_s_inches() -> None:
+    page = pdf_page(sheet(Text(96, 48, "here", 12), width=1440, height=900, dpi=96.0))
+    assert [float(side) for side in page.mediabox] == pytest.approx([0, 0, 1080, 675])
+    assert text_places(page)[0] == pytest.approx((72, 675 - 36, 0.75))
+
+
 def test_pdf_text_is_text() -> None:
     found = pdf_page(everything()).extract_text()
     for line in range(1, 11):
@@ -340,6 +381,25 @@ def test_pdf_knows_dotted_lines() -> None:
     assert content is not None
     dashes = [line for line in content.get_data().splitlines() if line.endswith(b" d")]
     assert dashes == [b"[8] 0 d", b"[] 0 d"]
+
+
+def test_pdf_draws_bold_text_with_a_pen_along_its_outlines() -> None:
+    """And what comes after it as if it had not been there."""
+    bold = Text(10, 40, "bold", 20, (255, 0, 0), bold=True)
+    page = pdf_page(sheet(DOTTED, bold, Text(10, 80, "plain", 20), DOTTED))
+    assert [line.strip() for line in page.extract_text().splitlines()] == ["bold", "plain"]
+    content = page.get_contents()
+    assert content is not None
+    lines = content.get_data().decode("latin-1").splitlines()
+    (drawn,) = (line for line in lines if "2 Tr" in line)
+    assert drawn.endswith("0 Tr ET")
+    before = lines[: lines.index(drawn)]
+    state_of = ("RG", "w", "j", "d")
+    state = {line.split()[-1]: line for line in before if line.split()[-1] in state_of}
+    assert state == {"RG": "1 0 0 RG", "w": ".9 w", "j": "1 j", "d": "[] 0 d"}
+    after = lines[lines.index(drawn) + 1 :]
+    assert after[0] == "0 j"
+    assert not any("2 Tr" in line for line in after)
 
 
 def test_pdf_has_title_and_no_date() -> None:
@@ -377,7 +437,8 @@ def test_pdf_holds_pictures_at_their_own_size() -> None:
         np.testing.assert_array_equal(image[shown], PIXELS[..., : image.shape[2]][shown])
 
 
-def test_pdf_places_text_from_below() -> None:
+def text_places(page: pypdf.PageObject) -> list[tuple[float, float, float]]:
+    """Where each text of a page begins, from the lower left, and its scale."""
     places: list[tuple[float, float, float]] = []
 
     def visit(text: str, user: list[float], matrix: list[float], *_: object) -> None:
@@ -386,7 +447,12 @@ def test_pdf_places_text_from_below() -> None:
             a, b, c, d, e, f = user
             places.append((a * x + c * y + e, b * x + d * y + f, a))
 
-    pdf_page(sheet(Text(100, 50, "here", 13))).extract_text(visitor_text=visit)
+    page.extract_text(visitor_text=visit)
+    return places
+
+
+def test_pdf_places_text_from_below() -> None:
+    places = text_places(pdf_page(sheet(Text(100, 50, "here", 13))))
     assert places[0] == pytest.approx((48, 96 - 24, 0.48))
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import micam_fast
 from micam_fast.core.choices import Look
 from micam_fast.demo import DIGITS, MODEL
 from micam_fast.diagrams.encoders import PngPage, write_png
-from micam_fast.diagrams.encoders.fonts import font
+from micam_fast.diagrams.encoders.fonts import drawable, font
 from micam_fast.diagrams.encoders.glyphs import text_cover
 from micam_fast.diagrams.marks import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
 from tests.helpers.pictures import compose
@@ -210,6 +210,21 @@ def test_the_font_has_no_kerning() -> None:
     face = font(52.0)
     for pair in ("AV", "To", "LT", "-1", "1.", "11", "e-"):
         assert face.getlength(pair) == sum(map(face.getlength, pair))
+
+
+@pytest.mark.parametrize("size", [8.0, 9.0, 13.5, 24.0])
+@pytest.mark.parametrize("text", ["g", "VA", "…"])
+def test_bold_lines_are_what_pillow_draws_much_larger(size: float, text: str) -> None:
+    finer = 32
+    mask = Image.new("L", (200 * finer, 40 * finer))
+    face, stroke = font(size * finer), round(0.045 * size * finer / 2)
+    pen = ImageDraw.Draw(mask)
+    pen.text((8 * finer, 30 * finer), drawable(text), 255, face, anchor="ls", stroke_width=stroke)
+    expected = np.asarray(mask.reduce(finer), np.float64)
+    found = drawn(Drawing(200, 40, (Text(8, 30, text, size, (0, 0, 0), bold=True),)))[..., 0]
+    assert (255.0 - found).sum() == pytest.approx(expected.sum(), rel=0.1)
+    # Hinting moves stems by parts of a pixel.
+    assert np.abs(255.0 - found - expected).sum() < 0.3 * expected.sum()
 
 
 @pytest.mark.parametrize("text", ["", " "])

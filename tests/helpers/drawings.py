@@ -8,15 +8,17 @@ import numpy as np
 from PIL import Image
 
 from micam_fast.diagrams.encoders import write_png
-from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DPI, Drawing, Mark, Path, Picture, Text
 from tests.helpers.pictures import Bytes
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<a href=\"x\">&amp; 'q' ]]> \x00\x07\x1b\x7f \ud800 \udfff \ufffe \n\t é 日 🙂 </text>"
 
 
-def sheet(*marks: Mark, width: float = 300, height: float = 200, title: str = "") -> Drawing:
-    return Drawing(width, height, marks, title)
+def sheet(
+    *marks: Mark, width: float = 300, height: float = 200, title: str = "", dpi: float = DPI
+) -> Drawing:
+    return Drawing(width, height, marks, title, dpi)
 
 
 def everything() -> Drawing:
@@ -32,6 +34,7 @@ def everything() -> Drawing:
         Path(((-50.0, 40.3), (400.0, 133.3)), width=3.0),
         *(Text(5 + 20 * line, 20.0 * line, f"Line Ágj {line}", 11 + line) for line in range(11)),
         Text(10, 60, "cut to f…", 13, full="cut to fit"),
+        Text(10, 80, "bold é", 13, bold=True),
         title="everything",
     )
 

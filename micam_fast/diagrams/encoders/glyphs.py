@@ -33,9 +33,11 @@ def text_cover(mark: Text) -> tuple[int, int, NDArray[np.uint8]]:
     """
     shown = drawable(mark.text)
     x, y = round(mark.x * OVERSAMPLING), round(mark.y * OVERSAMPLING)
+    # To either side of the outlines, as Pillow counts.
+    stroke = mark.pen * OVERSAMPLING / 2
     if not shown.isascii():
-        return _drawn(shown, font(mark.size * OVERSAMPLING), x, y)
-    glyphs = _glyphs(mark.size * OVERSAMPLING)
+        return _drawn(shown, font(mark.size * OVERSAMPLING), stroke, x, y)
+    glyphs = _glyphs(mark.size * OVERSAMPLING, stroke)
     width = sum(map(glyphs.advances.__getitem__, shown))
     left, upper, right, lower = (
         (x + glyphs.left) // OVERSAMPLING,
@@ -57,7 +59,7 @@ def text_cover(mark: Text) -> tuple[int, int, NDArray[np.uint8]]:
 
 @dataclass(frozen=True, eq=False)
 class _Glyphs:
-    """The glyphs of ASCII in one size.
+    """The glyphs of ASCII in one size and weight.
 
     Attributes
     ----------
@@ -81,17 +83,17 @@ class _Glyphs:
 
 
 @functools.lru_cache(maxsize=32)
-def _glyphs(size: float) -> _Glyphs:
+def _glyphs(size: float, stroke: float) -> _Glyphs:
     face = font(size)
     rows: list[tuple[int, ...]] = []
     masks: list[bytes] = []
     begin = 0
     for character in map(chr, range(_FIRST, _LAST + 1)):
-        mask, (left, top) = face.getmask2(character, mode="L", anchor="ls")
-        width, height = mask.size
+        left, top, mask = _glyph(character, face, stroke)
+        height, width = mask.shape
         rows.append((begin, width, height, left, top, round(face.getlength(character))))
-        masks.append(bytes(mask))
-        begin += width * height
+        masks.append(mask.tobytes())
+        begin += mask.size
     table = np.array(rows, np.int64)
     _, widths, heights, lefts, tops, advances = table.T
     return _Glyphs(
@@ -105,16 +107,48 @@ def _glyphs(size: float) -> _Glyphs:
     )
 
 
+def _glyph(
+    character: str, face: ImageFont.FreeTypeFont, stroke: float
+) -> tuple[int, int, NDArray[np.uint8]]:
+    """Where a glyph lies from the pen, and what it covers."""
+    left, top, right, bottom = _box(character, face, stroke)
+    mask = _inked(character, face, stroke, (right - left, bottom - top), (-left, -top))
+    return left, top, np.asarray(mask)
+
+
 def _drawn(
-    shown: str, face: ImageFont.FreeTypeFont, x: int, y: int
+    shown: str, face: ImageFont.FreeTypeFont, stroke: float, x: int, y: int
 ) -> tuple[int, int, NDArray[np.uint8]]:
     """Set any line, by Pillow."""
-    box = face.getbbox(shown, anchor="ls")
+    box = _box(shown, face, stroke)
     left = math.floor((x + box[0]) / OVERSAMPLING)
     upper = math.floor((y + box[1]) / OVERSAMPLING)
     right = math.ceil((x + box[2]) / OVERSAMPLING) + 1
     lower = math.ceil((y + box[3]) / OVERSAMPLING) + 1
-    mask = Image.new("L", ((right - left) * OVERSAMPLING, (lower - upper) * OVERSAMPLING))
-    place = x - left * OVERSAMPLING, y - upper * OVERSAMPLING
-    ImageDraw.Draw(mask).text(place, shown, fill=255, font=face, anchor="ls")
+    size = (right - left) * OVERSAMPLING, (lower - upper) * OVERSAMPLING
+    mask = _inked(shown, face, stroke, size, (x - left * OVERSAMPLING, y - upper * OVERSAMPLING))
     return left, upper, np.asarray(mask.reduce(OVERSAMPLING))
+
+
+def _box(shown: str, face: ImageFont.FreeTypeFont, stroke: float) -> tuple[int, int, int, int]:
+    """How far a line reaches to the left of the pen, above the baseline, and so on."""
+    left, top, right, bottom = face.getbbox(shown, anchor="ls", stroke_width=math.ceil(stroke))
+    return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+
+
+def _inked(
+    shown: str,
+    face: ImageFont.FreeTypeFont,
+    stroke: float,
+    size: tuple[int, int],
+    place: tuple[int, int],
+) -> Image.Image:
+    """What a line covers of an image, with so much to either side of its outlines."""
+    # Pillow cuts off parts of a pixel of the pen: the mean of two whole ones is drawn.
+    thin, thick = Image.new("L", size), Image.new("L", size)
+    for mask, width in ((thin, math.floor(stroke)), (thick, math.ceil(stroke))):
+        pen = ImageDraw.Draw(mask)
+        pen.text(place, shown, fill=255, font=face, anchor="ls", stroke_width=width)
+        if width == stroke:
+            return mask
+    return Image.blend(thin, thick, stroke % 1)

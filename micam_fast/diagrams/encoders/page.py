@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.diagrams.encoders.png import LEVEL, PngRows
 from micam_fast.diagrams.encoders.stamps import Ready, make_ready
-from micam_fast.diagrams.marks import Drawing, Filling, Hole, Template, made_mark
+from micam_fast.diagrams.marks import Drawing, Filling, Hole, Template, made_mark, without_holes
 
 BAND_BYTES = 1 << 21
 """Bytes drawn at a time: they stay in the cache."""
@@ -38,6 +38,7 @@ class PngPage:
 
     def __init__(self, template: Template) -> None:
         self._width, self._height = max(1, round(template.width)), max(1, round(template.height))
+        self._dpi = template.dpi
         rows = max(BAND_ROWS, BAND_BYTES // (1 + 3 * self._width))
         self._bands = [
             _Band(top, min(rows, self._height - top)) for top in range(0, self._height, rows)
@@ -67,7 +68,7 @@ class PngPage:
         return self._bands[begin // rows : (end - 1) // rows + 1]
 
     def write(self, fillings: Sequence[Filling], file: BinaryIO, level: int = LEVEL) -> None:
-        """Write the page as an RGB PNG of its own size, at 150 pixels an inch.
+        """Write the page as an RGB PNG of its own size, at the template's pixels to the inch.
 
         Parameters
         ----------
@@ -81,7 +82,7 @@ class PngPage:
         """
         if len(fillings) != self._holes:
             raise ValueError(f"{len(fillings)} fillings for {self._holes} holes")
-        png = PngRows(file, self._width, self._height, level)
+        png = PngRows(file, self._width, self._height, self._dpi, level)
         room = np.empty((self._bands[0].rows, 1 + 3 * self._width), np.uint8)
         made: dict[int, list[Ready]] = {}
         for band in self._bands:
@@ -110,6 +111,5 @@ class PngPage:
 
 
 def write_png(drawing: Drawing, file: BinaryIO, level: int = LEVEL) -> None:
-    """Write a drawing as an RGB PNG of its own size, at 150 pixels an inch; see `PngPage.write`."""
-    template = Template(drawing.width, drawing.height, drawing.marks, drawing.title)
-    PngPage(template).write((), file, level)
+    """Write a drawing as an RGB PNG of its own size; see `PngPage.write`."""
+    PngPage(without_holes(drawing)).write((), file, level)

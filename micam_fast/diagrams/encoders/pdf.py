@@ -8,11 +8,14 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from micam_fast.diagrams.encoders.fonts import FAMILY, drawable, font_bytes
-from micam_fast.diagrams.marks import DOTS, DPI, Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DOTS, Drawing, Mark, Path, Picture, Text
 
-_POINTS = 72 / DPI
+_POINTS_PER_INCH = 72
 # Acrobat's limit for a side of a page.
 _LONGEST = 14400.0
+# PDF's numbers of ways to join lines and to draw text.
+_MITRED, _ROUND = 0, 1
+_FILL_AND_STROKE = 2
 
 
 def write_pdf(drawing: Drawing, file: BinaryIO) -> None:
@@ -23,7 +26,7 @@ def write_pdf(drawing: Drawing, file: BinaryIO) -> None:
 
     if FAMILY not in pdfmetrics.getRegisteredFontNames():
         pdfmetrics.registerFont(TTFont(FAMILY, io.BytesIO(font_bytes())))
-    scale = min(_POINTS, _LONGEST / max(drawing.width, drawing.height))
+    scale = min(_POINTS_PER_INCH / drawing.dpi, _LONGEST / max(drawing.width, drawing.height))
     canvas = Canvas(file, pagesize=(drawing.width * scale, drawing.height * scale), invariant=1)
     canvas.setTitle(drawable(drawing.title))
     canvas.scale(scale, scale)
@@ -36,9 +39,7 @@ def write_pdf(drawing: Drawing, file: BinaryIO) -> None:
 def _draw(mark: Mark, canvas: Any, height: float) -> None:
     """Draw with y turned round: PDF counts upwards."""
     if isinstance(mark, Text):
-        canvas.setFont(FAMILY, mark.size)
-        canvas.setFillColorRGB(*(part / 255 for part in mark.colour))
-        canvas.drawString(mark.x, height - mark.y, drawable(mark.text))
+        _draw_text(mark, canvas, height)
     elif isinstance(mark, Picture):
         from reportlab.lib.utils import ImageReader
 
@@ -52,6 +53,21 @@ def _draw(mark: Mark, canvas: Any, height: float) -> None:
         )
     else:
         _draw_path(mark, canvas, height)
+
+
+def _draw_text(mark: Text, canvas: Any, height: float) -> None:
+    colour = [part / 255 for part in mark.colour]
+    canvas.setFont(FAMILY, mark.size)
+    canvas.setFillColorRGB(*colour)
+    if mark.bold:
+        canvas.setStrokeColorRGB(*colour)
+        canvas.setLineWidth(mark.pen)
+        canvas.setLineJoin(_ROUND)
+        canvas.setDash([])
+    mode = _FILL_AND_STROKE if mark.bold else None
+    canvas.drawString(mark.x, height - mark.y, drawable(mark.text), mode=mode)
+    if mark.bold:
+        canvas.setLineJoin(_MITRED)
 
 
 def _draw_path(mark: Path, canvas: Any, height: float) -> None:

@@ -15,7 +15,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
-from micam_fast.diagrams.marks import DPI, Picture
+from micam_fast.diagrams.marks import Picture
 
 LEVEL = 1
 # ISA-L's own levels 1 to 3 are no slower and make files a seventh smaller, but their bytes differ
@@ -35,18 +35,22 @@ class PngRows:
         Where to.
     width, height
         In pixels.
+    dpi
+        Pixels to the inch.
     level
         From 0 (as it is) to 9 (smallest).
     """
 
-    def __init__(self, file: BinaryIO, width: int, height: int, level: int = LEVEL) -> None:
+    def __init__(
+        self, file: BinaryIO, width: int, height: int, dpi: float, level: int = LEVEL
+    ) -> None:
         self._file = file
         self._with_filter = level != LEVEL
         self._compressor = (
             zlib.compressobj(level) if self._with_filter else isal_zlib.compressobj(_ISAL_LEVEL)
         )
         self._above = np.zeros(3 * width, np.uint8)
-        per_metre = round(DPI / 0.0254)
+        per_metre = round(dpi / 0.0254)
         file.write(_header(width, height, 3))
         file.write(_chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1)))
 

@@ -23,6 +23,7 @@ from micam_fast.diagrams.marks import (
     Text,
     is_blank,
     made_mark,
+    without_holes,
 )
 
 _STYLE = (
@@ -86,16 +87,21 @@ class SvgPage:
 
 def write_svg(drawing: Drawing) -> str:
     """A drawing as one self-contained SVG text."""
-    template = Template(drawing.width, drawing.height, drawing.marks, drawing.title)
-    return SvgPage(template).write(())
+    return SvgPage(without_holes(drawing)).write(())
 
 
 def _mark(mark: Mark) -> str:
     if isinstance(mark, Text):
         title = "" if mark.full is None else f"<title>{_text(mark.full)}</title>"
+        colour = _hex(mark.colour)
+        bold = (
+            f' stroke="{colour}" stroke-width="{_number(mark.pen)}" stroke-linejoin="round"'
+            if mark.bold
+            else ""
+        )
         return (
             f'<text x="{_number(mark.x)}" y="{_number(mark.y)}" font-size="{_number(mark.size)}" '
-            f'fill="{_hex(mark.colour)}">{_text(mark.text)}{title}</text>'
+            f'fill="{colour}"{bold}>{_text(mark.text)}{title}</text>'
         )
     if isinstance(mark, Picture):
         title = "" if mark.title is None else f"<title>{_text(mark.title)}</title>"
