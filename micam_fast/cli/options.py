@@ -26,8 +26,8 @@ from micam_fast.core.choices import (
     PAGES,
     PROJECTIONS,
     RANKDIRS,
-    DrawingChoice,
     ArrayLayout,
+    DrawingChoice,
 )
 from micam_fast.runs.stores import is_url
 

@@ -45,10 +45,22 @@ class Format:
 
 
 FORMATS = (
-    Format("png", ".png", ("diagram", "difference", "grid"), True, ("isal", "pillow"),
-           shows_posters=True),
-    Format("svg", ".svg", ("diagram", "difference", "grid"), True, ("isal", "pillow"),
-           shows_posters=True),
+    Format(
+        "png",
+        ".png",
+        ("diagram", "difference", "grid"),
+        True,
+        ("isal", "pillow"),
+        shows_posters=True,
+    ),
+    Format(
+        "svg",
+        ".svg",
+        ("diagram", "difference", "grid"),
+        True,
+        ("isal", "pillow"),
+        shows_posters=True,
+    ),
     Format("npz", ".npz", ("diagram",)),
     Format("pdf", ".pdf", ("diagram",), True, ("reportlab", "pillow"), shows_posters=True),
     Format("dot", ".dot", ("diagram",), False, ("isal", "pillow")),

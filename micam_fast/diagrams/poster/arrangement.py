@@ -170,9 +170,7 @@ def _fitted(
         Row(first, end, max(_lines(each, card_width, thumb, beside) for each in needs[first:end]))
         for first, end in _pairs(breaks)
     )
-    taken = sum(
-        STAGE_HEAD + TITLE + ROW_GAP + row.lines * _line_height(thumb) for row in rows
-    )
+    taken = sum(STAGE_HEAD + TITLE + ROW_GAP + row.lines * _line_height(thumb) for row in rows)
     room = (height + ROW_GAP - taken) / len(rows)
     tile_width = min(card_width, room * aspect)
     tile_height = tile_width / aspect
@@ -184,9 +182,7 @@ def _fitted(
             return None
     left = (room - tile_height) * len(rows) / max(1, len(rows) - 1)
     gap = min(_MOST_ROW_GAP, ROW_GAP + left)
-    return Arrangement(
-        columns, card_width, tile_width, tile_height, thumb, rows, gap, beside
-    )
+    return Arrangement(columns, card_width, tile_width, tile_height, thumb, rows, gap, beside)
 
 
 def _worth(found: Arrangement, needs: Sequence[CardNeed], height: float) -> float:
@@ -261,5 +257,3 @@ def _bar(thumb: float) -> float:
 def _line_height(thumb: float) -> float:
     letters = LETTER if thumb >= LETTERS_FROM else 1.5
     return LANE + thumb + letters + _bar(thumb) + LINE_GAP
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from micam_fast.core.texts import count_of
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import BLACK, GREY, INK, Mark, Path, Text
@@ -11,9 +12,8 @@ from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.arrangement import GAP, LETTER
 from micam_fast.diagrams.poster.kinds import has_kernel, letter_of
-from micam_fast.diagrams.poster.palette import BODY, CARD, LINE, QUIET, SMALL, STAGE
+from micam_fast.diagrams.poster.palette import CARD, LINE, QUIET, SMALL, STAGE
 from micam_fast.diagrams.poster.sheet import Card, Sheet, StageLine
-from micam_fast.core.texts import count_of
 
 
 def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
@@ -28,9 +28,7 @@ def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
     """
     for line in sheet.lines:
         yield from _stage_marks(line)
-    readers = {
-        (block.members[0], place) for block in sheet.blocks for place in block.members
-    }
+    readers = {(block.members[0], place) for block in sheet.blocks for place in block.members}
     del readers
     for card in sheet.cards:
         yield from _title_marks(sheet, card, channels[card.block])
@@ -106,6 +104,6 @@ def _letter_mark(node: Node, box: Box) -> Text:
     letter = letter_of(node)
     bold = has_kernel(node)
     x = box.x + (box.width - text_width(letter, SMALL)) / 2
-    return Text(x, box.y + box.height + LETTER - 2, letter, SMALL, INK if bold else QUIET, bold=bold)
-
-
+    return Text(
+        x, box.y + box.height + LETTER - 2, letter, SMALL, INK if bold else QUIET, bold=bold
+    )

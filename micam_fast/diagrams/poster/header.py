@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from micam_fast._loops.colours import colour_maps
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.marks import BLACK, GREY, INK, RULE, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import RULE, Mark, Path, Picture, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.kinds import legend_letters
 from micam_fast.diagrams.poster.palette import NEGATIVE, POSITIVE, QUIET, SMALL
-from micam_fast.diagrams.poster.sheet import FOOTER_HEIGHT, HEADER_TOP, MARGIN, NARROW, Sheet
+from micam_fast.diagrams.poster.sheet import FOOTER_HEIGHT, HEADER_TOP, MARGIN, Sheet
 
 _PICTURE = 78.0
 _CHART_HEIGHT = 60.0
@@ -109,5 +109,3 @@ def _ramp(low: float, high: float, cells: int) -> NDArray[np.uint8]:
     whole = np.array([[0, cells]], np.int64)
     colour_maps(whole, values, np.array([[low, high]], float), -1.0, 1.0, colours)
     return np.ascontiguousarray(colours[np.newaxis, :, :3])
-
-

@@ -55,8 +55,7 @@ def find_markers(nodes: Sequence[Node], maps: Mapping[str, LayerMap]) -> list[Ma
     alike = {
         place: likeness
         for place, node, _ in finite
-        if not is_copy(node)
-        and (likeness := _likeness(node, maps)) is not None
+        if not is_copy(node) and (likeness := _likeness(node, maps)) is not None
     }
     if alike:
         place = min(alike, key=lambda each: (alike[each], each))

@@ -17,15 +17,15 @@ from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import (
     BLACK,
+    INK,
+    RULE,
     Boxes,
     Filling,
     Group,
     Hole,
-    INK,
     Mark,
     Path,
     Picture,
-    RULE,
     Template,
     Text,
     enlarge,
@@ -251,7 +251,9 @@ class PosterTemplate:
             box = thumbs[place]
             yield box_path(Box(box.x - 1, box.y - 1, box.width + 2, box.height + 2), MARKER, 2.0)
             width = text_width(letters, SMALL)
-            yield Text(box.x + (box.width - width) / 2, box.y - 2, letters, SMALL, MARKER, bold=True)
+            yield Text(
+                box.x + (box.width - width) / 2, box.y - 2, letters, SMALL, MARKER, bold=True
+            )
             x, y = chart.x + (order[place] + 0.5) * step, chart.y + chart.height
             yield Path(
                 ((x, y + 1), (x + 3.5, y + 6.5), (x - 3.5, y + 6.5)), MARKER, 0, filled=True,
@@ -278,9 +280,7 @@ def _picture_places(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[_Sho
 
 def _bar_rooms(sheet: Sheet) -> NDArray[np.float64]:
     """``(layers, 4)``: room of each layer's bar, in the order of the page."""
-    rooms = [
-        bar_box(sheet.arrangement, thumb) for card in sheet.cards for thumb in card.thumbs
-    ]
+    rooms = [bar_box(sheet.arrangement, thumb) for card in sheet.cards for thumb in card.thumbs]
     return np.array([(each.x, each.y, each.width, each.height) for each in rooms])
 
 
