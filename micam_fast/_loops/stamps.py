@@ -1,4 +1,4 @@
-"""Marks onto the rows of a picture: lines of text, what a mask covers, pictures.
+"""Marks onto the rows of a picture: lines of text, what a mask covers, pictures, rectangles.
 
 The rows are ``(rows, 1 + 3 * width)`` bytes, as PNG wants them: one byte before the pixels of each.
 All arithmetic is Pillow's, to the bit.
@@ -195,6 +195,56 @@ def lay_picture(
                 place = 1 + 3 * column + channel
                 line[place] = _blend(line[place], taken[channel], part)
         laid = row if white == 255 else -1
+
+
+@njit(cache=True, nogil=True)
+def lay_boxes(
+    boxes: NDArray[np.float64],
+    colour: tuple[int, int, int],
+    top: int,
+    cover: NDArray[np.float32],
+    out: NDArray[np.uint8],
+) -> None:
+    """Lay filled rectangles over rows of a picture.
+
+    How much of a pixel they cover together is the sum of what each covers, at most all of it:
+    exact where they do not overlap, so that neighbours leave no seam.
+
+    Parameters
+    ----------
+    boxes
+        ``(n, 4)``: x, y, width and height.
+    colour
+        Red, green, blue.
+    top
+        Which row of the page the first of `out` is.
+    cover
+        ``(height, width)`` zeros, as many as `out` has pixels; they are zeros again in the end.
+    out
+        The rows, painted over.
+    """
+    height, width = cover.shape
+    for painting in range(2):
+        for box in boxes:
+            left, right = max(box[0], 0.0), min(box[0] + box[2], float(width))
+            upper, lower = max(box[1], float(top)), min(box[1] + box[3], float(top + height))
+            if right <= left or lower <= upper:
+                continue
+            for row in range(int(upper), int(np.ceil(lower))):
+                down = min(lower, row + 1.0) - max(upper, float(row))
+                line = cover[row - top]
+                for column in range(int(left), int(np.ceil(right))):
+                    if painting == 0:
+                        across = min(right, column + 1.0) - max(left, float(column))
+                        line[column] += np.float32(across * down)
+                    elif line[column] > 0:
+                        part = np.uint8(np.float32(255) * min(line[column], np.float32(1)) + 0.5)
+                        line[column] = 0
+                        for channel in range(3):
+                            place = 1 + 3 * column + channel
+                            out[row - top, place] = _blend(
+                                out[row - top, place], colour[channel], part
+                            )
 
 
 @njit(cache=True, nogil=True)

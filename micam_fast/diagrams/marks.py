@@ -80,7 +80,26 @@ class Picture:
     title: str | None = None
 
 
-Mark: TypeAlias = Text | Path | Picture
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Filled upright rectangles of one colour, ``(n, 4)``: x, y, width and height of each.
+
+    Those that touch or overlap are one area, as the bars of a chart.
+    """
+
+    boxes: NDArray[np.float64]
+    colour: Colour = GREY
+
+    def __post_init__(self) -> None:
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4 or self.boxes.dtype != np.float64:
+            raise ValueError(
+                f"boxes {self.boxes.shape} {self.boxes.dtype}, expected (n, 4) float64"
+            )
+        if not np.isfinite(self.boxes).all() or (self.boxes[:, 2:] < 0).any():
+            raise ValueError("boxes must be finite and not of negative size")
+
+
+Mark: TypeAlias = Text | Path | Picture | Boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +143,7 @@ class Template:
     def fill(self, fillings: Iterable[Filling]) -> Drawing:
         """The drawing of one sample, by as many fillings as there are holes, in their order.
 
-        An empty line of text leaves its hole empty.
+        An empty mark leaves its hole empty.
         """
         given = iter(fillings)
         marks: list[Mark] = []
@@ -153,7 +172,9 @@ def made_mark(filling: Filling) -> Mark:
 
 
 def is_blank(mark: Mark) -> bool:
-    """Tell whether a mark is a line of text without any: one that this sample does not have."""
+    """Tell whether a mark is a line without text, or no boxes: what this sample does not have."""
+    if isinstance(mark, Boxes):
+        return not len(mark.boxes)
     return isinstance(mark, Text) and not mark.text
 
 
@@ -164,6 +185,8 @@ def move(mark: _M, x: float, y: float) -> _M:
     """The mark, so many pixels further right and down."""
     if isinstance(mark, Path):
         return replace(mark, points=tuple((px + x, py + y) for px, py in mark.points))
+    if isinstance(mark, Boxes):
+        return replace(mark, boxes=mark.boxes + np.array((x, y, 0.0, 0.0)))
     return replace(mark, x=mark.x + x, y=mark.y + y)
 
 
@@ -174,6 +197,8 @@ def enlarge(mark: _M, scale: float) -> _M:
     if isinstance(mark, Path):
         points = tuple((x * scale, y * scale) for x, y in mark.points)
         return replace(mark, points=points, width=mark.width * scale)
+    if isinstance(mark, Boxes):
+        return replace(mark, boxes=mark.boxes * scale)
     if isinstance(mark, Text):
         return replace(mark, x=mark.x * scale, y=mark.y * scale, size=mark.size * scale)
     x, y, width, height = (each * scale for each in (mark.x, mark.y, mark.width, mark.height))

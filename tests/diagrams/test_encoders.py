@@ -16,7 +16,7 @@ from PIL import Image
 from micam_fast.diagrams.encoders import encode_picture, write_pdf, write_png, write_svg
 from micam_fast.diagrams.encoders.fonts import drawable, font, text_width
 from micam_fast.diagrams.encoders.png import encode_png
-from micam_fast.diagrams.marks import BLACK, Drawing, Path, Picture, Text
+from micam_fast.diagrams.marks import BLACK, Boxes, Drawing, Path, Picture, Text
 from tests.helpers.drawings import HOSTILE, SVG, everything, pixels_of, sheet
 
 PIXELS = np.array(
@@ -200,6 +200,15 @@ def test_a_curve_passes_where_bezier_says() -> None:
         assert found[int(y), int(x), 0] < 128
 
 
+def test_boxes_cover_parts_of_pixels_and_leave_no_seams() -> None:
+    rows = [(2, 3, 1.5, 2), (3.5, 3, 1, 2), (4.5, 3, 0.25, 2), (8, 3.75, 1, 0.5), (8, 3.75, 1, 0.5)]
+    found = 255 - pixels_of(sheet(Boxes(np.array(rows), BLACK), width=10, height=6)).astype(int)
+    expected = np.zeros((6, 10))
+    expected[3:5, 2:5] = [255, 255, 191]
+    expected[3:5, 8] = 127.5
+    np.testing.assert_allclose(found, expected[..., np.newaxis].repeat(3, 2), atol=1)
+
+
 @pytest.mark.parametrize("level", range(10))
 def test_pixels_are_the_same_at_every_level(level: int) -> None:
     with Image.open(io.BytesIO(png_bytes(everything(), level))) as image:
@@ -255,7 +264,7 @@ def test_svg_has_all_marks_in_order() -> None:
     root = ET.fromstring(write_svg(everything()))
     tags = [child.tag.removeprefix(SVG) for child in root]
     assert tags[:3] == ["title", "style", "rect"]
-    kinds = {Path: "path", Picture: "image", Text: "text"}
+    kinds = {Path: "path", Picture: "image", Text: "text", Boxes: "path"}
     assert tags[3:] == [kinds[type(mark)] for mark in everything().marks]
     assert (root.get("width"), root.get("height")) == ("300", "200")
     assert root.get("viewBox") == "0 0 300 200"
@@ -355,6 +364,16 @@ def test_svg_paths() -> None:
     assert filled == {"d": "M0,0L2,0 1,2.12Z", "fill": "#ff0000"}
 
 
+def test_svg_has_all_boxes_in_one_path() -> None:
+    boxes = np.array([(1, 2, 30, 40.126), (12345.678, -0.001, 1e-9, 1e-3)])
+    root = ET.fromstring(write_svg(sheet(Boxes(boxes, (1, 2, 3)))))
+    (path,) = root.iter(f"{SVG}path")
+    assert path.attrib == {
+        "d": "M1,2h30v40.13H1zM12345.68,0h0v0H12345.68z",
+        "fill": "#010203",
+    }
+
+
 # --- PDF ------------------------------------------------------------------------------------
 
 
@@ -400,6 +419,15 @@ def test_pdf_draws_bold_text_with_a_pen_along_its_outlines() -> None:
     after = lines[lines.index(drawn) + 1 :]
     assert after[0] == "0 j"
     assert not any("2 Tr" in line for line in after)
+
+
+def test_pdf_has_all_boxes_in_one_path() -> None:
+    boxes = np.array([(1, 2, 30, 40.125), (5, 6, 7, 8)])
+    page = pdf_page(sheet(Boxes(boxes, (255, 0, 0)), Boxes(np.empty((0, 4)))))
+    content = page.get_contents()
+    assert content is not None
+    drawn = " ".join(content.get_data().decode("latin-1").split())
+    assert drawn.endswith(" 1 0 0 rg n 1 157.875 30 40.125 re 5 186 7 8 re f")
 
 
 def test_pdf_has_title_and_no_date() -> None:

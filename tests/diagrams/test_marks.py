@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import astuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 from micam_fast.diagrams.marks import (
     DPI,
+    Boxes,
     Drawing,
     Hole,
     Mark,
@@ -35,6 +37,11 @@ MOVED_AND_ENLARGED: list[tuple[Mark | Hole, Mark | Hole, Mark | Hole]] = [
         Picture(11, 22, 3, 4, PIXELS),
         Picture(2, 4, 6, 8, PIXELS),
     ),
+    (
+        Boxes(np.array([(1.0, 2, 3, 4), (5, 6, 7, 8)])),
+        Boxes(np.array([(11.0, 22, 3, 4), (15, 26, 7, 8)])),
+        Boxes(np.array([(2.0, 4, 6, 8), (10, 12, 14, 16)])),
+    ),
     (Hole(1, 2, 3, 4), Hole(11, 22, 3, 4), Hole(2, 4, 6, 8)),
 ]
 
@@ -51,6 +58,34 @@ def test_marks_and_holes_are_moved_and_enlarged(
     assert same(move(mark, 10, 20), moved)
     assert same(enlarge(mark, 2.0), enlarged)
     assert enlarge(mark, 1.0) is mark
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        np.zeros((3, 5)),
+        np.zeros(4),
+        np.zeros((2, 4), np.float32),
+    ],
+)
+def test_boxes_are_four_numbers_each(boxes: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected \(n, 4\) float64"):
+        Boxes(boxes)
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, -1, 1), (0, 0, 1, -1), (0, np.nan, 1, 1), (0, 0, np.inf, 1)]
+)
+def test_boxes_are_finite_and_not_of_negative_size(box: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="finite and not of negative size"):
+        Boxes(np.array([(0, 0, 1, 1), box], np.float64))
+
+
+def test_empty_marks_leave_their_holes_empty() -> None:
+    template = Template(100, 50, (Hole(0, 0, 9, 9), Hole(20, 0, 9, 9), Hole(40, 0, 9, 9)))
+    some = Boxes(np.ones((1, 4)))
+    filled = template.fill([Text(0, 9, "", 9), Boxes(np.empty((0, 4))), some])
+    assert filled.marks == (some,)
 
 
 def test_a_sheet_has_150_pixels_to_the_inch_unless_told() -> None:

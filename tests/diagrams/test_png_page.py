@@ -21,7 +21,17 @@ from micam_fast.demo import DIGITS, MODEL
 from micam_fast.diagrams.encoders import PngPage, write_png
 from micam_fast.diagrams.encoders.fonts import drawable, font
 from micam_fast.diagrams.encoders.glyphs import text_cover
-from micam_fast.diagrams.marks import Drawing, Filling, Hole, Mark, Path, Picture, Template, Text
+from micam_fast.diagrams.marks import (
+    Boxes,
+    Drawing,
+    Filling,
+    Hole,
+    Mark,
+    Path,
+    Picture,
+    Template,
+    Text,
+)
 from tests.helpers.pictures import compose
 from tests.helpers.pillow_drawing import draw
 
@@ -69,6 +79,8 @@ def hole_of(mark: Mark) -> Hole:
         return Hole(mark.x, mark.y - 1.5 * mark.size, 500, 2.5 * mark.size)
     if isinstance(mark, Picture):
         return Hole(mark.x, mark.y, mark.width, mark.height)
+    if isinstance(mark, Boxes):
+        return Hole(-50, -50, 1000, 1000)
     xs, ys = zip(*mark.points, strict=True)
     margin = mark.width + 1
     return Hole(
@@ -148,7 +160,17 @@ def pictures(draw: st.DrawFn) -> Picture:
     return Picture(draw(places), draw(places), width * draw(zooms), height * draw(zooms), pixels)
 
 
-marks = st.one_of(texts, frames, lines, areas, curves, pictures())
+# Multiples of an eighth: their sums are exact in any order.
+eighths = st.integers(-160, 1040).map(lambda n: n / 8)
+lengths = st.integers(0, 320).map(lambda n: n / 8)
+boxes = st.builds(
+    Boxes,
+    st.lists(st.tuples(eighths, eighths, lengths, lengths), max_size=6).map(
+        lambda found: np.array(found, np.float64).reshape(-1, 4)
+    ),
+    colours,
+)
+marks = st.one_of(texts, boxes, frames, lines, areas, curves, pictures())
 
 
 @given(st.lists(marks, max_size=8), st.integers(1, 120), st.integers(1, 120), st.data())
@@ -179,6 +201,7 @@ def test_a_small_page_is_what_pillow_draws() -> None:
             frame(5, 4, 12, 12),
             Picture(-2, 20, 8, 8, noise(8, 8, 3)),
             Text(3, 14, "a1", 9.5),
+            Boxes(np.array([(1.5, 2.25, 3, 0.5), (4.5, 2, 0.25, 7), (35, 25, 9, 9)]), COLOUR),
             Text(12, 28, "é", 13),
         ),
     )
@@ -213,7 +236,7 @@ def test_the_font_has_no_kerning() -> None:
 
 
 @pytest.mark.parametrize("size", [8.0, 9.0, 13.5, 24.0])
-@pytest.mark.parametrize("text", ["g", "VA", "…"])
+@pytest.mark.parametrize("text", ["g", "VA", "A…g"])
 def test_bold_lines_are_what_pillow_draws_much_larger(size: float, text: str) -> None:
     finer = 32
     mask = Image.new("L", (200 * finer, 40 * finer))

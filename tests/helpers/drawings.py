@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from micam_fast.diagrams.encoders import write_png
-from micam_fast.diagrams.marks import DPI, Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DPI, Boxes, Drawing, Mark, Path, Picture, Text
 from tests.helpers.pictures import Bytes
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,6 +32,7 @@ def everything() -> Drawing:
         Path(curve, curved=True),
         Path(((250.0, 190.0), (245.0, 175.0), (255.0, 175.0)), filled=True, closed=True),
         Path(((-50.0, 40.3), (400.0, 133.3)), width=3.0),
+        Boxes(np.array([(5.25, 150, 6.5, 40.75), (11.75, 170, 6, 90), (-9, 99.5, 20, 0.3)])),
         *(Text(5 + 20 * line, 20.0 * line, f"Line Ágj {line}", 11 + line) for line in range(11)),
         Text(10, 60, "cut to f…", 13, full="cut to fit"),
         Text(10, 80, "bold é", 13, bold=True),

@@ -1,4 +1,4 @@
-"""Drawings by Pillow alone, mark after mark, for the tests of the faster way."""
+"""Drawings by Pillow and NumPy alone, mark after mark, for the tests of the faster way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from micam_fast.diagrams.encoders.fonts import drawable, font
-from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Point, Text
+from micam_fast.diagrams.marks import Boxes, Drawing, Mark, Path, Picture, Point, Text
 
 BAND_ROWS = 512
 _OVERSAMPLING = 4
@@ -41,6 +41,8 @@ def _extent(mark: Mark) -> tuple[float, float]:
         return mark.y - 1.5 * mark.size, mark.y + mark.size
     if isinstance(mark, Picture):
         return mark.y, mark.y + mark.height
+    if isinstance(mark, Boxes):
+        return 0, math.inf
     rows = [y for _, y in mark.points]
     return min(rows) - mark.width - 1, max(rows) + mark.width + 1
 
@@ -50,6 +52,8 @@ def _draw(mark: Mark, band: Image.Image, top: int) -> None:
         _draw_text(mark, band, top)
     elif isinstance(mark, Picture):
         _draw_picture(mark, band, top)
+    elif isinstance(mark, Boxes):
+        _draw_boxes(mark, band, top)
     else:
         _draw_path(mark, band, top)
 
@@ -78,6 +82,22 @@ def _draw_picture(mark: Picture, band: Image.Image, top: int) -> None:
         band.paste(picture, corner, picture)
     else:
         band.paste(picture, corner)
+
+
+def _draw_boxes(mark: Boxes, band: Image.Image, top: int) -> None:
+    """Draw by how much of each pixel they cover, but at most all of it."""
+    cover = np.zeros((band.height, band.width))
+    for x, y, width, height in mark.boxes:
+        across, down = (
+            np.clip(np.minimum(begin + length, place + 1) - np.maximum(begin, place), 0, None)
+            for begin, length, place in (
+                (x, width, np.arange(band.width)),
+                (y, height, np.arange(top, top + band.height)),
+            )
+        )
+        cover += np.outer(down, across)
+    mask = np.floor(255 * np.minimum(cover, 1) + 0.5).astype(np.uint8)
+    band.paste(mark.colour, (0, 0), Image.fromarray(mask))
 
 
 def _shown(mark: Picture) -> Image.Image:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from micam_fast.diagrams.encoders.fonts import FAMILY, drawable, font_bytes
-from micam_fast.diagrams.marks import DOTS, Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DOTS, Boxes, Drawing, Mark, Path, Picture, Text, is_blank
 
 _POINTS_PER_INCH = 72
 # Acrobat's limit for a side of a page.
@@ -16,6 +16,8 @@ _LONGEST = 14400.0
 # PDF's numbers of ways to join lines and to draw text.
 _MITRED, _ROUND = 0, 1
 _FILL_AND_STROKE = 2
+# ReportLab's number of the rule by which what two outlines go around is filled, too.
+_NONZERO = 1
 
 
 def write_pdf(drawing: Drawing, file: BinaryIO) -> None:
@@ -51,6 +53,13 @@ def _draw(mark: Mark, canvas: Any, height: float) -> None:
             mark.height,
             mask="auto",
         )
+    elif isinstance(mark, Boxes):
+        if not is_blank(mark):
+            canvas.setFillColorRGB(*(part / 255 for part in mark.colour))
+            path = canvas.beginPath()
+            for x, y, wide, high in mark.boxes.tolist():
+                path.rect(x, height - y - high, wide, high)
+            canvas.drawPath(path, stroke=0, fill=1, fillMode=_NONZERO)
     else:
         _draw_path(mark, canvas, height)
 

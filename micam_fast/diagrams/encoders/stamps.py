@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from micam_fast._loops.stamps import find_runs, lay_picture, lay_runs, most_runs
+from micam_fast._loops.stamps import find_runs, lay_boxes, lay_picture, lay_runs, most_runs
 from micam_fast.diagrams.encoders.glyphs import text_cover
 from micam_fast.diagrams.encoders.lines import path_covers
 from micam_fast.diagrams.encoders.png import shown_size
-from micam_fast.diagrams.marks import Colour, Mark, Path, Picture, Point, Text, is_blank
+from micam_fast.diagrams.marks import Boxes, Colour, Mark, Path, Picture, Point, Text, is_blank
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,24 @@ class PlacedPicture:
             rows[first - top : end - top, 1 + 3 * left : 1 + 3 * right] = part
 
 
-Ready: TypeAlias = Stamp | PlacedPicture
+@dataclass(frozen=True, eq=False)
+class PlacedBoxes:
+    """Filled rectangles of a colour, and their first row and the row below their last."""
+
+    y: int
+    end: int
+    boxes: NDArray[np.float64]
+    colour: Colour
+
+    def lay(self, rows: NDArray[np.uint8], top: int) -> None:
+        """Lay them over `rows`, the first of which is row `top`."""
+        first, end = max(self.y, top), min(self.end, top + len(rows))
+        if end > first:
+            cover = np.zeros((end - first, rows.shape[1] // 3), np.float32)
+            lay_boxes(self.boxes, self.colour, first, cover, rows[first - top : end - top])
+
+
+Ready: TypeAlias = Stamp | PlacedPicture | PlacedBoxes
 
 
 def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
@@ -93,9 +110,13 @@ def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
             _nearest(mark.pixels.shape[0], rows),
             _nearest(mark.pixels.shape[1], columns),
         )
+    elif is_blank(mark):
+        return
+    elif isinstance(mark, Boxes):
+        top, bottom = mark.boxes[:, 1].min(), (mark.boxes[:, 1] + mark.boxes[:, 3]).max()
+        boxes = np.ascontiguousarray(mark.boxes)
+        yield PlacedBoxes(math.floor(top), math.ceil(bottom), boxes, mark.colour)
     elif isinstance(mark, Text):
-        if is_blank(mark):
-            return
         x, y, cover = text_cover(mark)
         yield Stamp(x, y, _find_runs(cover), mark.colour)
     else:

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
+import numpy as np
+from numpy.typing import NDArray
+
 from micam_fast.core.digests import short_digest
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.encoders.fonts import FAMILY
 from micam_fast.diagrams.encoders.png import png_url
 from micam_fast.diagrams.marks import (
     DOTS,
+    Boxes,
     Colour,
     Drawing,
     Filling,
@@ -110,7 +114,16 @@ def _mark(mark: Mark) -> str:
             f'height="{_number(mark.height)}" preserveAspectRatio="none" '
             f'href="{png_url(mark.pixels)}">{title}</image>'
         )
+    if isinstance(mark, Boxes):
+        return f'<path d="{_outlines(mark.boxes)}" fill="{_hex(mark.colour)}"/>'
     return f"<path {_shape(mark, *mark.points[0])}/>"
+
+
+def _outlines(boxes: NDArray[np.float64]) -> str:
+    """Outlines of boxes as the data of one path."""
+    x, y, width, height = (np.round(boxes.T, 2) + 0.0).tolist()
+    edges = zip(x, y, width, height, strict=True)
+    return "".join([f"M{x:.9g},{y:.9g}h{w:.9g}v{h:.9g}H{x:.9g}z" for x, y, w, h in edges])
 
 
 def _shape(path: Path, x: float = 0.0, y: float = 0.0) -> str:
