@@ -5,7 +5,7 @@ Lengths are pixels of the sheet, x to the right, y downwards; colours are sRGB b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -118,7 +118,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Hole:
-    """A place for a mark that each sample brings, and the rectangle that the mark stays within."""
+    """A place for what each sample brings, one mark or several, and the rectangle that holds it."""
 
     x: float
     y: float
@@ -126,8 +126,9 @@ class Hole:
     height: float
 
 
-Filling: TypeAlias = Mark | Callable[[], Mark]
-"""What goes into a hole: a mark, or a function that makes it when it is needed."""
+Marks: TypeAlias = Mark | tuple[Mark, ...]
+Filling: TypeAlias = Marks | Callable[[], Marks]
+"""What goes into a hole: one mark or several, or a function that makes them when needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +151,8 @@ class Template:
         for mark in self.marks:
             if not isinstance(mark, Hole):
                 marks.append(mark)
-            elif not is_blank(made := made_mark(next(given))):
-                marks.append(made)
+            else:
+                marks.extend(made_marks(next(given)))
         return Drawing(self.width, self.height, tuple(marks), self.title, self.dpi)
 
     def enlarged(self, scale: float) -> Template:
@@ -166,9 +167,11 @@ def without_holes(drawing: Drawing) -> Template:
     return Template(drawing.width, drawing.height, drawing.marks, drawing.title, drawing.dpi)
 
 
-def made_mark(filling: Filling) -> Mark:
-    """The mark that goes into a hole."""
-    return filling() if callable(filling) else filling
+def made_marks(filling: Filling) -> Sequence[Mark]:
+    """The marks that go into a hole, without blank ones."""
+    made = filling() if callable(filling) else filling
+    found = made if isinstance(made, tuple) else (made,)
+    return [mark for mark in found if not is_blank(mark)]
 
 
 def is_blank(mark: Mark) -> bool:

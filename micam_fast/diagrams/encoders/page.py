@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.diagrams.encoders.png import LEVEL, PngRows
 from micam_fast.diagrams.encoders.stamps import Ready, make_ready
-from micam_fast.diagrams.marks import Drawing, Filling, Hole, Template, made_mark, without_holes
+from micam_fast.diagrams.marks import Drawing, Filling, Hole, Template, made_marks, without_holes
 
 BAND_BYTES = 1 << 21
 """Bytes drawn at a time: they stay in the cache."""
@@ -104,8 +104,11 @@ class PngPage:
         rows[:, 0] = 0
         for step in band.steps:
             if isinstance(step, int) and step not in made:
-                mark = made_mark(fillings[step])
-                made[step] = list(make_ready(mark, self._width, self._height))
+                made[step] = [
+                    ready
+                    for mark in made_marks(fillings[step])
+                    for ready in make_ready(mark, self._width, self._height)
+                ]
             for ready in made[step] if isinstance(step, int) else (step,):
                 ready.lay(rows, band.top)
 

@@ -25,8 +25,7 @@ from micam_fast.diagrams.marks import (
     Picture,
     Template,
     Text,
-    is_blank,
-    made_mark,
+    made_marks,
     without_holes,
 )
 
@@ -76,8 +75,7 @@ class SvgPage:
         first, *rest = self._pieces
         parts = [first]
         for filling, piece in zip(fillings, rest, strict=True):
-            mark = made_mark(filling)
-            if not is_blank(mark):
+            for mark in made_marks(filling):
                 parts += (_mark(mark), "\n")
             parts.append(piece)
         return "".join(parts)

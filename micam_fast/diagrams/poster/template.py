@@ -21,7 +21,6 @@ from micam_fast.diagrams.marks import (
     RULE,
     Boxes,
     Filling,
-    Group,
     Hole,
     Mark,
     Path,
@@ -126,12 +125,9 @@ class PosterTemplate:
         exits = [maps.get(nodes[block.exit].key) for block in sheet.blocks]
         channels = [None if found is None else found.channels for found in exits]
         below = [*header_marks(sheet), *card_marks(sheet, channels), *footer_marks(sheet)]
-        marks: list[Mark | Hole] = [enlarge(mark, scale) for mark in below]
-        whole = Hole(0, 0, sheet.width * scale, sheet.height * scale)
-        marks.append(whole)
-        marks.extend(enlarge(mark, scale) for mark in frame_marks(sheet))
-        marks.append(whole)
-        self.blank = Template(whole.width, whole.height, tuple(marks), model, dpi=96 * scale)
+        whole = Hole(0, 0, sheet.width, sheet.height)
+        marks = (*below, whole, *frame_marks(sheet), whole)
+        self.blank = Template(sheet.width, sheet.height, marks, model, dpi=96).enlarged(scale)
         self._layers = [sheet.nodes[place].key for place in sheet.order]
         self._bars = _bar_rooms(sheet)
         self._lock = threading.Lock()
@@ -157,10 +153,10 @@ class PosterTemplate:
             functools.partial(self._words, shown),
         ]
 
-    def _words(self, shown: Shown) -> Group:
-        return enlarge(Group(tuple(self._numbers(shown))), self._scale)
+    def _words(self, shown: Shown) -> tuple[Mark, ...]:
+        return tuple(enlarge(mark, self._scale) for mark in self._numbers(shown))
 
-    def _maps(self, maps: Mapping[str, LayerMap]) -> Group:
+    def _maps(self, maps: Mapping[str, LayerMap]) -> tuple[Mark, ...]:
         density = self._scale if self._scale > 1 else _DENSITY
         pictures = (
             Picture(
@@ -169,7 +165,7 @@ class PosterTemplate:
             )
             for each in self._pictures
         )  # fmt: skip
-        return enlarge(Group(tuple(pictures)), self._scale)
+        return tuple(enlarge(mark, self._scale) for mark in pictures)
 
     def _numbers(self, shown: Shown) -> Iterator[Mark]:
         """Words, bars and markers."""
