@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,6 +12,7 @@ from micam_fast.core.errors import SampleError
 from micam_fast.core.notebooks import diagram_bundle
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.engine.sample_result import SampleResult
+from micam_fast.samples import OwnPicture, PixelRules
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class Explanation(SampleResult):
 
     Attributes
     ----------
-    maps, global_range, prediction, output, input_size
+    maps, global_range, prediction, output, input_size, fed
         As in `SampleResult`.
     scene
         The model's diagram.
@@ -28,12 +29,16 @@ class Explanation(SampleResult):
         What the header calls the sample, and its known label.
     notes
         What the owner of the model should know of all its maps.
+    pixel_rules
+        By input name: how the pixels of a picture file became what the model was fed; ``None``
+        where it was fed something else.
     """
 
     scene: ModelDiagram
     sample: str = ""
     label: str | None = None
     notes: tuple[str, ...] = ()
+    pixel_rules: Mapping[str, PixelRules] | None = None
 
     @classmethod
     def of(
@@ -43,12 +48,25 @@ class Explanation(SampleResult):
         sample: str = "",
         label: str | None = None,
         notes: tuple[str, ...] = (),
+        pixel_rules: Mapping[str, PixelRules] | None = None,
     ) -> Self:
         """What the engine gave, on a diagram."""
         # A frozen dataclass sets its fields one by one: 2 us, of the 170 of a small model's sample.
         shown = object.__new__(cls)
-        vars(shown).update(vars(result), scene=scene, sample=sample, label=label, notes=notes)
+        vars(shown).update(
+            vars(result),
+            scene=scene,
+            sample=sample,
+            label=label,
+            notes=notes,
+            pixel_rules=pixel_rules,
+        )
         return shown
+
+    @property
+    def own_picture(self) -> OwnPicture | None:
+        """The sample as it was fed; ``None`` for a mean of several, or without finite values."""
+        return None if self.fed is None else self.fed.picture(self.pixel_rules)
 
     def save(
         self,

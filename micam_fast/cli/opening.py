@@ -188,7 +188,10 @@ def explain_opened(
             feed(), projection=projection, frame=frame, activation_range=activation_range
         )
     ):
-        yield index, waiting.popleft(), found
+        sample = waiting.popleft()
+        if not isinstance(found, SampleError):
+            found = replace(found, pixel_rules=sample.pixel_rules)
+        yield index, sample, found
 
 
 def _sample_memory(model: Model) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from micam_fast.core.prediction import Prediction
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.maps.layer_map import LayerMap
+from micam_fast.samples import OwnPicture
 
 
 class Shown(Protocol):
@@ -41,3 +42,6 @@ class Shown(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def own_picture(self) -> OwnPicture | None: ...  # noqa: D102

@@ -16,6 +16,7 @@ from micam_fast.maps.bounds import check_single_frame
 from micam_fast.maps.plan import BatchMaps, MapPlan
 from micam_fast.maps.sample_maps import MapsLayout, SampleMaps
 from micam_fast.models.onnx import ModelGraph
+from micam_fast.samples import Arrays, ShownInput
 
 
 class ResultBuilder:
@@ -33,6 +34,7 @@ class ResultBuilder:
             check_single_frame(frame, graph.find_frames(mapped))
         self._output = next((each.value for each in graph.outputs), None)
         self._answer = graph.answer
+        self._shown = ShownInput(graph.inputs)
         found = [(plan, index) for plan in plans for index in range(len(plan.names))]
         places = {plan.names[index]: place for place, (plan, index) in enumerate(found)}
         names = tuple(layer.name for layer in graph.layers if layer.name in places)
@@ -74,13 +76,14 @@ class ResultBuilder:
         found: Sequence[BatchMaps],
         sample: int,
         *,
+        fed: Arrays,
         given: Mapping[str, NDArray[Any]],
         input_size: tuple[int, int],
     ) -> SampleResult:
         """Put the result of one sample, by its index in the batch, together from all slices' maps.
 
-        `given` has the values of `ModelGraph.given` for this sample; `input_size` is
-        ``(Hin, Win)``.
+        `fed` has its arrays, `given` the values of `ModelGraph.given` for this sample; `input_size`
+        is ``(Hin, Win)``.
 
         Raises
         ------
@@ -101,6 +104,7 @@ class ResultBuilder:
             prediction=self._predict(given),
             output=None if self._output is None else given.get(self._output),
             input_size=input_size,
+            fed=self._shown.keep(fed),
         )
 
     def _activation_ranges(

@@ -202,6 +202,7 @@ class Runner:
                 builder.build(
                     found,
                     sample,
+                    fed=samples[sample],
                     given={value: own[sample] for value, own in given.items()},
                     input_size=input_size,
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from micam_fast.core.prediction import Prediction
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import EachLayer, SampleMaps
+from micam_fast.samples import FedSample
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,9 @@ class SampleResult:
         The model's first output for this sample; ``None`` if that is no tensor.
     input_size
         ``(Hin, Win)``.
+    fed
+        What the model was fed, as far as the sample's own picture needs it; ``None`` where maps are
+        not one sample's.
     """
 
     maps: Mapping[str, LayerMap]
@@ -38,6 +42,7 @@ class SampleResult:
     prediction: Prediction | None
     output: NDArray[Any] | None
     input_size: tuple[int, int]
+    fed: FedSample | None = field(default=None, kw_only=True)
 
     @property
     def cams(self) -> Mapping[str, NDArray[np.float32]]:

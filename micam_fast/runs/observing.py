@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from micam_fast.engine.streaming import StreamedSample
 from micam_fast.runs.interrupts import Stop
 from micam_fast.runs.manifest import Line
 from micam_fast.runs.sample_files import SampleFiles
+from micam_fast.samples import PixelRules
 
 
 @dataclass(eq=False)
@@ -27,6 +29,8 @@ class RunSample(StreamedSample):
         Of its arrays; ``None`` where nobody asked for it, or there are none.
     earlier
         What the manifest says of it from an earlier run.
+    pixel_rules
+        As `samples.Sample` has them.
     written
         Its files, or why there are none; ``None`` until it is done.
     """
@@ -37,6 +41,7 @@ class RunSample(StreamedSample):
     row: int | None = None
     sha256: str | None = None
     earlier: Line | None = None
+    pixel_rules: Mapping[str, PixelRules] | None = None
     written: SampleFiles | SampleError | None = None
 
     @property

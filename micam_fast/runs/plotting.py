@@ -109,6 +109,7 @@ def read_run(
             label=label,
             path=sample.path,
             row=sample.number,
+            pixel_rules=sample.pixel_rules,
         )
 
 
@@ -169,7 +170,9 @@ def write_found(
     if isinstance(found, SampleError):
         sample.written = found
     else:
-        explanation = Explanation.of(found, scene, sample.name, sample.label, notes)
+        explanation = Explanation.of(
+            found, scene, sample.name, sample.label, notes, sample.pixel_rules
+        )
         with options.store.writing(stages) as folder:
             sample.written = write_sample(explanation, sample.index, options, folder, stages)
     sample.seconds += time.perf_counter() - start

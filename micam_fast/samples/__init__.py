@@ -16,6 +16,11 @@ from micam_fast.samples.labelled import (
     bare_samples as bare_samples,
 )
 from micam_fast.samples.names_beside import names_beside as names_beside
+from micam_fast.samples.own_picture import (
+    FedSample as FedSample,
+    OwnPicture as OwnPicture,
+    ShownInput as ShownInput,
+)
 from micam_fast.samples.pictures import PixelRules as PixelRules, read_picture as read_picture
 from micam_fast.samples.reading import Sample as Sample, read_samples as read_samples
 from micam_fast.samples.sources import expand_paths as expand_paths

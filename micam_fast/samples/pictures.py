@@ -64,6 +64,22 @@ class PixelRules:
     std: tuple[float, ...] = (1.0,)
     channel_order: str = "rgb"
 
+    def undo(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Pixels 0..255 in red, green and blue of input values ``(h, w, channels)``.
+
+        They are not finite where the rules have lost them, as by a scale of 0.
+        """
+        with np.errstate(all="ignore"):
+            pixels = (values * np.array(self.std) + np.array(self.mean)) / self.scale
+        return np.asarray(self.reordered(pixels), np.float64)
+
+    def reordered(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """The channels in the model's order, or back."""
+        channels = pixels.shape[-1]
+        if self.channel_order == "bgr" and channels >= 3:
+            return pixels[..., [2, 1, 0, *range(3, channels)]]
+        return pixels
+
     def check(self, channels: int) -> None:
         """Make sure that there is one number, or one for each channel.
 
@@ -180,8 +196,7 @@ def _scaled(pixels: NDArray[Any], channels: int, rules: PixelRules) -> NDArray[n
     pixels = pixels.astype(np.float32)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., np.newaxis], channels, axis=-1)
-    if rules.channel_order == "bgr" and channels >= 3:
-        pixels = pixels[..., [2, 1, 0, *range(3, channels)]]
+    pixels = rules.reordered(pixels)
     # Float pictures may hold infinite values, and NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = (pixels * rules.scale - np.array(rules.mean)) / np.array(rules.std)

@@ -56,6 +56,8 @@ class Sample:
     number
         Its number in the file, from 0; ``None`` where it is alone there, and for an error of the
         file as a whole, unless a number was asked for.
+    pixel_rules
+        By input name: how the pixels of a picture file became its array; ``None`` for other files.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Sample:
     label: str | None = None
     path: str = ""
     number: int | None = None
+    pixel_rules: Mapping[str, PixelRules] | None = None
 
     @property
     def given(self) -> Mapping[str, NDArray[Any]] | SampleError:
@@ -125,6 +128,7 @@ class _ReadSample:
     label: str | None = None
     error: SampleError | None = None
     whole: bool = False
+    pixel_rules: Mapping[str, PixelRules] | None = None
 
 
 @dataclass(eq=False)
@@ -178,7 +182,7 @@ class _SampleReader:
                 given = found.arrays | self._extra_of(index)
                 arrays = {key: cast_sample(row, self.specs[key]) for key, row in given.items()}
             label = None if found.label is None else _encodable(found.label)
-            return Sample(name, arrays, None, label, path, number)
+            return Sample(name, arrays, None, label, path, number, found.pixel_rules)
         except SampleError as error:
             # What an error quotes of a file may be of any length.
             shown = SampleError(shortened(_encodable(str(error)), _LONGEST_MESSAGE))
@@ -219,7 +223,7 @@ class _SampleReader:
         elif path.suffix.lower() not in ARRAY_SUFFIXES:
             self._check_fed([spec.name])
             for pixels in self._pictures(path, start):
-                yield _ReadSample({spec.name: pixels})
+                yield _ReadSample({spec.name: pixels}, pixel_rules={spec.name: self.rules})
         else:
             batches = self._load(path)
             self._check_fed(batches)

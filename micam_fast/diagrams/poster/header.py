@@ -13,21 +13,18 @@ from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import RULE, Mark, Path, Picture, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.kinds import legend_letters
+from micam_fast.diagrams.poster.own_picture import own_picture_width
 from micam_fast.diagrams.poster.palette import NEGATIVE, POSITIVE, QUIET, SMALL
 from micam_fast.diagrams.poster.sheet import FOOTER_HEIGHT, HEADER_TOP, MARGIN, Sheet
+from micam_fast.samples import OwnPicture
 
 _PICTURE = 78.0
 _CHART_HEIGHT = 60.0
 
 
-def picture_box() -> Box:
+def picture_box(picture: OwnPicture) -> Box:
     """Where the sample's own picture stands."""
-    return Box(MARGIN, HEADER_TOP - 2, _PICTURE, _PICTURE)
-
-
-def text_left(has_picture: bool) -> float:
-    """Where the header's lines begin."""
-    return MARGIN + (_PICTURE + 12 if has_picture else 0)
+    return Box(MARGIN, HEADER_TOP - 2, own_picture_width(picture, _PICTURE), _PICTURE)
 
 
 def chart_box(sheet: Sheet) -> Box:

@@ -1,0 +1,292 @@
+"""What a sample looks like by itself: a picture, a strip of a table, or waveforms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.core.activation_axes import grid_input, view_activation, view_inputs
+from micam_fast.core.layers import ModelInput
+from micam_fast.samples.arrays import Arrays
+from micam_fast.samples.pictures import PixelRules
+
+_LONGEST_SIDE = 150
+"""Cells along a side of a picture or strip; a poster shows it about 85 pixels high."""
+_MOST_COLUMNS = 200
+"""Of a waveform."""
+_KEPT_BYTES = 100_000
+"""Of the largest array that is kept whole until somebody asks for its picture."""
+_MOST_LEADS, _SHORTEST_LEAD = 16, 4
+"""Channels that are drawn as lines, and how many times their number of steps there must be."""
+_FEWEST_STEPS = 16
+_MOST_CHANNELS = 4
+"""A picture file has no more; of further channels only the mean is shown."""
+_CONSTANT = 128
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPicture:
+    """A sample as it is shown beside its name: small, and in colours already.
+
+    Attributes
+    ----------
+    kind
+        ``"picture"``, ``"strip"`` for values without a second spatial axis (time or columns from
+        left to right, features from top to bottom), or ``"waveform"`` for few channels over time.
+    pixels
+        ``(h, w, 3)`` uint8, at most 150 x 150, ``(h, w, 4)`` where a cell is not finite, which is
+        transparent; ``None`` for a waveform.
+    series
+        ``(channels, columns, 2)`` float32: the smallest and largest value in each of at most 200
+        columns, NaN where none is finite; ``None`` but for a waveform.
+    bounds
+        The values that are black and white, or the smallest and largest of a waveform, after cells
+        were averaged; ``None`` where `pixels` are a file's own colours.
+    size
+        Of the whole input: ``(rows, columns)`` of a picture or strip, ``(channels, steps)`` of a
+        waveform.
+    slice
+        Which slice or frame a picture shows, from 0, and of how many; ``None`` where there is one.
+    further_inputs
+        How many inputs the model has that are not shown.
+    """
+
+    kind: Literal["picture", "strip", "waveform"]
+    pixels: NDArray[np.uint8] | None
+    series: NDArray[np.float32] | None
+    bounds: tuple[float, float] | None
+    size: tuple[int, int]
+    slice: tuple[int, int] | None = None
+    further_inputs: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """A picture or strip: ``(h, w, C)`` values in 256 steps between bounds, without colours."""
+
+    codes: NDArray[np.uint8]
+    finite: NDArray[np.bool_] | None
+    bounds: tuple[float, float]
+    kind: Literal["picture", "strip"]
+    size: tuple[int, int]
+    slice: tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Waveforms; `series` as in `OwnPicture`."""
+
+    series: NDArray[np.float32]
+    bounds: tuple[float, float]
+    size: tuple[int, int]
+
+
+_Small: TypeAlias = _Cells | _Lines | None
+
+
+class FedSample:
+    """What a model was fed for a sample, as far as its own picture needs it: at most 100 kB."""
+
+    __slots__ = ("_given", "_shown")
+
+    def __init__(self, shown: ShownInput, given: NDArray[Any] | _Small) -> None:
+        self._shown, self._given = shown, given
+
+    def picture(self, pixel_rules: Mapping[str, PixelRules] | None) -> OwnPicture | None:
+        """The sample's own picture; ``None`` where it holds no values, or none that is finite.
+
+        Parameters
+        ----------
+        pixel_rules
+            By input name: how the pixels of a picture file became its array, if there is such a
+            file. Such an input is shown in the file's colours; any other from its smallest to its
+            largest value, three channels as red, green and blue, and the mean over any other
+            number of channels.
+        """
+        if isinstance(self._given, np.ndarray):
+            self._given = self._shown.shrink(self._given)
+        small, shown = self._given, self._shown
+        if small is None:
+            return None
+        if isinstance(small, _Lines):
+            return OwnPicture(
+                "waveform", None, small.series, small.bounds, small.size, None, shown.further
+            )
+        rules = None if pixel_rules is None else pixel_rules.get(shown.name)
+        bounds: tuple[float, float] | None = None
+        pixels = None if rules is None else _file_pixels(small, rules)
+        if pixels is None:
+            pixels, bounds = _stretched(small)
+        return OwnPicture(
+            small.kind,
+            _with_gaps(pixels, small.finite),
+            None,
+            bounds,
+            small.size,
+            small.slice,
+            shown.further,
+        )
+
+
+class ShownInput:
+    """The input whose values a sample's own picture shows: the one that gives ``Hin x Win``.
+
+    Attributes
+    ----------
+    name
+        Of the input.
+    further
+        How many others the model has.
+    """
+
+    def __init__(self, inputs: Sequence[ModelInput]) -> None:
+        shapes = {spec.name: tuple(size or 1 for size in spec.shape) for spec in inputs}
+        self._spec = inputs[grid_input(view_inputs(inputs, shapes))]
+        self.name = self._spec.name
+        self.further = len(inputs) - 1
+
+    def keep(self, sample: Arrays) -> FedSample:
+        """Keep a copy of a small array, and of a large one what its picture needs."""
+        array = sample[self.name]
+        # A view would keep the whole batch in memory, and show what is written there later.
+        return FedSample(self, array.copy() if array.nbytes <= _KEPT_BYTES else self.shrink(array))
+
+    def shrink(self, array: NDArray[Any]) -> _Small:
+        """What the picture of a sample needs, whatever the size of its array."""
+        if not array.size:
+            return None
+        batch = self._spec.axes.batch
+        fed = array if batch is None else np.expand_dims(array, batch)
+        view = view_activation(fed.shape, self._spec.axes, "channels", batch)
+        values = view.arrange(fed, 0)[0]
+        if not view.space:
+            columns = array.shape[-1] if array.ndim else 1
+            return _shrink_cells(values.reshape((1, -1, columns)), "strip")
+        if len(view.space) == 1:
+            channels, steps = values.shape
+            few = channels <= _MOST_LEADS and steps >= max(_FEWEST_STEPS, _SHORTEST_LEAD * channels)
+            return _shrink_lines(values) if few else _shrink_cells(values[np.newaxis], "strip")
+        count = values.shape[1] if len(view.space) == 3 else 1
+        if len(view.space) == 3:
+            values = values[:, count // 2]
+        if 1 in values.shape[1:]:
+            # Channels of a single row or column are features, not colours.
+            return _shrink_cells(values.reshape((1, len(values), -1)), "strip")
+        return _shrink_cells(values, "picture", None if count == 1 else (count // 2, count))
+
+
+def _shrink_cells(
+    values: NDArray[np.float32],
+    kind: Literal["picture", "strip"],
+    chosen: tuple[int, int] | None = None,
+) -> _Small:
+    """Values ``(C, h, w)``, of which the means of blocks are kept."""
+    size = values.shape[1:]
+    steps = tuple(math.ceil(each / _LONGEST_SIDE) for each in size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if len(values) not in (1, 3, _MOST_CHANNELS):
+            values = values.mean(axis=0, keepdims=True)
+        # A picture keeps its proportions.
+        across, along = steps if kind == "strip" else (max(steps), max(steps))
+        cells = _block_means(_block_means(values, 1, across), 2, along)
+    finite = np.asarray(np.isfinite(cells).all(axis=0))
+    whole = bool(finite.all())
+    known = cells if whole else cells[:, finite]
+    if not known.size:
+        return None
+    low, high = float(known.min()), float(known.max())
+    if high == low:
+        codes = np.full(cells.shape, _CONSTANT, np.uint8)
+    else:
+        # In float64, in which no difference of two float32 is infinite.
+        scaled = (np.where(finite, cells, low) - np.float64(low)) * (255 / (high - low))
+        codes = (scaled + 0.5).astype(np.uint8)
+    codes = np.ascontiguousarray(np.moveaxis(codes, 0, -1))
+    codes.flags.writeable = False
+    return _Cells(codes, None if whole else finite, (low, high), kind, (size[0], size[1]), chosen)
+
+
+def _shrink_lines(values: NDArray[np.float32]) -> _Small:
+    """Channels over time ``(C, T)``: extremes of each column, so that no peak is lost."""
+    channels, steps = values.shape
+    block = math.ceil(steps / _MOST_COLUMNS)
+    columns = math.ceil(steps / block)
+    # The last value once more does not change the extremes of the last column.
+    filled = np.pad(values, ((0, 0), (0, columns * block - steps)), mode="edge")
+    blocks = filled.reshape((channels, columns, block))
+    series = np.stack([blocks.min(axis=2), blocks.max(axis=2)], axis=2)
+    if not np.isfinite(series).all():
+        known = np.where(np.isfinite(blocks), blocks, np.nan)
+        series = np.stack([np.fmin.reduce(known, axis=2), np.fmax.reduce(known, axis=2)], axis=2)
+        if np.isnan(series).all():
+            return None
+    series = np.asarray(series, np.float32)
+    series.flags.writeable = False
+    bounds = float(np.nanmin(series)), float(np.nanmax(series))
+    return _Lines(series, bounds, (channels, steps))
+
+
+def _block_means(values: NDArray[np.float32], axis: int, block: int) -> NDArray[np.float32]:
+    """Means of `block` neighbours along an axis; the last of fewer, where some are left."""
+    if block == 1:
+        return values
+    moved = np.moveaxis(values, axis, -1)
+    whole = moved.shape[-1] // block * block
+    # Slices: sums over a short axis of their own take ten times as long.
+    total = moved[..., 0:whole:block].copy()
+    for place in range(1, block):
+        total += moved[..., place:whole:block]
+    means = total / np.float32(block)
+    if whole < moved.shape[-1]:
+        rest = moved[..., whole:].mean(axis=-1, keepdims=True)
+        means = np.concatenate([means, rest], axis=-1)
+    return np.moveaxis(means, -1, axis)
+
+
+def _stretched(cells: _Cells) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Colours from the smallest to the largest value, and these values."""
+    codes, (low, high) = cells.codes, cells.bounds
+    if codes.shape[-1] == _MOST_CHANNELS and high > low:
+        means = codes.mean(axis=-1, keepdims=True)
+        known = means if cells.finite is None else means[cells.finite]
+        first, last = float(known.min()), float(known.max())
+        step = (high - low) / 255
+        low, high = low + first * step, low + last * step
+        scale = 255 / (last - first) if last > first else 0.0
+        codes = np.clip((means - first) * scale + 0.5, 0, 255).astype(np.uint8)
+    return _as_grey(codes), (low, high)
+
+
+def _file_pixels(cells: _Cells, rules: PixelRules) -> NDArray[np.uint8] | None:
+    """The file's own colours; ``None`` where its values are no bytes."""
+    if cells.kind != "picture":
+        return None
+    low, high = cells.bounds
+    pixels = rules.undo(low + cells.codes * ((high - low) / 255))
+    largest = pixels.max()
+    # Half a step more or less: the values were rounded to 256 of them. Pictures of floats from 0
+    # to 1 would be black.
+    if not (np.isfinite(pixels).all() and pixels.min() >= -0.5 and 1 < largest <= 255.5):
+        return None
+    if pixels.shape[-1] == _MOST_CHANNELS:
+        # As the white page shows it.
+        alpha = pixels[..., 3:] / 255
+        pixels = pixels[..., :3] * alpha + 255 * (1 - alpha)
+    return _as_grey(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+def _as_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Red, green and blue; the same for all three where there is one channel."""
+    return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
+
+
+def _with_gaps(pixels: NDArray[np.uint8], finite: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Pixels of which those that are not finite are transparent."""
+    if finite is None:
+        return pixels
+    return np.dstack([pixels, np.where(finite, 255, 0).astype(np.uint8)])
