@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -196,7 +197,8 @@ def _worth(found: Arrangement, needs: Sequence[CardNeed], height: float) -> floa
         worth += 0.1
     if found.letters:
         worth += 0.1
-    return worth - 0.3 * max(0.0, 1 - used / height)
+    wrapped = sum(row.lines - 1 for row in found.rows) / len(found.rows)
+    return worth - 0.3 * max(0.0, 1 - used / height) - 0.04 * wrapped
 
 
 def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -> float:
@@ -208,7 +210,7 @@ def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -
         for first, end in rows
     )
     empty = 1 - len(needs) / (columns * len(rows))
-    return 0.3 * split / len(rows) + 0.3 * alone / len(rows) + 0.15 * empty
+    return 0.3 * split / len(rows) + 0.3 * alone / len(rows) + 0.25 * empty
 
 
 def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[int, ...]:
@@ -233,12 +235,12 @@ def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[i
 
 
 def _pairs(breaks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    return zip(breaks[:-1], breaks[1:], strict=True)
+    return itertools.pairwise(breaks)
 
 
 def _lines(need: CardNeed, card_width: float, thumb: float, beside: bool) -> int:
-    thumbs = need.thumbs if beside else need.thumbs + need.side
-    return max(1, math.ceil(thumbs / _most_per_line(card_width, thumb)))
+    thumbs = need.thumbs if beside and need.tiles == 1 else need.thumbs + need.side
+    return need.tiles * max(1, math.ceil(thumbs / _most_per_line(card_width, thumb)))
 
 
 def _most_per_line(card_width: float, thumb: float) -> int:

@@ -1,30 +1,25 @@
-"""A poster's header and footer: what the network is, the bars of all layers, the legend."""
+"""A poster's header: the sample, what the network says of it, the ground of all layers' bars."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from micam_fast._loops.colours import colour_maps
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.marks import RULE, Mark, Path, Picture, Text
+from micam_fast.diagrams.labels import fit_line
+from micam_fast.diagrams.marks import BLACK, INK, RULE, Mark, Path, Text
 from micam_fast.diagrams.places import Box
-from micam_fast.diagrams.poster.kinds import legend_letters
-from micam_fast.diagrams.poster.own_picture import own_picture_width
-from micam_fast.diagrams.poster.palette import NEGATIVE, POSITIVE, QUIET, SMALL
-from micam_fast.diagrams.poster.sheet import FOOTER_HEIGHT, HEADER_TOP, MARGIN, Sheet
-from micam_fast.samples import OwnPicture
+from micam_fast.diagrams.poster.own_picture import own_picture_marks, own_picture_width
+from micam_fast.diagrams.poster.palette import NAME, QUIET, SMALL
+from micam_fast.diagrams.poster.sheet import HEADER_TOP, MARGIN, Sheet
+from micam_fast.diagrams.shown import Shown
 
 _PICTURE = 78.0
 _CHART_HEIGHT = 60.0
-
-
-def picture_box(picture: OwnPicture) -> Box:
-    """Where the sample's own picture stands."""
-    return Box(MARGIN, HEADER_TOP - 2, own_picture_width(picture, _PICTURE), _PICTURE)
+_LEAST_NAME = 12.0
+_LINE_SIZE, _LINE = 11.0, 16.0
 
 
 def chart_box(sheet: Sheet) -> Box:
@@ -62,47 +57,32 @@ def header_marks(sheet: Sheet) -> Iterator[Mark]:
             free = x + width + 6
 
 
-def counts_line(sheet: Sheet) -> str:
+def sample_marks(sheet: Sheet, shown: Shown) -> Iterator[Mark]:
+    """The sample's own picture, and the lines about it."""
+    x, own = MARGIN, shown.own_picture
+    if own is not None:
+        box = Box(MARGIN, HEADER_TOP - 2, own_picture_width(own, _PICTURE), _PICTURE)
+        yield from own_picture_marks(own, box)
+        x += box.width + 14
+    room = chart_box(sheet).x - x - 30
+    name = shown.scene.model
+    size = max(_LEAST_NAME, min(NAME, NAME * room / max(1.0, text_width(name, NAME))))
+    y = HEADER_TOP + NAME - 3
+    fitting = fit_line(name, size, room)
+    yield Text(x, y, fitting, size, BLACK, None if fitting == name else name, bold=True)
+    label = "" if shown.label is None else f"label {shown.label}"
+    lines = [
+        (", ".join(filter(None, [shown.sample, label])), INK),
+        ("" if shown.prediction is None else str(shown.prediction), INK),
+        (_counts(sheet), QUIET),
+    ]
+    for line, colour in lines:
+        if line:
+            y += _LINE
+            yield Text(x, y, fit_line(line, _LINE_SIZE, room), _LINE_SIZE, colour)
+
+
+def _counts(sheet: Sheet) -> str:
     """How much the page shows."""
     layers = sum(node.holds for node in sheet.nodes)
     return f"{count_of(layers, 'layer')}, {count_of(len(sheet.blocks), 'block')}"
-
-
-def footer_marks(sheet: Sheet) -> Iterator[Mark]:
-    """The legend."""
-    y = sheet.height - FOOTER_HEIGHT / 2 + 3
-    x = MARGIN
-
-    def text(words: str, gap: float = 5.0) -> Text:
-        nonlocal x
-        mark = Text(x, y, words, SMALL, QUIET)
-        x += text_width(words, SMALL) + gap
-        return mark
-
-    def bar(low: float, high: float, width: float) -> Iterator[Mark]:
-        nonlocal x
-        yield Picture(x, y - 7, width, 8, _ramp(low, high, 96))
-        x += width + 5
-
-    yield text("smallest")
-    yield from bar(-1, 1, 70)
-    yield text("largest value of that layer, dark blue is 0", 30)
-    yield text("0")
-    yield from bar(0, 1, 40)
-    yield text("largest where no value is negative", 30)
-    for colour, top, bottom in ((POSITIVE, -8.0, -3.5), (NEGATIVE, -3.5, 1.0)):
-        corners = ((x, y + top), (x + 4, y + top), (x + 4, y + bottom), (x, y + bottom))
-        yield Path(corners, colour, 0, filled=True, closed=True)
-    x += 9
-    yield text("each layer from smallest to largest, one scale on the page", 30)
-    letters = legend_letters()
-    if x + text_width(letters, SMALL) <= sheet.width - MARGIN:
-        yield text(letters)
-
-
-def _ramp(low: float, high: float, cells: int) -> NDArray[np.uint8]:
-    values = np.linspace(low, high, cells).astype(np.float32)
-    colours = np.empty((cells, 4), np.uint8)
-    whole = np.array([[0, cells]], np.int64)
-    colour_maps(whole, values, np.array([[low, high]], float), -1.0, 1.0, colours)
-    return np.ascontiguousarray(colours[np.newaxis, :, :3])

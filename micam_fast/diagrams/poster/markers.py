@@ -1,4 +1,4 @@
-"""The three layers that a poster points at: the largest, the smallest, the least like its source."""
+"""The layers that a poster points at: largest, smallest, least like what it reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.diagrams.nodes import Node
-from micam_fast.diagrams.poster.kinds import is_copy
+from micam_fast.diagrams.poster.kinds import COPY, PAD, SHAPE, kind_of
 from micam_fast.maps.layer_map import LayerMap
 
 _CELLS = 16
@@ -55,7 +55,8 @@ def find_markers(nodes: Sequence[Node], maps: Mapping[str, LayerMap]) -> list[Ma
     alike = {
         place: likeness
         for place, node, _ in finite
-        if not is_copy(node) and (likeness := _likeness(node, maps)) is not None
+        if kind_of(node) not in (COPY, PAD, SHAPE)
+        and (likeness := _likeness(node, maps)) is not None
     }
     if alike:
         place = min(alike, key=lambda each: (alike[each], each))

@@ -1,4 +1,4 @@
-"""Colours and sizes of text of a poster; text has a contrast of 4.5 to 1 with white, lines 3 to 1."""
+"""Colours and sizes of a poster; text has a contrast of 4.5 to 1 with white, lines 3 to 1."""
 
 from __future__ import annotations
 

@@ -57,8 +57,6 @@ def find_stages(
 
 
 def size_of(found: LayerMap) -> str:
-    """The size of a map in words; a list of values has none."""
-    if found.flat:
-        return VALUES
+    """The size of a map in words; a list of values, or a single one, has none."""
     height, width = found.cam.shape
-    return f"{height} x {width}"
+    return VALUES if found.flat or height * width == 1 else f"{height} x {width}"

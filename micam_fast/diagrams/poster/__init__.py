@@ -1,1 +1,0 @@
-"""The poster: every layer of a network on one page, as words of a text: stage, block, layer."""

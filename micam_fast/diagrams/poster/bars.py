@@ -1,0 +1,150 @@
+"""Bars of all layers: below each thumbnail, and side by side in the header, on one scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.marks import RULE, Boxes, Mark, Path, Text
+from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.poster.header import chart_box
+from micam_fast.diagrams.poster.palette import (
+    LINE,
+    NEGATIVE,
+    PALE_NEGATIVE,
+    PALE_POSITIVE,
+    POSITIVE,
+    QUIET,
+    SMALL,
+)
+from micam_fast.diagrams.poster.scale import BarScale
+from micam_fast.diagrams.poster.sheet import Sheet, bar_box
+from micam_fast.maps.layer_map import LayerMap
+
+_LEAST_BAR = 0.8
+"""Height of the bar of a layer that has one value."""
+_SHARE = 0.82
+"""Of the chart's width for a layer; the rest is left empty before the next one."""
+_TICKS = 5
+_COLOURS = (POSITIVE, PALE_POSITIVE), (NEGATIVE, PALE_NEGATIVE)
+
+
+class Bars:
+    """A bar from the smallest to the largest value of each layer's map.
+
+    What is above zero has the colour of positive values, what is below that of negative ones.
+    Inputs are paler and take no part in the scale: their numbers are not the network's.
+    """
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+        places = list(sheet.order)
+        self._layers = [sheet.nodes[place].key for place in places]
+        self._inputs = np.array([sheet.nodes[p].layer.op_type == "Input" for p in places])
+        number = {place: index for index, place in enumerate(places)}
+        self._thumbs = np.array([number[thumb.place] for thumb in sheet.thumbs], np.intp)
+        self._rooms = _thumb_rooms(sheet)
+        self._chart_rooms = _chart_rooms(sheet)
+
+    def marks(self, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
+        """The bars of a sample, their lines of zero, and the chart's scale."""
+        ranges = _ranges(maps, self._layers)
+        scale = BarScale.of(ranges[~self._inputs])
+        zero = float(scale.places(np.zeros(1))[0])
+        low, high = scale.places(ranges).T
+        yield from _tick_marks(scale, chart_box(self._sheet))
+        yield Boxes(_zero_lines(self._sheet, zero), LINE)
+        every = np.arange(len(self._layers))
+        for rooms, which in ((self._rooms, self._thumbs), (self._chart_rooms, every)):
+            is_input = self._inputs[which]
+            parts = _signed_boxes(rooms, low[which], high[which], zero)
+            for boxes, (colour, pale) in zip(parts, _COLOURS, strict=True):
+                there = np.isfinite(boxes).all(axis=1) & (boxes[:, 3] > 0)
+                yield Boxes(boxes[there & ~is_input], colour)
+                yield Boxes(boxes[there & is_input], pale)
+
+
+def chart_place(sheet: Sheet, number: int) -> float:
+    """Where the middle of the bar of a layer stands in the header, by its number on the page."""
+    box = chart_box(sheet)
+    return box.x + (number + 0.5) * box.width / len(sheet.nodes)
+
+
+def _chart_rooms(sheet: Sheet) -> NDArray[np.float64]:
+    """``(layers, 4)``: room of each layer's bar in the header, in the order of the page."""
+    box, count = chart_box(sheet), len(sheet.nodes)
+    step = box.width / count
+    rooms = np.empty((count, 4))
+    rooms[:, 0] = box.x + step * (np.arange(count) + (1 - _SHARE) / 2)
+    rooms[:, 1:] = box.y, _SHARE * step, box.height
+    return rooms
+
+
+def _thumb_rooms(sheet: Sheet) -> NDArray[np.float64]:
+    """``(thumbnails, 4)``: room of each one's bar."""
+    rooms = [bar_box(sheet.arrangement, thumb) for thumb in sheet.thumbs]
+    return np.array([(each.x, each.y, each.width, each.height) for each in rooms])
+
+
+def _ranges(maps: Mapping[str, LayerMap], names: Sequence[str]) -> NDArray[np.float64]:
+    """``(layers, 2)``: smallest and largest value of each map, NaN where there is none."""
+    none = math.nan, math.nan
+    found = ((maps[n].minimum, maps[n].maximum) if n in maps else none for n in names)
+    return np.array(list(found))
+
+
+def _zero_lines(sheet: Sheet, zero: float) -> NDArray[np.float64]:
+    """A thin line at zero through each line of bars."""
+    lines = []
+    for card in sheet.cards:
+        by_line: dict[int, list[Box]] = {}
+        for thumb in card.thumbs:
+            by_line.setdefault(thumb.line, []).append(bar_box(sheet.arrangement, thumb))
+        groups = list(by_line.values())
+        if card.side:
+            groups.append([bar_box(sheet.arrangement, thumb) for thumb in card.side])
+        for rooms in groups:
+            first, last = rooms[0], rooms[-1]
+            y = first.y + (1 - zero) * first.height - 0.25
+            lines.append((first.x, y, last.x + last.width - first.x, 0.5))
+    return np.array(lines)
+
+
+def _signed_boxes(
+    rooms: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], zero: float
+) -> Iterator[NDArray[np.float64]]:
+    """The parts of bars above zero, then those below it; a part that is not there has no height.
+
+    Parameters
+    ----------
+    rooms
+        ``(n, 4)``: x, y, width and height of each bar's room.
+    low, high
+        ``(n,)``: where each begins and ends, from 0 at the bottom to 1 at the top.
+    zero
+        Where zero stands.
+    """
+    x, y, width, height = rooms.T
+    for there, bound in ((high > zero, np.maximum), (low < zero, np.minimum)):
+        begin, end = bound(low, zero), bound(high, zero)
+        top, bottom = y + (1 - end) * height, y + (1 - begin) * height
+        tall = np.where(there, np.maximum(bottom - top, _LEAST_BAR), 0.0)
+        yield np.stack([x, top, width, tall], axis=1)
+
+
+def _tick_marks(scale: BarScale, chart: Box) -> Iterator[Mark]:
+    """Lines and numbers of the header's scale."""
+    ticks = scale.ticks(_TICKS)
+    free = math.inf
+    for tick, place in zip(ticks, scale.places(np.array(ticks)).tolist(), strict=True):
+        y = chart.y + (1 - place) * chart.height
+        colour, width = (LINE, 0.8) if tick == 0 else (RULE, 0.6)
+        yield Path(((chart.x, y), (chart.x + chart.width, y)), colour, width)
+        if y + 3 <= free:
+            words = f"{tick:g}"
+            yield Text(chart.x - 4 - text_width(words, SMALL), y + 3, words, SMALL, QUIET)
+            free = y - 6

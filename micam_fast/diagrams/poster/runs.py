@@ -1,0 +1,82 @@
+"""Long runs of blocks that are alike: one card shows the first and the last of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.poster.blocks import Block
+from micam_fast.diagrams.poster.stages import Stage
+
+_SHORTEST = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a card shows: a block, or a run of blocks that are alike.
+
+    Attributes
+    ----------
+    first, end
+        Places of the first block and behind the last one.
+    """
+
+    first: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        """How many blocks it stands for."""
+        return self.end - self.first
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Places of the blocks whose maps the card shows."""
+        return (self.first,) if self.count == 1 else (self.first, self.end - 1)
+
+
+def single_entries(blocks: Sequence[Block]) -> list[Entry]:
+    """A card for each block."""
+    return [Entry(place, place + 1) for place in range(len(blocks))]
+
+
+def shorter_entries(
+    blocks: Sequence[Block], nodes: Sequence[Node], stages: Sequence[Stage]
+) -> Iterator[list[Entry]]:
+    """Ever fewer cards: the longest runs are the first that become one card each.
+
+    Blocks are alike if their layers are of the same classes with kernels of the same sizes, in one
+    stage.
+    """
+    kinds = [_kind(block, nodes) for block in blocks]
+    runs = sorted(
+        (run for stage in stages for run in _runs(kinds, stage)),
+        key=lambda run: (-run.count, run.first),
+    )
+    lengths = sorted({run.count for run in runs}, reverse=True)
+    for least in lengths:
+        joined = {run.first: run for run in runs if run.count >= least}
+        entries, place = [], 0
+        while place < len(blocks):
+            entry = joined.get(place, Entry(place, place + 1))
+            entries.append(entry)
+            place = entry.end
+        yield entries
+
+
+def _runs(kinds: Sequence[Hashable], stage: Stage) -> Iterator[Entry]:
+    first = stage.first
+    for place in range(stage.first + 1, stage.end + 1):
+        if place == stage.end or kinds[place] != kinds[first]:
+            if place - first >= _SHORTEST:
+                yield Entry(first, place)
+            first = place
+
+
+def _kind(block: Block, nodes: Sequence[Node]) -> Hashable:
+    layers = [nodes[place].layer for place in block.members]
+    return tuple(
+        (layer.class_label, None if layer.kernel_shape is None else layer.kernel_shape[2:])
+        for layer in layers
+    )
