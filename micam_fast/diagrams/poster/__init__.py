@@ -1,0 +1,1 @@
+"""The poster: every layer of a large network on one page."""

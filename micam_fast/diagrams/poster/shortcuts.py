@@ -1,0 +1,64 @@
+"""What each step reads but for shortcuts that tell nothing of blocks."""
+
+from __future__ import annotations
+
+from micam_fast.diagrams.poster.flow import Flow
+from micam_fast.diagrams.poster.kinds import CONCAT
+from micam_fast.diagrams.poster.scales import scales_of
+
+
+def main_reads(flow: Flow) -> tuple[tuple[int, ...], ...]:
+    """By step: the steps that it reads.
+
+    A concat that joins all that an earlier one joins, and more, counts as one that reads that one:
+    DenseNet is written both ways. An edge past a way that makes the maps smaller and larger again,
+    or larger and smaller, is left out: it joins two ends of a network, no block.
+    """
+    reads = _joined_once(flow)
+    return _within_scales(flow, reads)
+
+
+def _joined_once(flow: Flow) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    # By step: the last concat so far that reads it.
+    concat_of: dict[int, int] = {}
+    for step, read in enumerate(flow.reads):
+        wanted = read
+        if flow.kinds[step] is CONCAT and len(read) > 1:
+            before = concat_of.get(read[0])
+            if before is not None:
+                past = set(flow.reads[before])
+                if past < set(read):
+                    wanted = tuple(sorted({before, *set(read) - past}))
+            concat_of.update(dict.fromkeys(read, step))
+        found.append(wanted)
+    return found
+
+
+def _within_scales(flow: Flow, reads: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    scales = scales_of(flow)
+    # Sets of steps as bits.
+    down = sum(1 << step for step in scales.down)
+    up = sum(1 << step for step in scales.up)
+    if not down or not up:
+        return tuple(reads)
+    above: list[int] = []
+    for step, read in enumerate(reads):
+        mask = 1 << step
+        for source in read:
+            mask |= above[source]
+        above.append(mask)
+    below = [1 << step for step in range(len(reads))]
+    for step in reversed(range(len(reads))):
+        for source in reads[step]:
+            below[source] |= below[step]
+    kept = []
+    for step, read in enumerate(reads):
+        left = list(read)
+        for source in read[:-1]:
+            # What lies on other ways from the source to here.
+            between = above[step] & below[source] & ~(1 << source | 1 << step)
+            if between & down and between & up:
+                left.remove(source)
+        kept.append(tuple(left))
+    return tuple(kept)
