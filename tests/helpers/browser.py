@@ -131,6 +131,23 @@ def opened(browser: Any, path: Path) -> Iterator[Driven]:
     context.close()
 
 
+@contextmanager
+def shown(browser: Any, path: Path, width: int, height: int) -> Iterator[Any]:
+    """Any file open offline in a window of this size: Playwright's page."""
+    context = browser.new_context(viewport={"width": width, "height": height})
+    context.set_offline(True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    yield page
+    context.close()
+
+
+def screen(page: Any) -> NDArray[np.uint8]:
+    """What a page shows, ``(height, width, 3)``."""
+    with Image.open(BytesIO(page.screenshot())) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
 def text(page: Driven, selector: str) -> str:
     found: str = page.page.inner_text(selector)
     return found

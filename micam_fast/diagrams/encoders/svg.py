@@ -1,4 +1,7 @@
-"""SVG: text as text, pictures embedded at their native resolution and shown without smoothing."""
+"""SVG: text as text in the font that comes with the file, pictures at their native resolution.
+
+Nothing that an SVG says is meant for anything but itself, as several may stand in one page.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from micam_fast.core.digests import short_digest
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.encoders.fonts import FAMILY
 from micam_fast.diagrams.encoders.png import png_url
+from micam_fast.diagrams.encoders.web_font import font_face, web_family
 from micam_fast.diagrams.marks import (
     DOTS,
     Boxes,
@@ -29,10 +33,6 @@ from micam_fast.diagrams.marks import (
     without_holes,
 )
 
-_STYLE = (
-    f"text{{font-family:{FAMILY},Helvetica,Arial,sans-serif;white-space:pre}}"
-    "image{image-rendering:crisp-edges;image-rendering:pixelated}"
-)
 _LONGEST_TEXT = 2000
 
 
@@ -52,9 +52,9 @@ class SvgPage:
         lines = [
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}">',
+            f'viewBox="0 0 {width} {height}" class="{web_family()}">',
             f"<title>{_text(template.title)}</title>",
-            f"<style>{_STYLE}</style>",
+            f"<style>{_style()}</style>",
         ]
         if shared:
             definitions = [f'<path id="{self._names[each]}" {each}/>' for each in shared]
@@ -90,6 +90,17 @@ class SvgPage:
 def write_svg(drawing: Drawing) -> str:
     """A drawing as one self-contained SVG text."""
     return SvgPage(without_holes(drawing)).write(())
+
+
+def _style() -> str:
+    # For what is within this class alone: there may be other pictures in the page.
+    within = web_family()
+    return (
+        f"{font_face()}"
+        f".{within} text{{font-family:{web_family()},{FAMILY},Helvetica,Arial,sans-serif;"
+        "white-space:pre}"
+        f".{within} image{{image-rendering:crisp-edges;image-rendering:pixelated}}"
+    )
 
 
 def _mark(mark: Mark) -> str:
