@@ -20,13 +20,16 @@ LETTERS_FROM = 11.0
 """Side of the smallest thumbnails that have a letter."""
 NUMBERS_WIDTH = 38.0
 """Beside the main tile, for its largest and its smallest value."""
+CAPTION = 26.0
+"""Below the tiles of cards with one layer each, in place of thumbnails."""
 LINE_GAP, ROW_GAP = 3.0, 8.0
 _MOST_ROW_GAP = 30.0
 
 _THUMBS = (7.5, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0)
 _LEAST_TILE = 18.0
-# What is larger than these is pleasant, but shows no more.
-_ENOUGH_TILE, _ENOUGH_THUMB = 190.0, 22.0
+# What is larger than these is pleasant, but shows little more.
+_ENOUGH_TILE, _ENOUGH_THUMB = 110.0, 20.0
+_MORE = 0.4
 _ROW_COSTS = (0.3, 1.0, 3.0)
 
 
@@ -85,6 +88,8 @@ class Arrangement:
         Below each row.
     beside
         Whether side branches stand beside the main tile; else they are among the other thumbnails.
+    captions
+        Whether each card is one layer, with a caption in place of thumbnails.
     """
 
     columns: int
@@ -95,11 +100,12 @@ class Arrangement:
     rows: tuple[Row, ...]
     row_gap: float
     beside: bool
+    captions: bool
 
     @property
     def letters(self) -> bool:
         """Whether thumbnails have letters."""
-        return self.thumb >= LETTERS_FROM
+        return self.thumb >= LETTERS_FROM and not self.captions
 
     @property
     def bar(self) -> float:
@@ -113,7 +119,8 @@ class Arrangement:
 
     def row_height(self, row: Row) -> float:
         """Of a row, without the gap below."""
-        return STAGE_HEAD + TITLE + self.tile_height + row.lines * self.line_height
+        below = CAPTION if self.captions else row.lines * self.line_height
+        return STAGE_HEAD + TITLE + self.tile_height + below
 
     def per_line(self, thumbs: int) -> int:
         """How many of so many thumbnails stand in each line: lines are as even as can be."""
@@ -171,7 +178,9 @@ def _fitted(
         Row(first, end, max(_lines(each, card_width, thumb, beside) for each in needs[first:end]))
         for first, end in _pairs(breaks)
     )
-    taken = sum(STAGE_HEAD + TITLE + ROW_GAP + row.lines * _line_height(thumb) for row in rows)
+    captions = all(each.thumbs == 1 and each.side == 0 and each.tiles == 1 for each in needs)
+    below = [CAPTION if captions else row.lines * _line_height(thumb) for row in rows]
+    taken = sum(STAGE_HEAD + TITLE + ROW_GAP + each for each in below)
     room = (height + ROW_GAP - taken) / len(rows)
     tile_width = min(card_width, room * aspect)
     tile_height = tile_width / aspect
@@ -183,22 +192,27 @@ def _fitted(
             return None
     left = (room - tile_height) * len(rows) / max(1, len(rows) - 1)
     gap = min(_MOST_ROW_GAP, ROW_GAP + left)
-    return Arrangement(columns, card_width, tile_width, tile_height, thumb, rows, gap, beside)
+    return Arrangement(
+        columns, card_width, tile_width, tile_height, thumb, rows, gap, beside, captions
+    )
 
 
 def _worth(found: Arrangement, needs: Sequence[CardNeed], height: float) -> float:
     tile = math.sqrt(found.tile_width * found.tile_height)
     used = sum(found.row_height(row) + found.row_gap for row in found.rows)
-    thumbs = sum(each.thumbs for each in needs) > len(needs)
-    worth = math.log(min(tile, _ENOUGH_TILE))
-    if thumbs:
-        worth += 0.75 * math.log(min(found.thumb, _ENOUGH_THUMB))
+    worth = _gain(tile, _ENOUGH_TILE)
+    if not found.captions:
+        worth += 0.75 * _gain(found.thumb, _ENOUGH_THUMB)
     if found.card_width - found.tile_width >= NUMBERS_WIDTH:
         worth += 0.1
     if found.letters:
-        worth += 0.1
+        worth += 0.2
     wrapped = sum(row.lines - 1 for row in found.rows) / len(found.rows)
-    return worth - 0.3 * max(0.0, 1 - used / height) - 0.04 * wrapped
+    return worth - 0.3 * max(0.0, 1 - used / height) - 0.18 * wrapped
+
+
+def _gain(size: float, enough: float) -> float:
+    return math.log(min(size, enough)) + _MORE * math.log(max(size / enough, 1.0))
 
 
 def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -> float:
@@ -210,7 +224,7 @@ def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -
         for first, end in rows
     )
     empty = 1 - len(needs) / (columns * len(rows))
-    return 0.3 * split / len(rows) + 0.3 * alone / len(rows) + 0.25 * empty
+    return 0.5 * split / len(rows) + 0.3 * alone / len(rows) + 0.25 * empty
 
 
 def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[int, ...]:

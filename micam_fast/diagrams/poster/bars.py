@@ -22,13 +22,16 @@ from micam_fast.diagrams.poster.palette import (
     SMALL,
 )
 from micam_fast.diagrams.poster.scale import BarScale
-from micam_fast.diagrams.poster.sheet import Sheet, bar_box
+from micam_fast.diagrams.poster.sheet import Sheet
 from micam_fast.maps.layer_map import LayerMap
 
 _LEAST_BAR = 0.8
 """Height of the bar of a layer that has one value."""
 _SHARE = 0.82
 """Of the chart's width for a layer; the rest is left empty before the next one."""
+_LINE_WIDTH = 0.5
+_SIDE_BY_SIDE = 4.0
+"""Bars that are nearer to each other share a line of zero."""
 _TICKS = 5
 _COLOURS = (POSITIVE, PALE_POSITIVE), (NEGATIVE, PALE_NEGATIVE)
 
@@ -46,8 +49,10 @@ class Bars:
         self._layers = [sheet.nodes[place].key for place in places]
         self._inputs = np.array([sheet.nodes[p].layer.op_type == "Input" for p in places])
         number = {place: index for index, place in enumerate(places)}
-        self._thumbs = np.array([number[thumb.place] for thumb in sheet.thumbs], np.intp)
-        self._rooms = _thumb_rooms(sheet)
+        shown = list(sheet.layers)
+        self._shown = np.array([number[thumb.place] for thumb, _ in shown], np.intp)
+        self._rooms = np.array([(r.x, r.y, r.width, r.height) for _, r in shown])
+        self._lines = _bar_lines([room for _, room in shown])
         self._chart_rooms = _chart_rooms(sheet)
 
     def marks(self, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
@@ -57,9 +62,11 @@ class Bars:
         zero = float(scale.places(np.zeros(1))[0])
         low, high = scale.places(ranges).T
         yield from _tick_marks(scale, chart_box(self._sheet))
-        yield Boxes(_zero_lines(self._sheet, zero), LINE)
+        x, y, width, height = self._lines.T
+        level = y + (1 - zero) * height - _LINE_WIDTH / 2
+        yield Boxes(np.stack([x, level, width, np.full(len(x), _LINE_WIDTH)], axis=1), LINE)
         every = np.arange(len(self._layers))
-        for rooms, which in ((self._rooms, self._thumbs), (self._chart_rooms, every)):
+        for rooms, which in ((self._rooms, self._shown), (self._chart_rooms, every)):
             is_input = self._inputs[which]
             parts = _signed_boxes(rooms, low[which], high[which], zero)
             for boxes, (colour, pale) in zip(parts, _COLOURS, strict=True):
@@ -84,12 +91,6 @@ def _chart_rooms(sheet: Sheet) -> NDArray[np.float64]:
     return rooms
 
 
-def _thumb_rooms(sheet: Sheet) -> NDArray[np.float64]:
-    """``(thumbnails, 4)``: room of each one's bar."""
-    rooms = [bar_box(sheet.arrangement, thumb) for thumb in sheet.thumbs]
-    return np.array([(each.x, each.y, each.width, each.height) for each in rooms])
-
-
 def _ranges(maps: Mapping[str, LayerMap], names: Sequence[str]) -> NDArray[np.float64]:
     """``(layers, 2)``: smallest and largest value of each map, NaN where there is none."""
     none = math.nan, math.nan
@@ -97,20 +98,14 @@ def _ranges(maps: Mapping[str, LayerMap], names: Sequence[str]) -> NDArray[np.fl
     return np.array(list(found))
 
 
-def _zero_lines(sheet: Sheet, zero: float) -> NDArray[np.float64]:
-    """A thin line at zero through each line of bars."""
-    lines = []
-    for card in sheet.cards:
-        by_line: dict[int, list[Box]] = {}
-        for thumb in card.thumbs:
-            by_line.setdefault(thumb.line, []).append(bar_box(sheet.arrangement, thumb))
-        groups = list(by_line.values())
-        if card.side:
-            groups.append([bar_box(sheet.arrangement, thumb) for thumb in card.side])
-        for rooms in groups:
-            first, last = rooms[0], rooms[-1]
-            y = first.y + (1 - zero) * first.height - 0.25
-            lines.append((first.x, y, last.x + last.width - first.x, 0.5))
+def _bar_lines(rooms: Sequence[Box]) -> NDArray[np.float64]:
+    """``(lines, 4)``: rooms of bars that stand side by side, as one room."""
+    lines: list[list[float]] = []
+    for room in rooms:
+        if lines and lines[-1][1] == room.y and room.x - sum(lines[-1][::2]) < _SIDE_BY_SIDE:
+            lines[-1][2] = room.x + room.width - lines[-1][0]
+        else:
+            lines.append([room.x, room.y, room.width, room.height])
     return np.array(lines)
 
 

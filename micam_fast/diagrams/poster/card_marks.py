@@ -33,6 +33,8 @@ def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
         yield from _title_marks(sheet, card, channels[card.entry.shown[-1]])
         yield from _arrow_marks(sheet, before, card)
         before = card
+    if sheet.arrangement.captions:
+        yield from _caption_marks(sheet)
     if sheet.arrangement.letters:
         for thumb in sheet.thumbs:
             yield _letter_mark(sheet.nodes[thumb.place], thumb.box)
@@ -105,6 +107,18 @@ def _arrow_marks(sheet: Sheet, before: Card | None, card: Card) -> Iterator[Mark
         yield Path(((x, y - 3), (x + 4, y - 3), (x + 4, y + 3)), GREY, 1.0)
         tip = ((x + 1.6, y + 2.5), (x + 6.4, y + 2.5), (x + 4, y + 6.5))
         yield Path(tip, GREY, 0, filled=True, closed=True)
+
+
+def caption_line(card: Card, line: int) -> float:
+    """The baseline of a line below the tile of a card with one layer."""
+    return card.room.y + card.room.height + 11 + 12 * line
+
+
+def _caption_marks(sheet: Sheet) -> Iterator[Mark]:
+    for card in sheet.cards:
+        layer = sheet.nodes[card.tiles[0].place].layer
+        words = fit_line(layer.class_label, SMALL, card.width - 16)
+        yield Text(card.x, caption_line(card, 0), words, SMALL, QUIET)
 
 
 def _letter_mark(node: Node, box: Box) -> Text:

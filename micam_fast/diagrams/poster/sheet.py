@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.arrangement import (
+    CAPTION,
     GAP,
     LANE,
     LETTER,
@@ -32,6 +33,8 @@ NARROW = 1000.0
 """A page that is narrower has its three markers in a line below the header."""
 MARKER_LINE = 14.0
 _TALLER = 1.25
+_CAPTION_BAR = 11.0
+"""Width of the bar beside a caption."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,15 @@ class Sheet:
     def thumbs(self) -> Iterator[Thumb]:
         """All thumbnails."""
         return (thumb for card in self.cards for thumb in card.all_thumbs)
+
+    @property
+    def layers(self) -> Iterator[tuple[Thumb, Box]]:
+        """Where a layer is shown with its bar, and that one's room; a card may hide some."""
+        for card in self.cards:
+            if self.arrangement.captions:
+                yield card.tiles[0], _caption_bar(card)
+            else:
+                yield from ((thumb, _bar_box(self.arrangement, thumb)) for thumb in card.all_thumbs)
 
 
 def lay_out_sheet(
@@ -238,7 +250,7 @@ def _card(
     top, line = room.y + room.height, 0
     thumbs: list[Thumb] = []
     side: tuple[Thumb, ...] = ()
-    for number in entry.shown:
+    for number in () if found.captions else entry.shown:
         way = ways[number]
         beside = found.beside and count == 1 and way.side is not None
         places = way.row if beside else blocks[number].members
@@ -264,7 +276,13 @@ def _side_thumbs(found: Arrangement, members: Sequence[int], room: Box) -> tuple
     )
 
 
-def bar_box(found: Arrangement, thumb: Thumb) -> Box:
+def _caption_bar(card: Card) -> Box:
+    """At the right below a tile that is the card's only map."""
+    top = card.room.y + card.room.height + 4
+    return Box(card.x + card.width - _CAPTION_BAR, top, _CAPTION_BAR, CAPTION - 6)
+
+
+def _bar_box(found: Arrangement, thumb: Thumb) -> Box:
     """The room of a thumbnail's bar."""
     letters = LETTER if found.letters else 1.5
     box = thumb.box

@@ -13,7 +13,7 @@ from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.arrangement import NUMBERS_WIDTH
 from micam_fast.diagrams.poster.bars import Bars
-from micam_fast.diagrams.poster.card_marks import card_marks, frame_marks
+from micam_fast.diagrams.poster.card_marks import caption_line, card_marks, frame_marks
 from micam_fast.diagrams.poster.footer import footer_marks
 from micam_fast.diagrams.poster.header import header_marks, sample_marks
 from micam_fast.diagrams.poster.marker_marks import marker_marks
@@ -144,8 +144,20 @@ def _picture_places(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[_Sho
                 yield _Shown(key, fitted(maps[key].cam.shape[:2], each.box))
 
 
+def _captions(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
+    """Smallest and largest value of each card's only layer."""
+    for card in sheet.cards:
+        found = maps.get(sheet.nodes[card.tiles[0].place].key)
+        if found is not None and found.bad_values is None:
+            words = f"{found.minimum:.3g} … {found.maximum:.3g}"
+            yield Text(card.x, caption_line(card, 1), words, BODY, INK)
+
+
 def _card_numbers(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
     """Largest and smallest value beside the main tile, where there is room."""
+    if sheet.arrangement.captions:
+        yield from _captions(sheet, maps)
+        return
     if sheet.arrangement.card_width - sheet.arrangement.tile_width < NUMBERS_WIDTH:
         return
     for card in sheet.cards:
