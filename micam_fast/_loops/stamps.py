@@ -248,6 +248,69 @@ def lay_boxes(
 
 
 @njit(cache=True, nogil=True)
+def lay_plane(
+    pixels: NDArray[np.uint8],
+    place: tuple[float, float, float, float, float, float],
+    top: int,
+    out: NDArray[np.uint8],
+) -> None:
+    """Lay a picture on a parallelogram over rows of another, without smoothing but at its edges.
+
+    Each pixel takes the colour at its middle. What part of it lies within is told by how far its
+    middle is from each edge, as if the edge passed straight through: exact for upright edges.
+
+    Parameters
+    ----------
+    pixels
+        ``(h, w, 3)``, or ``(h, w, 4)`` with straight alpha.
+    place
+        x and y of the first corner, of the vector along the first row and of the one along the
+        first column, which must not be parallel.
+    top
+        Which row of the page the first of `out` is.
+    out
+        The rows, painted over.
+    """
+    x, y, across_x, across_y, down_x, down_y = place
+    height, width = out.shape[0], (out.shape[1] - 1) // 3
+    area = across_x * down_y - across_y * down_x
+    # Distances between opposite edges: of the first and last column, of the first and last row.
+    between_columns = abs(area) / np.hypot(down_x, down_y)
+    between_rows = abs(area) / np.hypot(across_x, across_y)
+    left = min(min(x, x + across_x), min(x + down_x, x + across_x + down_x))
+    right = max(max(x, x + across_x), max(x + down_x, x + across_x + down_x))
+    first, end = int(max(left - 1, 0.0)), int(min(right + 2, float(width)))
+    for row in range(height):
+        dy = row + top + 0.5 - y
+        for column in range(first, end):
+            dx = column + 0.5 - x
+            # Where the middle lies, from 0 to 1 along each vector.
+            u = (dx * down_y - dy * down_x) / area
+            v = (dy * across_x - dx * across_y) / area
+            part = _part_between(u, between_columns) * _part_between(v, between_rows)
+            if part <= 0:
+                continue
+            taken = pixels[
+                min(max(int(v * pixels.shape[0]), 0), pixels.shape[0] - 1),
+                min(max(int(u * pixels.shape[1]), 0), pixels.shape[1] - 1),
+            ]
+            if pixels.shape[2] == 4:
+                part *= taken[3] / 255
+            share = np.uint8(255 * part + 0.5)
+            for channel in range(3):
+                at = 1 + 3 * column + channel
+                out[row, at] = _blend(out[row, at], taken[channel], share)
+
+
+@njit(cache=True, nogil=True)
+def _part_between(place: float, distance: float) -> float:
+    """How much of a pixel lies between two edges, if its middle is there on the way from 0 to 1."""
+    after = min(max(place * distance + 0.5, 0.0), 1.0)
+    before = min(max((1 - place) * distance + 0.5, 0.0), 1.0)
+    return max(after + before - 1, 0.0)
+
+
+@njit(cache=True, nogil=True)
 def _blend(below: np.uint8 | int, above: np.uint8 | int, part: np.uint8) -> np.uint8:
     """Mix two bytes, `part` of 255 of `above`."""
     mixed = np.uint32(below) * np.uint32(255 - part) + np.uint32(above) * np.uint32(part)

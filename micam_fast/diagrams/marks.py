@@ -99,7 +99,22 @@ class Boxes:
             raise ValueError("boxes must be finite and not of negative size")
 
 
-Mark: TypeAlias = Text | Path | Picture | Boxes
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Pixels shown on a parallelogram without smoothing, ``(h, w, 3)`` or ``(h, w, 4)`` uint8.
+
+    `corner` is where the first pixel begins; the vectors `across` and `down` go along the whole
+    first row and along the whole first column.
+    """
+
+    corner: Point
+    across: Point
+    down: Point
+    pixels: NDArray[np.uint8]
+    title: str | None = None
+
+
+Mark: TypeAlias = Text | Path | Picture | Boxes | Plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +205,8 @@ def move(mark: _M, x: float, y: float) -> _M:
         return replace(mark, points=tuple((px + x, py + y) for px, py in mark.points))
     if isinstance(mark, Boxes):
         return replace(mark, boxes=mark.boxes + np.array((x, y, 0.0, 0.0)))
+    if isinstance(mark, Plane):
+        return replace(mark, corner=(mark.corner[0] + x, mark.corner[1] + y))
     return replace(mark, x=mark.x + x, y=mark.y + y)
 
 
@@ -202,6 +219,10 @@ def enlarge(mark: _M, scale: float) -> _M:
         return replace(mark, points=points, width=mark.width * scale)
     if isinstance(mark, Boxes):
         return replace(mark, boxes=mark.boxes * scale)
+    if isinstance(mark, Plane):
+        vectors = mark.corner, mark.across, mark.down
+        corner, across, down = ((x * scale, y * scale) for x, y in vectors)
+        return replace(mark, corner=corner, across=across, down=down)
     if isinstance(mark, Text):
         return replace(mark, x=mark.x * scale, y=mark.y * scale, size=mark.size * scale)
     x, y, width, height = (each * scale for each in (mark.x, mark.y, mark.width, mark.height))

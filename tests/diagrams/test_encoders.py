@@ -12,12 +12,13 @@ import numpy as np
 import pypdf
 import pytest
 from hypothesis import given, settings, strategies as st
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from micam_fast.diagrams.encoders import encode_picture, write_pdf, write_png, write_svg
 from micam_fast.diagrams.encoders.fonts import drawable, font, text_width
 from micam_fast.diagrams.encoders.png import encode_png
-from micam_fast.diagrams.marks import BLACK, Boxes, Drawing, Path, Picture, Text
+from micam_fast.diagrams.marks import BLACK, Boxes, Drawing, Path, Picture, Plane, Point, Text
 from tests.helpers.drawings import HOSTILE, SVG, everything, pixels_of, sheet
 
 PIXELS = np.array(
@@ -148,6 +149,61 @@ def test_pictures_are_cut_at_the_edges() -> None:
     np.testing.assert_array_equal((found == (255, 0, 0)).all(axis=2), expected)
 
 
+@pytest.mark.parametrize("pixels", [PIXELS, PIXELS[..., :3]], ids=["alpha", "opaque"])
+def test_an_upright_plane_is_a_picture(pixels: NDArray[np.uint8]) -> None:
+    plane = Plane((-5, 20), (40, 0), (0, 30), pixels)
+    expected = pixels_of(sheet(Picture(-5, 20, 40, 30, pixels)))
+    np.testing.assert_array_equal(pixels_of(sheet(plane)), expected)
+
+
+def test_an_upright_plane_covers_parts_of_the_pixels_at_its_edges() -> None:
+    black = np.zeros((1, 1, 3), np.uint8)
+    found = pixels_of(sheet(Plane((2.25, 3.5), (4, 0), (0, 0.25), black), width=9, height=6))
+    expected = np.zeros((6, 9))
+    expected[3, 2:7] = [0.75, 1, 1, 1, 0.25]
+    np.testing.assert_allclose(255.0 - found[..., 0], 255 * 0.25 * expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("corner", "across", "down"),
+    [
+        ((40, 10), (60, 25), (-30, 40)),
+        ((40.3, 60.8), (60.5, -31), (5, 33)),
+        ((80, 20), (-50, 10), (20.25, 55)),
+        ((-20, 50), (160, 3), (0, 7)),
+    ],
+)
+def test_a_plane_is_a_parallelogram_of_cells(corner: Point, across: Point, down: Point) -> None:
+    """Against 8 x 8 points in each pixel: those within, and the cell that each lies in."""
+    cells = np.random.default_rng(3).integers(0, 256, (4, 6, 3), np.uint8)
+    plane = Plane(corner, across, down, cells)
+    found = 255.0 - pixels_of(sheet(plane, width=120, height=100))
+    fine = (np.indices((800, 960))[::-1] + 0.5) / 8 - np.reshape(corner, (2, 1, 1))
+    basis = np.linalg.inv(np.transpose([across, down]))
+    u, v = np.einsum("ij,jyx->iyx", basis, fine)
+    within = (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
+    share = within.reshape(100, 8, 120, 8).mean((1, 3))
+    row, column = (np.clip(w * n, 0, n - 1).astype(int) for w, n in ((v, 4), (u, 6)))
+    # Pixels all of which lies in one cell, but not at an edge.
+    numbers = (6 * row + column).reshape(100, 8, 120, 8).transpose(0, 2, 1, 3).reshape(100, 120, 64)
+    far = np.asarray(Image.fromarray(share == 1).convert("L").filter(ImageFilter.MinFilter(3))) > 0
+    inner = far & (numbers.min(2) == numbers.max(2))
+    assert inner.sum() > 150
+    np.testing.assert_array_equal(255 - found[inner], cells.reshape(24, 3)[numbers[inner, 0]])
+    black = replace(plane, pixels=np.zeros_like(cells))
+    cover = 1 - pixels_of(sheet(black, width=120, height=100))[..., 0] / 255
+    assert np.abs(cover - share).max() < 0.3
+    assert cover[share == 0].max() < 0.1
+    assert np.abs(cover - share)[(share > 0) & (share < 1)].mean() < 0.04
+    assert cover.sum() == pytest.approx(share.sum(), rel=0.003)
+
+
+def test_a_plane_without_area_is_not_drawn() -> None:
+    for down in ((20, 10), (0, 0)):
+        plane = Plane((10, 10), (40, 20), down, PIXELS)
+        assert (pixels_of(sheet(plane)) == 255).all()
+
+
 def test_text_stands_on_its_baseline() -> None:
     size = 15.0
     found = pixels_of(sheet(Text(20, 50, "HHHH", size, BLACK)))
@@ -265,7 +321,7 @@ def test_svg_has_all_marks_in_order() -> None:
     root = ET.fromstring(write_svg(everything()))
     tags = [child.tag.removeprefix(SVG) for child in root]
     assert tags[:3] == ["title", "style", "rect"]
-    kinds = {Path: "path", Picture: "image", Text: "text", Boxes: "path"}
+    kinds = {Path: "path", Picture: "image", Text: "text", Boxes: "path", Plane: "image"}
     assert tags[3:] == [kinds[type(mark)] for mark in everything().marks]
     assert (root.get("width"), root.get("height")) == ("300", "200")
     assert root.get("viewBox") == "0 0 300 200"
@@ -335,6 +391,23 @@ def test_svg_holds_its_pictures_at_their_own_size() -> None:
     kind, data = image.attrib["href"].split(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as png:
+        np.testing.assert_array_equal(np.asarray(png), PIXELS)
+
+
+def test_svg_shows_planes_as_one_picture_each() -> None:
+    plane = Plane((100.5, 20), (80, 35.126), (-60, 40), PIXELS, title="conv & co")
+    (image,) = ET.fromstring(write_svg(sheet(plane))).iter(f"{SVG}image")
+    places = {key: image.get(key) for key in ("x", "y", "width", "height", "transform")}
+    assert places == {
+        "x": None,
+        "y": None,
+        "width": "1",
+        "height": "1",
+        "transform": "matrix(80 35.13 -60 40 100.5 20)",
+    }
+    assert image.get("preserveAspectRatio") == "none"
+    assert image.findtext(f"{SVG}title") == "conv & co"
+    with Image.open(io.BytesIO(base64.b64decode(image.attrib["href"].split(",")[1]))) as png:
         np.testing.assert_array_equal(np.asarray(png), PIXELS)
 
 
@@ -429,6 +502,28 @@ def test_pdf_has_all_boxes_in_one_path() -> None:
     assert content is not None
     drawn = " ".join(content.get_data().decode("latin-1").split())
     assert drawn.endswith(" 1 0 0 rg n 1 157.875 30 40.125 re 5 186 7 8 re f")
+
+
+def test_pdf_shows_planes_as_one_picture_each() -> None:
+    plane = Plane((100.5, 20), (80, 35), (-60, 40), PIXELS)
+    page = pdf_page(sheet(plane, Text(1, 20, "after", 13)))
+    (image,) = page.images
+    assert image.image is not None
+    assert np.asarray(image.image).shape == (2, 2, 4)
+    matrices: list[list[float]] = []
+
+    def visit(operator: bytes, _: object, matrix: list[float], *__: object) -> None:
+        if operator == b"Do":
+            matrices.append(matrix)
+
+    page.extract_text(visitor_operand_before=visit)
+    (matrix,) = matrices
+    a, b, c, d, e, f = np.array(matrix) / 0.48
+    # The unit square's corners, from the sheet's upper left: the last row is at the bottom.
+    assert (e + c, 200 - f - d) == pytest.approx((100.5, 20))
+    assert (a, -b) == pytest.approx((80, 35))
+    assert (-c, d) == pytest.approx((-60, 40))
+    assert text_places(page)[0] == pytest.approx((0.48, 96 - 9.6, 0.48))
 
 
 def test_pdf_has_title_and_no_date() -> None:

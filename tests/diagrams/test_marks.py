@@ -16,6 +16,7 @@ from micam_fast.diagrams.marks import (
     Mark,
     Path,
     Picture,
+    Plane,
     Template,
     Text,
     enlarge,
@@ -41,6 +42,11 @@ MOVED_AND_ENLARGED: list[tuple[Mark | Hole, Mark | Hole, Mark | Hole]] = [
         Boxes(np.array([(1.0, 2, 3, 4), (5, 6, 7, 8)])),
         Boxes(np.array([(11.0, 22, 3, 4), (15, 26, 7, 8)])),
         Boxes(np.array([(2.0, 4, 6, 8), (10, 12, 14, 16)])),
+    ),
+    (
+        Plane((1, 2), (3, 4), (-5, 6), PIXELS, "x"),
+        Plane((11, 22), (3, 4), (-5, 6), PIXELS, "x"),
+        Plane((2, 4), (6, 8), (-10, 12), PIXELS, "x"),
     ),
     (Hole(1, 2, 3, 4), Hole(11, 22, 3, 4), Hole(2, 4, 6, 8)),
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from micam_fast.diagrams.encoders import write_png
-from micam_fast.diagrams.marks import DPI, Boxes, Drawing, Mark, Path, Picture, Text
+from micam_fast.diagrams.marks import DPI, Boxes, Drawing, Mark, Path, Picture, Plane, Text
 from tests.helpers.pictures import Bytes
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,6 +32,8 @@ def everything() -> Drawing:
         Path(curve, curved=True),
         Path(((250.0, 190.0), (245.0, 175.0), (255.0, 175.0)), filled=True, closed=True),
         Path(((-50.0, 40.3), (400.0, 133.3)), width=3.0),
+        Plane((200, 20), (80, 35), (-60, 40), rng.integers(0, 256, (5, 7, 4), np.uint8)),
+        Plane((270.5, 100), (90, -30), (10, 60), rng.integers(0, 256, (9, 9, 3), np.uint8)),
         Boxes(np.array([(5.25, 150, 6.5, 40.75), (11.75, 170, 6, 90), (-9, 99.5, 20, 0.3)])),
         *(Text(5 + 20 * line, 20.0 * line, f"Line Ágj {line}", 11 + line) for line in range(11)),
         Text(10, 60, "cut to f…", 13, full="cut to fit"),

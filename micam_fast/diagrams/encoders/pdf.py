@@ -8,7 +8,17 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from micam_fast.diagrams.encoders.fonts import FAMILY, drawable, font_bytes
-from micam_fast.diagrams.marks import DOTS, Boxes, Drawing, Mark, Path, Picture, Text, is_blank
+from micam_fast.diagrams.marks import (
+    DOTS,
+    Boxes,
+    Drawing,
+    Mark,
+    Path,
+    Picture,
+    Plane,
+    Text,
+    is_blank,
+)
 
 _POINTS_PER_INCH = 72
 # Acrobat's limit for a side of a page.
@@ -43,16 +53,15 @@ def _draw(mark: Mark, canvas: Any, height: float) -> None:
     if isinstance(mark, Text):
         _draw_text(mark, canvas, height)
     elif isinstance(mark, Picture):
-        from reportlab.lib.utils import ImageReader
-
-        canvas.drawImage(
-            ImageReader(Image.fromarray(mark.pixels)),
-            mark.x,
-            height - mark.y - mark.height,
-            mark.width,
-            mark.height,
-            mask="auto",
-        )
+        place = mark.x, height - mark.y - mark.height, mark.width, mark.height
+        canvas.drawImage(_reader(mark), *place, mask="auto")
+    elif isinstance(mark, Plane):
+        # An image fills the unit square, its last row at the bottom.
+        (x, y), (across_x, across_y), (down_x, down_y) = mark.corner, mark.across, mark.down
+        canvas.saveState()
+        canvas.transform(across_x, -across_y, -down_x, down_y, x + down_x, height - y - down_y)
+        canvas.drawImage(_reader(mark), 0, 0, 1, 1, mask="auto")
+        canvas.restoreState()
     elif isinstance(mark, Boxes):
         if not is_blank(mark):
             canvas.setFillColorRGB(*(part / 255 for part in mark.colour))
@@ -62,6 +71,12 @@ def _draw(mark: Mark, canvas: Any, height: float) -> None:
             canvas.drawPath(path, stroke=0, fill=1, fillMode=_NONZERO)
     else:
         _draw_path(mark, canvas, height)
+
+
+def _reader(mark: Picture | Plane) -> Any:
+    from reportlab.lib.utils import ImageReader
+
+    return ImageReader(Image.fromarray(mark.pixels))
 
 
 def _draw_text(mark: Text, canvas: Any, height: float) -> None:

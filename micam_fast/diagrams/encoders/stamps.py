@@ -12,11 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from micam_fast._loops.stamps import find_runs, lay_boxes, lay_picture, lay_runs, most_runs
+from micam_fast._loops.stamps import (
+    find_runs,
+    lay_boxes,
+    lay_picture,
+    lay_plane,
+    lay_runs,
+    most_runs,
+)
 from micam_fast.diagrams.encoders.glyphs import text_cover
 from micam_fast.diagrams.encoders.lines import path_covers
 from micam_fast.diagrams.encoders.png import shown_size
-from micam_fast.diagrams.marks import Boxes, Colour, Mark, Path, Picture, Point, Text, is_blank
+from micam_fast.diagrams.marks import (
+    Boxes,
+    Colour,
+    Mark,
+    Path,
+    Picture,
+    Plane,
+    Point,
+    Text,
+    is_blank,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +113,23 @@ class PlacedBoxes:
             lay_boxes(self.boxes, self.colour, first, cover, rows[first - top : end - top])
 
 
-Ready: TypeAlias = Stamp | PlacedPicture | PlacedBoxes
+@dataclass(frozen=True, eq=False)
+class PlacedPlane:
+    """A picture on a parallelogram, see `lay_plane`, its first row and the one below its last."""
+
+    y: int
+    end: int
+    pixels: NDArray[np.uint8]
+    corners: tuple[float, float, float, float, float, float]
+
+    def lay(self, rows: NDArray[np.uint8], top: int) -> None:
+        """Lay it over `rows`, the first of which is row `top`."""
+        first, end = max(self.y, top), min(self.end, top + len(rows))
+        if end > first:
+            lay_plane(self.pixels, self.corners, first, rows[first - top : end - top])
+
+
+Ready: TypeAlias = Stamp | PlacedPicture | PlacedBoxes | PlacedPlane
 
 
 def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
@@ -110,6 +143,8 @@ def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
             _nearest(mark.pixels.shape[0], rows),
             _nearest(mark.pixels.shape[1], columns),
         )
+    elif isinstance(mark, Plane):
+        yield from _plane(mark)
     elif is_blank(mark):
         return
     elif isinstance(mark, Boxes):
@@ -121,6 +156,19 @@ def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
         yield Stamp(x, y, _find_runs(cover), mark.colour)
     else:
         yield from _path_stamps(mark, width, height)
+
+
+def _plane(mark: Plane) -> Iterator[PlacedPlane]:
+    (x, y), (across_x, across_y), (down_x, down_y) = mark.corner, mark.across, mark.down
+    if across_x * down_y == across_y * down_x:
+        return
+    corners = [y, y + across_y, y + down_y, y + across_y + down_y]
+    yield PlacedPlane(
+        math.floor(min(corners)) - 1,
+        math.ceil(max(corners)) + 1,
+        _read_only(np.ascontiguousarray(mark.pixels)),
+        (float(x), float(y), float(across_x), float(across_y), float(down_x), float(down_y)),
+    )
 
 
 def _path_stamps(mark: Path, width: int, height: int) -> Iterator[Stamp]:

@@ -27,6 +27,7 @@ from micam_fast.diagrams.marks import (
     Mark,
     Path,
     Picture,
+    Plane,
     Template,
     Text,
     made_marks,
@@ -117,15 +118,23 @@ def _mark(mark: Mark) -> str:
             f'fill="{colour}"{bold}>{_text(mark.text)}{title}</text>'
         )
     if isinstance(mark, Picture):
-        title = "" if mark.title is None else f"<title>{_text(mark.title)}</title>"
-        return (
-            f'<image x="{_number(mark.x)}" y="{_number(mark.y)}" width="{_number(mark.width)}" '
-            f'height="{_number(mark.height)}" preserveAspectRatio="none" '
-            f'href="{png_url(mark.pixels)}">{title}</image>'
+        place = (
+            f'x="{_number(mark.x)}" y="{_number(mark.y)}" width="{_number(mark.width)}" '
+            f'height="{_number(mark.height)}"'
         )
+        return _image(place, mark)
+    if isinstance(mark, Plane):
+        numbers = map(_number, (*mark.across, *mark.down, *mark.corner))
+        return _image(f'width="1" height="1" transform="matrix({" ".join(numbers)})"', mark)
     if isinstance(mark, Boxes):
         return f'<path d="{_outlines(mark.boxes)}" fill="{_hex(mark.colour)}"/>'
     return f"<path {_shape(mark, *mark.points[0])}/>"
+
+
+def _image(place: str, mark: Picture | Plane) -> str:
+    title = "" if mark.title is None else f"<title>{_text(mark.title)}</title>"
+    url = png_url(mark.pixels)
+    return f'<image {place} preserveAspectRatio="none" href="{url}">{title}</image>'
 
 
 def _outlines(boxes: NDArray[np.float64]) -> str:
