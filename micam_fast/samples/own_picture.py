@@ -98,7 +98,7 @@ class FedSample:
         self._shown, self._given = shown, given
 
     def picture(self, pixel_rules: Mapping[str, PixelRules] | None) -> OwnPicture | None:
-        """The sample's own picture; ``None`` where it holds no values, or none that is finite.
+        """The sample's own picture; ``None`` where no value is finite, or its axes are unknown.
 
         Parameters
         ----------
@@ -164,6 +164,9 @@ class ShownInput:
         fed = array if batch is None else np.expand_dims(array, batch)
         view = view_activation(fed.shape, self._spec.axes, "channels", batch)
         values = view.arrange(fed, 0)[0]
+        if not view.space and array.ndim > 2:
+            # Nothing says which of the axes are seen.
+            return None
         if not view.space:
             columns = array.shape[-1] if array.ndim else 1
             return _shrink_cells(values.reshape((1, -1, columns)), "strip")
