@@ -284,6 +284,10 @@ class TestOtherShapes:
         spec = ModelInput("x", (), Axes(None, None), "float32")
         assert pixels(np.array(3.0, np.float32), spec).shape == (1, 1, 3)
 
+    def test_more_axes_than_are_understood(self) -> None:
+        spec = ModelInput("x", (None, 2, 2, 2, 2, 3), Axes(0, 5), "float32")
+        assert find(random_array(15, 2, 2, 2, 2, 3), spec) is None
+
     def test_without_a_batch_axis(self) -> None:
         spec = ModelInput("x", (3, 4, 5), Axes(None, 0), "float32")
         assert pixels(random_array(12, 3, 4, 5), spec).shape == (4, 5, 3)
