@@ -10,6 +10,7 @@ from pathlib import Path
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.api.saving import check_size, write_format
+from micam_fast.core.activation_axes import declared_input_size
 from micam_fast.core.choices import EVERYTHING, Detail, Look, Projection
 from micam_fast.core.errors import OutputError, TooLargeError, os_errors_as
 from micam_fast.core.formats import named_format, need_layout
@@ -17,7 +18,9 @@ from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
+from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.style import Style
+from micam_fast.diagrams.tile_rooms import tile_room
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
 
@@ -89,6 +92,12 @@ class SampleFiles:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+def expected_layout(model: Model, options: PlotOptions) -> DiagramLayout:
+    """The layout of the diagrams as far as the model alone tells it; samples may make it wider."""
+    room = tile_room(options.look, declared_input_size(model.inputs))
+    return model.scene.layout(model.mapped, options.rankdir, room.size, options.detail)
+
+
 def check_output(model: Model, options: PlotOptions) -> None:
     """Find out before the first sample what would stop every one; nothing is written.
 
@@ -102,7 +111,7 @@ def check_output(model: Model, options: PlotOptions) -> None:
     """
     options.store.check()
     if need_layout(options.formats):
-        layout = model.scene.layout(model.mapped, options.rankdir, detail=options.detail)
+        layout = expected_layout(model, options)
         size = diagram_size(layout, [model.name], options.scale_tiles)
         refused = []
         for name in options.formats:
