@@ -9,17 +9,26 @@ from micam_fast.core.layers import Layer, Shape, show_shape
 from micam_fast.core.texts import count_of, one_line, shortened
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.nodes import Holding
+from micam_fast.diagrams.numbers import show_range
+from micam_fast.diagrams.tile_rooms import PUBLISHED, TileRoom
 from micam_fast.diagrams.tiles import stretched_side
 from micam_fast.maps.layer_map import LayerMap
 
 ELLIPSIS = "…"
+_NO_ACTIVATION = "linear"
+"""Keras' name of what changes nothing; most layers have it."""
 _LONGEST = 500
 """Characters of a label's line; no picture has room for more, and a name may have any number."""
 
 
-def label_lines(layer: Layer, found: LayerMap | None, module: Holding | None = None) -> list[str]:
+def label_lines(
+    layer: Layer,
+    found: LayerMap | None,
+    module: Holding | None = None,
+    room: TileRoom = PUBLISHED,
+) -> list[str]:
     """The lines of a layer's label, its name first; a layer that was left out has no map."""
-    before, numbers, after = label_parts(layer, found, module=module)
+    before, numbers, after = label_parts(layer, found, module=module, room=room)
     if found is None:
         return before
     lines = [number_line(found, line) for line in range(numbers)]
@@ -31,12 +40,13 @@ def label_parts(
     found: LayerMap | None,
     *,
     module: Holding | None = None,
+    room: TileRoom = PUBLISHED,
     thick_rows: bool = False,
 ) -> tuple[list[str], int, list[str]]:
     """Lines that are the same for all samples of the same shapes, and where the others stand.
 
-    The layer may stand for a `module`. With `thick_rows` the tile's rows are thicker than its
-    columns.
+    The layer may stand for a `module`; its tile has this `room`. With `thick_rows` the tile's rows
+    are thicker than its columns.
 
     Returns
     -------
@@ -47,16 +57,19 @@ def label_parts(
     lines = [one_line(line, _LONGEST) for line in lines]
     if found is None:
         return lines, 0, []
-    return _map_lines(lines, found, thick_rows)
+    return _map_lines(lines, found, room, thick_rows)
 
 
 def _layer_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     lines = [layer.name, layer.class_label]
     input_shapes = layer.input_shapes if found is None else found.input_shapes
-    if input_shapes:
+    output_line = _output_line(layer, found)
+    if len(input_shapes) == 1 and _alike(input_shapes[0], _output_shape(layer, found)):
+        output_line = f"I = {output_line}"
+    elif input_shapes:
         lines.append(f"I: {_shapes(input_shapes)}")
-    lines.append(_output_line(layer, found))
-    if layer.activation:
+    lines.append(output_line)
+    if layer.activation and layer.activation != _NO_ACTIVATION:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
         bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"
@@ -85,13 +98,22 @@ def kind_of(module: Holding, layer: Layer) -> str:
     return module.class_name.rpartition(".")[2]
 
 
+def _alike(one: Shape | None, other: Shape | None) -> bool:
+    """Whether two shapes are known to be the same; the batch stands first, if at all, as `None`."""
+    return one is not None and one == other and None not in one[1:]
+
+
+def _output_shape(layer: Layer, found: LayerMap | None) -> Shape | None:
+    return layer.output_shape if found is None else found.shape
+
+
 def _output_line(layer: Layer, found: LayerMap | None) -> str:
-    shape = found.shape if found is not None else layer.output_shape
+    shape = _output_shape(layer, found)
     return f"O: {show_shape(shape)}{': empty' if shape is not None and 0 in shape else ''}"
 
 
 def _map_lines(
-    lines: list[str], found: LayerMap, thick_rows: bool
+    lines: list[str], found: LayerMap, room: TileRoom, thick_rows: bool
 ) -> tuple[list[str], int, list[str]]:
     """The lines of a layer or module with those about its map."""
     if found.copies is None or found.copies > 1:
@@ -100,7 +122,7 @@ def _map_lines(
         lines.append(found.doubt)
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
-    stretched = stretched_side((found.cam.shape[0], found.cam.shape[1]))
+    stretched = stretched_side((found.cam.shape[0], found.cam.shape[1]), room)
     if stretched := "rows" if thick_rows else stretched:
         lines.append(f"{stretched} drawn thicker")
     if found.bad_values is None:
@@ -132,9 +154,10 @@ def trouble_line(found: LayerMap) -> str:
 
 def number_line(found: LayerMap, line: int) -> str:
     """A label's line: least (0) or largest (1) value of the map, or (2, 3) of the activation."""
-    of_map = found.minimum, found.maximum
-    value = (*of_map, *(found.activation_range or ()))[line]
-    return f"{'map' if line < 2 else 'activation'} {'max' if line % 2 else 'min'}: {value:.6g}"
+    what, ends = "map", (found.minimum, found.maximum)
+    if line >= 2 and found.activation_range is not None:
+        what, ends = "activation", found.activation_range
+    return f"{what} {'max' if line % 2 else 'min'}: {show_range(*ends)[line % 2]}"
 
 
 def state_line(found: LayerMap) -> str:

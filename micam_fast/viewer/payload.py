@@ -20,10 +20,12 @@ from micam_fast.core.texts import one_line, shortened
 from micam_fast.diagrams.labels import kind_of, label_parts, number_line, state_line
 from micam_fast.diagrams.marks import DPI
 from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.row_names import rows_of_input
 from micam_fast.diagrams.shown import Shown
-from micam_fast.diagrams.tiles import LABEL_X, NARROW, cell_centres, grid_size, tile_place
+from micam_fast.diagrams.tile_rooms import PUBLISHED
+from micam_fast.diagrams.tiles import NARROW, cell_centres, grid_size, tile_place
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 from micam_fast.maps.sample_maps import sized_layer
 from micam_fast.maps.signed_palette import diverging
@@ -145,7 +147,7 @@ def data_elements(data: PageData) -> Iterator[str]:
         "features": features,
         "rowNames": _told_each(data.row_names),
         "columnNames": _told_each(data.column_names),
-        "labelX": LABEL_X,
+        "labelX": PUBLISHED.label_x,
         "isometric": {"rows": rows, "columns": columns, "dpi": DPI},
     }
     yield _json_element("micam-page", described)
@@ -209,7 +211,7 @@ def _describe_map(
         described["range"] = list(found.range)
         described["numbers"] = [number_line(found, line) for line in range(numbers)]
         if found.plain:
-            described["plain"] = f"{found.minimum:.6g}" if found.constant else ""
+            described["plain"] = show_value(found.minimum) if found.constant else ""
     return described
 
 

@@ -26,8 +26,10 @@ from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.layout import find_engine
 from micam_fast.diagrams.marks import Drawing
 from micam_fast.diagrams.model_diagram import ModelDiagram
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.png_limit import LARGEST_PNG
 from micam_fast.diagrams.style import Style
+from micam_fast.diagrams.tile_rooms import tile_room
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = [
@@ -70,7 +72,8 @@ def test_the_suffix_names_the_format(
 @pytest.mark.parametrize("look", LOOKS)
 def test_png(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
     path = demo_explanation.save(tmp_path / "x.png", look)
-    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB")
+    size = tile_room(look, demo_explanation.input_size).size
+    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB", size)
     with Image.open(path) as image:
         assert image.size == diagram_size(layout, header_lines(demo_explanation), 1.0)
         assert image.height > 12 * 205
@@ -98,7 +101,8 @@ def test_svg(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
 def test_pdf(demo_explanation: Explanation, tmp_path: Path) -> None:
     pages = pypdf.PdfReader(demo_explanation.save(tmp_path / "x.pdf", "flat")).pages
     assert len(pages) == 1
-    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB")
+    size = tile_room("flat", demo_explanation.input_size).size
+    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB", size)
     width, height = diagram_size(layout, header_lines(demo_explanation), 1.0)
     box = pages[0].mediabox
     assert (float(box.width), float(box.height)) == pytest.approx((width * 0.48, height * 0.48))
@@ -459,13 +463,13 @@ def test_without_graphviz_the_rest_is_written(
 
 
 def test_header_says_all_that_is_known(demo_explanation: Explanation) -> None:
-    low, high = demo_explanation.global_range
+    low, high = show_range(*demo_explanation.global_range)
     assert header_lines(demo_explanation) == [
         "lenet_mnist",
         "sample: digit_3.png",
         "label: 3",
         "prediction: class 3, probability 0.9998",
-        f"all maps: min {low:.6g}, max {high:.6g}",
+        f"all maps: min {low}, max {high}",
     ]
 
 

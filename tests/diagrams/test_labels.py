@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from micam_fast.core.layers import Layer
+from micam_fast.core.layers import Layer, Shape
 from micam_fast.diagrams import labels
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import ELLIPSIS, fit_line, label_lines, state_line, wrap_name
@@ -36,8 +36,14 @@ def test_all_lines_of_a_convolution() -> None:
         "O: (None, 32, 28, 28)",
         "relu",
         "(32, 1, 5, 5) + (32,)",
-        "map min: -0.5",
-        "map max: 0.25",
+        "map min: -0.500",
+        "map max: 0.250",
+    ]
+
+
+def test_an_activation_function_that_changes_nothing_is_not_named() -> None:
+    assert label_lines(replace(CONV, activation="linear"), None) == [
+        line for line in label_lines(CONV, None) if line != "relu"
     ]
 
 
@@ -75,14 +81,39 @@ def test_input_shapes(shapes: tuple[tuple[int | None, ...] | None, ...], line: s
     assert label_lines(Layer("add", "Add", "Add", input_shapes=shapes), None)[2] == line
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ((None, 2, 8, 8), (None, 2, 8, 8), ["I = O: (None, 2, 8, 8)"]),
+        ((5, 2), (5, 2), ["I = O: (5, 2)"]),
+        ((None, 0), (None, 0), ["I = O: (None, 0): empty"]),
+        ((None, 2, 8, 8), (None, 2, 4, 4), ["I: (None, 2, 8, 8)", "O: (None, 2, 4, 4)"]),
+        # An unknown size equals nothing.
+        ((None, 2, None), (None, 2, None), ["I: (None, 2, None)", "O: (None, 2, None)"]),
+        (None, None, ["I: ?", "O: ?"]),
+    ],
+)
+def test_equal_sizes_of_input_and_output_are_one_line(
+    before: Shape | None, after: Shape | None, lines: list[str]
+) -> None:
+    layer = Layer("x", "Relu", "Relu", ("y",), (before,), after)
+    assert label_lines(layer, None)[2:] == lines
+
+
+def test_several_inputs_have_a_line_of_their_own() -> None:
+    shape = (None, 2, 8, 8)
+    layer = Layer("x", "Add", "Add", ("y", "z"), (shape, shape), shape)
+    assert label_lines(layer, None)[2:] == ["I: 2 x (None, 2, 8, 8)", "O: (None, 2, 8, 8)"]
+
+
 def test_a_flat_layer_tells_its_tile() -> None:
     lines = label_lines(CONV, layer_map([[0, 1], [2, 3]], flat=True))
-    assert lines[-3:] == ["tile: (2, 2)", "map min: 0", "map max: 3"]
+    assert lines[-3:] == ["tile: (2, 2)", "map min: 0", "map max: 3.00"]
 
 
 def test_an_all_zero_bias_is_told() -> None:
     lines = label_lines(CONV, layer_map([[0, 1]], even_weights=True))
-    assert lines[-2:] == ["map max: 1", "bias all zero: 1/C used"]
+    assert lines[-2:] == ["map max: 1.00", "bias all zero: 1/C used"]
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -160,9 +191,16 @@ def test_a_layer_without_values_says_so() -> None:
     assert label_lines(layer, None)[-1] == "O: (None, 4, 0): empty"
 
 
-def test_ranges_have_six_digits() -> None:
-    lines = label_lines(CONV, layer_map([[-1234567.0, 1.23456789e-9]]))
-    assert lines[-2:] == ["map min: -1.23457e+06", "map max: 1.23457e-09"]
+def test_both_ends_of_a_range_are_written_alike() -> None:
+    lines = label_lines(CONV, layer_map([[-1234567.0, 12345.6]]))
+    assert lines[-2:] == ["map min: -1.23e6", "map max: 0.0123e6"]
+    measured = replace(layer_map([[0.25, 0.5]]), activation_range=(-2e-7, 3e-7))
+    assert label_lines(CONV, measured)[-4:] == [
+        "map min: 0.250",
+        "map max: 0.500",
+        "activation min: -2.00e-7",
+        "activation max: 3.00e-7",
+    ]
 
 
 names = st.text(st.characters(codec="utf-8"), max_size=60) | st.text("ab/_.:- W", max_size=60)

@@ -53,7 +53,7 @@ def header_marks(sheet: Sheet) -> Iterator[Mark]:
         width = text_width(stage.title, SMALL)
         x = (left + right - width) / 2
         if x >= free and right - left >= width - 4:
-            yield Text(x, box.y + box.height + 12, stage.title, SMALL, QUIET)
+            yield Text(x, box.y + box.height + 16, stage.title, SMALL, QUIET)
             free = x + width + 6
 
 

@@ -23,7 +23,7 @@ _CAPTION_SHARE = 0.62
 def marker_marks(sheet: Sheet, markers: Sequence[Marker]) -> Iterator[Mark]:
     """All that shows the markers; those of one layer stand together."""
     yield _words(sheet, markers)
-    thumbs = {thumb.place: thumb.box for thumb, _ in sheet.layers}
+    thumbs = {thumb.place: thumb.shown for thumb, _ in sheet.layers}
     numbers = {place: number for number, place in enumerate(sheet.order)}
     ordered = sorted(markers, key=lambda each: numbers[each.place])
     chart = chart_box(sheet)

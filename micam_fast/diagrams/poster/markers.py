@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.poster.kinds import COPY, PAD, SHAPE, kind_of
 from micam_fast.maps.layer_map import LayerMap
 
@@ -49,9 +50,9 @@ def find_markers(nodes: Sequence[Node], maps: Mapping[str, LayerMap]) -> list[Ma
     markers = []
     if finite:
         place, _, found = max(finite, key=lambda each: each[2].maximum)
-        markers.append(Marker("A", place, f"largest {found.maximum:.3g}"))
+        markers.append(Marker("A", place, f"largest {show_value(found.maximum)}"))
         place, _, found = min(finite, key=lambda each: each[2].minimum)
-        markers.append(Marker("B", place, f"smallest {found.minimum:.3g}"))
+        markers.append(Marker("B", place, f"smallest {show_value(found.minimum)}"))
     alike = {
         place: likeness
         for place, node, _ in finite

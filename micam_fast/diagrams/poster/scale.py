@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_DECADES = 4
-"""Between the value up to which the scale is linear and the largest: below, bars are dots."""
+_USUAL = 0.1
+"""Share of the layers that are smaller than the value up to which the scale is linear."""
+_MOST_DECADES = 12
+"""Between that value and the largest."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class BarScale:
         """The scale of layers with these ranges, ``(layers, 2)``; NaN takes no part."""
         ends = ranges[np.isfinite(ranges)]
         low, high = float(min(0.0, ends.min(initial=0.0))), float(max(0.0, ends.max(initial=0.0)))
-        sizes = np.abs(ends[ends != 0])
-        if not len(sizes):
-            return cls(0.0, 1.0, 1.0)
         largest = max(-low, high)
-        usual = float(np.quantile(sizes, 0.1))
+        if largest == 0:
+            return cls(0.0, 1.0, 1.0)
+        sizes = np.abs(ranges).max(axis=1)
+        usual = float(np.quantile(sizes[np.isfinite(sizes) & (sizes > 0)], _USUAL))
         linear = 10.0 ** math.floor(math.log10(max(usual, largest * 10.0**-_MOST_DECADES)))
         return cls(low, high, linear)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from micam_fast.diagrams.nodes import Node
@@ -20,6 +20,7 @@ from micam_fast.diagrams.poster.arrangement import (
     arrange_cards,
 )
 from micam_fast.diagrams.poster.blocks import Block, find_blocks
+from micam_fast.diagrams.poster.pixels import fitted
 from micam_fast.diagrams.poster.runs import Entry, shorter_entries, single_entries
 from micam_fast.diagrams.poster.stages import Stage, find_stages
 from micam_fast.diagrams.poster.ways import BlockWays, Ways, find_ways
@@ -39,11 +40,28 @@ _CAPTION_BAR = 11.0
 
 @dataclass(frozen=True)
 class Thumb:
-    """A map on the page: of which node, and where; thumbnails have the number of their line."""
+    """A map on the page.
+
+    Attributes
+    ----------
+    place
+        Of the node.
+    box
+        Its room.
+    shown
+        The part of the room that the map takes; all of it where there is no map.
+    line
+        Of a thumbnail in lines.
+    """
 
     place: int
     box: Box
+    shown: Box
     line: int = 0
+
+
+_Put = Callable[..., Thumb]
+"""Makes a thumbnail of a node's place and a room, and the line that it is in."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +181,11 @@ def lay_out_sheet(
     top = HEADER_TOP + HEADER_HEIGHT + (MARKER_LINE if width < NARROW else 4.0)
     room = width - 2 * MARGIN
     found, entries, height = _arranged(blocks, nodes, stages, ways, room, height, top, aspect)
+
+    def put(place: int, box: Box, line: int = 0) -> Thumb:
+        own = maps.get(nodes[place].key)
+        return Thumb(place, box, box if own is None else fitted(own.cam.shape[:2], box), line)
+
     cards: list[Card] = []
     lines: list[StageLine] = []
     y = top
@@ -171,7 +194,7 @@ def lay_out_sheet(
         lines.extend(_stage_lines(found, stages, shown, y))
         for column, entry in enumerate(shown):
             x = MARGIN + column * (found.card_width + GAP)
-            cards.append(_card(found, blocks, ways.blocks, entry, x, y + STAGE_HEAD))
+            cards.append(_card(found, blocks, ways.blocks, entry, x, y + STAGE_HEAD, put))
         y += found.row_height(row) + found.row_gap
     return Sheet(
         width, height, tuple(nodes), blocks, stages, ways, found, tuple(cards), tuple(lines)
@@ -237,6 +260,7 @@ def _card(
     entry: Entry,
     x: float,
     y: float,
+    put: _Put,
 ) -> Card:
     count = len(entry.shown)
     width = found.tile_width
@@ -244,7 +268,7 @@ def _card(
         width = min(width, (found.card_width - 4 * (count - 1)) / count)
     room = Box(x, y + TITLE, found.tile_width, found.tile_height)
     tiles = tuple(
-        Thumb(blocks[number].exit, Box(x + n * (width + 4), room.y, width, room.height))
+        put(blocks[number].exit, Box(x + n * (width + 4), room.y, width, room.height))
         for n, number in enumerate(entry.shown)
     )
     top, line = room.y + room.height, 0
@@ -259,19 +283,21 @@ def _card(
             row, column = divmod(index, per_line)
             left = x + column * (found.thumb + 1)
             upper = top + (line + row) * found.line_height + LANE
-            thumbs.append(Thumb(place, Box(left, upper, found.thumb, found.thumb), line + row))
+            thumbs.append(put(place, Box(left, upper, found.thumb, found.thumb), line + row))
         line += -(-len(places) // per_line)
         if beside and way.side is not None:
-            side = _side_thumbs(found, way.side.members, room)
+            side = _side_thumbs(found, way.side.members, room, put)
     return Card(entry, x, y, found.card_width, room, tiles, tuple(thumbs), side)
 
 
-def _side_thumbs(found: Arrangement, members: Sequence[int], room: Box) -> tuple[Thumb, ...]:
+def _side_thumbs(
+    found: Arrangement, members: Sequence[int], room: Box, put: _Put
+) -> tuple[Thumb, ...]:
     """A branch beside the main tile, near the thumbnails that it leads to."""
     left = room.x + room.width + NUMBERS_WIDTH + 10
     top = room.y + room.height - found.line_height + LANE
     return tuple(
-        Thumb(place, Box(left + n * (found.thumb + 1), top, found.thumb, found.thumb))
+        put(place, Box(left + n * (found.thumb + 1), top, found.thumb, found.thumb))
         for n, place in enumerate(members)
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from micam_fast.diagrams.encoders import PngPage, SvgPage
 from micam_fast.diagrams.marks import INK, Filling, Hole, Mark, Picture, Template, Text, enlarge
 from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.arrangement import NUMBERS_WIDTH
 from micam_fast.diagrams.poster.bars import Bars
@@ -19,7 +20,7 @@ from micam_fast.diagrams.poster.header import header_marks, sample_marks
 from micam_fast.diagrams.poster.marker_marks import marker_marks
 from micam_fast.diagrams.poster.markers import find_markers
 from micam_fast.diagrams.poster.palette import BODY, NEGATIVE, POSITIVE, QUIET, SMALL
-from micam_fast.diagrams.poster.pixels import cells_for, fitted, map_pixels
+from micam_fast.diagrams.poster.pixels import cells_for, map_pixels
 from micam_fast.diagrams.poster.sheet import Sheet, lay_out_sheet
 from micam_fast.diagrams.poster.way_marks import elbow_marks, pill_marks
 from micam_fast.diagrams.shown import Shown
@@ -77,7 +78,13 @@ class PosterTemplate:
         aspect = min(max(input_size[1] / input_size[0], 0.5), 4.0)
         self.sheet = sheet = lay_out_sheet(nodes, maps, style.page, aspect)
         self._scale = scale
-        self._pictures = list(_picture_places(sheet, maps))
+        keys = [node.key for node in nodes]
+        self._pictures = [
+            _Shown(keys[each.place], each.shown)
+            for card in sheet.cards
+            for each in (*card.tiles, *card.all_thumbs)
+            if keys[each.place] in maps
+        ]
         exits = [maps.get(nodes[block.exit].key) for block in sheet.blocks]
         channels = [None if found is None else found.channels for found in exits]
         below = [
@@ -136,20 +143,12 @@ class PosterTemplate:
         yield from marker_marks(sheet, find_markers(sheet.nodes, maps))
 
 
-def _picture_places(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[_Shown]:
-    for card in sheet.cards:
-        for each in (*card.tiles, *card.all_thumbs):
-            key = sheet.nodes[each.place].key
-            if key in maps:
-                yield _Shown(key, fitted(maps[key].cam.shape[:2], each.box))
-
-
 def _captions(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
     """Smallest and largest value of each card's only layer."""
     for card in sheet.cards:
         found = maps.get(sheet.nodes[card.tiles[0].place].key)
         if found is not None and found.bad_values is None:
-            words = f"{found.minimum:.3g} … {found.maximum:.3g}"
+            words = " … ".join(show_range(found.minimum, found.maximum))
             yield Text(card.x, caption_line(card, 1), words, BODY, INK)
 
 
@@ -165,8 +164,9 @@ def _card_numbers(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
         if found is None or found.bad_values is not None or len(card.tiles) > 1:
             continue
         x, y = card.room.x + card.room.width + 5, card.room.y + SMALL
-        for word, value in (("max", found.maximum), ("min", found.minimum)):
+        low, high = show_range(found.minimum, found.maximum)
+        for word, value, shown in (("max", found.maximum, high), ("min", found.minimum, low)):
             yield Text(x, y, word, SMALL, QUIET)
             colour = POSITIVE if value > 0 else NEGATIVE if value < 0 else INK
-            yield Text(x, y + BODY + 1, f"{value:.3g}", BODY, colour)
+            yield Text(x, y + BODY + 1, shown, BODY, colour)
             y += 2 * BODY + 6

@@ -34,8 +34,8 @@ def test_largest_smallest_and_least_alike() -> None:
         "l2": layer_map(GRADIENT.T + 40),
     }
     assert told(nodes, maps) == {
-        "A": ("l2", "largest 72"),
-        "B": ("l1", "smallest -49"),
+        "A": ("l2", "largest 72.0"),
+        "B": ("l1", "smallest -49.0"),
         "C": ("l1", "least like what it reads"),
     }
 

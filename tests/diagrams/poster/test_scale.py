@@ -18,9 +18,11 @@ def test_places_rise_with_values_and_stay_inside(pairs: list[tuple[float, float]
     values = np.unique(np.append(ranges, 0.0))
     places = scale.places(values)
     assert (np.diff(places) >= 0).all()
-    assert places.min() >= 0 and places.max() <= 1
+    assert places.min() >= 0
+    assert places.max() <= 1
     if np.any(ranges):
-        assert places[0] == 0 and places[-1] == 1
+        assert places[0] == 0
+        assert places[-1] == 1
 
 
 def test_equal_values_of_both_signs_are_as_far_from_zero() -> None:
@@ -55,7 +57,8 @@ def test_ticks_are_powers_of_ten_within_the_scale(
 ) -> None:
     scale = BarScale.of(np.sort(np.array(pairs), axis=1))
     ticks = scale.ticks(most)
-    assert 0.0 in ticks and len(ticks) <= most
+    assert 0.0 in ticks
+    assert len(ticks) <= most
     assert ticks == sorted(ticks)
     assert all(scale.low <= tick <= scale.high for tick in ticks)
     powers = np.log10(np.abs([tick for tick in ticks if tick]))

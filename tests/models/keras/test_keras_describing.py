@@ -9,6 +9,7 @@ import pytest
 
 import micam_fast
 from micam_fast.diagrams.labels import label_lines
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.models.onnx.annotations import LayerNote
 from tests.helpers import keras_models
 from tests.helpers.keras_layers import CONVOLUTIONS, OTHERS, needs_tensorflow
@@ -172,11 +173,11 @@ def test_wrappers_of_wrappers_and_of_models() -> None:
 
 
 LABELS = {
-    "picture": ["InputLayer", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 3)"],
+    "picture": ["InputLayer", "I = O: (None, 8, 6, 3)"],
     "first": [
-        "Conv2D", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 4)", "linear", "(3, 3, 3, 4) + (4,)",
+        "Conv2D", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 4)", "(3, 3, 3, 4) + (4,)",
     ],
-    "norm": ["BatchNormalization", "I: (None, 8, 6, 4)", "O: (None, 8, 6, 4)"],
+    "norm": ["BatchNormalization", "I = O: (None, 8, 6, 4)"],
     "sum": ["Add", "I: 2 x (None, 8, 6, 4)", "O: (None, 8, 6, 4)"],
     "mean": ["GlobalAveragePooling2D", "I: (None, 8, 6, 4)", "O: (None, 4)", "tile: (1, 4)"],
     "classes": [
@@ -192,7 +193,8 @@ def test_labels_as_published() -> None:
     for layer in loaded.layers:
         lines = label_lines(layer, explanation.maps[layer.name])
         cam = explanation.cams[layer.name]
-        assert lines[-2:] == [f"map min: {cam.min():.6g}", f"map max: {cam.max():.6g}"]
+        low, high = show_range(float(cam.min()), float(cam.max()))
+        assert lines[-2:] == [f"map min: {low}", f"map max: {high}"]
         if layer.name in LABELS:
             assert lines[:-2] == [layer.name, *LABELS[layer.name]]
     assert len(loaded.layers) == len(model.layers)
@@ -203,11 +205,11 @@ def test_labels_of_both_kernels_of_a_wrapper_and_of_several_inputs() -> None:
         return label_lines(note.layer, None)[1:]
 
     assert label(note_of("separable2d")) == [
-        "SeparableConv2D", "I: (None, 7, 6, 4)", "O: (None, 5, 5, 3)", "linear",
+        "SeparableConv2D", "I: (None, 7, 6, 4)", "O: (None, 5, 5, 3)",
         "(3, 2, 4, 2) (1, 1, 8, 3) + (3,)",
     ]  # fmt: skip
     assert label(note_of("time_distributed")) == [
-        "TimeDistributed(Conv2D)", "I: (None, 3, 5, 4, 2)", "O: (None, 3, 4, 3, 3)", "linear",
+        "TimeDistributed(Conv2D)", "I: (None, 3, 5, 4, 2)", "O: (None, 3, 4, 3, 3)",
         "(2, 2, 2, 3) + (3,)",
     ]  # fmt: skip
     _, found = exported("several")
