@@ -208,7 +208,7 @@ def _worth(found: Arrangement, needs: Sequence[CardNeed], height: float) -> floa
     if found.letters:
         worth += 0.2
     wrapped = sum(row.lines - 1 for row in found.rows) / len(found.rows)
-    return worth - 0.3 * max(0.0, 1 - used / height) - 0.18 * wrapped
+    return worth - 0.3 * max(0.0, 1 - used / height) - 0.24 * wrapped
 
 
 def _gain(size: float, enough: float) -> float:
@@ -224,7 +224,7 @@ def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -
         for first, end in rows
     )
     empty = 1 - len(needs) / (columns * len(rows))
-    return 0.5 * split / len(rows) + 0.3 * alone / len(rows) + 0.25 * empty
+    return 0.7 * split / len(rows) + 0.3 * alone / len(rows) + 0.25 * empty
 
 
 def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,8 @@ class BarScale:
             return cls(0.0, 1.0, 1.0)
         sizes = np.abs(ranges).max(axis=1)
         usual = float(np.quantile(sizes[np.isfinite(sizes) & (sizes > 0)], _USUAL))
-        linear = 10.0 ** math.floor(math.log10(max(usual, largest * 10.0**-_MOST_DECADES)))
+        least = max(usual, largest * 10.0**-_MOST_DECADES, sys.float_info.min)
+        linear = 10.0 ** math.floor(math.log10(least))
         return cls(low, high, linear)
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
