@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.flow import Flow, flow_of, in_order
-from micam_fast.diagrams.poster.graph_blocks import LARGEST, Found, find_groups
-from micam_fast.diagrams.poster.kinds import CONCAT, CUT, INPUT, RESIZE
+from micam_fast.diagrams.poster.graph_blocks import find_groups
+from micam_fast.diagrams.poster.kinds import CONCAT, INPUT
+from micam_fast.diagrams.poster.leftovers import Group, is_flat, with_leftovers
 from micam_fast.diagrams.poster.named_blocks import NamedGroup, named_groupings
+from micam_fast.diagrams.poster.regions import LARGEST, Steps
 
 STEM, HEAD = "stem", "head"
 _COVERED, _WHOLE = 0.8, 0.7
@@ -25,7 +27,8 @@ class Block:
     title
         What its card is called.
     members
-        Places of its nodes in the diagram, in order.
+        Places of its nodes in the diagram: nothing reads a later one, and branches follow each
+        other.
     exit
         The place whose map is the main tile.
     """
@@ -60,80 +63,49 @@ def find_blocks(nodes: Sequence[Node]) -> Grouping:
     flow = flow_of(nodes)
     found = find_groups(flow)
     by: Literal["names", "graph", "layers"] = "graph"
-    groups = [_Group(list(steps)) for steps in found.groups]
+    groups = [Group([*steps]) for steps in found.groups]
     if len(flow) <= LARGEST:
-        by, groups = "layers", [_Group([step], flow.nodes[step].title) for step in range(len(flow))]
+        by, groups = "layers", [Group([step], flow.nodes[step].title) for step in range(len(flow))]
     else:
-        named = next((each for each in named_groupings(flow) if _win(each, found, flow)), None)
-        if named is not None:
-            by, groups = "names", [_Group(list(each.steps), each.title) for each in named]
-    if by != "layers":
-        groups = _with_leftovers(groups, flow)
+        groups = with_leftovers(groups, flow)
+        for named in named_groupings(flow):
+            merged = with_leftovers([Group([*e.steps], e.title) for e in named], flow)
+            whole = _whole(merged, found.regions) >= _WHOLE * len(found.regions)
+            if whole and _cover(named, flow):
+                by, groups = "names", merged
+                break
     groups = _ordered(groups, flow)
     if by != "layers":
-        _name(groups, flow, by)
+        groups = _titled(groups, flow, by)
+    blocks = tuple(_block(group, flow) for group in groups)
+    return Grouping(blocks, by, len(found.regions), _whole(groups, found.regions))
+
+
+def _whole(groups: Sequence[Group], regions: Sequence[Steps]) -> int:
+    """How many regions lie in one group."""
     block_of = {step: number for number, group in enumerate(groups) for step in group.steps}
-    whole = sum(len({block_of[step] for step in steps}) == 1 for steps in found.regions)
-    return Grouping(tuple(_block(group, flow) for group in groups), by, len(found.regions), whole)
+    return sum(len({block_of[step] for step in steps}) == 1 for steps in regions)
 
 
-def _win(named: Sequence[NamedGroup], found: Found, flow: Flow) -> bool:
-    """Tell whether blocks by names are better than those of the graph."""
-    block_of = {step: number for number, group in enumerate(named) for step in group.steps}
-    covered = sum(len(group.steps) for group in named if group.title is not None)
-    whole = sum(len({block_of[step] for step in steps}) == 1 for steps in found.regions)
-    return covered > _COVERED * len(flow) and whole >= _WHOLE * len(found.regions)
+def _cover(named: Sequence[NamedGroup], flow: Flow) -> bool:
+    """Tell whether names tell enough; what lies before the first group or behind the last is apart.
 
-
-# --- Leftovers ---------------------------------------------------------------------------------
-
-
-@dataclass
-class _Group:
-    """A block that is being made; `title` is the one by names."""
-
-    steps: list[int]
-    title: str | None = None
-    merged: bool = field(default=False)
-
-
-def _with_leftovers(groups: Sequence[_Group], flow: Flow) -> list[_Group]:
-    """Blocks, with what is left over in the one that reads it or in the one before."""
-    owner = {step: number for number, group in enumerate(groups) for step in group.steps}
-    held = dict(enumerate(groups))
-
-    def merge(number: int, into: int) -> None:
-        group = held.pop(number)
-        held[into].steps = sorted([*held[into].steps, *group.steps])
-        held[into].title = held[into].title or group.title
-        owner.update(dict.fromkeys(group.steps, into))
-
-    for number, group in list(held.items()):
-        if not _is_leftover(group, flow):
-            continue
-        readers = {owner[r] for step in group.steps for r in flow.readers[step]} - {number}
-        sources = {owner[s] for step in group.steps for s in flow.reads[step]} - {number}
-        goes_on = flow.kinds[group.steps[0]] in (CONCAT, RESIZE, CUT, INPUT) or not sources
-        if goes_on and len(readers) == 1:
-            merge(number, readers.pop())
-        elif sources:
-            merge(number, max(sources, key=lambda each: max(held[each].steps)))
-        elif readers:
-            merge(number, min(readers, key=lambda each: min(held[each].steps)))
-    return list(held.values())
-
-
-def _is_leftover(group: _Group, flow: Flow) -> bool:
-    """Tell whether nothing in a group has a kernel, and nothing joins."""
-    if len(group.steps) > 1 and any(len(flow.reads[step]) > 1 for step in group.steps):
+    A stem and a head are a block each, whatever their layers are called.
+    """
+    covered = [group.steps for group in named if group.title is not None]
+    if not covered:
         return False
-    return not any(flow.kinds[step].has_kernel for step in group.steps)
+    count = sum(map(len, covered))
+    first, last = min(map(min, covered)), max(map(max, covered))
+    apart = first, len(flow) - 1 - last
+    between = len(flow) - sum(size for size in apart if size <= LARGEST)
+    return count > _COVERED * between and count > len(flow) / 2
 
 
 # --- Order and names ---------------------------------------------------------------------------
 
 
-def _ordered(groups: Sequence[_Group], flow: Flow) -> list[_Group]:
+def _ordered(groups: Sequence[Group], flow: Flow) -> list[Group]:
     """Blocks, each after those that it reads; those of a circle are divided."""
     groups = sorted(groups, key=lambda group: group.steps)
     while True:
@@ -144,7 +116,7 @@ def _ordered(groups: Sequence[_Group], flow: Flow) -> list[_Group]:
         groups = _divided(groups, set(range(len(groups))) - set(order))
 
 
-def _reads_of(groups: Sequence[_Group], flow: Flow) -> dict[int, set[int]]:
+def _reads_of(groups: Sequence[Group], flow: Flow) -> dict[int, set[int]]:
     owner = {step: number for number, group in enumerate(groups) for step in group.steps}
     return {
         number: {owner[s] for step in group.steps for s in flow.reads[step]} - {number}
@@ -152,7 +124,7 @@ def _reads_of(groups: Sequence[_Group], flow: Flow) -> dict[int, set[int]]:
     }
 
 
-def _divided(groups: Sequence[_Group], circle: set[int]) -> list[_Group]:
+def _divided(groups: Sequence[Group], circle: set[int]) -> list[Group]:
     """Groups, those of a circle in pieces that follow each other in the order of steps."""
     found = [group for number, group in enumerate(groups) if number not in circle]
     owner = {step: number for number in circle for step in groups[number].steps}
@@ -160,28 +132,49 @@ def _divided(groups: Sequence[_Group], circle: set[int]) -> list[_Group]:
     for step in sorted(owner):
         if owner[step] != last:
             last = owner[step]
-            found.append(_Group([], groups[last].title))
+            found.append(Group([], groups[last].title))
         found[-1].steps.append(step)
     return sorted(found, key=lambda group: group.steps)
 
 
-def _name(groups: Sequence[_Group], flow: Flow, by: str) -> None:
-    """Give every block a title."""
-    number = 0
-    for place, group in enumerate(groups):
-        number += 1
-        if any(flow.kinds[step] is INPUT for step in group.steps) and place == 0:
+def _titled(groups: Sequence[Group], flow: Flow, by: str) -> list[Group]:
+    """Blocks with titles; those without a name at the end are the head."""
+    found = [*groups]
+    while by == "names" and len(found) > 1 and _is_head(found[-2:], flow):
+        last = found.pop()
+        found[-1].steps = sorted([*found[-1].steps, *last.steps])
+    fed = [place for place, group in enumerate(found) if _has_input(group, flow)]
+    for place, group in enumerate(found):
+        if place == 0 and fed == [0]:
             group.title = STEM
-            number = 0
-        elif place == len(groups) - 1 and (by == "graph" or group.title is None):
-            group.title = HEAD
+        elif place == len(found) - 1:
+            group.title = group.title or HEAD
+        elif group.title is None and by == "graph":
+            group.title = f"block {place + 1 - len(fed)}"
         elif group.title is None:
-            titles = [flow.nodes[step].title for step in group.steps]
-            group.title = f"block {number}" if by == "graph" else titles[0]
+            first = (step for step in group.steps if flow.kinds[step].has_kernel)
+            group.title = flow.nodes[next(first, group.steps[0])].title
+    return found
 
 
-def _block(group: _Group, flow: Flow) -> Block:
-    members = tuple(sorted(flow.places[step] for step in group.steps))
+def _is_head(pair: Sequence[Group], flow: Flow) -> bool:
+    """Tell whether two blocks at the end have no names and give values that are no maps."""
+    before, last = pair
+    return (
+        before.title is None
+        and last.title is None
+        and len(before.steps) + len(last.steps) <= LARGEST
+        and not _has_input(before, flow)
+        and all(is_flat(flow, _exit(group.steps, flow)) for group in pair)
+    )
+
+
+def _has_input(group: Group, flow: Flow) -> bool:
+    return any(flow.kinds[step] is INPUT for step in group.steps)
+
+
+def _block(group: Group, flow: Flow) -> Block:
+    members = tuple(flow.places[step] for step in group.steps)
     assert group.title is not None
     return Block(group.title, members, flow.places[_exit(group.steps, flow)])
 

@@ -1,4 +1,8 @@
-"""The nodes of a diagram as a graph of numbers, in an order in which nothing reads a later one."""
+"""The nodes of a diagram as a graph of numbers.
+
+Their order is one in which nothing reads a later one and a branch ends before the next one begins.
+Files have any order that suits their writer: Keras lists a step of each branch in turn.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from dataclasses import dataclass
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.kinds import Kind, kind_of
+
+# Layers of a branch within a block are fewer.
+_LONG_AGO = 16
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def flow_of(nodes: Sequence[Node]) -> Flow:
         place: [place_of[link.source] for link in node.links if link.source in place_of]
         for place, node in enumerate(nodes)
     }
-    order = in_order(range(len(nodes)), read)
+    order = _branch_by_branch(read)
     steps = {place: step for step, place in enumerate(order)}
     reads = [tuple(sorted({steps[each] for each in read[place]})) for place in order]
     readers: list[list[int]] = [[] for _ in order]
@@ -52,6 +59,29 @@ def flow_of(nodes: Sequence[Node]) -> Flow:
     return Flow(
         tuple(order), listed, tuple(map(kind_of, listed)), tuple(reads), tuple(map(tuple, readers))
     )
+
+
+def _branch_by_branch(read: Mapping[int, Sequence[int]]) -> list[int]:
+    """Places, each right behind the last of those that it reads, as far as it can be.
+
+    A branch that left long ago comes last of those that a join reads: the others go on.
+    """
+    depth: dict[int, int] = {}
+    for place in in_order(read, read):
+        depth[place] = 1 + max((depth[source] for source in read[place]), default=0)
+    left = set(read).difference(*read.values())
+    order: dict[int, None] = {}
+    for end in sorted(left):
+        waiting = [end]
+        while waiting:
+            place = waiting[-1]
+            sources = [source for source in read[place] if source not in order]
+            if not sources:
+                order[waiting.pop()] = None
+                continue
+            deepest = max(depth[source] for source in sources)
+            waiting.append(min(sources, key=lambda s: (depth[s] < deepest - _LONG_AGO, s)))
+    return list(order)
 
 
 def in_order(numbers: Collection[int], reads: Mapping[int, Collection[int]]) -> list[int]:

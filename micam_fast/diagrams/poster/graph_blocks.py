@@ -1,27 +1,41 @@
-"""Blocks from the graph alone: regions with several ways, and units that repeat.
+"""Blocks from the graph alone: regions, units that repeat, and what is like the inside of a region.
 
-A *cut* is a step that every open edge starts from: all that comes later depends on it alone. The
-steps between two cuts, with the later one, are a *region* if there are several: a residual block,
-an inception cell. What lies in a chain are *units*: a pad, a layer with a kernel, its followers.
+Single steps that follow each other are *units*: a pad, a layer with a kernel, its followers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from micam_fast.core.grouping import connected
 from micam_fast.diagrams.poster.flow import Flow
-from micam_fast.diagrams.poster.kinds import ACTIVATION, COPY, FUNCTION, NORMALIZATION, PAD
+from micam_fast.diagrams.poster.kinds import (
+    ACTIVATION,
+    ADD,
+    CONCAT,
+    COPY,
+    DIVIDE,
+    FUNCTION,
+    INPUT,
+    MULTIPLY,
+    NORMALIZATION,
+    PAD,
+    SUBTRACT,
+)
+from micam_fast.diagrams.poster.regions import (
+    LARGEST,
+    Piece,
+    Steps,
+    find_pieces,
+    series,
+)
 from micam_fast.diagrams.poster.scales import Scales, scales_of
-from micam_fast.diagrams.poster.shortcuts import main_reads
+from micam_fast.diagrams.poster.shortcuts import MainWays, main_ways
 
-LARGEST = 24
-"""Layers of a block, at most."""
-_FOLLOWERS = (NORMALIZATION, ACTIVATION, COPY, FUNCTION)
+_FOLLOWERS = (NORMALIZATION, ACTIVATION, COPY, FUNCTION, ADD, SUBTRACT, MULTIPLY, DIVIDE)
 _PERIODS = range(2, 7)
 
-Steps = tuple[int, ...]
+Signature = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,7 @@ class Found:
     groups
         Steps of each block; every step is in one.
     regions
-        Steps of those that are regions, or units that repeat.
+        Steps of those stretches with several ways that a block can hold.
     """
 
     groups: tuple[Steps, ...]
@@ -41,266 +55,252 @@ class Found:
 
 
 @dataclass
-class _Piece:
-    """A region, or a single step; `ends` tells that what comes next is no successor of it."""
-
-    steps: Steps
-    is_region: bool
-    ends: bool = False
-
-
-@dataclass
 class _Unit:
+    """Steps that are no more divided.
+
+    Attributes
+    ----------
+    steps
+        In order, those of a region after the steps that lead to it.
+    kernels, shape
+        Their operators with the sizes of kernels, and with whether these are larger than one.
+    is_region
+        Whether it has several ways.
+    concat
+        Whether these end in a concat.
+    ends
+        Whether the block ends with it.
+    """
+
     steps: list[int]
     is_region: bool
+    concat: bool = False
+    ends: bool = False
+    kernels: Signature = ()
+    shape: Signature = ()
 
 
 def find_groups(flow: Flow) -> Found:
     """The blocks of a graph, in its order."""
-    reads, scales = main_reads(flow), scales_of(flow)
-    groups: list[Steps] = []
-    regions: list[Steps] = []
-    run: list[_Piece] = []
-    for piece in _pieces(range(len(flow)), reads):
+    return _Grouping(flow, main_ways(flow), scales_of(flow)).run()
+
+
+@dataclass
+class _Grouping:
+    flow: Flow
+    ways: MainWays
+    scales: Scales
+    groups: list[Steps] = field(default_factory=list)
+
+    def run(self) -> Found:
+        pieces = find_pieces(range(len(self.flow)), self.ways.reads)
+        regions = [piece.steps for piece in pieces if piece.role == "region"]
+        patterns = self._patterns(regions)
+        for run in _runs(pieces):
+            if run[0].role == "part":
+                self.groups.append(run[0].steps)
+            else:
+                self._group(self._units(run), patterns)
+        return Found(tuple(self.groups), tuple(regions))
+
+    # --- Units ---------------------------------------------------------------------------------
+
+    def _units(self, run: Sequence[Piece]) -> list[_Unit]:
+        units: list[_Unit] = []
+        waiting: list[int] = []
+        for piece in run:
+            step = piece.steps[0]
+            if piece.role == "region":
+                is_concat = self.flow.kinds[piece.steps[-1]] is CONCAT
+                units.append(_Unit([*waiting, *piece.steps], is_region=True, concat=is_concat))
+                waiting = []
+            elif self._waits(step, units, waiting):
+                waiting.append(step)
+            elif units and self._follows(step) and not units[-1].ends:
+                units[-1].steps.append(step)
+            else:
+                units.append(_Unit([*waiting, step], is_region=False))
+                waiting = []
+            if not waiting and not self.ways.far.isdisjoint(piece.steps):
+                units[-1].ends = True
+        if waiting:
+            units.append(_Unit(waiting, is_region=False))
+        for unit in units:
+            unit.kernels = tuple(self._signed(unit, whole=True))
+            unit.shape = tuple(self._signed(unit, whole=False))
+        return units
+
+    def _follows(self, step: int) -> bool:
+        return self.flow.kinds[step] in _FOLLOWERS and len(self.flow.reads[step]) == 1
+
+    def _waits(self, step: int, units: Sequence[_Unit], waiting: Sequence[int]) -> bool:
+        """Tell whether a step leads to what comes next."""
+        if self.flow.kinds[step] is PAD:
+            return True
+        if not self._follows(step):
+            return False
+        # Where regions begin with a normalization, so does what lies between them.
+        first = units[-1].steps[0] if units and units[-1].is_region else None
+        return bool(waiting) or (
+            first is not None and self.flow.kinds[first] in (NORMALIZATION, ACTIVATION)
+        )
+
+    def _signed(self, unit: _Unit, *, whole: bool) -> Iterator[object]:
+        """Operators, and the sizes of kernels or whether they are larger than one."""
+        for step in unit.steps:
+            kind, layer = self.flow.kinds[step], self.flow.nodes[step].layer
+            if kind in (PAD, COPY):
+                continue
+            yield kind
+            if kind.has_kernel and layer.kernel_shape is not None:
+                shape = layer.kernel_shape
+                size = shape[:-2] if layer.onnx_name is None else shape[2:]
+                yield size if whole else any(length > 1 for length in size)
+
+    # --- What is like the inside of a region ---------------------------------------------------
+
+    def _patterns(self, regions: Sequence[Steps]) -> list[list[Signature]]:
+        """Units between the two ends of a shortcut; longest first."""
+        found: dict[tuple[Signature, ...], None] = {}
+        for steps in regions:
+            own = set(steps)
+            for place in reversed(range(1, len(steps))):
+                read = self.ways.reads[steps[place]]
+                if len(read) > 1:
+                    if not own.issuperset(read):
+                        pieces = series(steps[:place], self.ways.reads)
+                        units = self._units(pieces)
+                        if len(units) > 1 and not any(p.role == "part" for p in pieces):
+                            found[tuple(unit.shape for unit in units)] = None
+                    break
+        whole = sorted(map(list, found), key=len, reverse=True)
+        # The first block of a network may do without what makes its maps more.
+        return [*whole, *(pattern[1:] for pattern in whole if len(pattern) > 2)]
+
+    # --- Blocks --------------------------------------------------------------------------------
+
+    def _group(self, units: Sequence[_Unit], patterns: Sequence[Sequence[Signature]]) -> None:
+        """Blocks of units that follow each other."""
+        kernels = [unit.kernels for unit in units]
+        shapes = [unit.shape for unit in units]
+        start, rest = 0, list[_Unit]()
+        while start < len(units):
+            period, count = self._like(shapes, start, patterns), 1
+            if period == 1:
+                period, count = self._repeats(units, kernels, start)
+            if any(
+                self._like(shapes, inner, patterns) > 1
+                or self._repeats(units, kernels, inner)[0] in range(2, period)
+                for inner in range(start + 1, start + period)
+                if count > 1
+            ):
+                period = count = 1
+            if period == 1 and not units[start].is_region:
+                rest.append(units[start])
+                start += 1
+                continue
+            before = units[start - len(rest) - 1] if start > len(rest) else None
+            self._group_rest(rest, before, is_last=False)
+            rest = []
+            for _ in range(count):
+                self._add(units[start : start + period])
+                start += period
+        before = units[-len(rest) - 1] if len(units) > len(rest) else None
+        self._group_rest(rest, before, is_last=True)
+
+    @staticmethod
+    def _like(
+        shapes: Sequence[Signature], start: int, patterns: Sequence[Sequence[Signature]]
+    ) -> int:
+        """How many units from here on are like the inside of a region; one if they are not."""
+        found = (len(p) for p in patterns if [*shapes[start : start + len(p)]] == [*p])
+        return next(found, 1)
+
+    def _repeats(
+        self, units: Sequence[_Unit], kernels: Sequence[Signature], start: int
+    ) -> tuple[int, int]:
+        """How many units repeat from here on, as few as do, and how often."""
+        for period in _PERIODS:
+            first = kernels[start : start + period]
+            part = units[start : start + period]
+            if (
+                len(first) < period
+                or _is_periodic(first)
+                or all(unit.is_region for unit in part)
+                or sum(len(unit.steps) for unit in part) > LARGEST
+                or any(unit.ends for unit in part[:-1])
+            ):
+                continue
+            count = 1
+            while kernels[start + count * period : start + (count + 1) * period] == first:
+                count += 1
+            if count > 1:
+                return period, count
+        return 1, 1
+
+    def _add(self, units: Sequence[_Unit]) -> None:
+        self.groups.append(tuple(step for unit in units for step in unit.steps))
+
+    def _group_rest(self, units: Sequence[_Unit], before: _Unit | None, *, is_last: bool) -> None:
+        """Units that do not repeat: a block for each size, where these are small enough."""
+        if not units:
+            return
+        is_first = any(self.flow.kinds[unit.steps[0]] is INPUT for unit in units)
+        is_short = sum(len(unit.steps) for unit in units) <= LARGEST
+        parts = self._sizes(units, pools=not (is_last and is_short))
+        if is_first and is_short and not any(unit.ends for unit in units[:-1]):
+            parts = [[*units]]
+        first = parts[0]
+        if (
+            before is not None
+            and before.concat
+            and len(first) == 1
+            and not self.scales.begins(first[0].steps)
+            and len(first[0].steps) + len(self.groups[-1]) <= LARGEST
+        ):
+            # What mixes the channels that a region has joined belongs to it.
+            self.groups[-1] += tuple(first[0].steps)
+            del parts[0]
+        for part in parts:
+            if sum(len(unit.steps) for unit in part) <= LARGEST:
+                self._add(part)
+            else:
+                for unit in part:
+                    self._add([unit])
+
+    def _sizes(self, units: Sequence[_Unit], *, pools: bool) -> list[list[_Unit]]:
+        """Units, divided where the size of maps changes, and where a far edge leaves."""
+        parts: list[list[_Unit]] = [[]]
+        for unit in units:
+            if parts[-1] and self.scales.begins(unit.steps):
+                parts.append([])
+            parts[-1].append(unit)
+            if unit.ends or (pools and self.scales.ends(unit.steps)):
+                parts.append([])
+        return [part for part in parts if part]
+
+
+def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Pieces that continue each other; parts of a region each alone."""
+    run: list[Piece] = []
+    for piece in pieces:
+        if piece.role == "part":
+            if run:
+                yield run
+            yield [piece]
+            run = []
+            continue
         run.append(piece)
         if piece.ends:
-            _group_run(run, flow, scales, groups, regions)
+            yield run
             run = []
-    _group_run(run, flow, scales, groups, regions)
-    return Found(tuple(groups), tuple(regions))
+    if run:
+        yield run
 
 
-# --- Regions -----------------------------------------------------------------------------------
-
-
-def _pieces(steps: Sequence[int], reads: Sequence[Collection[int]]) -> list[_Piece]:
-    """Regions of at most `LARGEST` steps, and single steps, in an order of series and branches."""
-    found: list[_Piece] = []
-    for branch in connected(steps, lambda step: reads[step]):
-        found += _series(branch, reads)
-        found[-1].ends = True
-    return found
-
-
-def _series(steps: Sequence[int], reads: Sequence[Collection[int]]) -> list[_Piece]:
-    """The pieces of steps that hang together."""
-    found: list[_Piece] = []
-    for stretch in _stretches(steps, reads):
-        if len(stretch) == 1:
-            found.append(_Piece(tuple(stretch), is_region=False))
-        elif len(stretch) <= LARGEST:
-            found.append(_Piece(tuple(stretch), is_region=True))
-        else:
-            found += _within(stretch, steps, reads)
-    return found
-
-
-def _within(
-    stretch: Sequence[int], around: Sequence[int], reads: Sequence[Collection[int]]
-) -> list[_Piece]:
-    """The pieces of a region that is too large for one block."""
-    own = set(stretch)
-    joins = len(own.intersection(reads[stretch[-1]])) > 1
-    if joins:
-        # Without what joins them, ways lie beside each other.
-        inner = _pieces(stretch[:-1], reads)
-        return [*inner, _Piece((stretch[-1],), is_region=False)]
-    if len(stretch) < len(around):
-        return _pieces(stretch, reads)
-    return [piece for part in _narrowest(stretch, reads) for piece in _pieces(part, reads)]
-
-
-def _stretches(steps: Sequence[int], reads: Sequence[Collection[int]]) -> Iterator[list[int]]:
-    """Steps up to each cut, the cut included; at last those behind the last one."""
-    cuts = set(_cuts(steps, reads))
-    stretch: list[int] = []
-    for step in steps:
-        stretch.append(step)
-        if step in cuts:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
-
-
-def _cuts(steps: Sequence[int], reads: Sequence[Collection[int]]) -> list[int]:
-    """The steps that, somewhere, every open edge starts from, and the last one that joins all."""
-    last = _last_readers(steps, reads)
-    closing: dict[int, list[int]] = {}
-    for source, reader in last.items():
-        closing.setdefault(reader, []).append(source)
-    cuts: list[int] = []
-    # The open sources are known by their number and their sum.
-    count = total = 0
-    for step in steps:
-        for source in closing.get(step, ()):
-            count -= 1
-            total -= source
-        if step in last:
-            count += 1
-            total += step
-        if count == 1 and (not cuts or cuts[-1] != total):
-            cuts.append(total)
-    return cuts
-
-
-def _last_readers(steps: Sequence[int], reads: Sequence[Collection[int]]) -> dict[int, int]:
-    own = set(steps)
-    return {source: step for step in steps for source in reads[step] if source in own}
-
-
-def _narrowest(steps: Sequence[int], reads: Sequence[Collection[int]]) -> list[list[int]]:
-    """Steps, divided where the fewest ways are open."""
-    last = _last_readers(steps, reads)
-    closing: dict[int, int] = {}
-    for reader in last.values():
-        closing[reader] = closing.get(reader, 0) + 1
-    widths = []
-    count = 0
-    for step in steps:
-        count += (step in last) - closing.get(step, 0)
-        widths.append(count)
-    narrow = min(widths[:-1])
-    parts: list[list[int]] = [[]]
-    for step, width in zip(steps, widths, strict=True):
-        parts[-1].append(step)
-        if width == narrow:
-            parts.append([])
-    return [part for part in parts if part]
-
-
-# --- Units -------------------------------------------------------------------------------------
-
-
-def _group_run(
-    run: Sequence[_Piece],
-    flow: Flow,
-    scales: Scales,
-    groups: list[Steps],
-    regions: list[Steps],
-) -> None:
-    """Blocks of pieces that follow each other."""
-    chain: list[_Unit] = []
-    for unit in _units(run, flow):
-        if unit.is_region:
-            _group_chain(chain, flow, scales, groups, regions)
-            chain = []
-            groups.append(tuple(unit.steps))
-            regions.append(tuple(unit.steps))
-        else:
-            chain.append(unit)
-    _group_chain(chain, flow, scales, groups, regions)
-
-
-def _units(run: Sequence[_Piece], flow: Flow) -> list[_Unit]:
-    units: list[_Unit] = []
-    waiting: list[int] = []
-    for piece in run:
-        step = piece.steps[0]
-        kind = flow.kinds[step]
-        if piece.is_region:
-            units.append(_Unit([*waiting, *piece.steps], is_region=True))
-            waiting = []
-        elif kind is PAD or (kind in _FOLLOWERS and _waits(units, waiting, flow)):
-            waiting.append(step)
-        elif kind in _FOLLOWERS and units:
-            units[-1].steps.append(step)
-        else:
-            units.append(_Unit([*waiting, step], is_region=False))
-            waiting = []
-    if waiting:
-        units.append(_Unit(waiting, is_region=False))
-    return units
-
-
-def _waits(units: Sequence[_Unit], waiting: Sequence[int], flow: Flow) -> bool:
-    """Tell whether a follower belongs to what comes next, as in regions that begin with one."""
-    if waiting:
-        return True
-    if not units or not units[-1].is_region:
-        return not units
-    return flow.kinds[units[-1].steps[0]] in (NORMALIZATION, ACTIVATION)
-
-
-def _signature(unit: _Unit, flow: Flow) -> tuple[object, ...]:
-    """Operators and sizes of kernels."""
-    found: list[object] = []
-    for step in unit.steps:
-        kind, layer = flow.kinds[step], flow.nodes[step].layer
-        if kind is PAD:
-            continue
-        found.append(kind)
-        if kind.has_kernel and layer.kernel_shape is not None:
-            found.append(_kernel_size(layer.kernel_shape, layer.onnx_name is None))
-    return tuple(found)
-
-
-def _kernel_size(shape: tuple[int, ...], is_keras: bool) -> tuple[int, ...]:
-    return shape[:-2] if is_keras else shape[2:]
-
-
-def _group_chain(
-    chain: Sequence[_Unit],
-    flow: Flow,
-    scales: Scales,
-    groups: list[Steps],
-    regions: list[Steps],
-) -> None:
-    """Blocks of units that follow each other."""
-    signatures = [_signature(unit, flow) for unit in chain]
-    start, rest = 0, []
-    while start < len(chain):
-        period, count = _repeats(signatures, start)
-        size = sum(len(unit.steps) for unit in chain[start : start + period])
-        if count < 2 or size > LARGEST:
-            rest.append(chain[start])
-            start += 1
-            continue
-        groups += _rest(rest, scales)
-        rest = []
-        for _ in range(count):
-            block = tuple(s for unit in chain[start : start + period] for s in unit.steps)
-            groups.append(block)
-            regions.append(block)
-            start += period
-    groups += _rest(rest, scales)
-
-
-def _repeats(signatures: Sequence[object], start: int) -> tuple[int, int]:
-    """How many units repeat from here on, and how often; the longest such stretch."""
-    best = (1, 1)
-    for period in _PERIODS:
-        first = signatures[start : start + period]
-        if len(first) < period or any(
-            period % part == 0 and [*first] == [*first[:part]] * (period // part)
-            for part in range(1, period)
-        ):
-            continue
-        count = 1
-        while signatures[start + count * period : start + (count + 1) * period] == first:
-            count += 1
-        if count > 1 and count * period > best[0] * best[1]:
-            best = (period, count)
-    return best
-
-
-def _rest(units: Sequence[_Unit], scales: Scales) -> list[Steps]:
-    """Units that do not repeat: one block, else one for each size, else one for each unit."""
-    if not units:
-        return []
-    if sum(len(unit.steps) for unit in units) <= LARGEST:
-        return [tuple(step for unit in units for step in unit.steps)]
-    parts: list[list[_Unit]] = [[]]
-    for unit in units:
-        if parts[-1] and scales.begins(unit.steps):
-            parts.append([])
-        parts[-1].append(unit)
-        if scales.ends(unit.steps):
-            parts.append([])
-    found: list[Steps] = []
-    for part in filter(None, parts):
-        if sum(len(unit.steps) for unit in part) <= LARGEST:
-            found.append(tuple(step for unit in part for step in unit.steps))
-        else:
-            found += [tuple(unit.steps) for unit in part]
-    return found
+def _is_periodic(first: Sequence[object]) -> bool:
+    """Tell whether a sequence repeats a shorter one."""
+    size = len(first)
+    return any(
+        size % part == 0 and [*first] == [*first[:part]] * (size // part) for part in range(1, size)
+    )

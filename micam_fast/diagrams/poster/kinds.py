@@ -220,5 +220,5 @@ _WORDS = {
     "norm": NORMALIZATION, "normalization": NORMALIZATION, "act": ACTIVATION,
     "activation": ACTIVATION, "relu": ACTIVATION, "swish": ACTIVATION, "sigmoid": ACTIVATION,
     "pool": POOL, "pooling": POOL, "pad": PAD, "padding": PAD, "dropout": COPY,
-    "upsample": RESIZE, "shuffle": SHAPE,
+    "scale": MULTIPLY, "upsample": RESIZE, "shuffle": SHAPE,
 }  # fmt: skip

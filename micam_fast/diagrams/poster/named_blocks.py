@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from micam_fast.core.grouping import connected
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.flow import Flow
-from micam_fast.diagrams.poster.graph_blocks import LARGEST, Steps
+from micam_fast.diagrams.poster.regions import LARGEST, Steps
 
 _SEPARATORS = ("/", "/.", "/._")
 
@@ -64,10 +64,21 @@ def _groups(flow: Flow, prefixes: Sequence[Sequence[str]]) -> tuple[NamedGroup, 
             members[prefix].append(step)
     above = _above(flow)
     for prefix, steps in members.items():
-        for round_ in _rounds(steps, flow, above):
-            for part in connected(round_, lambda step: flow.reads[step]):
-                groups.append(NamedGroup(prefix if len(part) > 1 else None, tuple(part)))
+        parts = [
+            part
+            for round_ in _rounds(steps, flow, above)
+            for part in connected(round_, lambda step: flow.reads[step])
+        ]
+        for part in parts:
+            title = prefix if len(parts) == 1 else _longest_common(prefixes, part)
+            groups.append(NamedGroup(title if len(part) > 1 else None, tuple(part)))
     return tuple(sorted(groups, key=lambda group: group.steps))
+
+
+def _longest_common(prefixes: Sequence[Sequence[str]], steps: Sequence[int]) -> str:
+    """The longest beginning of all these names: several blocks are told apart by it."""
+    first, *others = (prefixes[step] for step in steps)
+    return [prefix for prefix in first if all(prefix in other for other in others)][-1]
 
 
 def _above(flow: Flow) -> list[int]:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from micam_fast.diagrams.poster.flow import Flow
 from micam_fast.diagrams.poster.kinds import CONCAT
 from micam_fast.diagrams.poster.scales import scales_of
 
 
-def main_reads(flow: Flow) -> tuple[tuple[int, ...], ...]:
-    """By step: the steps that it reads.
+@dataclass(frozen=True)
+class MainWays:
+    """The edges that tell of blocks.
+
+    Attributes
+    ----------
+    reads
+        By step: the steps that it reads.
+    far
+        Steps where edges begin that were left out.
+    """
+
+    reads: tuple[tuple[int, ...], ...]
+    far: frozenset[int]
+
+
+def main_ways(flow: Flow) -> MainWays:
+    """The main ways of a graph.
 
     A concat that joins all that an earlier one joins, and more, counts as one that reads that one:
     DenseNet is written both ways. An edge past a way that makes the maps smaller and larger again,
     or larger and smaller, is left out: it joins two ends of a network, no block.
     """
     reads = _joined_once(flow)
-    return _within_scales(flow, reads)
+    far = _far_edges(flow, reads)
+    kept = (
+        tuple(source for source in read if (source, step) not in far)
+        for step, read in enumerate(reads)
+    )
+    return MainWays(tuple(kept), frozenset(source for source, _ in far))
 
 
 def _joined_once(flow: Flow) -> list[tuple[int, ...]]:
@@ -35,13 +58,14 @@ def _joined_once(flow: Flow) -> list[tuple[int, ...]]:
     return found
 
 
-def _within_scales(flow: Flow, reads: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+def _far_edges(flow: Flow, reads: list[tuple[int, ...]]) -> set[tuple[int, int]]:
+    """Edges past a change of size and back."""
     scales = scales_of(flow)
     # Sets of steps as bits.
     down = sum(1 << step for step in scales.down)
     up = sum(1 << step for step in scales.up)
     if not down or not up:
-        return tuple(reads)
+        return set()
     above: list[int] = []
     for step, read in enumerate(reads):
         mask = 1 << step
@@ -52,13 +76,10 @@ def _within_scales(flow: Flow, reads: list[tuple[int, ...]]) -> tuple[tuple[int,
     for step in reversed(range(len(reads))):
         for source in reads[step]:
             below[source] |= below[step]
-    kept = []
+    found = set()
     for step, read in enumerate(reads):
-        left = list(read)
         for source in read[:-1]:
-            # What lies on other ways from the source to here.
             between = above[step] & below[source] & ~(1 << source | 1 << step)
             if between & down and between & up:
-                left.remove(source)
-        kept.append(tuple(left))
-    return tuple(kept)
+                found.add((source, step))
+    return found
