@@ -8,6 +8,7 @@ from micam_fast.core.texts import count_of
 from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.marks import Filling
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.poster.template import PosterTemplate
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
@@ -22,8 +23,8 @@ def header_lines(shown: Shown, detail: Detail = EVERYTHING) -> list[str]:
         lines.append(f"label: {shown.label}")
     if shown.prediction is not None:
         lines.append(f"prediction: {shown.prediction}")
-    low, high = shown.global_range
-    lines.append(f"all maps: min {low:.6g}, max {high:.6g}")
+    low, high = show_range(*shown.global_range)
+    lines.append(f"all maps: min {low}, max {high}")
     if not detail.whole:
         lines.append(_drawn_line(shown, detail))
     return fit_header(lines)

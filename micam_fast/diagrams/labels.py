@@ -9,6 +9,7 @@ from micam_fast.core.layers import Layer, Shape, show_shape
 from micam_fast.core.texts import count_of, one_line, shortened
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.nodes import Holding
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.tiles import stretched_side
 from micam_fast.maps.layer_map import LayerMap
 
@@ -132,9 +133,10 @@ def trouble_line(found: LayerMap) -> str:
 
 def number_line(found: LayerMap, line: int) -> str:
     """A label's line: least (0) or largest (1) value of the map, or (2, 3) of the activation."""
-    of_map = found.minimum, found.maximum
-    value = (*of_map, *(found.activation_range or ()))[line]
-    return f"{'map' if line < 2 else 'activation'} {'max' if line % 2 else 'min'}: {value:.6g}"
+    what, ends = "map", (found.minimum, found.maximum)
+    if line >= 2 and found.activation_range is not None:
+        what, ends = "activation", found.activation_range
+    return f"{what} {'max' if line % 2 else 'min'}: {show_range(*ends)[line % 2]}"
 
 
 def state_line(found: LayerMap) -> str:

@@ -16,6 +16,7 @@ from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.encoders.glyphs import text_cover
 from micam_fast.diagrams.flat_sizes import flat_size, thin_sides
 from micam_fast.diagrams.marks import DPI, INK, RULE, Picture, Text
+from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.places import Box
 from micam_fast.maps.layer_map import LayerMap
 
@@ -304,7 +305,7 @@ def _plain(found: LayerMap, place: Box, look: Look, scale: float, detail: int) -
         pixels = np.full((height, width, 3), _GREY, np.uint8)
         middle = width / 2 / scale, height / 2 / scale
     if found.constant:
-        _write(pixels, f"{found.minimum:.6g}", middle, scale)
+        _write(pixels, show_value(found.minimum), middle, scale)
     return Picture(place.x, place.y, place.width, place.height, pixels)
 
 

@@ -20,6 +20,7 @@ from micam_fast.core.texts import one_line, shortened
 from micam_fast.diagrams.labels import kind_of, label_parts, number_line, state_line
 from micam_fast.diagrams.marks import DPI
 from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.row_names import rows_of_input
 from micam_fast.diagrams.shown import Shown
@@ -209,7 +210,7 @@ def _describe_map(
         described["range"] = list(found.range)
         described["numbers"] = [number_line(found, line) for line in range(numbers)]
         if found.plain:
-            described["plain"] = f"{found.minimum:.6g}" if found.constant else ""
+            described["plain"] = show_value(found.minimum) if found.constant else ""
     return described
 
 

@@ -221,7 +221,7 @@ def test_a_map_of_another_projection_is_hatched() -> None:
     said = [mark.text for mark in drawing.marks if isinstance(mark, Text)]
     words = "maps are not compared: B's is weighted through a kernel, A's is not"
     assert words in " ".join(said)
-    assert "scale: ±2" in said
+    assert "scale: ±2.00" in said
     assert "compared: 0 of 1 layers; 1 weighted through a kernel in one alone: conv" in said
 
 

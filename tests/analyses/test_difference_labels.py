@@ -27,8 +27,8 @@ def test_labels_say_the_numbers() -> None:
         "relative L2: 0.8000",
         "cosine: 0.6000",
         "correlation: 0.2774",
-        "scale: ±4",
-        "largest: -4",
+        "scale: ±4.00",
+        "largest: -4.00",
         "at column 1",
     ]
     assert np.corrcoef([3, 4, 0], [3, 0, 0])[0, 1] == pytest.approx(0.2774, abs=5e-5)
@@ -37,18 +37,18 @@ def test_labels_say_the_numbers() -> None:
 def test_labels_say_what_is_undefined() -> None:
     found = one_layer([[0, 0]], [[2e5, 2e5]])
     assert label_lines(found, found.layers["conv"])[-6:-2] == [
-        "relative L2: inf", "cosine: undefined", "correlation: undefined", "scale: ±200000",
+        "relative L2: inf", "cosine: undefined", "correlation: undefined", "scale: ±2.00e5",
     ]  # fmt: skip
     same = one_layer([[1, 2]], [[1, 2]])
-    assert label_lines(same, same.layers["conv"])[-1] == "scale: ±2"
+    assert label_lines(same, same.layers["conv"])[-1] == "scale: ±2.00"
 
 
 def test_labels_use_the_names_of_rows_and_columns() -> None:
     found = one_layer(np.zeros((4, 4)), np.eye(4) * np.arange(4))
     named = dataclasses.replace(found, names=AxisNames(None, ("a", "b", "c", "d")))
-    assert label_lines(named, named.layers["conv"])[-2:] == ["largest: +3", "at row 3, d"]
+    assert label_lines(named, named.layers["conv"])[-2:] == ["largest: +3.00", "at row 3, d"]
     rows = dataclasses.replace(found, names=AxisNames(("a", "b", "c", "d"), None))
-    assert label_lines(rows, rows.layers["conv"])[-2:] == ["largest: +3", "at d, column 3"]
+    assert label_lines(rows, rows.layers["conv"])[-2:] == ["largest: +3.00", "at d, column 3"]
 
 
 def test_labels_name_the_only_row_if_it_has_a_name() -> None:
@@ -68,7 +68,7 @@ def test_labels_of_flat_layers_count_their_values() -> None:
         for cam in ([[0, 0], [0, 0]], [[0, 0], [5, 0]])
     ]
     found = diff(*sides)
-    assert label_lines(found, found.layers["dense"])[-2:] == ["largest: +5", "at value 2"]
+    assert label_lines(found, found.layers["dense"])[-2:] == ["largest: +5.00", "at value 2"]
 
 
 def test_labels_tell_apart_what_two_models_have() -> None:

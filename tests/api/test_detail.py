@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from micam_fast import Explanation, load_model
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.viewer import View
 from tests.helpers import models
 from tests.helpers.pages import held
@@ -47,8 +48,9 @@ def test_a_module_is_a_node_with_the_map_of_its_exit(whole: Explanation, tmp_pat
         "6 layers",
         "map of body.1.add",
     ]
-    least = whole.maps["body.1.add"].minimum
-    assert found[place + 5] == f"map min: {least:.6g}"
+    shown = whole.maps["body.1.add"]
+    least, _ = show_range(shown.minimum, shown.maximum)
+    assert found[place + 5] == f"map min: {least}"
     assert "body.0.conv" not in found
 
 

@@ -26,6 +26,7 @@ from micam_fast.diagrams.filling import header_lines
 from micam_fast.diagrams.layout import find_engine
 from micam_fast.diagrams.marks import Drawing
 from micam_fast.diagrams.model_diagram import ModelDiagram
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.png_limit import LARGEST_PNG
 from micam_fast.diagrams.style import Style
 
@@ -459,13 +460,13 @@ def test_without_graphviz_the_rest_is_written(
 
 
 def test_header_says_all_that_is_known(demo_explanation: Explanation) -> None:
-    low, high = demo_explanation.global_range
+    low, high = show_range(*demo_explanation.global_range)
     assert header_lines(demo_explanation) == [
         "lenet_mnist",
         "sample: digit_3.png",
         "label: 3",
         "prediction: class 3, probability 0.9998",
-        f"all maps: min {low:.6g}, max {high:.6g}",
+        f"all maps: min {low}, max {high}",
     ]
 
 

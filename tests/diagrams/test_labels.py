@@ -36,8 +36,8 @@ def test_all_lines_of_a_convolution() -> None:
         "O: (None, 32, 28, 28)",
         "relu",
         "(32, 1, 5, 5) + (32,)",
-        "map min: -0.5",
-        "map max: 0.25",
+        "map min: -0.500",
+        "map max: 0.250",
     ]
 
 
@@ -77,12 +77,12 @@ def test_input_shapes(shapes: tuple[tuple[int | None, ...] | None, ...], line: s
 
 def test_a_flat_layer_tells_its_tile() -> None:
     lines = label_lines(CONV, layer_map([[0, 1], [2, 3]], flat=True))
-    assert lines[-3:] == ["tile: (2, 2)", "map min: 0", "map max: 3"]
+    assert lines[-3:] == ["tile: (2, 2)", "map min: 0", "map max: 3.00"]
 
 
 def test_an_all_zero_bias_is_told() -> None:
     lines = label_lines(CONV, layer_map([[0, 1]], even_weights=True))
-    assert lines[-2:] == ["map max: 1", "bias all zero: 1/C used"]
+    assert lines[-2:] == ["map max: 1.00", "bias all zero: 1/C used"]
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -160,9 +160,16 @@ def test_a_layer_without_values_says_so() -> None:
     assert label_lines(layer, None)[-1] == "O: (None, 4, 0): empty"
 
 
-def test_ranges_have_six_digits() -> None:
-    lines = label_lines(CONV, layer_map([[-1234567.0, 1.23456789e-9]]))
-    assert lines[-2:] == ["map min: -1.23457e+06", "map max: 1.23457e-09"]
+def test_both_ends_of_a_range_are_written_alike() -> None:
+    lines = label_lines(CONV, layer_map([[-1234567.0, 12345.6]]))
+    assert lines[-2:] == ["map min: -1.23e6", "map max: 0.0123e6"]
+    measured = replace(layer_map([[0.25, 0.5]]), activation_range=(-2e-7, 3e-7))
+    assert label_lines(CONV, measured)[-4:] == [
+        "map min: 0.250",
+        "map max: 0.500",
+        "activation min: -2.00e-7",
+        "activation max: 3.00e-7",
+    ]
 
 
 names = st.text(st.characters(codec="utf-8"), max_size=60) | st.text("ab/_.:- W", max_size=60)

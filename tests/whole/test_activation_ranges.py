@@ -16,6 +16,7 @@ from click.testing import Result
 import micam_fast
 from micam_fast.core.choices import PROJECTIONS, Projection
 from micam_fast.diagrams.labels import label_lines
+from micam_fast.diagrams.numbers import show_range
 from tests.helpers.chains import op
 from tests.helpers.clips import CLIPS, clip_net
 from tests.helpers.models import Array, make_model, random_array
@@ -81,10 +82,10 @@ def test_labels_tell_them_behind_the_map_s(tmp_path: Path) -> None:
     layer = model.layers[1]
     plain = model.explain(sample)
     found = model.explain(sample, activation_range=True)
-    low, high = found.activation_ranges["conv"]
+    low, high = show_range(*found.activation_ranges["conv"])
     lines = label_lines(layer, found.maps["conv"])
     assert lines[:-2] == label_lines(layer, plain.maps["conv"])
-    assert lines[-2:] == [f"activation min: {low:.6g}", f"activation max: {high:.6g}"]
+    assert lines[-2:] == [f"activation min: {low}", f"activation max: {high}"]
     # One template each, whatever was drawn before.
     for index, (explanation, count) in enumerate(((plain, 0), (found, 7), (plain, 0))):
         path = explanation.save(tmp_path / f"{index}.svg")

@@ -13,6 +13,7 @@ from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import Layer, show_shape
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.labels import copies_line, label_parts, trouble_line
+from micam_fast.diagrams.numbers import show_value
 from micam_fast.maps.layer_map import lies_on_input
 
 _LINE = 38
@@ -106,13 +107,13 @@ def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:
         # A sentence without names; lines with names are shortened, to leave room for the rest.
         sentence = each.note.startswith(NOT_COMPARED)
         note = textwrap.wrap(each.note, _LINE) if sentence else [each.note]
-        return [*lines, *note, f"scale: ±{each.bound:.6g}"]
+        return [*lines, *note, f"scale: ±{show_value(each.bound)}"]
     return [
         *lines,
         f"relative L2: {show_number(each.relative_l2)}",
         f"cosine: {show_number(each.cosine)}",
         f"correlation: {show_number(each.correlation)}",
-        f"scale: ±{each.bound:.6g}",
+        f"scale: ±{show_value(each.bound)}",
         *_largest(difference, each),
     ]
 
@@ -138,7 +139,8 @@ def _largest(difference: Comparison, each: LayerDifference) -> Iterator[str]:
         if len(each.difference) == 1 and difference.name_cell(each, *place)[0] is None:
             # The one row of a sequence needs no number.
             del words[0]
-    yield f"largest: {each.difference[place]:+.4g}"
+    largest = float(each.difference[place])
+    yield f"largest: {'+' if largest > 0 else ''}{show_value(largest)}"
     yield f"at {', '.join(words)}"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import micam_fast
 from micam_fast.diagrams.labels import label_lines
+from micam_fast.diagrams.numbers import show_range
 from micam_fast.models.onnx.annotations import LayerNote
 from tests.helpers import keras_models
 from tests.helpers.keras_layers import CONVOLUTIONS, OTHERS, needs_tensorflow
@@ -192,7 +193,8 @@ def test_labels_as_published() -> None:
     for layer in loaded.layers:
         lines = label_lines(layer, explanation.maps[layer.name])
         cam = explanation.cams[layer.name]
-        assert lines[-2:] == [f"map min: {cam.min():.6g}", f"map max: {cam.max():.6g}"]
+        low, high = show_range(float(cam.min()), float(cam.max()))
+        assert lines[-2:] == [f"map min: {low}", f"map max: {high}"]
         if layer.name in LABELS:
             assert lines[:-2] == [layer.name, *LABELS[layer.name]]
     assert len(loaded.layers) == len(model.layers)
