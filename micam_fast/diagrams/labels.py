@@ -54,9 +54,12 @@ def label_parts(
 def _layer_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     lines = [layer.name, layer.class_label]
     input_shapes = layer.input_shapes if found is None else found.input_shapes
-    if input_shapes:
+    output_line = _output_line(layer, found)
+    if len(input_shapes) == 1 and _alike(input_shapes[0], _output_shape(layer, found)):
+        output_line = f"I = {output_line}"
+    elif input_shapes:
         lines.append(f"I: {_shapes(input_shapes)}")
-    lines.append(_output_line(layer, found))
+    lines.append(output_line)
     if layer.activation:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
@@ -86,8 +89,17 @@ def kind_of(module: Holding, layer: Layer) -> str:
     return module.class_name.rpartition(".")[2]
 
 
+def _alike(one: Shape | None, other: Shape | None) -> bool:
+    """Whether two shapes are known to be the same; the batch stands first, if at all, as `None`."""
+    return one is not None and one == other and None not in one[1:]
+
+
+def _output_shape(layer: Layer, found: LayerMap | None) -> Shape | None:
+    return layer.output_shape if found is None else found.shape
+
+
 def _output_line(layer: Layer, found: LayerMap | None) -> str:
-    shape = found.shape if found is not None else layer.output_shape
+    shape = _output_shape(layer, found)
     return f"O: {show_shape(shape)}{': empty' if shape is not None and 0 in shape else ''}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from micam_fast.core.layers import Layer
+from micam_fast.core.layers import Layer, Shape
 from micam_fast.diagrams import labels
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import ELLIPSIS, fit_line, label_lines, state_line, wrap_name
@@ -73,6 +73,31 @@ def test_kernel_without_bias() -> None:
 )
 def test_input_shapes(shapes: tuple[tuple[int | None, ...] | None, ...], line: str) -> None:
     assert label_lines(Layer("add", "Add", "Add", input_shapes=shapes), None)[2] == line
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ((None, 2, 8, 8), (None, 2, 8, 8), ["I = O: (None, 2, 8, 8)"]),
+        ((5, 2), (5, 2), ["I = O: (5, 2)"]),
+        ((None, 0), (None, 0), ["I = O: (None, 0): empty"]),
+        ((None, 2, 8, 8), (None, 2, 4, 4), ["I: (None, 2, 8, 8)", "O: (None, 2, 4, 4)"]),
+        # An unknown size equals nothing.
+        ((None, 2, None), (None, 2, None), ["I: (None, 2, None)", "O: (None, 2, None)"]),
+        (None, None, ["I: ?", "O: ?"]),
+    ],
+)
+def test_equal_sizes_of_input_and_output_are_one_line(
+    before: Shape | None, after: Shape | None, lines: list[str]
+) -> None:
+    layer = Layer("x", "Relu", "Relu", ("y",), (before,), after)
+    assert label_lines(layer, None)[2:] == lines
+
+
+def test_several_inputs_have_a_line_of_their_own() -> None:
+    shape = (None, 2, 8, 8)
+    layer = Layer("x", "Add", "Add", ("y", "z"), (shape, shape), shape)
+    assert label_lines(layer, None)[2:] == ["I: 2 x (None, 2, 8, 8)", "O: (None, 2, 8, 8)"]
 
 
 def test_a_flat_layer_tells_its_tile() -> None:

@@ -203,7 +203,7 @@ def test_labels_have_the_sizes_of_the_run_whatever_is_chosen(chosen: list[str] |
         for layer in found.scene.layers
     }
     assert set(found.maps) == set(chosen or labels)
-    assert labels["picture"][3] == "O: (None, 6, 5, 2)"
+    assert labels["picture"][2] == "I = O: (None, 6, 5, 2)"
     assert labels["my conv"][2:4] == ["I: (None, 6, 5, 2)", "O: (None, 4, 4, 3)"]
     assert labels["flat"][2] == "I: (None, 4, 4, 3)"
 

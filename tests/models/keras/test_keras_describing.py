@@ -173,11 +173,11 @@ def test_wrappers_of_wrappers_and_of_models() -> None:
 
 
 LABELS = {
-    "picture": ["InputLayer", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 3)"],
+    "picture": ["InputLayer", "I = O: (None, 8, 6, 3)"],
     "first": [
         "Conv2D", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 4)", "linear", "(3, 3, 3, 4) + (4,)",
     ],
-    "norm": ["BatchNormalization", "I: (None, 8, 6, 4)", "O: (None, 8, 6, 4)"],
+    "norm": ["BatchNormalization", "I = O: (None, 8, 6, 4)"],
     "sum": ["Add", "I: 2 x (None, 8, 6, 4)", "O: (None, 8, 6, 4)"],
     "mean": ["GlobalAveragePooling2D", "I: (None, 8, 6, 4)", "O: (None, 4)", "tile: (1, 4)"],
     "classes": [
