@@ -14,6 +14,8 @@ from micam_fast.diagrams.tiles import stretched_side
 from micam_fast.maps.layer_map import LayerMap
 
 ELLIPSIS = "…"
+_NO_ACTIVATION = "linear"
+"""Keras' name of what changes nothing; most layers have it."""
 _LONGEST = 500
 """Characters of a label's line; no picture has room for more, and a name may have any number."""
 
@@ -60,7 +62,7 @@ def _layer_lines(layer: Layer, found: LayerMap | None) -> list[str]:
     elif input_shapes:
         lines.append(f"I: {_shapes(input_shapes)}")
     lines.append(output_line)
-    if layer.activation:
+    if layer.activation and layer.activation != _NO_ACTIVATION:
         lines.append(layer.activation)
     if layer.kernel_shape is not None:
         bias = "" if layer.bias_shape is None else f" + {show_shape(layer.bias_shape)}"

@@ -41,6 +41,12 @@ def test_all_lines_of_a_convolution() -> None:
     ]
 
 
+def test_an_activation_function_that_changes_nothing_is_not_named() -> None:
+    assert label_lines(replace(CONV, activation="linear"), None) == [
+        line for line in label_lines(CONV, None) if line != "relu"
+    ]
+
+
 def test_a_layer_that_was_left_out_says_no_range() -> None:
     assert label_lines(CONV, None) == [
         "conv_1",

@@ -175,7 +175,7 @@ def test_wrappers_of_wrappers_and_of_models() -> None:
 LABELS = {
     "picture": ["InputLayer", "I = O: (None, 8, 6, 3)"],
     "first": [
-        "Conv2D", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 4)", "linear", "(3, 3, 3, 4) + (4,)",
+        "Conv2D", "I: (None, 8, 6, 3)", "O: (None, 8, 6, 4)", "(3, 3, 3, 4) + (4,)",
     ],
     "norm": ["BatchNormalization", "I = O: (None, 8, 6, 4)"],
     "sum": ["Add", "I: 2 x (None, 8, 6, 4)", "O: (None, 8, 6, 4)"],
@@ -205,11 +205,11 @@ def test_labels_of_both_kernels_of_a_wrapper_and_of_several_inputs() -> None:
         return label_lines(note.layer, None)[1:]
 
     assert label(note_of("separable2d")) == [
-        "SeparableConv2D", "I: (None, 7, 6, 4)", "O: (None, 5, 5, 3)", "linear",
+        "SeparableConv2D", "I: (None, 7, 6, 4)", "O: (None, 5, 5, 3)",
         "(3, 2, 4, 2) (1, 1, 8, 3) + (3,)",
     ]  # fmt: skip
     assert label(note_of("time_distributed")) == [
-        "TimeDistributed(Conv2D)", "I: (None, 3, 5, 4, 2)", "O: (None, 3, 4, 3, 3)", "linear",
+        "TimeDistributed(Conv2D)", "I: (None, 3, 5, 4, 2)", "O: (None, 3, 4, 3, 3)",
         "(2, 2, 2, 3) + (3,)",
     ]  # fmt: skip
     _, found = exported("several")
