@@ -56,7 +56,7 @@ def layout_source(
     if len(edges) > _SMALL:
         digraph.attr("graph", **_LIMITS)
     digraph.attr("node", shape="box", fixedsize="true", label="")
-    digraph.attr("edge", arrowsize="1.2")
+    digraph.attr("edge", arrowsize="0.7")
     ids = {node.name: f"n{index}" for index, node in enumerate(nodes)}
     sizes = {
         node.name: {"width": f"{node.width / DPI:.4f}", "height": f"{node.height / DPI:.4f}"}
@@ -131,7 +131,7 @@ def _digraph(name: str, rankdir: str, splines: str) -> graphviz.Digraph:
     check_choice("rankdir", rankdir, RANKDIRS)
     return graphviz.Digraph(
         name,
-        graph_attr={"rankdir": rankdir, "splines": splines, "ranksep": "0.45", "nodesep": "0.3"},
+        graph_attr={"rankdir": rankdir, "splines": splines, "ranksep": "0.3", "nodesep": "0.3"},
     )
 
 

@@ -29,7 +29,7 @@ from micam_fast.diagrams.places import EDGE_LABEL_SIZE, DiagramLayout, NestedFra
 NAME_SIZE, LABEL_SIZE = 15.0, 13.0
 LINE = 17.5
 """From one line of a label to the next."""
-_ARROW_HALF_WIDTH = 5.0
+_ARROW_HALF_WIDTH = 7.0
 
 
 @dataclass(frozen=True)

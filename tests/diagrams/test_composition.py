@@ -15,6 +15,7 @@ from micam_fast.diagrams.diagram_template import compose_tile, diagram_size, edg
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Drawing, Mark, Path, Picture, Text, move
 from micam_fast.diagrams.nodes import draw_nodes
+from micam_fast.diagrams.parts import route_marks
 from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
@@ -224,6 +225,16 @@ def test_arrows_run_from_node_to_node(rankdir: str, scale: float) -> None:
     assert sorted(found) == sorted(
         (tail, head) for tail, head, _ in edge_specs(draw_nodes(LAYERS, ()))
     )
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR"])
+def test_an_arrow_s_head_is_nearly_as_wide_as_long_and_leaves_half_of_the_gap(rankdir: str) -> None:
+    for route in placed(rankdir=rankdir).routes:
+        _, head = (mark for mark in route_marks(route) if isinstance(mark, Path))
+        tip, left, right = np.array(head.points)
+        width, length = np.hypot(*(left - right)), np.hypot(*(tip - (left + right) / 2))
+        assert 0.7 < width / length < 1
+        assert length < 0.5 * np.hypot(*(tip - np.array(route.points[0])))
 
 
 def test_an_arrow_without_length_is_no_area() -> None:

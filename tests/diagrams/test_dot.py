@@ -25,9 +25,9 @@ EDGES = [EdgeSpec(*pair) for pair in (("image", "a"), "ab", "bc", "cd", "ad")]
 
 LAYOUT = """\
 digraph layout {
-	graph [nodesep=0.3 rankdir=TB ranksep=0.45 splines=spline]
+	graph [nodesep=0.3 rankdir=TB ranksep=0.3 splines=spline]
 	node [fixedsize=true label="" shape=box]
-	edge [arrowsize=1.2]
+	edge [arrowsize=0.7]
 	n0 [height=1.3667 width=4.2333]
 	n4 [height=0.6667 width=1.4667]
 	subgraph cluster_0 {
@@ -60,7 +60,7 @@ _CELL = '<TD ALIGN="LEFT" VALIGN="TOP">'
 _CLOSE = "</TD></TR></TABLE>>"
 DIAGRAM = f"""\
 digraph micam {{
-	graph [nodesep=0.3 rankdir=LR ranksep=0.45 splines=spline]
+	graph [nodesep=0.3 rankdir=LR ranksep=0.3 splines=spline]
 	graph [fontname=Helvetica labeljust=l labelloc=t]
 	graph [label=<net<BR ALIGN="LEFT"/>sample: x<BR ALIGN="LEFT"/>>]
 	graph [imagepath="/tmp/x:."]
