@@ -197,3 +197,12 @@ def spatial_input_size(views: Sequence[ActivationAxes]) -> tuple[int, int]:
     view = views[grid_input(views)]
     height, width = (1, *(view.size or (max(1, view.count),)))[-2:]
     return height, width
+
+
+def declared_input_size(inputs: Sequence[ModelInput]) -> tuple[int, int] | None:
+    """``Hin x Win`` as far as the model alone tells it; ``None`` where samples fill in a size."""
+    shapes = {spec.name: tuple(size or 1 for size in spec.shape) for spec in inputs}
+    views = view_inputs(inputs, shapes)
+    spec = inputs[grid_input(views)]
+    sizes = [size for axis, size in enumerate(spec.shape) if axis != spec.axes.batch]
+    return None if None in sizes else spatial_input_size(views)

@@ -41,17 +41,20 @@ from micam_fast.diagrams.parts import (
 from micam_fast.diagrams.places import Box, DiagramLayout
 from micam_fast.diagrams.row_names import name_marks as row_name_marks, named_layers, names_room
 from micam_fast.diagrams.style import Style
-from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH, draw_tile, tile_place
+from micam_fast.diagrams.tile_rooms import PUBLISHED, tile_room
+from micam_fast.diagrams.tiles import draw_tile, tile_place
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import sized_layer
 
 MapsByLayer = Mapping[str, LayerMap]
+_LABEL_WIDTH = 220
+"""Of a node that is a label alone."""
 
 
 def node_specs(
     nodes: Iterable[Node],
     mapped: Iterable[str],
-    tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
+    tile: tuple[int, int] = PUBLISHED.size,
 ) -> list[NodeSpec]:
     """Sizes of the nodes: a tile with its label, or the label alone where there is no map."""
     with_map = frozenset(mapped)
@@ -244,12 +247,12 @@ def compose_tile(
     style: Style,
 ) -> Drawing:
     """A single layer's tile with its label, as a drawing of its own."""
-    box = Box(0, 0, TILE_WIDTH, TILE_HEIGHT)
+    box = Box(0, 0, *tile_room(style.look, input_size).size)
     parts: list[_Part] = [
         placed(part, 0, 0, style.scale)
         for part in _node(Node(layer, index), found, box, input_size, style, False)
     ]
-    width, height = (round(size * style.scale) for size in (TILE_WIDTH, TILE_HEIGHT))
+    width, height = (round(size * style.scale) for size in (box.width, box.height))
     template, slots = template_of(parts, width, height, layer.name)
     return template.fill(slot.fill({layer.name: found}, ()) for slot in slots)
 
@@ -264,10 +267,11 @@ def _node(
     names: Sequence[str] = (),
 ) -> Iterator[_Part]:
     layer, thick_rows = node.layer, False
+    tile = tile_room(style.look, input_size)
     if found is not None:
         scale = style.scale
         room = names_room(names) if names and style.look == "flat" else 0.0
-        place = tile_place(found, style.look, scale, room)
+        place = tile_place(found, style.look, scale, tile, room)
         # The picture is drawn at its final size; `placed` will multiply these again.
         x, y = box.x + place.x / scale, box.y + place.y / scale
         width, height = place.width / scale, place.height / scale
@@ -279,14 +283,14 @@ def _node(
             shown = Box(x, y, width, height) if room else Box(box.x, box.y, width, height)
             for row_name in row_name_marks(names, style.look, shown, input_size):
                 yield _NameSlot(row_name)
-        if style.look == "flat" and found.bad_values is None:
+        if style.look == "flat":
             yield frame(x - 0.5, y - 0.5, width + 1, height + 1)
     yield frame(box.x, box.y, box.width, box.height)
-    x = box.x + (LABEL_X if found is not None else 10)
+    x = box.x + (tile.label_x if found is not None else 10)
     y = box.y + NAME_SIZE + 5
     room = box.x + box.width - x - 6
     (name, *before), numbers, after = label_parts(
-        layer, found, module=node.module, thick_rows=thick_rows
+        layer, found, module=node.module, room=tile, thick_rows=thick_rows
     )
     for title in name_marks(name, x, y, room):
         yield title
@@ -308,4 +312,4 @@ def _node(
 def _label_size(node: Node) -> tuple[int, int]:
     """Width and height of a node that is a label alone; its name may take two lines."""
     before, _, after = label_parts(node.layer, None, module=node.module)
-    return TILE_WIDTH - LABEL_X + 20, round(LINE * (len(before) + len(after) + 1) + 12)
+    return _LABEL_WIDTH, round(LINE * (len(before) + len(after) + 1) + 12)

@@ -14,7 +14,7 @@ from micam_fast.core.choices import Look
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import BLACK, INK, RULE, Mark, Path, Picture, Text
-from micam_fast.diagrams.tiles import TILE_WIDTH
+from micam_fast.diagrams.tile_rooms import TILE_WIDTH
 
 MARGIN = 36.0
 _TITLE_SIZE, _LINE_SIZE = 22.0, 15.0

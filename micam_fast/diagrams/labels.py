@@ -10,6 +10,7 @@ from micam_fast.core.texts import count_of, one_line, shortened
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.nodes import Holding
 from micam_fast.diagrams.numbers import show_range
+from micam_fast.diagrams.tile_rooms import PUBLISHED, TileRoom
 from micam_fast.diagrams.tiles import stretched_side
 from micam_fast.maps.layer_map import LayerMap
 
@@ -20,9 +21,14 @@ _LONGEST = 500
 """Characters of a label's line; no picture has room for more, and a name may have any number."""
 
 
-def label_lines(layer: Layer, found: LayerMap | None, module: Holding | None = None) -> list[str]:
+def label_lines(
+    layer: Layer,
+    found: LayerMap | None,
+    module: Holding | None = None,
+    room: TileRoom = PUBLISHED,
+) -> list[str]:
     """The lines of a layer's label, its name first; a layer that was left out has no map."""
-    before, numbers, after = label_parts(layer, found, module=module)
+    before, numbers, after = label_parts(layer, found, module=module, room=room)
     if found is None:
         return before
     lines = [number_line(found, line) for line in range(numbers)]
@@ -34,12 +40,13 @@ def label_parts(
     found: LayerMap | None,
     *,
     module: Holding | None = None,
+    room: TileRoom = PUBLISHED,
     thick_rows: bool = False,
 ) -> tuple[list[str], int, list[str]]:
     """Lines that are the same for all samples of the same shapes, and where the others stand.
 
-    The layer may stand for a `module`. With `thick_rows` the tile's rows are thicker than its
-    columns.
+    The layer may stand for a `module`; its tile has this `room`. With `thick_rows` the tile's rows
+    are thicker than its columns.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def label_parts(
     lines = [one_line(line, _LONGEST) for line in lines]
     if found is None:
         return lines, 0, []
-    return _map_lines(lines, found, thick_rows)
+    return _map_lines(lines, found, room, thick_rows)
 
 
 def _layer_lines(layer: Layer, found: LayerMap | None) -> list[str]:
@@ -106,7 +113,7 @@ def _output_line(layer: Layer, found: LayerMap | None) -> str:
 
 
 def _map_lines(
-    lines: list[str], found: LayerMap, thick_rows: bool
+    lines: list[str], found: LayerMap, room: TileRoom, thick_rows: bool
 ) -> tuple[list[str], int, list[str]]:
     """The lines of a layer or module with those about its map."""
     if found.copies is None or found.copies > 1:
@@ -115,7 +122,7 @@ def _map_lines(
         lines.append(found.doubt)
     if found.flat:
         lines.append(f"tile: {show_shape(found.cam.shape)}")
-    stretched = stretched_side((found.cam.shape[0], found.cam.shape[1]))
+    stretched = stretched_side((found.cam.shape[0], found.cam.shape[1]), room)
     if stretched := "rows" if thick_rows else stretched:
         lines.append(f"{stretched} drawn thicker")
     if found.bad_values is None:

@@ -18,7 +18,7 @@ from micam_fast.diagrams.layout import find_engine, lay_out
 from micam_fast.diagrams.nodes import Node, draw_nodes
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.style import Style
-from micam_fast.diagrams.tiles import TILE_HEIGHT, TILE_WIDTH
+from micam_fast.diagrams.tile_rooms import PUBLISHED, tile_room
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import SampleMaps
 
@@ -73,7 +73,7 @@ class ModelDiagram:
         self,
         mapped: frozenset[str],
         rankdir: str,
-        tile: tuple[int, int] = (TILE_WIDTH, TILE_HEIGHT),
+        tile: tuple[int, int] = PUBLISHED.size,
         detail: Detail = EVERYTHING,
     ) -> DiagramLayout:
         """Places of the nodes; computed once for each direction, set of mapped layers and tile.
@@ -105,14 +105,14 @@ class ModelDiagram:
 
         Parameters are those of `DiagramTemplate`.
         """
-        width = head_width(header)
+        width, room = head_width(header), tile_room(style.look, input_size)
         key = (_shapes(maps), len(header), width, input_size, style, native)
         with self._lock:
             return self._templates.get_or_make(
                 key,
                 lambda: DiagramTemplate(
                     self.nodes(frozenset(maps), style.detail),
-                    self.layout(frozenset(maps), style.direction, detail=style.detail),
+                    self.layout(frozenset(maps), style.direction, room.size, style.detail),
                     maps,
                     header,
                     input_size=input_size,

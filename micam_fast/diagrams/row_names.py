@@ -14,7 +14,8 @@ from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import INK, Text
 from micam_fast.diagrams.places import Box
-from micam_fast.diagrams.tiles import LABEL_X, NARROW, TILE_HEIGHT, cell_centres, grid_size
+from micam_fast.diagrams.tile_rooms import PUBLISHED, TILE_HEIGHT
+from micam_fast.diagrams.tiles import NARROW, cell_centres, grid_size
 from micam_fast.maps.layer_map import LayerMap
 
 MOST_ROWS = 32
@@ -135,7 +136,7 @@ def name_marks(
         return
     ends[:, 0] += 2 * _GAP
     for name, (x, y) in zip(names, ends.tolist(), strict=True):
-        text = fit_line(one_line(name), size, LABEL_X - _GAP - x)
+        text = fit_line(one_line(name), size, PUBLISHED.label_x - _GAP - x)
         yield _mark(place.x + x, place.y + y, name, text, size)
 
 

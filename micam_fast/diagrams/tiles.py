@@ -18,14 +18,8 @@ from micam_fast.diagrams.flat_sizes import flat_size, thin_sides
 from micam_fast.diagrams.marks import DPI, INK, RULE, Picture, Text
 from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.tile_rooms import PUBLISHED, TILE_HEIGHT, TileRoom, tile_room
 from micam_fast.maps.layer_map import LayerMap
-
-TILE_WIDTH, TILE_HEIGHT = 635, 205
-"""Pixels of the published tile."""
-LABEL_X = 435
-"""Where the label starts."""
-PICTURE_WIDTH = 425
-"""What the plane and its squares take of the tile's width."""
 
 # SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
 _FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
@@ -37,7 +31,6 @@ MOST_APART = 64
 """Rows of a narrow grid that stay apart however long they are: leads, channels of an EEG."""
 # Share of a repeated row's width that is left empty before the next row.
 _GAP = 0.3
-_FLAT_BOX = (390, 185)
 # Of a row beside which its name stands.
 _NAMED_ROW = 14
 _HATCH_SPACING = 9
@@ -96,10 +89,12 @@ def draw_tile(
     names_room
         As in `tile_place`.
     """
+    room = tile_room(look, input_size)
+    place = tile_place(found, look, scale, room, names_room)
     if found.bad_values is not None:
-        pixels = _hatched(scale)
+        flat = look == "flat"
+        pixels = hatch(round(place.width), round(place.height), scale) if flat else _hatched(scale)
     elif found.plain:
-        place = tile_place(found, look, scale, names_room)
         return _plain(found, place, look, scale, 2 if native else 1)
     elif look == "isometric":
         pixels = paint_isometric(found, index, input_size, scale)
@@ -107,12 +102,10 @@ def draw_tile(
         if dots or pixels.min() >= _PALEST:
             pixels = np.minimum(pixels, _outline(scale))
     else:
-        place = tile_place(found, "flat", scale, names_room)
-        most, row = _named_box(names_room)
+        most, row = _named_box(room, names_room)
         cells = None if native else shrunk_cells(found.cam, most, scale, row)
         pixels = found.rgba if cells is None else found.rgba.reshape(-1, 4)[cells]
-        return Picture(place.x, place.y, place.width, place.height, pixels)
-    return Picture(0, 0, pixels.shape[1], pixels.shape[0], pixels)
+    return Picture(place.x, place.y, place.width, place.height, pixels)
 
 
 def paint_isometric(
@@ -123,7 +116,7 @@ def paint_isometric(
     Returns
     -------
     (height, width, 3) uint8
-        The part of the tile left of the label, ``PICTURE_WIDTH x TILE_HEIGHT`` times `scale`.
+        The part of the tile left of the label, 425 x 205 times `scale`.
 
     Raises
     ------
@@ -134,7 +127,7 @@ def paint_isometric(
         raise ValueError(f"colours {found.rgba.shape} of a map of {found.cam.shape}")
     rows, columns = grid_size(input_size)
     area = _square_area(index, scale)
-    height, width = round(TILE_HEIGHT * scale), round(PICTURE_WIDTH * scale)
+    height, width = round(TILE_HEIGHT * scale), round(PUBLISHED.picture_width * scale)
     pixels = np.empty((height, width, 3), np.uint8)
     paint_squares(
         found.rgba.reshape(-1, 4),
@@ -212,23 +205,30 @@ def _spread(cells: int, side: int) -> NDArray[np.float64]:
     return np.asarray(places / places[-1])
 
 
-def tile_place(found: LayerMap, look: Look, scale: float, names_room: float = 0.0) -> Box:
+def tile_place(
+    found: LayerMap,
+    look: Look,
+    scale: float,
+    room: TileRoom = PUBLISHED,
+    names_room: float = 0.0,
+) -> Box:
     """Where `draw_tile` puts its picture; it depends on the map's shape alone.
 
     Names of rows take so many pixels, before they are scaled, left of a map seen from above.
     """
-    if look == "isometric" or found.bad_values is not None:
-        return Box(0, 0, round(PICTURE_WIDTH * scale), round(TILE_HEIGHT * scale))
+    if look == "isometric":
+        return Box(0, 0, round(room.picture_width * scale), round(TILE_HEIGHT * scale))
     height, width = found.cam.shape
-    most, row = _named_box(names_room)
-    room = round(PICTURE_WIDTH - names_room), TILE_HEIGHT
-    place = flat_place((height, width), most, room, scale, row)
+    most, row = _named_box(room, names_room)
+    free = round(room.picture_width - names_room), TILE_HEIGHT
+    place = flat_place((height, width), most, free, scale, row)
     return Box(place.x + round(names_room * scale), place.y, place.width, place.height)
 
 
-def _named_box(names_room: float) -> tuple[tuple[int, int], int]:
+def _named_box(room: TileRoom, names_room: float) -> tuple[tuple[int, int], int]:
     """Most pixels of a map beside names, and the least of each of its rows."""
-    return (round(_FLAT_BOX[0] - names_room), _FLAT_BOX[1]), _NAMED_ROW if names_room else 0
+    width, height = room.most
+    return (round(width - names_room), height), _NAMED_ROW if names_room else 0
 
 
 def flat_place(
@@ -286,12 +286,12 @@ def shrunk_cells(
     return None if (rows, columns) == (height, width) else _choose_cells(cam, rows, columns)
 
 
-def stretched_side(size: tuple[int, int]) -> str | None:
+def stretched_side(size: tuple[int, int], room: TileRoom = PUBLISHED) -> str | None:
     """Which cells of a map are not drawn as squares, for its label: ``"rows"`` or ``"columns"``.
 
     A strip of one row is one wherever it is drawn, and its label says nothing.
     """
-    rows, columns = thin_sides(size, _FLAT_BOX)
+    rows, columns = thin_sides(size, room.most)
     return None if size[0] == 1 else "rows" if rows else "columns" if columns else None
 
 
@@ -338,7 +338,8 @@ def _outline(scale: float) -> NDArray[np.uint8]:
 
 def _distance(scale: float) -> NDArray[np.float64]:
     """How far within the plane each pixel of a tile lies, below 0 beyond it; pixels at scale 1."""
-    y, x = np.mgrid[0 : round(TILE_HEIGHT * scale), 0 : round(PICTURE_WIDTH * scale)] / scale
+    height, width = round(TILE_HEIGHT * scale), round(PUBLISHED.picture_width * scale)
+    y, x = np.mgrid[0:height, 0:width] / scale
     corners = (_FAR_LEFT, _FAR_RIGHT, _NEAR_RIGHT, _NEAR_LEFT)
     found = np.full(x.shape, np.inf)
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):

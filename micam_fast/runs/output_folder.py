@@ -30,7 +30,7 @@ from micam_fast.runs.manifest import (
     take_further,
     tells_of_files,
 )
-from micam_fast.runs.sample_files import PlotOptions
+from micam_fast.runs.sample_files import PlotOptions, expected_layout
 from micam_fast.runs.stores import Store, UrlStore
 
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ def describe_run(
     layout = None
     if need_layout(options.formats, poster=options.is_poster(model)):
         # Where Graphviz put the nodes decides over every diagram.
-        style = options.style
-        layout = model.scene.layout(model.mapped, style.direction, detail=style.detail)
+        layout = expected_layout(model, options)
     weights = {path.name: _digest(path) for path in external_files(model.file)}
     classes, rows = "\n".join(model.prediction.class_names), "\n".join(options.row_names)
     return {

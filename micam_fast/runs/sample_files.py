@@ -10,6 +10,7 @@ from pathlib import Path
 from micam_fast.api.explanation import Explanation
 from micam_fast.api.model import Model
 from micam_fast.api.saving import check_size, write_format
+from micam_fast.core.activation_axes import declared_input_size
 from micam_fast.core.choices import (
     EVERYTHING,
     PAGES,
@@ -24,7 +25,9 @@ from micam_fast.core.output_files import file_stem
 from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
+from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.style import Style
+from micam_fast.diagrams.tile_rooms import tile_room
 from micam_fast.runs.stores import FolderStore, Store, open_store
 
 
@@ -106,6 +109,12 @@ class SampleFiles:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+def expected_layout(model: Model, options: PlotOptions) -> DiagramLayout:
+    """The layout of the diagrams as far as the model alone tells it; samples may make it wider."""
+    room = tile_room(options.look, declared_input_size(model.inputs))
+    return model.scene.layout(model.mapped, options.style.direction, room.size, options.detail)
+
+
 def check_output(model: Model, options: PlotOptions) -> None:
     """Find out before the first sample what would stop every one; nothing is written.
 
@@ -121,7 +130,7 @@ def check_output(model: Model, options: PlotOptions) -> None:
     poster = options.is_poster(model)
     if need_layout(options.formats, poster=poster):
         style = options.style
-        layout = model.scene.layout(model.mapped, style.direction, detail=style.detail)
+        layout = expected_layout(model, options)
         size = diagram_size(layout, [model.name], style.scale)
         refused = []
         for name in options.formats:

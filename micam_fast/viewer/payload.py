@@ -24,7 +24,8 @@ from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.row_names import rows_of_input
 from micam_fast.diagrams.shown import Shown
-from micam_fast.diagrams.tiles import LABEL_X, NARROW, cell_centres, grid_size, tile_place
+from micam_fast.diagrams.tile_rooms import PUBLISHED
+from micam_fast.diagrams.tiles import NARROW, cell_centres, grid_size, tile_place
 from micam_fast.maps.layer_map import LayerMap, lies_on_input
 from micam_fast.maps.sample_maps import sized_layer
 from micam_fast.maps.signed_palette import diverging
@@ -146,7 +147,7 @@ def data_elements(data: PageData) -> Iterator[str]:
         "features": features,
         "rowNames": _told_each(data.row_names),
         "columnNames": _told_each(data.column_names),
-        "labelX": LABEL_X,
+        "labelX": PUBLISHED.label_x,
         "isometric": {"rows": rows, "columns": columns, "dpi": DPI},
     }
     yield _json_element("micam-page", described)

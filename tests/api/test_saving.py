@@ -29,6 +29,7 @@ from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.png_limit import LARGEST_PNG
 from micam_fast.diagrams.style import Style
+from micam_fast.diagrams.tile_rooms import tile_room
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = [
@@ -71,7 +72,8 @@ def test_the_suffix_names_the_format(
 @pytest.mark.parametrize("look", LOOKS)
 def test_png(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
     path = demo_explanation.save(tmp_path / "x.png", look)
-    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB")
+    size = tile_room(look, demo_explanation.input_size).size
+    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB", size)
     with Image.open(path) as image:
         assert image.size == diagram_size(layout, header_lines(demo_explanation), 1.0)
         assert image.height > 12 * 205
@@ -99,7 +101,8 @@ def test_svg(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
 def test_pdf(demo_explanation: Explanation, tmp_path: Path) -> None:
     pages = pypdf.PdfReader(demo_explanation.save(tmp_path / "x.pdf", "flat")).pages
     assert len(pages) == 1
-    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB")
+    size = tile_room("flat", demo_explanation.input_size).size
+    layout = demo_explanation.scene.layout(frozenset(NAMES), "TB", size)
     width, height = diagram_size(layout, header_lines(demo_explanation), 1.0)
     box = pages[0].mediabox
     assert (float(box.width), float(box.height)) == pytest.approx((width * 0.48, height * 0.48))

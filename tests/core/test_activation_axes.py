@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from micam_fast.core.activation_axes import spatial_input_size, view_activation
-from micam_fast.core.layers import Axes
+from micam_fast.core.activation_axes import (
+    declared_input_size,
+    spatial_input_size,
+    view_activation,
+)
+from micam_fast.core.layers import Axes, ModelInput, Shape
 
 
 @pytest.mark.parametrize(
@@ -139,3 +143,19 @@ def test_restoring_undoes_arranging(
     whole = view.arrange(array, 0)
     channels = np.moveaxis(whole, 0, 1).reshape(whole.shape[1], -1)
     np.testing.assert_array_equal(view.restore(channels), array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "expected"),
+    [
+        ((None, 3, 8, 6), Axes(0, 1), (8, 6)),
+        ((None, 8, 6, 3), Axes(0, 3), (8, 6)),
+        ((1, 3, None, 6), Axes(0, 1), None),
+        ((None, None), Axes(0, None), None),
+        ((None, 7), Axes(0, None), (1, 7)),
+    ],
+)
+def test_a_size_is_declared_unless_samples_fill_it_in(
+    shape: Shape, axes: Axes, expected: tuple[int, int] | None
+) -> None:
+    assert declared_input_size([ModelInput("x", shape, axes, "float32")]) == expected

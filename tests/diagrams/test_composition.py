@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from micam_fast.core.choices import Look
+from micam_fast.core.choices import LOOKS, Look
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.diagram_template import compose_tile, diagram_size, edge_specs, node_specs
 from micam_fast.diagrams.encoders.fonts import text_width
@@ -18,10 +18,10 @@ from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.diagrams.parts import route_marks
 from micam_fast.diagrams.places import Box, DiagramLayout, NestedFrame, Route
 from micam_fast.diagrams.style import Style
-from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, TILE_WIDTH
+from micam_fast.diagrams.tile_rooms import TILE_WIDTH, tile_room
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.pictures import border_distance, box_of, compose, contains, layer_map, overlap
-from tests.helpers.small_diagram import HEADER, LAYERS, LEFT_OUT, NAMES, placed
+from tests.helpers.small_diagram import HEADER, INPUT_SIZE, LAYERS, LEFT_OUT, NAMES, placed
 
 
 def some_maps(names: Sequence[str] = NAMES) -> dict[str, LayerMap]:
@@ -44,7 +44,7 @@ def diagram(
 ) -> Drawing:
     return compose(
         LAYERS,
-        placed(names, rankdir),
+        placed(names, rankdir, look),
         some_maps(names),
         header,
         input_size=(4, 4),
@@ -117,12 +117,13 @@ def test_every_layer_is_there_once(look: Look, rankdir: str) -> None:
 def test_picture_and_label_lie_in_their_frame_side_by_side(look: Look) -> None:
     drawing = diagram(look=look)
     boxes, shown, said = node_boxes(drawing), tiles(drawing), texts(drawing)
+    room = tile_room(look, INPUT_SIZE)
     for name, box in boxes.items():
-        assert (box.width, box.height) == (TILE_WIDTH, TILE_HEIGHT)
+        assert (box.width, box.height) == room.size
         tile = shown[name]
         assert contains(box, Box(tile.x, tile.y, tile.width, tile.height))
-        assert tile.x + tile.width <= box.x + LABEL_X
-        assert said[name].x == box.x + LABEL_X
+        assert tile.x + tile.width <= box.x + room.label_x
+        assert said[name].x == box.x + room.label_x
 
 
 def test_layers_that_were_left_out_are_labels() -> None:
@@ -148,21 +149,21 @@ def test_no_layer_has_a_map() -> None:
 long_names = st.text(st.sampled_from("abW/_.:- é日\n"), min_size=1, max_size=90)
 
 
-@given(long_names, st.booleans())
-@settings(deadline=None, max_examples=40)
-def test_any_label_stays_in_its_frame(name: str, mapped: bool) -> None:
+@given(long_names, st.booleans(), st.sampled_from(LOOKS))
+@settings(deadline=None, max_examples=60)
+def test_any_label_stays_in_its_frame(name: str, mapped: bool, look: Look) -> None:
     layer = Layer(
         name, "Conv", name, (), ((None, 999, 9999, 9999, 9999),) * 3, (None, 3), (9,) * 12, (9,)
     )
     maps = {name: layer_map([[-1e-30, 12345.678]], flat=True, even_weights=True)} if mapped else {}
-    (spec,) = node_specs(draw_nodes([layer], maps), maps)
+    (spec,) = node_specs(draw_nodes([layer], maps), maps, tile_room(look, INPUT_SIZE).size)
     drawing = compose(
         [layer],
         DiagramLayout(spec.width, spec.height, {name: Box(0, 0, spec.width, spec.height)}, (), ()),
         maps,
         [],
-        input_size=(4, 4),
-        look="flat",
+        input_size=INPUT_SIZE,
+        look=look,
     )
     frame = max(
         (box_of(m) for m in drawing.marks if isinstance(m, Path)),
@@ -424,5 +425,5 @@ def test_moving_a_mark_moves_it_alone(mark: Mark) -> None:
 
 def test_maps_of_uncached_layers_are_not_drawn() -> None:
     maps: Mapping[str, LayerMap] = {**some_maps(), "ghost": layer_map([[1]])}
-    drawing = compose(LAYERS, placed(), maps, HEADER, input_size=(4, 4), look="flat")
+    drawing = compose(LAYERS, placed(look="flat"), maps, HEADER, input_size=(4, 4), look="flat")
     assert list(tiles(drawing)) == NAMES

@@ -28,6 +28,7 @@ from micam_fast.diagrams.marks import Drawing, Filling, Hole, Mark, Path, Pictur
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.diagrams.nodes import draw_nodes
 from micam_fast.diagrams.style import Style
+from micam_fast.diagrams.tile_rooms import tile_room
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.drawings import HOSTILE, SVG, everything
 from tests.helpers.pictures import compose, layer_map
@@ -77,7 +78,7 @@ def assert_same_marks(found: Drawing, expected: Drawing) -> None:
 def test_a_sheet_of_another_sample_gives_this_one_s_diagram(
     look: Look, rankdir: str, scale: float, names: Sequence[str]
 ) -> None:
-    where = placed(names, rankdir)
+    where = placed(names, rankdir, look)
     how: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
     other = ["demo_net", "sample: 7.png", "prediction: class 3, probability 0.4444"]
     template = DiagramTemplate(NODES, where, maps_of(1, names), other, **how)
@@ -89,7 +90,7 @@ def test_a_sheet_of_another_sample_gives_this_one_s_diagram(
 
 
 def test_hatched_and_flat_layers_have_sheets_too() -> None:
-    where = placed()
+    where = placed(look="flat")
     kinds: list[dict[str, Any]] = [
         {"bad_values": 3}, {"bad_values": 0}, {"flat": True, "even_weights": True},
     ]  # fmt: skip
@@ -108,7 +109,7 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
 def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -> None:
     header = [*HEADER, "all maps: min -1.23457e-05, max 1.23457e+38"]
     given: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
-    template = DiagramTemplate(NODES, placed(), maps_of(1), header, **given)
+    template = DiagramTemplate(NODES, placed(look=look), maps_of(1), header, **given)
     extremes = maps_of(2)
     extremes["conv"] = layer_map([[-1.23457e-30, 0, 1.23457e30, 1]] * 4)
     holes = [mark for mark in template.blank.marks if isinstance(mark, Hole)]
@@ -134,6 +135,7 @@ def scene() -> ModelDiagram:
     return ModelDiagram("demo_net", LAYERS)
 
 
+FROM_ABOVE = tile_room("flat", (4, 4)).size
 HOW: Mapping[str, Any] = {"input_size": (4, 4), "style": Style("flat"), "native": False}
 
 
@@ -168,7 +170,7 @@ def test_maps_with_other_labels_are_on_another_sheet(given: dict[str, Any]) -> N
     changed = {**maps_of(2), "right": maps_of(2, **given)["right"]}
     template = of_all.template(changed, HEADER, **HOW)
     expected = compose(
-        LAYERS, of_all.layout(frozenset(NAMES), "TB"), changed, HEADER,
+        LAYERS, of_all.layout(frozenset(NAMES), "TB", FROM_ABOVE), changed, HEADER,
         input_size=(4, 4), look="flat",
     )  # fmt: skip
     assert_same_marks(template.blank.fill(template.fillings(changed, HEADER)), expected)
@@ -185,7 +187,7 @@ def test_headers_of_another_size_are_on_another_sheet(header: list[str]) -> None
     template = of_all.template(maps_of(1), header, **HOW)
     assert template is not first
     assert template.blank.width >= head_width(header)
-    where = of_all.layout(frozenset(NAMES), "TB")
+    where = of_all.layout(frozenset(NAMES), "TB", FROM_ABOVE)
     expected = compose(LAYERS, where, maps_of(1), header, input_size=(4, 4), look="flat")
     assert_same_marks(template.blank.fill(template.fillings(maps_of(1), header)), expected)
 
@@ -323,7 +325,8 @@ def test_the_svg_of_a_sheet_is_that_of_its_drawing(demo_model: Model, look: Look
     for digit in np.load(DIGITS)[:2]:
         found = dataclasses.replace(demo_model.explain(digit), sample=HOSTILE, label="<&>")
         header = header_lines(found)
-        where = found.scene.layout(frozenset(found.maps), "TB")
+        room = tile_room(look, found.input_size)
+        where = found.scene.layout(frozenset(found.maps), "TB", room.size)
         drawing = compose(
             found.scene.layers, where, found.maps, header, input_size=found.input_size, look=look,
             native=True,

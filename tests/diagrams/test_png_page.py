@@ -32,6 +32,7 @@ from micam_fast.diagrams.marks import (
     Template,
     Text,
 )
+from micam_fast.diagrams.tile_rooms import tile_room
 from tests.helpers.pictures import compose
 from tests.helpers.pillow_drawing import draw
 
@@ -262,7 +263,7 @@ def diagram(look: Look, rankdir: str, scale: float, digit: int) -> Drawing:
     found = micam_fast.explain(MODEL, np.load(DIGITS)[digit])
     return compose(
         found.scene.layers,
-        found.scene.layout(frozenset(found.maps), rankdir),
+        found.scene.layout(frozenset(found.maps), rankdir, tile_room(look, found.input_size).size),
         found.maps,
         ["model", f"sample: {digit}"],
         input_size=found.input_size,

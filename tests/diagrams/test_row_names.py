@@ -22,7 +22,8 @@ from micam_fast.diagrams.row_names import (
     names_room,
     rows_of_input,
 )
-from micam_fast.diagrams.tiles import LABEL_X, TILE_HEIGHT, stretched_side, tile_place
+from micam_fast.diagrams.tile_rooms import PUBLISHED, TILE_HEIGHT
+from micam_fast.diagrams.tiles import stretched_side, tile_place
 from tests.helpers.chains import op
 from tests.helpers.models import make_model, random_array
 from tests.helpers.pages import held
@@ -104,7 +105,7 @@ def test_names_stand_beside_their_rows(look: Look, rows: int, columns: int) -> N
     names = [f"lead {n}" for n in range(rows)]
     found = layer_map(np.random.default_rng(1).normal(size=(rows, columns)))
     room = names_room(names) if look == "flat" else 0.0
-    place = tile_place(found, look, 1.0, room)
+    place = tile_place(found, look, 1.0, names_room=room)
     marks = list(name_marks(names, look, place, (rows, 5000)))
     if look == "isometric" and rows == 32:
         assert not marks
@@ -118,7 +119,7 @@ def test_names_stand_beside_their_rows(look: Look, rows: int, columns: int) -> N
         np.testing.assert_allclose(middles, expected)
         assert place.x + place.width <= 425
     else:
-        assert all(330 < mark.x < LABEL_X for mark in marks)
+        assert all(330 < mark.x < PUBLISHED.label_x for mark in marks)
     assert marks[0].y > 0
     assert marks[-1].y < TILE_HEIGHT
 
@@ -126,7 +127,7 @@ def test_names_stand_beside_their_rows(look: Look, rows: int, columns: int) -> N
 def test_long_names_are_shortened() -> None:
     names = ["a name of a row that is much longer than there is room for", *LEADS[1:]]
     assert names_room(names) < 100
-    place = tile_place(layer_map(np.eye(12, 500)), "flat", 1.0, names_room(names))
+    place = tile_place(layer_map(np.eye(12, 500)), "flat", 1.0, names_room=names_room(names))
     first, *others = name_marks(names, "flat", place, (12, 500))
     assert "\u2026" in first.text
     assert first.full == names[0]

@@ -16,9 +16,8 @@ from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import label_lines
 from micam_fast.diagrams.marks import RULE
 from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.tile_rooms import PUBLISHED, TILE_HEIGHT, tile_room
 from micam_fast.diagrams.tiles import (
-    PICTURE_WIDTH,
-    TILE_HEIGHT,
     cell_centres,
     draw_tile,
     flat_place,
@@ -258,12 +257,19 @@ def test_isometric_tile_is_a_picture_of_the_published_size() -> None:
 
 # --- The flat look --------------------------------------------------------------------------
 
+SQUARE_INPUT, WIDE_INPUT = (9, 9), (9, 18)
+
 
 def flat_tile(
-    height: int, width: int, *, native: bool = False, scale: float = 1.0
+    height: int,
+    width: int,
+    *,
+    native: bool = False,
+    scale: float = 1.0,
+    input_size: tuple[int, int] = WIDE_INPUT,
 ) -> tuple[tuple[float, float, float, float], tuple[int, ...]]:
     rgba = np.zeros((height, width, 4), np.uint8)
-    picture = draw_tile(painted_map(rgba), 0, (9, 9), "flat", scale=scale, native=native)
+    picture = draw_tile(painted_map(rgba), 0, input_size, "flat", scale=scale, native=native)
     return (picture.x, picture.y, picture.width, picture.height), picture.pixels.shape
 
 
@@ -273,21 +279,31 @@ def test_flat_look_enlarges_by_whole_numbers_without_resampling(native: bool) ->
     picture = draw_tile(found, 5, (28, 20), "flat", native=native)
     np.testing.assert_array_equal(picture.pixels, found.rgba)
     assert (picture.width, picture.height) == (20 * 6, 28 * 6)
+    square = draw_tile(layer_map(np.eye(28)), 5, (28, 28), "flat", native=native)
+    assert (square.width, square.height) == (28 * 5, 28 * 5)
 
 
 @given(
-    st.integers(1, 600), st.integers(1, 600), st.booleans(), st.sampled_from([0.25, 0.5, 1.0, 2.0])
+    st.integers(1, 600),
+    st.integers(1, 600),
+    st.booleans(),
+    st.sampled_from([0.25, 0.5, 1.0, 2.0]),
+    st.sampled_from([SQUARE_INPUT, WIDE_INPUT]),
 )
 @settings(deadline=None, max_examples=150)
 def test_flat_tile_lies_in_the_middle_of_its_place(
-    height: int, width: int, native: bool, scale: float
+    height: int, width: int, native: bool, scale: float, input_size: tuple[int, int]
 ) -> None:
-    (x, y, wide, tall), shape = flat_tile(height, width, native=native, scale=scale)
+    room = tile_room("flat", input_size)
+    (x, y, wide, tall), shape = flat_tile(
+        height, width, native=native, scale=scale, input_size=input_size
+    )
     assert x >= 0
     assert y >= 0
-    assert abs(PICTURE_WIDTH * scale - wide - 2 * x) <= 2
+    assert abs(room.picture_width * scale - wide - 2 * x) <= 2
     assert abs(TILE_HEIGHT * scale - tall - 2 * y) <= 2
-    if height > 1 and stretched_side((height, width)) is None:
+    assert x + wide <= (room.label_x - 8) * scale + 1
+    if height > 1 and stretched_side((height, width), room) is None:
         even = wide * height / width
         assert tall == pytest.approx(max(1, even), abs=max(1, height / width) + 0.5)
     if native:
@@ -300,6 +316,9 @@ def test_a_strip_of_one_row_can_be_seen(width: int) -> None:
     assert tall >= 24
     assert wide >= 185
     assert shape[0] == 1
+    (_, _, wide, tall), _ = flat_tile(1, width, input_size=SQUARE_INPUT)
+    assert tall >= 24
+    assert wide >= 100
 
 
 @given(st.integers(2, 600), st.integers(1, 900))
@@ -322,13 +341,19 @@ def test_a_shrunk_flat_tile_keeps_the_strongest(cell: tuple[int, int]) -> None:
     assert visible[0] == pytest.approx(np.array(cell) * zoom, abs=1)
 
 
-@pytest.mark.parametrize("look", ["isometric", "flat"])
-@pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_a_map_that_is_not_finite_is_hatched(look: Look, scale: float) -> None:
+def test_a_flat_tile_that_is_not_finite_is_hatched() -> None:
     bad = layer_map([[float("nan"), 1.0], [0.0, 1.0]], bad_values=1)
-    picture = draw_tile(bad, 0, (2, 2), look, scale=scale)
+    picture = draw_tile(bad, 0, (2, 2), "flat")
+    assert (picture.x, picture.y, picture.width, picture.height) == (8, 28, 150, 150)
+    np.testing.assert_array_equal(picture.pixels, hatch(150, 150, 1.0))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_map_that_is_not_finite_is_hatched(scale: float) -> None:
+    bad = layer_map([[float("nan"), 1.0], [0.0, 1.0]], bad_values=1)
+    picture = draw_tile(bad, 0, (2, 2), "isometric", scale=scale)
     assert (picture.width, picture.height) == (
-        round(PICTURE_WIDTH * scale),
+        round(PUBLISHED.picture_width * scale),
         round(TILE_HEIGHT * scale),
     )
     assert picture.pixels.shape == (picture.height, picture.width, 3)
@@ -396,7 +421,7 @@ PLANE_MIDDLE = centre_of_plane()
 
 def grey_pixels(found: LayerMap, look: Look, *, native: bool = False) -> NDArray[np.uint8]:
     picture = draw_tile(found, 3, (4, 4), look, native=native)
-    place = tile_place(found, look, 1.0)
+    place = tile_place(found, look, 1.0, tile_room(look, (4, 4)))
     assert (picture.x, picture.y) == (place.x, place.y)
     assert (picture.width, picture.height) == (place.width, place.height)
     assert (picture.pixels == picture.pixels[..., :1]).all(), "colours in a grey tile"
@@ -421,10 +446,12 @@ def test_the_colours_of_a_grey_tile_are_kept_for_others() -> None:
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("look", ["isometric", "flat"])
-@pytest.mark.parametrize("value", [0.0, 5.0, -1.23456e-10])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0"), (5.0, "5.00"), (-1.23456e-10, "-1.23e-10")]
+)
 @pytest.mark.parametrize("shape", [(1, 1), (4, 4), (1, 6)])
 def test_a_constant_map_shows_its_value(
-    shape: tuple[int, int], value: float, look: Look, native: bool
+    shape: tuple[int, int], value: float, shown: str, look: Look, native: bool
 ) -> None:
     pixels = grey_pixels(layer_map(np.full(shape, value)), look, native=native)
     rows, columns = np.nonzero((pixels < 100).all(axis=2))
@@ -441,7 +468,7 @@ def test_a_constant_map_shows_its_value(
     )
     assert abs((rows.min() + rows.max()) / 2 - y) < size / 4
     assert abs((columns.min() + columns.max()) / 2 - x) < size / 2
-    width = text_width(f"{np.float32(value):.6g}", size)
+    width = text_width(shown, size)
     assert np.ptp(columns) == pytest.approx(width, abs=0.3 * size)
 
 
@@ -503,11 +530,19 @@ def test_a_narrow_map_keeps_a_thickness_and_its_label_says_so(
     double = tile_place(found, "flat", 2.0)
     assert min(double.height, double.width) >= 2 * min(shown)
     middle = place.x + place.width / 2, place.y + place.height / 2
-    room = np.array([PICTURE_WIDTH, TILE_HEIGHT])
+    room = np.array([PUBLISHED.picture_width, TILE_HEIGHT])
     assert middle == pytest.approx(room / 2, abs=1)
     assert stretched_side(size) == stretched
     lines = [line for line in label_lines(Layer("x", "Relu", "Relu"), found) if "drawn" in line]
     assert lines == ([] if stretched is None else [f"{stretched} drawn thicker"])
+
+
+def test_a_label_says_what_its_own_room_stretches() -> None:
+    found = layer_map(random_values((10, 60)))
+    layer = Layer("x", "Relu", "Relu")
+    drawn = "rows drawn thicker"
+    assert drawn not in label_lines(layer, found)
+    assert drawn in label_lines(layer, found, room=tile_room("flat", SQUARE_INPUT))
 
 
 @pytest.mark.parametrize("look", ["isometric", "flat"])

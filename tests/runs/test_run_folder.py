@@ -368,6 +368,8 @@ class TestDescribing:
         top = self.described(model, tmp_path, formats=("svg",))["layout_sha256"]
         wide = self.described(model, tmp_path, formats=("svg",), rankdir="LR")
         assert top != wide["layout_sha256"]
+        flat = self.described(model, tmp_path, formats=("svg",), look="flat")
+        assert top != flat["layout_sha256"]
 
     def test_weights_beside_the_model_count(self, tmp_path: Path) -> None:
         onnx.save(

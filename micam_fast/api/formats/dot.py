@@ -13,6 +13,7 @@ from micam_fast.diagrams.heading import legend_lines
 from micam_fast.diagrams.labels import label_lines
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
+from micam_fast.diagrams.tile_rooms import tile_room
 from micam_fast.diagrams.tiles import draw_tile
 from micam_fast.maps.sample_maps import sized_layer
 
@@ -20,7 +21,7 @@ from micam_fast.maps.sample_maps import sized_layer
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the tiles, then the text that shows them; return the paths of all."""
     folder = make_own_folder(path.with_name(f"{unique_stem(path.stem, longest=210)}_dot"))
-    names = tile_names(shown)
+    names, room = tile_names(shown), tile_room(style.look, shown.input_size)
     nodes = shown.scene.nodes(frozenset(shown.maps), style.detail)
     pictures = {node.key: names[node.key] for node in nodes if node.key in names}
     for node in nodes:
@@ -34,7 +35,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
         edge_specs(nodes),
         labels={
             node.key: label_lines(
-                sized_layer(node.layer, shown.maps), shown.maps.get(node.key), node.module
+                sized_layer(node.layer, shown.maps), shown.maps.get(node.key), node.module, room
             )
             for node in nodes
         },
