@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from micam_fast.core.choices import DrawingChoice, Look
+from micam_fast.core.choices import DrawingChoice, LookChoice
 from micam_fast.core.errors import SampleError
 from micam_fast.core.notebooks import diagram_bundle
 from micam_fast.diagrams.model_diagram import ModelDiagram
@@ -71,7 +71,7 @@ class Explanation(SampleResult):
     def save(
         self,
         path: str | Path,
-        look: Look = "isometric",
+        look: LookChoice = "auto",
         *,
         drawing: DrawingChoice = "auto",
         page: str = "screen",
@@ -93,7 +93,9 @@ class Explanation(SampleResult):
             (``cam/NAME``, ``rgba/NAME``, ``range/NAME``, ``min_max/NAME``, ``global_range``,
             ``prediction``; ``activation_min_max/NAME`` if it was asked for).
         look
-            ``"isometric"``, the published look, or ``"flat"``: tiles seen from above.
+            ``"isometric"``, the published look, or ``"flat"``: tiles seen from above. ``"auto"`` is
+            isometric for diagrams of inputs of rows and columns up to the published example's
+            75 x 75.
         drawing
             ``"diagram"``, ``"poster"`` (the whole network on one page), or ``"auto"``: the diagram
             where it has at most 24 nodes or `rankdir` or `scale_tiles` is given, else the poster.

@@ -6,6 +6,9 @@ from typing import Literal
 
 Look = Literal["isometric", "flat"]
 LOOKS: tuple[Look, ...] = ("isometric", "flat")
+LookChoice = Literal["auto", "isometric", "flat"]
+LOOK_CHOICES: tuple[LookChoice, ...] = ("auto", *LOOKS)
+"""``"auto"`` is settled by the size of the input, see `Style.look_for`."""
 
 DrawingChoice = Literal["auto", "diagram", "poster"]
 DRAWINGS: tuple[DrawingChoice, ...] = ("auto", "diagram", "poster")

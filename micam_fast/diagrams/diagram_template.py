@@ -148,7 +148,7 @@ class _TileSlot(_SampleSlot):
             found,
             self.index,
             self.input_size,
-            style.look,
+            style.look_for(self.input_size),
             scale=style.scale,
             native=self.native,
             names_room=self.names_room,
@@ -198,7 +198,7 @@ class DiagramTemplate:
         native: bool = False,
     ) -> None:
         top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
-        top.extend(legend_marks(header, channel_legend(style.look)))
+        top.extend(legend_marks(header, channel_legend(style.look_for(input_size))))
         body: list[_Part] = [*background_marks(layout)]
         layers = [node.layer for node in nodes]
         named = named_layers(layers, maps, input_size, style.row_names)
@@ -247,7 +247,7 @@ def compose_tile(
     style: Style,
 ) -> Drawing:
     """A single layer's tile with its label, as a drawing of its own."""
-    box = Box(0, 0, *tile_room(style.look, input_size).size)
+    box = Box(0, 0, *tile_room(style.look_for(input_size), input_size).size)
     parts: list[_Part] = [
         placed(part, 0, 0, style.scale)
         for part in _node(Node(layer, index), found, box, input_size, style, False)
@@ -267,11 +267,12 @@ def _node(
     names: Sequence[str] = (),
 ) -> Iterator[_Part]:
     layer, thick_rows = node.layer, False
-    tile = tile_room(style.look, input_size)
+    look = style.look_for(input_size)
+    tile = tile_room(look, input_size)
     if found is not None:
         scale = style.scale
-        room = names_room(names) if names and style.look == "flat" else 0.0
-        place = tile_place(found, style.look, scale, tile, room)
+        room = names_room(names) if names and look == "flat" else 0.0
+        place = tile_place(found, look, scale, tile, room)
         # The picture is drawn at its final size; `placed` will multiply these again.
         x, y = box.x + place.x / scale, box.y + place.y / scale
         width, height = place.width / scale, place.height / scale
@@ -281,9 +282,9 @@ def _node(
         thick_rows = room > 0 and height / rows > 1.01 * width / columns
         if names:
             shown = Box(x, y, width, height) if room else Box(box.x, box.y, width, height)
-            for row_name in row_name_marks(names, style.look, shown, input_size):
+            for row_name in row_name_marks(names, look, shown, input_size):
                 yield _NameSlot(row_name)
-        if style.look == "flat":
+        if look == "flat":
             yield frame(x - 0.5, y - 0.5, width + 1, height + 1)
     yield frame(box.x, box.y, box.width, box.height)
     x = box.x + (tile.label_x if found is not None else 10)

@@ -105,7 +105,7 @@ class ModelDiagram:
 
         Parameters are those of `DiagramTemplate`.
         """
-        width, room = head_width(header), tile_room(style.look, input_size)
+        width, room = head_width(header), tile_room(style.look_for(input_size), input_size)
         key = (_shapes(maps), len(header), width, input_size, style, native)
         with self._lock:
             return self._templates.get_or_make(

@@ -9,13 +9,18 @@ from micam_fast.core.choices import (
     DRAWINGS,
     EVERYTHING,
     LARGEST_DIAGRAM,
-    LOOKS,
+    LOOK_CHOICES,
     PAGES,
     Detail,
     DrawingChoice,
     Look,
+    LookChoice,
     check_choice,
 )
+
+_LARGEST_PLANE = 75
+"""Cells along the longer side of the published example's input. From here on, the squares of an
+isometric plane cover each other so far that a map is a heap of colours."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Style:
         If something is none that there is.
     """
 
-    look: Look = "isometric"
+    look: LookChoice = "auto"
     rankdir: str | None = None
     scale_tiles: float | None = None
     compress_level: int = 1
@@ -54,7 +59,7 @@ class Style:
     scale_png: float = 1.5
 
     def __post_init__(self) -> None:
-        check_choice("look", self.look, LOOKS)
+        check_choice("look", self.look, LOOK_CHOICES)
         check_choice("drawing", self.drawing, DRAWINGS)
         for name, value in (("scale_tiles", self.scale), ("scale_png", self.scale_png)):
             if not 0 < value < math.inf:
@@ -86,3 +91,17 @@ class Style:
     @property
     def _is_of_diagram(self) -> bool:
         return self.rankdir is not None or self.scale_tiles is not None
+
+    def look_for(self, input_size: tuple[int, int] | None, *, poster: bool = False) -> Look:
+        """The look of the diagram, or poster, of an input of this size; of ``"auto"``, the rule.
+
+        The published look suits inputs of rows and columns up to the size of the published example.
+        Larger pictures, and sequences and lists, which have but one row, are seen from above. So is
+        an input of which the size is not known yet, and so is a poster, whose tiles are small.
+        """
+        if self.look != "auto":
+            return self.look
+        if poster:
+            return "flat"
+        fits = input_size is not None and 1 < min(input_size) <= max(input_size) <= _LARGEST_PLANE
+        return "isometric" if fits else "flat"

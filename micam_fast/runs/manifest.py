@@ -23,8 +23,8 @@ from micam_fast.core.output_files import atomic_file
 NAME = "manifest.jsonl"
 EARLIER = f".{NAME}.earlier"
 """The manifest of an earlier run, until the new one replaces a file."""
-FORMAT = 2
-"""Counts up where a manifest, or what its layers are called, becomes another one."""
+FORMAT = 3
+"""Counts up where a manifest, what its layers are called or how they are drawn becomes another."""
 Line = dict[str, Any]
 _INDEX = re.compile(rb'\{"sample": ([0-9]{1,15}),')
 _NOWHERE = -1

@@ -16,7 +16,7 @@ from micam_fast.core.choices import (
     PAGES,
     Detail,
     DrawingChoice,
-    Look,
+    LookChoice,
     Projection,
 )
 from micam_fast.core.errors import OutputError, TooLargeError, os_errors_as
@@ -37,7 +37,7 @@ class PlotOptions:
 
     folder: Path | str
     formats: tuple[str, ...] = ("png",)
-    look: Look = "isometric"
+    look: LookChoice = "auto"
     projection: Projection = "published"
     frame: int | None = None
     activation_range: bool = False
@@ -111,8 +111,9 @@ class SampleFiles:
 
 def expected_layout(model: Model, options: PlotOptions) -> DiagramLayout:
     """The layout of the diagrams as far as the model alone tells it; samples may make it wider."""
-    room = tile_room(options.look, declared_input_size(model.inputs))
-    return model.scene.layout(model.mapped, options.style.direction, room.size, options.detail)
+    style, size = options.style, declared_input_size(model.inputs)
+    room = tile_room(style.look_for(size), size)
+    return model.scene.layout(model.mapped, style.direction, room.size, style.detail)
 
 
 def check_output(model: Model, options: PlotOptions) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.core.choices import LOOKS, Detail, Look, check_choice
+from micam_fast.core.choices import Detail, LookChoice
 from micam_fast.core.output_files import atomic_file
 from micam_fast.diagrams.shown import Shown
+from micam_fast.diagrams.style import Style
 from micam_fast.viewer.document import build_document
 from micam_fast.viewer.feature_maps import FeatureMaps, quantized_all
 from micam_fast.viewer.identifiers import render_page
@@ -47,7 +48,7 @@ class View:
     title
         Of the page; the model's name by default.
     look
-        ``"flat"`` or ``"isometric"``: how the page shows the tiles at first.
+        How the page shows the tiles at first, as in `Explanation.save`.
     rankdir
         ``"TB"`` or ``"LR"``.
     depth, only_mapped
@@ -60,7 +61,7 @@ class View:
     column_names: Sequence[str] | None = None
     compare: bool = False
     title: str | None = None
-    look: Look = "flat"
+    look: LookChoice = "flat"
     rankdir: str = "TB"
     depth: int | None = None
     only_mapped: bool = False
@@ -86,7 +87,7 @@ class View:
                 f"feature_maps must be one mapping for each explanation: {len(shown)}, not "
                 f"{len(maps)}"
             )
-        check_choice("look", self.look, LOOKS)
+        look = Style(self.look).look_for(shown[0].input_size)
         scene, mapped = shown[0].scene, frozenset(shown[0].maps)
         detail = Detail(self.depth, self.only_mapped)
         data = PageData(
@@ -100,7 +101,7 @@ class View:
             rankdir=self.rankdir,
         )
         return render_page(
-            build_document(data, compare=self.compare, look=self.look),
+            build_document(data, compare=self.compare, look=look),
             _text("template.html"),
             {
                 "title": data.title,

@@ -16,6 +16,7 @@ import pypdf
 import pytest
 from PIL import Image
 
+import micam_fast
 from micam_fast import Explanation
 from micam_fast.api.formats.tiles import write as save_tiles
 from micam_fast.core.choices import LOOKS, Look
@@ -30,6 +31,7 @@ from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.png_limit import LARGEST_PNG
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tile_rooms import tile_room
+from tests.helpers.models import random_array, single_conv
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = [
@@ -297,9 +299,21 @@ def test_unknown_formats(name: str, demo_explanation: Explanation, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("columns", "look"), [(75, "isometric"), (76, "flat")])
+@pytest.mark.parametrize("suffix", ["png", "svg", "html"])
+def test_the_look_follows_the_size_of_the_input(
+    suffix: str, columns: int, look: Look, tmp_path: Path
+) -> None:
+    model = micam_fast.load_model(single_conv(random_array(2, 4, 1, 3, 3), [None, 1, None, None]))
+    found = model.explain(random_array(3, 1, 40, columns))
+    paths = [found.save(tmp_path / f"default.{suffix}"), found.save(tmp_path / f"a.{suffix}", look)]
+    one, other = (path.read_bytes() for path in paths)
+    assert one == other
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "dot"])
 def test_unknown_looks(suffix: str, demo_explanation: Explanation, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown look: 'round' \(must be one of isometric, flat"):
+    with pytest.raises(ValueError, match=r"unknown look: 'round' \(must be one of auto, isom"):
         demo_explanation.save(tmp_path / f"x.{suffix}", "round")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 

@@ -98,7 +98,7 @@ def test_a_header_is_told_more(tmp_path: Path) -> None:
         assert [manifest.find(index) is not None for index in range(3)] == [True] * 3
         manifest.add({"sample": 3, "name": "b"})
         manifest.tell(COMPARED, {})
-        assert manifest.header() == {"manifest": 2, "options": {"--format": "png"}, COMPARED: {}}
+        assert manifest.header() == {"manifest": 3, "options": {"--format": "png"}, COMPARED: {}}
         manifest.finish()
     assert lines(tmp_path) == [0, 1, 2, 3]
     assert [each.name for each in tmp_path.iterdir() if each.name != "cache"] == [NAME]

@@ -80,7 +80,7 @@ class TestLines:
 
     def test_header_then_a_line_for_each_sample(self, path: Path) -> None:
         with start_manifest(path, HEADER) as manifest:
-            assert json.loads(path.read_bytes()) == {"manifest": 2, **HEADER}
+            assert json.loads(path.read_bytes()) == {"manifest": 3, **HEADER}
             for index in range(3):
                 assert manifest.find(index) is None
                 manifest.add(line(index))
@@ -258,7 +258,7 @@ class TestHostile:
     @pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"1}")])
     def test_a_deep_header(self, depth: int, brackets: tuple[bytes, bytes], path: Path) -> None:
         begin, end = brackets
-        path.write_bytes(b'{"manifest": 2, "options": ' + begin * depth + end * depth + b"}\n")
+        path.write_bytes(b'{"manifest": 3, "options": ' + begin * depth + end * depth + b"}\n")
         with pytest.raises(ResumeError, match="cannot resume"):
             resume_manifest(path, HEADER)
 
@@ -368,7 +368,7 @@ class TestHeader:
         resume_manifest(path, given).close()
 
     @pytest.mark.parametrize(
-        "first", [b"", b"\n", b"[]\n", b'{"manifest": 1}\n', b"\x89PNG\n", b"{}\n"]
+        "first", [b"", b"\n", b"[]\n", b'{"manifest": 2}\n', b"\x89PNG\n", b"{}\n"]
     )
     def test_another_file_is_refused_and_kept(self, first: bytes, path: Path) -> None:
         path.write_bytes(first)
@@ -378,7 +378,7 @@ class TestHeader:
 
     def test_none_is_begun(self, path: Path) -> None:
         resume_manifest(path, HEADER).close()
-        assert read_header(path) == {"manifest": 2, **HEADER}
+        assert read_header(path) == {"manifest": 3, **HEADER}
 
 
 class TestDisk:

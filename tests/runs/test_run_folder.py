@@ -141,7 +141,7 @@ class TestOpening:
     def test_a_killed_run_leaves_the_earlier_one_to_the_next(
         self, tmp_path: Path, written: bool
     ) -> None:
-        (tmp_path / EARLIER).write_text('{"manifest": 2, "options": {"--format": ["png"]}}\n')
+        (tmp_path / EARLIER).write_text('{"manifest": 3, "options": {"--format": ["png"]}}\n')
         with start_manifest(tmp_path / NAME, HEADER | {"machine": "killed"}) as manifest:
             manifest.add({"sample": 0, "name": "b", "error": "unreadable"})
             if written:
@@ -389,6 +389,6 @@ class TestDescribing:
         header = self.described(model, tmp_path)
         with open_run(open_store(tmp_path / "o"), header, resume=False, say=print):
             pass
-        assert read_header(tmp_path / "o" / NAME) == {"manifest": 2, **header}
+        assert read_header(tmp_path / "o" / NAME) == {"manifest": 3, **header}
         with open_run(open_store(tmp_path / "o"), header, resume=True, say=print):
             pass

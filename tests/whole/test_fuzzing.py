@@ -102,7 +102,7 @@ def _write(name: str, content: bytes = b"") -> int:
 def _tell(line: str, name: str = "conv_sample-0.dot") -> int:
     """Write a file, and a manifest with a line of its sample."""
     _write(name)
-    _write("manifest.jsonl", b'{"manifest": 2}\n' + line.encode() + b"\n")
+    _write("manifest.jsonl", b'{"manifest": 3}\n' + line.encode() + b"\n")
     print(f"sample 0 (x): {name}")
     return 0
 

@@ -21,13 +21,14 @@ from micam_fast.maps.sample_maps import sized_layer
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the tiles, then the text that shows them; return the paths of all."""
     folder = make_own_folder(path.with_name(f"{unique_stem(path.stem, longest=210)}_dot"))
-    names, room = tile_names(shown), tile_room(style.look, shown.input_size)
+    names, look = tile_names(shown), style.look_for(shown.input_size)
+    room = tile_room(look, shown.input_size)
     nodes = shown.scene.nodes(frozenset(shown.maps), style.detail)
     pictures = {node.key: names[node.key] for node in nodes if node.key in names}
     for node in nodes:
         if node.key in pictures:
             found = shown.maps[node.key]
-            tile = draw_tile(found, node.index, shown.input_size, style.look, scale=style.scale)
+            tile = draw_tile(found, node.index, shown.input_size, look, scale=style.scale)
             with atomic_file(folder / pictures[node.key]) as file:
                 file.write(encode_picture(tile, style.compress_level))
     text = diagram_source(

@@ -16,7 +16,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     page = View(
         [shown],
         row_names=names,
-        look=style.look,
+        look=style.look_for(shown.input_size),
         rankdir=style.direction,
         depth=depth,
         only_mapped=only_mapped,

@@ -42,7 +42,7 @@ from micam_fast.cli.options import (
 )
 from micam_fast.cli.progress import progress, report, report_profile
 from micam_fast.cli.values import formats_option
-from micam_fast.core.choices import LOOKS, Detail, Look, Projection
+from micam_fast.core.choices import LOOK_CHOICES, Detail, LookChoice, Projection
 from micam_fast.core.errors import MicamError
 from micam_fast.core.texts import count_of
 from micam_fast.runs.interrupts import stop_on_signals
@@ -65,7 +65,7 @@ class _Options:
 
     output_dir: Path | str
     formats: tuple[str, ...]
-    look: Look
+    look: LookChoice
     projection: Projection
     frame: int | None
     activation_range: bool
@@ -91,7 +91,11 @@ class _Options:
 @output_dir_option("micam-output", urls=True)
 @formats_option("diagram", "Files to write for each sample.")
 @choice_option(
-    "--look", LOOKS, "Draw maps as planes in perspective, or as seen from above.", "isometric"
+    "--look",
+    LOOK_CHOICES,
+    "Draw maps as planes in perspective, or as seen from above; 'auto': planes for inputs of up to "
+    "75 x 75.",
+    "auto",
 )
 @map_options
 @activation_range_option
