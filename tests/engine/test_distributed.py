@@ -74,6 +74,9 @@ def content(explanation: Explanation) -> str:
         digest.update(f"{name} {cam.shape}".encode() + cam.tobytes())
     assert explanation.output is not None
     digest.update(explanation.output.tobytes() + repr(explanation.global_range).encode())
+    assert explanation.own_picture is not None
+    assert explanation.own_picture.pixels is not None
+    digest.update(explanation.own_picture.pixels.tobytes())
     return digest.hexdigest()
 
 

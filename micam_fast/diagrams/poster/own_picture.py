@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from micam_fast.core.texts import count_of
 from micam_fast.diagrams.marks import INK, RULE, Mark, Path, Picture
 from micam_fast.diagrams.places import Box
 from micam_fast.samples import OwnPicture
@@ -31,6 +32,23 @@ def own_picture_width(picture: OwnPicture, height: float) -> float:
         return _WIDEST * height
     rows, columns = picture.size
     return height * min(_WIDEST, max(_LEAST_SHARE, columns / rows))
+
+
+def own_picture_caption(picture: OwnPicture) -> str:
+    """What a picture does not show: its place in a clip, its values, further inputs.
+
+    A photo in its own colours needs no caption, which is empty then.
+    """
+    words = []
+    if picture.slice is not None:
+        index, count = picture.slice
+        words.append(f"slice {index} of {count} (from 0)")
+    if picture.bounds is not None:
+        low, high = picture.bounds
+        words.append(f"values {low:.3g} to {high:.3g}" if low < high else f"all values {low:.3g}")
+    if picture.further_inputs:
+        words.append(f"not shown: {count_of(picture.further_inputs, 'further input')}")
+    return ", ".join(words)
 
 
 def own_picture_marks(picture: OwnPicture, box: Box) -> list[Mark]:

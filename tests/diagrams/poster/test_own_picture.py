@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from micam_fast.diagrams.marks import Mark, Path, Picture
 from micam_fast.diagrams.places import Box
-from micam_fast.diagrams.poster.own_picture import own_picture_marks, own_picture_width
+from micam_fast.diagrams.poster.own_picture import (
+    own_picture_caption,
+    own_picture_marks,
+    own_picture_width,
+)
 from micam_fast.samples import OwnPicture
 from tests.helpers.drawings import pixels_of, sheet
 from tests.helpers.models import Array
@@ -83,6 +88,21 @@ def test_a_picture_fills_a_box_of_its_width(shown: OwnPicture, wanted: float) ->
     frame = own_picture_marks(shown, Box(0, 0, width, 60))[-1]
     assert isinstance(frame, Path)
     assert max(x for x, _ in frame.points) == pytest.approx(width)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"bounds": None}, ""),
+        ({}, "values 0 to 1"),
+        ({"bounds": (2.5, 2.5)}, "all values 2.5"),
+        ({"bounds": (-2.117904, 2.64)}, "values -2.12 to 2.64"),
+        ({"bounds": None, "slice": (8, 16)}, "slice 8 of 16 (from 0)"),
+        ({"further_inputs": 2}, "values 0 to 1, not shown: 2 further inputs"),
+    ],
+)
+def test_the_caption_tells_what_is_not_seen(changes: dict[str, Any], wanted: str) -> None:
+    assert own_picture_caption(replace(picture(4, 4), **changes)) == wanted
 
 
 def test_the_cells_are_not_smoothed() -> None:
