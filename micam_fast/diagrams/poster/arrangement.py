@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 COLUMNS = range(3, 31)
 GAP = 12.0
 """Between cards, with the arrow from one to the next."""
@@ -141,63 +144,87 @@ def arrange_cards(
     aspect
         Width of the main tiles by their height.
     """
+    body = _Body(needs, width, height, aspect)
     best: tuple[float, Arrangement] | None = None
     for columns in COLUMNS:
-        card_width = (width + GAP) / columns - GAP
-        if card_width < _LEAST_TILE:
+        if body.card_width(columns) < _LEAST_TILE:
             break
+        if not body.may_hold(columns):
+            continue
         for breaks in dict.fromkeys(_breaks(needs, columns, cost) for cost in _ROW_COSTS):
             penalty = _penalty(needs, breaks, columns)
-            for thumb in _THUMBS:
-                for beside in (True, False):
-                    found = _fitted(
-                        needs, breaks, columns, card_width, height, aspect, thumb, beside
-                    )
-                    if found is None:
-                        continue
-                    score = _worth(found, needs, height) - penalty
+            for thumb, beside in itertools.product(_THUMBS, (True, False)):
+                found = body.arranged(columns, breaks, thumb, beside)
+                if found is not None:
+                    score = _worth(found, height) - penalty
                     if best is None or score > best[0] + 1e-9:
                         best = score, found
     return None if best is None else best[1]
 
 
-def _fitted(
-    needs: Sequence[CardNeed],
-    breaks: tuple[int, ...],
-    columns: int,
-    card_width: float,
-    height: float,
-    aspect: float,
-    thumb: float,
-    beside: bool,
-) -> Arrangement | None:
-    """An arrangement with these rows and thumbnails, its tiles as large as they can be."""
-    if thumb > card_width:
-        return None
-    rows = tuple(
-        Row(first, end, max(_lines(each, card_width, thumb, beside) for each in needs[first:end]))
-        for first, end in _pairs(breaks)
-    )
-    captions = all(each.thumbs == 1 and each.side == 0 and each.tiles == 1 for each in needs)
-    below = [CAPTION if captions else row.lines * _line_height(thumb) for row in rows]
-    taken = sum(STAGE_HEAD + TITLE + ROW_GAP + each for each in below)
-    room = (height + ROW_GAP - taken) / len(rows)
-    tile_width = min(card_width, room * aspect)
-    tile_height = tile_width / aspect
-    if min(tile_width, tile_height * max(1.0, aspect)) < _LEAST_TILE:
-        return None
-    if beside:
-        most = max(each.side for each in needs)
-        if most == 0 or card_width - tile_width < NUMBERS_WIDTH + most * (thumb + 1) + 12:
+class _Body:
+    """The room for all cards, and what these need."""
+
+    def __init__(
+        self, needs: Sequence[CardNeed], width: float, height: float, aspect: float
+    ) -> None:
+        self._width, self._height, self._aspect = width, height, aspect
+        self._thumbs, self._side, self._tiles = (
+            np.array([getattr(each, name) for each in needs])
+            for name in ("thumbs", "side", "tiles")
+        )
+        self._captions = bool(((self._thumbs == 1) & (self._side == 0) & (self._tiles == 1)).all())
+
+    def card_width(self, columns: int) -> float:
+        """Of each of so many cards in a row."""
+        return (self._width + GAP) / columns - GAP
+
+    def may_hold(self, columns: int) -> bool:
+        """Whether rows of so many cards fit if all are full and as low as can be."""
+        lowest = STAGE_HEAD + TITLE + _LEAST_TILE / max(1.0, self._aspect)
+        lowest += CAPTION if self._captions else _line_height(_THUMBS[0])
+        rows = math.ceil(len(self._tiles) / columns)
+        return rows * (lowest + ROW_GAP) <= self._height + ROW_GAP
+
+    def arranged(
+        self, columns: int, breaks: tuple[int, ...], thumb: float, beside: bool
+    ) -> Arrangement | None:
+        """An arrangement with these rows and thumbnails, its tiles as large as they can be."""
+        card_width = self.card_width(columns)
+        if thumb > card_width or (beside and not self._side.any()):
             return None
-    left = (room - tile_height) * len(rows) / max(1, len(rows) - 1)
-    gap = min(_MOST_ROW_GAP, ROW_GAP + left)
-    return Arrangement(
-        columns, card_width, tile_width, tile_height, thumb, rows, gap, beside, captions
-    )
+        lines = np.maximum.reduceat(self._lines(card_width, thumb, beside), breaks[:-1])
+        count = len(lines)
+        below = CAPTION * count if self._captions else int(lines.sum()) * _line_height(thumb)
+        taken = (STAGE_HEAD + TITLE + ROW_GAP) * count + below
+        room = (self._height + ROW_GAP - taken) / count
+        tile_width = min(card_width, room * self._aspect)
+        tile_height = tile_width / self._aspect
+        if min(tile_width, tile_height * max(1.0, self._aspect)) < _LEAST_TILE:
+            return None
+        branch = NUMBERS_WIDTH + int(self._side.max()) * (thumb + 1) + 12
+        if beside and card_width - tile_width < branch:
+            return None
+        left = (room - tile_height) * count / max(1, count - 1)
+        gap = min(_MOST_ROW_GAP, ROW_GAP + left)
+        rows = tuple(
+            Row(first, end, int(most))
+            for (first, end), most in zip(itertools.pairwise(breaks), lines, strict=True)
+        )
+        return Arrangement(
+            columns, card_width, tile_width, tile_height, thumb, rows, gap, beside, self._captions
+        )
+
+    def _lines(self, card_width: float, thumb: float, beside: bool) -> NDArray[np.int64]:
+        """``(cards,)``: lines of thumbnails of each."""
+        # A run shows the whole blocks, so that both stand below each other.
+        apart = (self._tiles == 1) & beside
+        thumbs = self._thumbs + np.where(apart, 0, self._side)
+        lines = -(-thumbs // _most_per_line(card_width, thumb))
+        return np.asarray(self._tiles * np.maximum(1, lines))
 
 
-def _worth(found: Arrangement, needs: Sequence[CardNeed], height: float) -> float:
+def _worth(found: Arrangement, height: float) -> float:
     tile = math.sqrt(found.tile_width * found.tile_height)
     used = sum(found.row_height(row) + found.row_gap for row in found.rows)
     worth = _gain(tile, _ENOUGH_TILE)
@@ -250,11 +277,6 @@ def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[i
 
 def _pairs(breaks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     return itertools.pairwise(breaks)
-
-
-def _lines(need: CardNeed, card_width: float, thumb: float, beside: bool) -> int:
-    thumbs = need.thumbs if beside and need.tiles == 1 else need.thumbs + need.side
-    return need.tiles * max(1, math.ceil(thumbs / _most_per_line(card_width, thumb)))
 
 
 def _most_per_line(card_width: float, thumb: float) -> int:
