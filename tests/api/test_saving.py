@@ -172,7 +172,7 @@ def test_tiles(look: Look, demo_explanation: Explanation, tmp_path: Path) -> Non
 
 
 def test_tiles_of_other_scale(demo_explanation: Explanation, tmp_path: Path) -> None:
-    save_tiles(demo_explanation, tmp_path, Style("flat", scale=0.5))
+    save_tiles(demo_explanation, tmp_path, Style("flat", scale_tiles=0.5))
     with Image.open(tmp_path / "001_conv_1.png") as image:
         assert image.size == (318, 102)
 
