@@ -67,13 +67,13 @@ def find_blocks(nodes: Sequence[Node]) -> Grouping:
     if len(flow) <= LARGEST:
         by, groups = "layers", [Group([step], flow.nodes[step].title) for step in range(len(flow))]
     else:
-        groups = with_leftovers(groups, flow)
-        for named in named_groupings(flow):
+        for named in filter(lambda each: _cover(each, flow), named_groupings(flow)):
             merged = with_leftovers([Group([*e.steps], e.title) for e in named], flow)
-            whole = _whole(merged, found.regions) >= _WHOLE * len(found.regions)
-            if whole and _cover(named, flow):
+            if _whole(merged, found.regions) >= _WHOLE * len(found.regions):
                 by, groups = "names", merged
                 break
+        else:
+            groups = with_leftovers(groups, flow)
     groups = _ordered(groups, flow)
     if by != "layers":
         groups = _titled(groups, flow, by)

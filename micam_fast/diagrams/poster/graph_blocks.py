@@ -63,7 +63,8 @@ class _Unit:
     steps
         In order, those of a region after the steps that lead to it.
     kernels, shape
-        Their operators with the sizes of kernels, and with whether these are larger than one.
+        Numbers of their operators with the sizes of kernels, and with whether these are larger than
+        one: the same for units that are alike.
     is_region
         Whether it has several ways.
     concat
@@ -76,8 +77,8 @@ class _Unit:
     is_region: bool
     concat: bool = False
     ends: bool = False
-    kernels: Signature = ()
-    shape: Signature = ()
+    kernels: int = 0
+    shape: int = 0
 
 
 def find_groups(flow: Flow) -> Found:
@@ -91,6 +92,7 @@ class _Grouping:
     ways: MainWays
     scales: Scales
     groups: list[Steps] = field(default_factory=list)
+    numbers: dict[Signature, int] = field(default_factory=dict)
 
     def run(self) -> Found:
         pieces = find_pieces(range(len(self.flow)), self.ways.reads)
@@ -126,9 +128,13 @@ class _Grouping:
         if waiting:
             units.append(_Unit(waiting, is_region=False))
         for unit in units:
-            unit.kernels = tuple(self._signed(unit, whole=True))
-            unit.shape = tuple(self._signed(unit, whole=False))
+            unit.kernels = self._number(("kernels", *self._signed(unit, whole=True)))
+            unit.shape = self._number(("shape", *self._signed(unit, whole=False)))
         return units
+
+    def _number(self, signature: Signature) -> int:
+        """A number for each signature: numbers are quickly compared."""
+        return self.numbers.setdefault(signature, len(self.numbers))
 
     def _follows(self, step: int) -> bool:
         return self.flow.kinds[step] in _FOLLOWERS and len(self.flow.reads[step]) == 1
@@ -159,9 +165,9 @@ class _Grouping:
 
     # --- What is like the inside of a region ---------------------------------------------------
 
-    def _patterns(self, regions: Sequence[Steps]) -> list[list[Signature]]:
+    def _patterns(self, regions: Sequence[Steps]) -> list[list[int]]:
         """Units between the two ends of a shortcut; longest first."""
-        found: dict[tuple[Signature, ...], None] = {}
+        found: dict[tuple[int, ...], None] = {}
         for steps in regions:
             own = set(steps)
             for place in reversed(range(1, len(steps))):
@@ -170,16 +176,18 @@ class _Grouping:
                     if not own.issuperset(read):
                         pieces = series(steps[:place], self.ways.reads)
                         units = self._units(pieces)
-                        if len(units) > 1 and not any(p.role == "part" for p in pieces):
-                            found[tuple(unit.shape for unit in units)] = None
+                        shapes = tuple(unit.shape for unit in units)
+                        if not any(piece.role == "part" for piece in pieces):
+                            found[shapes] = None
                     break
         whole = sorted(map(list, found), key=len, reverse=True)
         # The first block of a network may do without what makes its maps more.
-        return [*whole, *(pattern[1:] for pattern in whole if len(pattern) > 2)]
+        both = (*whole, *(pattern[1:] for pattern in whole))
+        return [found for found in both if len(found) > 1 and not _is_periodic(found)]
 
     # --- Blocks --------------------------------------------------------------------------------
 
-    def _group(self, units: Sequence[_Unit], patterns: Sequence[Sequence[Signature]]) -> None:
+    def _group(self, units: Sequence[_Unit], patterns: Sequence[Sequence[int]]) -> None:
         """Blocks of units that follow each other."""
         kernels = [unit.kernels for unit in units]
         shapes = [unit.shape for unit in units]
@@ -209,17 +217,20 @@ class _Grouping:
         self._group_rest(rest, before, is_last=True)
 
     @staticmethod
-    def _like(
-        shapes: Sequence[Signature], start: int, patterns: Sequence[Sequence[Signature]]
-    ) -> int:
+    def _like(shapes: Sequence[int], start: int, patterns: Sequence[Sequence[int]]) -> int:
         """How many units from here on are like the inside of a region; one if they are not."""
         found = (len(p) for p in patterns if [*shapes[start : start + len(p)]] == [*p])
         return next(found, 1)
 
     def _repeats(
-        self, units: Sequence[_Unit], kernels: Sequence[Signature], start: int
+        self, units: Sequence[_Unit], kernels: Sequence[int], start: int
     ) -> tuple[int, int]:
         """How many units repeat from here on, as few as do, and how often."""
+        before = units[start - 1] if start else None
+        continues = before is not None and not before.ends and not before.is_region
+        if continues and self.scales.ends(units[start].steps):
+            # A pool belongs to what comes before it, and begins nothing.
+            return 1, 1
         for period in _PERIODS:
             first = kernels[start : start + period]
             part = units[start : start + period]
@@ -229,6 +240,7 @@ class _Grouping:
                 or all(unit.is_region for unit in part)
                 or sum(len(unit.steps) for unit in part) > LARGEST
                 or any(unit.ends for unit in part[:-1])
+                or any(self.scales.ends(unit.steps) for unit in part[1:-1])
             ):
                 continue
             count = 1
@@ -275,7 +287,9 @@ class _Grouping:
             if parts[-1] and self.scales.begins(unit.steps):
                 parts.append([])
             parts[-1].append(unit)
-            if unit.ends or (pools and self.scales.ends(unit.steps)):
+            # A pool that comes first leads to what comes next.
+            is_pool = pools and len(parts[-1]) > 1 and self.scales.ends(unit.steps)
+            if unit.ends or is_pool:
                 parts.append([])
         return [part for part in parts if part]
 

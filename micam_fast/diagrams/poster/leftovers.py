@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from micam_fast.diagrams.poster.flow import Flow
-from micam_fast.diagrams.poster.kinds import CONCAT, CUT, INPUT, RESIZE
+from micam_fast.diagrams.poster.kinds import CONCAT, CUT, INPUT, NORMALIZATION, RESIZE
+from micam_fast.diagrams.poster.regions import LARGEST
+from micam_fast.diagrams.poster.scales import scales_of
 
+_FULL = LARGEST + LARGEST // 4
+"""Layers of a block with what was left over, at most."""
 _LEADING = (CONCAT, CUT, INPUT, RESIZE)
 
 
@@ -30,9 +34,11 @@ class Group:
 def with_leftovers(groups: Sequence[Group], flow: Flow) -> list[Group]:
     """Blocks, with what is left over in the one that reads it or in the one before.
 
-    The first holds for a concat, a resize, a split and an input, and for what makes a list of
-    values from maps: the block before shows a map.
+    The first holds for a concat, a resize, a split and an input, for the normalization of a sum,
+    and for what makes maps smaller: the block before shows a map of its own size. A stem ends in
+    the size that blocks have.
     """
+    scales = scales_of(flow)
     held = dict(enumerate(groups))
     owner = {step: number for number, group in held.items() for step in group.steps}
     for number, group in enumerate(groups):
@@ -40,15 +46,20 @@ def with_leftovers(groups: Sequence[Group], flow: Flow) -> list[Group]:
             continue
         readers = {owner[r] for step in group.steps for r in flow.readers[step]} - {number}
         sources = {owner[s] for step in group.steps for s in flow.reads[step]} - {number}
-        leads = flow.kinds[group.steps[0]] in _LEADING or _flattens(group, flow)
+        leads = _leads(group, flow)
+        if scales.ends(group.steps):
+            fed = (flow.kinds[step] is INPUT for each in sources for step in held[each].steps)
+            leads = leads or not any(fed)
         if readers and (not sources or (leads and len(readers) == 1)):
             into = min(readers, key=lambda each: held[each].steps)
         elif sources:
             into = max(sources, key=lambda each: held[each].steps[-1])
         else:
             continue
-        del held[number]
         other = held[into]
+        if len(other.steps) + len(group.steps) > _FULL:
+            continue
+        del held[number]
         other.steps = sorted([*other.steps, *group.steps])
         owner.update(dict.fromkeys(group.steps, into))
     return list(held.values())
@@ -58,6 +69,14 @@ def is_flat(flow: Flow, step: int) -> bool:
     """Tell whether a step gives a list of values for each sample; unknown sizes are many."""
     shape = flow.nodes[step].layer.output_shape
     return shape is not None and sum(size != 1 for size in shape[1:]) <= 1
+
+
+def _leads(group: Group, flow: Flow) -> bool:
+    """Tell whether a leftover begins something: also what normalizes a sum, or many maps."""
+    first = group.steps[0]
+    read = flow.reads[first]
+    begins = flow.kinds[first] is NORMALIZATION and len(read) == 1 < len(flow.reads[read[0]])
+    return flow.kinds[first] in _LEADING or begins or _flattens(group, flow)
 
 
 def _flattens(group: Group, flow: Flow) -> bool:

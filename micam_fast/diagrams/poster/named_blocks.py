@@ -64,6 +64,9 @@ def _groups(flow: Flow, prefixes: Sequence[Sequence[str]]) -> tuple[NamedGroup, 
             members[prefix].append(step)
     above = _above(flow)
     for prefix, steps in members.items():
+        if len(steps) == 1:
+            groups.append(NamedGroup(None, (steps[0],)))
+            continue
         parts = [
             part
             for round_ in _rounds(steps, flow, above)

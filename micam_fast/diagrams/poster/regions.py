@@ -44,11 +44,11 @@ class Piece:
     ends: bool = False
 
 
-def find_pieces(steps: Sequence[int], reads: Reads, depth: int = 0) -> list[Piece]:
+def find_pieces(steps: Sequence[int], reads: Reads) -> list[Piece]:
     """The pieces of steps, branch by branch."""
     found: list[Piece] = []
     for branch in connected(steps, lambda step: reads[step]):
-        *pieces, last = series(branch, reads, depth)
+        *pieces, last = series(branch, reads)
         found += [*pieces, replace(last, ends=True)]
     return found
 
@@ -64,10 +64,11 @@ def series(steps: Sequence[int], reads: Reads, depth: int = 0) -> list[Piece]:
         elif len(stretch) <= LARGEST:
             found.append(Piece(tuple(stretch), "region"))
         elif len(stretch) <= _DIVIDED:
-            found += _packed(_fragments(stretch, is_joined, reads, depth), len(stretch))
+            found += _packed([*_fragments(stretch, is_joined, reads, depth)], len(stretch))
         else:
             for part in _inside(stretch, is_joined, len(steps), reads):
-                found += find_pieces(part, reads, depth + 1)
+                *pieces, last = series(part, reads, depth + 1)
+                found += [*pieces, replace(last, ends=True)]
     return found
 
 
@@ -124,7 +125,11 @@ def _inside(
     joined = stretch[-1:] if is_joined else ()
     branches = connected(stretch[: len(stretch) - len(joined)], lambda step: reads[step])
     if not joined and len(branches) == 1 and len(stretch) == around:
-        return [*_narrowest(stretch, reads)]
+        return [
+            branch
+            for part in _narrowest(stretch, reads)
+            for branch in connected(part, lambda step: reads[step])
+        ]
     return [*branches, joined] if joined else [*branches]
 
 
@@ -163,13 +168,15 @@ def _fragments(
                 yield from _fragments(inner, joins, reads, depth + 1)
 
 
-def _packed(fragments: Iterator[Sequence[int]], size: int) -> list[Piece]:
+def _packed(fragments: Sequence[Sequence[int]], size: int) -> list[Piece]:
     """Blocks of fragments that follow each other, of about the same size."""
     wanted = size / -(-size // LARGEST)
     bins: list[list[int]] = [[]]
-    for fragment in fragments:
+    for number, fragment in enumerate(fragments, 1):
         held = len(bins[-1])
-        if held and (held + len(fragment) > LARGEST or held >= wanted):
+        # What joins all branches stands with the last of them.
+        joins = number == len(fragments) and len(fragment) == 1
+        if held and (held + len(fragment) > LARGEST or (held >= wanted and not joins)):
             bins.append([])
         bins[-1] += fragment
     return [Piece(tuple(sorted(found)), "part", ends=True) for found in bins]
