@@ -1,4 +1,4 @@
-"""The isometric look: squares painted from far to near onto a white tile."""
+"""The isometric look: squares, and dots in them, painted from far to near onto a white tile."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ def paint_squares(
     cells: NDArray[np.int64],
     centres: NDArray[np.float64],
     full_area: float,
+    dot_area: float,
     canvas: NDArray[np.float32],
     out: NDArray[np.uint8],
 ) -> None:
     """Paint one screen-aligned square for each cell, in order, over what lies below.
+
+    In the middle of each lies a dot of the same colour, as opaque as the square itself is small or
+    transparent: 1 - A * B.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def paint_squares(
         ``(m, 2)`` x and y of the squares' centres, pixels.
     full_area
         Area in square pixels of a square whose B is 255; the area is proportional to B.
+    dot_area
+        Area of a dot, at most that; 0 for none.
     canvas
         Room for `canvas_size` floats, for the colours before they are rounded.
     out
@@ -51,12 +57,19 @@ def paint_squares(
     parts = np.empty(9, np.float32)
     inked = -1
     white = 0
-    for square in range(cells.shape[0]):
+    # Each cell's dot, then its square.
+    for part in range(2 * cells.shape[0]):
+        square = part // 2
         cell = cells[square]
         red, green, blue, alpha = colours[cell]
-        if alpha == 0 or blue == 0:
+        if part % 2 == 0:
+            half = 0.5 * np.sqrt(dot_area)
+            cover = 1.0 - alpha / 255.0 * (blue / 255.0)
+        else:
+            half = 0.5 * np.sqrt(full_area * blue / 255.0)
+            cover = alpha / 255.0
+        if half == 0.0 or cover == 0.0:
             continue
-        half = 0.5 * np.sqrt(full_area * blue / 255.0)
         x, y = centres[square]
         left, right = x - half, x + half
         top, bottom = y - half, y + half
@@ -81,8 +94,8 @@ def paint_squares(
         for row in range(0, 9, 3):
             covered[row] *= min(right, first + 1.0) - max(left, float(first))
             covered[row + 2] *= min(right, float(end)) - max(left, end - 1.0)
-        for part in range(9):
-            parts[part] = np.float32(covered[part] * alpha / 255.0)
+        for place in range(9):
+            parts[place] = np.float32(covered[place] * cover)
         count = 3 * (end - first)
         for row in range(3):
             inner, last = parts[3 * row + 1], parts[3 * row + 2]

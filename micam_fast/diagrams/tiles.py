@@ -24,6 +24,9 @@ from micam_fast.maps.layer_map import LayerMap
 # SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
 _FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
 _LONGEST_SIDE = 150
+# Of the area of a square of the highest B. Squares of low B are small, and those of low A are pale:
+# without dots a layer's minimum, which may be its strongest response, would be a white hole.
+_DOT_SHARE = 1 / 16
 _LEAST_CELLS = 24
 NARROW = 8
 """Times as long as it is wide: an isometric grid of few cells is stretched from here on."""
@@ -134,6 +137,7 @@ def paint_isometric(
         _choose_cells(found.cam, rows, columns).reshape(-1),
         cell_centres((rows, columns), input_size, scale),
         area,
+        area * _DOT_SHARE,
         _canvas(canvas_size(height, width, area)),
         pixels,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
+from micam_fast.diagrams import tiles
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import label_lines
 from micam_fast.diagrams.marks import RULE
@@ -51,6 +52,13 @@ def centre_of_plane() -> tuple[float, float]:
     return float(x), float(y)
 
 
+@pytest.fixture
+def squares_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published squares without the dots in them."""
+    monkeypatch.setattr(tiles, "_DOT_SHARE", 0.0)
+
+
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 @pytest.mark.parametrize(
     ("cell", "place"),
@@ -65,12 +73,14 @@ def test_corner_cells_lie_where_spec_says(
     assert centroid(cover) == pytest.approx(np.array(place) * scale, abs=0.05)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_cells_between_follow_the_perspective() -> None:
     cover = coverage(paint_isometric(spot(5, 7, (2, 3)), 0, (5, 7)))
     assert centroid(cover) == pytest.approx(centre_of_plane(), abs=0.05)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_rows_run_from_far_to_near_and_columns_to_the_right() -> None:
     def place(row: int, column: int) -> tuple[float, float]:
@@ -84,6 +94,7 @@ def test_rows_run_from_far_to_near_and_columns_to_the_right() -> None:
     assert np.all(np.diff(np.diff(down)) > 0)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 @pytest.mark.parametrize("blue", [20, 255])
 @pytest.mark.parametrize("index", [0, 9, 432])
@@ -95,6 +106,7 @@ def test_area_of_a_square_in_points(blue: int, index: int, scale: float) -> None
     assert cover.sum() == pytest.approx(points * (POINT * scale) ** 2, rel=0.005, abs=0.12)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_near_squares_lie_over_far_ones() -> None:
     rgba = np.zeros((28, 28, 4), np.uint8)
@@ -109,6 +121,7 @@ def test_near_squares_lie_over_far_ones() -> None:
     assert ((whole == (255, 0, 255)).all(axis=2)).any()
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_right_squares_lie_over_left_ones() -> None:
     rgba = np.zeros((100, 100, 4), np.uint8)
@@ -121,6 +134,7 @@ def test_right_squares_lie_over_left_ones() -> None:
     assert (whole[full] == (0, 255, 255)).all()
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_squares_are_cut_at_the_tile_s_upper_edge() -> None:
     cover = coverage(paint_isometric(spot(5, 5, (0, 0), 255), 0, (5, 5)))
@@ -128,6 +142,7 @@ def test_squares_are_cut_at_the_tile_s_upper_edge() -> None:
     assert cover.sum() == pytest.approx(side * (side / 2 + FAR_LEFT[1]), rel=0.01)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 @pytest.mark.parametrize("index", [0, 999])
 def test_every_square_keeps_within_the_picture_s_other_edges(index: int) -> None:
@@ -216,6 +231,7 @@ def test_other_cells_are_spread_evenly(size: tuple[int, int]) -> None:
     )
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 @pytest.mark.parametrize("size", [(3, 1), (5, 1)])
 def test_a_grid_of_one_column_lies_in_the_middle(size: tuple[int, int]) -> None:
@@ -224,6 +240,7 @@ def test_a_grid_of_one_column_lies_in_the_middle(size: tuple[int, int]) -> None:
     assert centroid(cover) == pytest.approx(centre_of_plane(), abs=0.05)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_a_sequence_fills_the_plane() -> None:
     """Its single row is repeated from far to near, so each step is a stripe."""
@@ -233,6 +250,7 @@ def test_a_sequence_fills_the_plane() -> None:
     assert rows[-1] > 160
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.no_jit
 def test_a_small_map_fills_the_whole_grid() -> None:
     cover = coverage(paint_isometric(spot(1, 1, (0, 0)), 0, (3, 4)))
@@ -240,11 +258,34 @@ def test_a_small_map_fills_the_whole_grid() -> None:
     assert cover.sum() == pytest.approx(12 * one, rel=0.03)
 
 
+@pytest.mark.usefixtures("squares_alone")
 @pytest.mark.parametrize("row", [0, 1, 138, 275, 276])
 def test_the_strongest_value_of_a_large_map_is_painted(row: int) -> None:
     cover = coverage(paint_isometric(spot(277, 75, (row, 40)), 0, (75, 75)))
     one = coverage(paint_isometric(spot(75, 75, (40, 40)), 0, (75, 75))).sum()
     assert cover.sum() == pytest.approx(one, rel=0.05)
+
+
+@pytest.mark.no_jit
+@pytest.mark.parametrize("index", [0, 432])
+def test_a_dot_shows_the_minimum_of_a_layer_in_its_colour(index: int) -> None:
+    """Where B is 0 there is no square, and where A is 0 none can be seen."""
+    for cell in ((0, 255, 0, 0), (0, 255, 0, 255), (0, 255, 255, 0)):
+        rgba = np.full((1, 1, 4), cell, np.uint8)
+        pixels = paint_isometric(painted_map(rgba), index, (3, 3))
+        ink = (255 - pixels[..., 0].astype(float)).sum() / 255
+        full = 5 * math.log(10 * (index + 1)) * POINT**2
+        assert ink == pytest.approx(9 * full / 16, rel=0.03)
+        assert (pixels[..., 1] == 255).all()
+
+
+@pytest.mark.no_jit
+def test_full_squares_have_no_dots() -> None:
+    full = painted_map(np.full((3, 3, 4), (255, 0, 255, 255), np.uint8))
+    with_dots = paint_isometric(full, 9, (3, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "_DOT_SHARE", 0.0)
+        np.testing.assert_array_equal(paint_isometric(full, 9, (3, 3)), with_dots)
 
 
 @pytest.mark.no_jit
@@ -497,7 +538,9 @@ def test_an_isometric_tile_never_vanishes(scale: float) -> None:
     pixels = draw_tile(found, 3, (2, 2), "isometric", scale=scale).pixels
     rows, columns = np.nonzero((pixels < 240).all(axis=2))
     for axis, expected in ((columns, (13, 394)), (rows, (1, 192))):
-        assert (axis.min(), axis.max()) == pytest.approx(np.array(expected) * scale, abs=2)
+        assert (axis.min(), axis.max()) == pytest.approx(
+            np.array(expected) * scale, abs=2 * max(1, scale)
+        )
     # What can be seen has no border.
     seen = draw_tile(layer_map([[0.0, 1.0], [0.5, 0.25]]), 3, (2, 2), "isometric").pixels
     np.testing.assert_array_equal(

@@ -19,18 +19,25 @@ OPAQUE_GREEN = [0, 255, 255, 255]
 
 
 def naive(
-    colours: Bytes, cells: list[int], centres: Float64, full_area: float, canvas: Float64
+    colours: Bytes,
+    cells: list[int],
+    centres: Float64,
+    full_area: float,
+    canvas: Float64,
+    dot_area: float = 0.0,
 ) -> Float64:
     """Paint pixel by pixel, in float64."""
     painted = canvas.copy()
     for cell, (x, y) in zip(cells, centres, strict=True):
         red, green, blue, alpha = (float(part) for part in colours[cell])
-        half = (full_area * blue / 255) ** 0.5 / 2
-        for row, column in np.ndindex(*painted.shape[:2]):
-            tall = max(0.0, min(y + half, row + 1) - max(y - half, row))
-            wide = max(0.0, min(x + half, column + 1) - max(x - half, column))
-            opacity = tall * wide * alpha / 255
-            painted[row, column] += opacity * (np.array([red, green, blue]) - painted[row, column])
+        dot = dot_area, 1 - alpha * blue / 255**2
+        for area, cover in (dot, (full_area * blue / 255, alpha / 255)):
+            half = area**0.5 / 2
+            for row, column in np.ndindex(*painted.shape[:2]):
+                tall = max(0.0, min(y + half, row + 1) - max(y - half, row))
+                wide = max(0.0, min(x + half, column + 1) - max(x - half, column))
+                ink = np.array([red, green, blue])
+                painted[row, column] += tall * wide * cover * (ink - painted[row, column])
     return painted
 
 
@@ -40,6 +47,7 @@ def paint(
     full_area: float,
     size: tuple[int, int] = (12, 12),
     cells: list[int] | None = None,
+    dot_area: float = 0.0,
 ) -> NDArray[np.float32]:
     """The canvas, so far as it was painted; what lies below is white."""
     # What is not painted on must not be read: a sum with NaN is NaN.
@@ -51,6 +59,7 @@ def paint(
         np.array(order, np.int64),
         np.array(centres, np.float64).reshape(-1, 2),
         full_area,
+        dot_area,
         canvas,
         pixels,
     )
@@ -71,8 +80,9 @@ def test_squares_equal_naive_ones(data: st.DataObject) -> None:
     place = st.floats(-4, 13, allow_nan=False)
     centres = np.array([[data.draw(place), data.draw(place)] for _ in cells])
     area = data.draw(st.floats(0.01, 60))
-    expected = naive(colours, cells, centres, area, np.full((*size, 3), 255.0))
-    found = paint(colours, centres, area, size, cells)
+    dot = data.draw(st.sampled_from([0.0, area / 16, area]))
+    expected = naive(colours, cells, centres, area, np.full((*size, 3), 255.0), dot)
+    found = paint(colours, centres, area, size, cells, dot)
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.01)
 
 
