@@ -27,6 +27,9 @@ _FEWEST_STEPS = 16
 _MOST_CHANNELS = 4
 """A picture file has no more; of further channels only the mean is shown."""
 _CONSTANT = 128
+"""Grey of a sample that has one value everywhere."""
+_CROWDED = 0.1
+"""Share of the range in which the middle 80 % of the values are hardly told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,9 @@ class OwnPicture:
     bounds
         The values that are black and white, or the smallest and largest of a waveform, after cells
         were averaged; ``None`` where `pixels` are a file's own colours.
+    is_log
+        Whether the greys between the bounds are logarithms of the distance to the median: else a
+        few large values of one channel would leave all others black.
     size
         Of the whole input: ``(rows, columns)`` of a picture or strip, ``(channels, steps)`` of a
         waveform.
@@ -63,13 +69,18 @@ class OwnPicture:
     size: tuple[int, int]
     slice: tuple[int, int] | None = None
     further_inputs: int = 0
+    is_log: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """A picture or strip: ``(h, w, C)`` values in 256 steps between bounds, without colours."""
+    """A picture or strip without colours.
 
-    codes: NDArray[np.uint8]
+    `codes` are ``(h, w, C)`` values, in all steps of their type between the bounds: 65,536 of one
+    channel, of which a table's largest value must leave some to the others, else 256.
+    """
+
+    codes: NDArray[np.uint8] | NDArray[np.uint16]
     finite: NDArray[np.bool_] | None
     bounds: tuple[float, float]
     kind: Literal["picture", "strip"]
@@ -118,10 +129,10 @@ class FedSample:
                 "waveform", None, small.series, small.bounds, small.size, None, shown.further
             )
         rules = None if pixel_rules is None else pixel_rules.get(shown.name)
-        bounds: tuple[float, float] | None = None
         pixels = None if rules is None else _file_pixels(small, rules)
+        bounds, is_log = None, False
         if pixels is None:
-            pixels, bounds = _stretched(small)
+            pixels, bounds, is_log = _stretched(small)
         return OwnPicture(
             small.kind,
             _with_gaps(pixels, small.finite),
@@ -130,6 +141,7 @@ class FedSample:
             small.size,
             small.slice,
             shown.further,
+            is_log,
         )
 
 
@@ -207,15 +219,16 @@ def _shrink_cells(
             return None
         low, high = float(known.min()), float(known.max())
         cells = np.where(finite, cells, np.float32(low))
+    kind_of_code = np.iinfo(np.uint16 if len(cells) == 1 else np.uint8)
     if high == low:
-        codes = np.full(cells.shape, _CONSTANT, np.uint8)
+        codes = np.zeros(cells.shape, kind_of_code.dtype)
     else:
         # No difference of two float32 is infinite in float64, which takes longer.
         wide = high - low > float(np.finfo(np.float32).max)
         scaled = cells - np.array(low, np.float64 if wide else np.float32)
-        scaled *= 255 / (high - low)
+        scaled *= kind_of_code.max / (high - low)
         scaled += 0.5
-        codes = scaled.astype(np.uint8)
+        codes = scaled.astype(kind_of_code.dtype)
     codes = np.ascontiguousarray(np.moveaxis(codes, 0, -1))
     codes.flags.writeable = False
     if finite is not None and finite.all():
@@ -264,18 +277,43 @@ def _block_means(values: NDArray[np.float32], axis: int, block: int) -> NDArray[
     return np.concatenate([means, rest], axis=axis)
 
 
-def _stretched(cells: _Cells) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-    """Colours from the smallest to the largest value, and these values."""
-    codes, (low, high) = cells.codes, cells.bounds
-    if codes.shape[-1] == _MOST_CHANNELS and high > low:
-        means = codes.mean(axis=-1, keepdims=True)
-        known = means if cells.finite is None else means[cells.finite]
-        first, last = float(known.min()), float(known.max())
-        step = (high - low) / 255
-        low, high = low + first * step, low + last * step
-        scale = 255 / (last - first) if last > first else 0.0
-        codes = np.clip((means - first) * scale + 0.5, 0, 255).astype(np.uint8)
-    return _as_grey(codes), (low, high)
+def _stretched(cells: _Cells) -> tuple[NDArray[np.uint8], tuple[float, float], bool]:
+    """Colours from the smallest to the largest value, these values, and whether by logarithms."""
+    low, high = cells.bounds
+    if high == low:
+        return np.full((*cells.codes.shape[:2], 3), _CONSTANT, np.uint8), cells.bounds, False
+    if cells.codes.shape[-1] == 3:
+        return np.asarray(cells.codes, np.uint8), cells.bounds, False
+    steps = np.iinfo(cells.codes.dtype).max
+    values = cells.codes.mean(axis=-1, dtype=np.float64)
+    known = values if cells.finite is None else values[cells.finite]
+    first, last = float(known.min()), float(known.max())
+    bounds = low + first * (high - low) / steps, low + last * (high - low) / steps
+    if first == last:
+        return np.full((*values.shape, 3), _CONSTANT, np.uint8), bounds, False
+    spread = _spread_out(known)
+    if spread is not None:
+        middle, unit = spread
+        values = np.arcsinh((values - middle) / unit)
+        first, last = (math.asinh((each - middle) / unit) for each in (first, last))
+    grey = np.clip((values - first) * (255 / (last - first)) + 0.5, 0, 255).astype(np.uint8)
+    return _as_grey(grey[..., np.newaxis]), bounds, spread is not None
+
+
+def _spread_out(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Median and median distance to it, where most values lie in a small part of the range.
+
+    The most frequent value is left out: nothing is hidden by the ground of a drawing.
+    """
+    kinds, counts = np.unique(values, return_counts=True)
+    if len(kinds) < 3:
+        return None
+    told_apart = values[values != kinds[counts.argmax()]]
+    least, middle, most = np.percentile(told_apart, (10, 50, 90))
+    unit = float(np.median(np.abs(told_apart - middle)))
+    if unit == 0 or most - least > _CROWDED * (kinds[-1] - kinds[0]):
+        return None
+    return float(middle), unit
 
 
 def _file_pixels(cells: _Cells, rules: PixelRules) -> NDArray[np.uint8] | None:
@@ -283,7 +321,7 @@ def _file_pixels(cells: _Cells, rules: PixelRules) -> NDArray[np.uint8] | None:
     if cells.kind != "picture":
         return None
     low, high = cells.bounds
-    pixels = rules.undo(low + cells.codes * ((high - low) / 255))
+    pixels = rules.undo(low + cells.codes * ((high - low) / np.iinfo(cells.codes.dtype).max))
     largest = pixels.max()
     # Half a step more or less: the values were rounded to 256 of them. Pictures of floats from 0
     # to 1 would be black.

@@ -83,6 +83,34 @@ class TestArrays:
         np.testing.assert_allclose(pixels_of(found)[..., 0], wanted, atol=1)
         np.testing.assert_allclose(found.bounds, (mean.min(), mean.max()), atol=0.02)
 
+    def test_few_large_values_do_not_leave_all_others_black(self) -> None:
+        table = np.abs(random_array(20, 1, 24, 41))
+        table[0, :3, 5] = 500
+        found = own(table)
+        assert found.is_log
+        assert found.bounds == (table.min(), 500)
+        grey = pixels_of(found)[..., 0]
+        assert np.ptp(np.percentile(grey, [10, 90])) > 60
+        assert (grey.min(), grey.max()) == (0, 255)
+        # Larger values are lighter.
+        order = np.argsort(table[0], axis=None)
+        assert (np.diff(grey.reshape(-1)[order].astype(int)) >= 0).all()
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            random_array(21, 1, 20, 20),
+            random_array(22, 1, 20, 20) ** 2,
+            np.eye(30, dtype=np.float32)[np.newaxis],
+            np.pad(random_array(23, 1, 4, 4), ((0, 0), (20, 20), (20, 20))),
+        ],
+    )
+    def test_other_values_are_shown_in_proportion(self, array: Array) -> None:
+        found = own(array)
+        assert not found.is_log
+        wanted = (array[0] - array.min()) / (array.max() - array.min()) * 255
+        np.testing.assert_allclose(pixels_of(found)[..., 0], wanted, atol=0.51)
+
     def test_a_constant_is_grey(self) -> None:
         assert set(pixels(np.full((1, 3, 3), 7.0, np.float32)).flat) == {128}
 

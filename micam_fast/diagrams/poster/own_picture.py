@@ -46,6 +46,8 @@ def own_picture_caption(picture: OwnPicture) -> str:
     if picture.bounds is not None:
         low, high = picture.bounds
         words.append(f"values {low:.3g} to {high:.3g}" if low < high else f"all values {low:.3g}")
+    if picture.is_log:
+        words.append("logarithmic")
     if picture.further_inputs:
         words.append(f"not shown: {count_of(picture.further_inputs, 'further input')}")
     return ", ".join(words)

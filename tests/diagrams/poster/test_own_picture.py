@@ -95,6 +95,7 @@ def test_a_picture_fills_a_box_of_its_width(shown: OwnPicture, wanted: float) ->
     [
         ({"bounds": None}, ""),
         ({}, "values 0 to 1"),
+        ({"bounds": (-1, 502.1), "is_log": True}, "values -1 to 502, logarithmic"),
         ({"bounds": (2.5, 2.5)}, "all values 2.5"),
         ({"bounds": (-2.117904, 2.64)}, "values -2.12 to 2.64"),
         ({"bounds": None, "slice": (8, 16)}, "slice 8 of 16 (from 0)"),
