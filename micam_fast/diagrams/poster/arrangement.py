@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,11 @@ CAPTION = 26.0
 LINE_GAP, ROW_GAP = 3.0, 8.0
 _MOST_ROW_GAP = 30.0
 
-_THUMBS = (7.5, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0)
-_LEAST_TILE = 18.0
+_THUMBS = (
+    7.5, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0, 28.0, 32.0, 40.0,
+    48.0, 56.0, 64.0,
+)  # fmt: skip
+_LEAST_TILE, _MOST_TILE = 18.0, 240.0
 # What is larger than these is pleasant, but shows little more.
 _ENOUGH_TILE, _ENOUGH_THUMB = 110.0, 20.0
 _MORE = 0.4
@@ -85,14 +88,16 @@ class Arrangement:
         Cards in a full row, and the width of each.
     tile_width, tile_height
         Of the main tile's room.
-    thumb
-        Side of a thumbnail.
+    thumb, thumb_height
+        Width and height of a thumbnail.
     row_gap
         Below each row.
     beside
         Whether side branches stand beside the main tile; else they are among the other thumbnails.
     captions
         Whether each card is one layer, with a caption in place of thumbnails.
+    worth
+        How good it is to look at, beside other arrangements.
     """
 
     columns: int
@@ -100,10 +105,12 @@ class Arrangement:
     tile_width: float
     tile_height: float
     thumb: float
+    thumb_height: float
     rows: tuple[Row, ...]
     row_gap: float
     beside: bool
     captions: bool
+    worth: float = -math.inf
 
     @property
     def letters(self) -> bool:
@@ -113,12 +120,12 @@ class Arrangement:
     @property
     def bar(self) -> float:
         """Height of the room of a bar."""
-        return _bar(self.thumb)
+        return _bar(self.thumb_height)
 
     @property
     def line_height(self) -> float:
         """From one line of thumbnails to the next."""
-        return _line_height(self.thumb)
+        return _line_height(self.thumb, self.thumb_height)
 
     def row_height(self, row: Row) -> float:
         """Of a row, without the gap below."""
@@ -131,7 +138,11 @@ class Arrangement:
 
 
 def arrange_cards(
-    needs: Sequence[CardNeed], width: float, height: float, aspect: float
+    needs: Sequence[CardNeed],
+    width: float,
+    height: float,
+    aspect: float,
+    thumb_aspect: float = 1.0,
 ) -> Arrangement | None:
     """The best arrangement of cards on a body of this size; ``None`` where they do not fit.
 
@@ -141,11 +152,11 @@ def arrange_cards(
         Of the cards, in reading order.
     width, height
         Of the room for all cards.
-    aspect
-        Width of the main tiles by their height.
+    aspect, thumb_aspect
+        Width of the main tiles, and of the thumbnails, by their height.
     """
-    body = _Body(needs, width, height, aspect)
-    best: tuple[float, Arrangement] | None = None
+    body = _Body(needs, width, height, aspect, thumb_aspect)
+    best: Arrangement | None = None
     for columns in COLUMNS:
         if body.card_width(columns) < _LEAST_TILE:
             break
@@ -156,19 +167,25 @@ def arrange_cards(
             for thumb, beside in itertools.product(_THUMBS, (True, False)):
                 found = body.arranged(columns, breaks, thumb, beside)
                 if found is not None:
-                    score = _worth(found, height) - penalty
-                    if best is None or score > best[0] + 1e-9:
-                        best = score, found
-    return None if best is None else best[1]
+                    worth = _worth(found, height) - penalty
+                    if best is None or worth > best.worth + 1e-9:
+                        best = replace(found, worth=worth)
+    return best
 
 
 class _Body:
     """The room for all cards, and what these need."""
 
     def __init__(
-        self, needs: Sequence[CardNeed], width: float, height: float, aspect: float
+        self,
+        needs: Sequence[CardNeed],
+        width: float,
+        height: float,
+        aspect: float,
+        thumb_aspect: float,
     ) -> None:
-        self._width, self._height, self._aspect = width, height, aspect
+        self._width, self._height = width, height
+        self._aspect, self._thumb_aspect = aspect, thumb_aspect
         self._thumbs, self._side, self._tiles = (
             np.array([getattr(each, name) for each in needs])
             for name in ("thumbs", "side", "tiles")
@@ -182,7 +199,7 @@ class _Body:
     def may_hold(self, columns: int) -> bool:
         """Whether rows of so many cards fit if all are full and as low as can be."""
         lowest = STAGE_HEAD + TITLE + _LEAST_TILE / max(1.0, self._aspect)
-        lowest += CAPTION if self._captions else _line_height(_THUMBS[0])
+        lowest += CAPTION if self._captions else self._line_height(_THUMBS[0])
         rows = math.ceil(len(self._tiles) / columns)
         return rows * (lowest + ROW_GAP) <= self._height + ROW_GAP
 
@@ -195,10 +212,11 @@ class _Body:
             return None
         lines = np.maximum.reduceat(self._lines(card_width, thumb, beside), breaks[:-1])
         count = len(lines)
-        below = CAPTION * count if self._captions else int(lines.sum()) * _line_height(thumb)
+        below = CAPTION * count if self._captions else int(lines.sum()) * self._line_height(thumb)
         taken = (STAGE_HEAD + TITLE + ROW_GAP) * count + below
         room = (self._height + ROW_GAP - taken) / count
-        tile_width = min(card_width, room * self._aspect)
+        most = _MOST_TILE * max(1.0, self._aspect)
+        tile_width = min(card_width, room * self._aspect, most)
         tile_height = tile_width / self._aspect
         if min(tile_width, tile_height * max(1.0, self._aspect)) < _LEAST_TILE:
             return None
@@ -212,8 +230,20 @@ class _Body:
             for (first, end), most in zip(itertools.pairwise(breaks), lines, strict=True)
         )
         return Arrangement(
-            columns, card_width, tile_width, tile_height, thumb, rows, gap, beside, self._captions
+            columns,
+            card_width,
+            tile_width,
+            tile_height,
+            thumb,
+            thumb / self._thumb_aspect,
+            rows,
+            gap,
+            beside,
+            self._captions,
         )
+
+    def _line_height(self, thumb: float) -> float:
+        return _line_height(thumb, thumb / self._thumb_aspect)
 
     def _lines(self, card_width: float, thumb: float, beside: bool) -> NDArray[np.int64]:
         """``(cards,)``: lines of thumbnails of each."""
@@ -229,7 +259,8 @@ def _worth(found: Arrangement, height: float) -> float:
     used = sum(found.row_height(row) + found.row_gap for row in found.rows)
     worth = _gain(tile, _ENOUGH_TILE)
     if not found.captions:
-        worth += 0.75 * _gain(found.thumb, _ENOUGH_THUMB)
+        side = math.sqrt(found.thumb * found.thumb_height)
+        worth += 0.75 * _gain(side, _ENOUGH_THUMB)
     if found.card_width - found.tile_width >= NUMBERS_WIDTH:
         worth += 0.1
     if found.letters:
@@ -288,10 +319,10 @@ def _per_line(thumbs: int, card_width: float, thumb: float) -> int:
     return max(1, math.ceil(thumbs / lines))
 
 
-def _bar(thumb: float) -> float:
-    return min(max(0.9 * thumb, 9.0), 16.0)
+def _bar(thumb_height: float) -> float:
+    return min(max(1.1 * thumb_height, 11.0), 28.0)
 
 
-def _line_height(thumb: float) -> float:
+def _line_height(thumb: float, thumb_height: float) -> float:
     letters = LETTER if thumb >= LETTERS_FROM else 1.5
-    return LANE + thumb + letters + _bar(thumb) + LINE_GAP
+    return LANE + thumb_height + letters + _bar(thumb_height) + LINE_GAP

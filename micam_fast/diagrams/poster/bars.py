@@ -134,12 +134,17 @@ def _signed_boxes(
 def _tick_marks(scale: BarScale, chart: Box) -> Iterator[Mark]:
     """Lines and numbers of the header's scale."""
     ticks = scale.ticks(_TICKS)
-    free = math.inf
-    for tick, place in zip(ticks, scale.places(np.array(ticks)).tolist(), strict=True):
-        y = chart.y + (1 - place) * chart.height
+    levels = {
+        tick: chart.y + (1 - place) * chart.height
+        for tick, place in zip(ticks, scale.places(np.array(ticks)).tolist(), strict=True)
+    }
+    named: list[float] = []
+    # Zero first, then the outermost: what stands too near to one of these has no number.
+    for tick in sorted(ticks, key=lambda each: (each != 0, -abs(each), each)):
+        y = levels[tick]
         colour, width = (LINE, 0.8) if tick == 0 else (RULE, 0.6)
         yield Path(((chart.x, y), (chart.x + chart.width, y)), colour, width)
-        if y + 3 <= free:
+        if all(abs(y - other) >= SMALL for other in named):
             words = f"{tick:g}"
             yield Text(chart.x - 4 - text_width(words, SMALL), y + 3, words, SMALL, QUIET)
-            free = y - 6
+            named.append(y)

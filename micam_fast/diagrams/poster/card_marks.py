@@ -44,7 +44,7 @@ def frame_marks(sheet: Sheet) -> Iterator[Mark]:
     """Dark frames around the thumbnails of layers with a kernel; they stand upon the maps."""
     for thumb in sheet.thumbs:
         if kind_of(sheet.nodes[thumb.place]).has_kernel:
-            yield box_path(thumb.box, INK, 0.9)
+            yield box_path(thumb.shown, INK, 0.9)
 
 
 def box_path(box: Box, colour: Colour, width: float) -> Path:

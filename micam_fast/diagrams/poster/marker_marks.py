@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
-from micam_fast.diagrams.marks import Mark, Path, Text
+from micam_fast.diagrams.marks import Boxes, Mark, Path, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.bars import chart_place
 from micam_fast.diagrams.poster.card_marks import box_path
 from micam_fast.diagrams.poster.header import chart_box
 from micam_fast.diagrams.poster.markers import Marker
-from micam_fast.diagrams.poster.palette import MARKER, SMALL
+from micam_fast.diagrams.poster.palette import MARKER, SMALL, WHITE
 from micam_fast.diagrams.poster.sheet import HEADER_HEIGHT, HEADER_TOP, MARGIN, NARROW, Sheet
 
+_HALF = 3.5
+"""Of a triangle's width."""
 _CAPTION_SHARE = 0.62
 """Of the chart's width, beside its own caption."""
 
@@ -26,16 +30,35 @@ def marker_marks(sheet: Sheet, markers: Sequence[Marker]) -> Iterator[Mark]:
     thumbs = {thumb.place: thumb.shown for thumb, _ in sheet.layers}
     numbers = {place: number for number, place in enumerate(sheet.order)}
     ordered = sorted(markers, key=lambda each: numbers[each.place])
-    chart = chart_box(sheet)
-    for place, group in itertools.groupby(ordered, lambda each: each.place):
-        letters = "".join(each.letter for each in group)
+    joined = {
+        place: "".join(each.letter for each in group)
+        for place, group in itertools.groupby(ordered, lambda each: each.place)
+    }
+    for place, letters in joined.items():
         if place in thumbs:
             yield from _frame(thumbs[place], letters)
-        x, y = chart_place(sheet, numbers[place]), chart.y + chart.height
-        corners = ((x, y + 1), (x + 3.5, y + 6.5), (x - 3.5, y + 6.5))
+    yield from _triangles(sheet, {numbers[place]: letters for place, letters in joined.items()})
+
+
+def _triangles(sheet: Sheet, letters: Mapping[int, str]) -> Iterator[Mark]:
+    """Below the chart, by numbers of layers; letters stand where nothing else does."""
+    chart = chart_box(sheet)
+    y = chart.y + chart.height
+    places = [chart_place(sheet, number) for number in letters]
+    taken = [(x - _HALF, x + _HALF) for x in places]
+    for x, words in zip(places, letters.values(), strict=True):
+        corners = ((x, y + 1), (x + _HALF, y + 6.5), (x - _HALF, y + 6.5))
         yield Path(corners, MARKER, 0, filled=True, closed=True)
-        room = sheet.width - MARGIN - text_width(letters, SMALL)
-        yield Text(min(x + 5, room), y + 8, letters, SMALL, MARKER, bold=True)
+        width = text_width(words, SMALL)
+        lefts = (x + 5, x - 5 - width, x + 5 + width + 2, x - 7 - 2 * width)
+        left = next(left for left in lefts if _is_free(left, left + width, taken, sheet.width))
+        taken.append((left, left + width))
+        yield Text(left, y + 8, words, SMALL, MARKER, bold=True)
+
+
+def _is_free(left: float, right: float, taken: Sequence[tuple[float, float]], width: float) -> bool:
+    inside = right <= width - 2
+    return inside and all(right < begin or left > end for begin, end in taken)
 
 
 def _words(sheet: Sheet, markers: Sequence[Marker]) -> Text:
@@ -54,5 +77,8 @@ def _words(sheet: Sheet, markers: Sequence[Marker]) -> Text:
 def _frame(box: Box, letters: str) -> Iterator[Mark]:
     """A frame around a thumbnail, with the letters above."""
     yield box_path(Box(box.x - 1, box.y - 1, box.width + 2, box.height + 2), MARKER, 2.0)
-    x = box.x + (box.width - text_width(letters, SMALL)) / 2
+    width = text_width(letters, SMALL)
+    x = box.x + (box.width - width) / 2
+    # On the white of the page, as elbows run there.
+    yield Boxes(np.array([[x - 1, box.y - 8.5, width + 2, 7.0]]), WHITE)
     yield Text(x, box.y - 2, letters, SMALL, MARKER, bold=True)

@@ -13,6 +13,7 @@ MARKER: Colour = (186, 74, 0)
 WAY: Colour = (34, 94, 168)
 QUIET: Colour = (105, 105, 105)
 LINE: Colour = (140, 140, 140)
+WHITE: Colour = (255, 255, 255)
 
 SMALL, BODY, CARD, STAGE, NAME = 8.0, 10.0, 9.0, 11.0, 20.0
 """Sizes of text in 1/96 inch: 8 are 6 points, the least that is read on paper."""

@@ -15,6 +15,8 @@ from micam_fast.maps.layer_map import LayerMap
 _GREY = 200
 _LEAST_SHARE = 0.3
 """Of a room's height or width, for a map that would be a line."""
+_WIDE = 2.0
+"""Width by height from which a room is for strips."""
 
 
 def map_pixels(found: LayerMap, most: tuple[int, int]) -> NDArray[np.uint8]:
@@ -50,9 +52,11 @@ def map_pixels(found: LayerMap, most: tuple[int, int]) -> NDArray[np.uint8]:
 def fitted(size: tuple[int, int], room: Box) -> Box:
     """Where a map of so many rows and columns stands in its room: in the middle, its cells square.
 
-    A map that would be a line is thicker.
+    A map that would be a line is thicker; a strip fills a room for strips.
     """
     rows, columns = size
+    if rows == 1 and room.width >= _WIDE * room.height:
+        return room
     cell = min(room.width / columns, room.height / rows)
     width = max(cell * columns, _LEAST_SHARE * room.width)
     height = max(cell * rows, _LEAST_SHARE * room.height)

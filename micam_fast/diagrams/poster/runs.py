@@ -1,4 +1,4 @@
-"""Long runs of blocks that are alike: one card shows the first and the last of them."""
+"""Fewer cards for more blocks: several small ones in a card, or the ends of a run alike."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.blocks import Block
+from micam_fast.diagrams.poster.regions import LARGEST as LARGEST_BLOCK
 from micam_fast.diagrams.poster.stages import Stage
 
 _SHORTEST = 3
+_SIZES = (6, 12, LARGEST_BLOCK)
+"""Most nodes in a card of several blocks; the first that make a network fit are taken."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,40 @@ def single_entries(blocks: Sequence[Block]) -> list[Entry]:
     return [Entry(place, place + 1) for place in range(len(blocks))]
 
 
+def joined_blocks(blocks: Sequence[Block], stages: Sequence[Stage]) -> Iterator[tuple[Block, ...]]:
+    """Ever fewer blocks: neighbours of one stage that are small together are one."""
+    for most in _SIZES:
+        joined: list[list[Block]] = []
+        for stage in stages:
+            begins = True
+            for block in blocks[stage.first : stage.end]:
+                if begins or sum(len(b.members) for b in (*joined[-1], block)) > most:
+                    joined.append([])
+                joined[-1].append(block)
+                begins = False
+        if len(joined) < len(blocks):
+            yield tuple(map(_joined, joined))
+
+
+def _joined(blocks: Sequence[Block]) -> Block:
+    first, last = blocks[0], blocks[-1]
+    if first is last:
+        return first
+    members = tuple(place for block in blocks for place in block.members)
+    return Block(f"{first.title} … {last.title}", members, last.exit)
+
+
 def shorter_entries(
     blocks: Sequence[Block], nodes: Sequence[Node], stages: Sequence[Stage]
 ) -> Iterator[list[Entry]]:
     """Ever fewer cards: the longest runs are the first that become one card each.
 
     Blocks are alike if their layers are of the same classes with kernels of the same sizes, in one
-    stage.
+    stage. The first and the last block of the network are no part of a run.
     """
     kinds = [_kind(block, nodes) for block in blocks]
     runs = sorted(
-        (run for stage in stages for run in _runs(kinds, stage)),
+        (run for stage in stages for run in _runs(kinds, stage.first, stage.end)),
         key=lambda run: (-run.count, run.first),
     )
     lengths = sorted({run.count for run in runs}, reverse=True)
@@ -65,10 +91,10 @@ def shorter_entries(
         yield entries
 
 
-def _runs(kinds: Sequence[Hashable], stage: Stage) -> Iterator[Entry]:
-    first = stage.first
-    for place in range(stage.first + 1, stage.end + 1):
-        if place == stage.end or kinds[place] != kinds[first]:
+def _runs(kinds: Sequence[Hashable], begin: int, end: int) -> Iterator[Entry]:
+    first, end = max(begin, 1), min(end, len(kinds) - 1)
+    for place in range(first + 1, end + 1):
+        if place == end or kinds[place] != kinds[first]:
             if place - first >= _SHORTEST:
                 yield Entry(first, place)
             first = place

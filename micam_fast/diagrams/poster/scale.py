@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 _USUAL = 0.1
 """Share of the layers that are smaller than the value up to which the scale is linear."""
-_MOST_DECADES = 12
+_MOST_DECADES = 24
 """Between that value and the largest."""
 
 

@@ -56,6 +56,27 @@ def find_stages(
     return tuple(stages)
 
 
+def apart_lists(
+    blocks: Sequence[Block], nodes: Sequence[Node], maps: Mapping[str, LayerMap]
+) -> tuple[Block, ...]:
+    """Blocks that begin with maps and end with lists of values are two: the lists have no size."""
+    found: list[Block] = []
+    for block in blocks:
+        are_lists = [
+            (each := maps.get(nodes[place].key)) is not None and size_of(each) == VALUES
+            for place in block.members
+        ]
+        cut = are_lists.index(True) if True in are_lists else 0
+        if cut and all(are_lists[cut:]) and block.exit in block.members[cut:]:
+            maps_part, lists = block.members[:cut], block.members[cut:]
+            title = "head" if block is blocks[-1] else VALUES
+            found.append(Block(block.title, maps_part, maps_part[-1]))
+            found.append(Block(title, lists, block.exit))
+        else:
+            found.append(block)
+    return tuple(found)
+
+
 def size_of(found: LayerMap) -> str:
     """The size of a map in words; a list of values, or a single one, has none."""
     height, width = found.cam.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,18 @@ from micam_fast.diagrams.poster.marker_marks import marker_marks
 from micam_fast.diagrams.poster.markers import find_markers
 from micam_fast.diagrams.poster.palette import BODY, NEGATIVE, POSITIVE, QUIET, SMALL
 from micam_fast.diagrams.poster.pixels import cells_for, map_pixels
-from micam_fast.diagrams.poster.sheet import Sheet, lay_out_sheet
+from micam_fast.diagrams.poster.placing import lay_out_sheet
+from micam_fast.diagrams.poster.sheet import MARGIN, Sheet
 from micam_fast.diagrams.poster.way_marks import elbow_marks, pill_marks
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 
-_DENSITY = 2.0
-"""Pixels of a map to a unit of the page: enough for a screen of high density."""
+_DENSITIES = (2.0, 1.75, 1.5, 1.25, 1.0)
+"""Pixels of a map to a unit of the page, for formats that enlarge: the first is enough for a screen
+of high density."""
+_MOST_PIXELS = 350_000
+"""Of all maps of a page; a file of so many noisy ones has about 1.4 MB."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,7 @@ class PosterTemplate:
         style: Style,
         scale: float = 1.0,
     ) -> None:
-        aspect = min(max(input_size[1] / input_size[0], 0.5), 4.0)
-        self.sheet = sheet = lay_out_sheet(nodes, maps, style.page, aspect)
+        self.sheet = sheet = lay_out_sheet(nodes, maps, style.page, input_size)
         self._scale = scale
         keys = [node.key for node in nodes]
         self._pictures = [
@@ -91,11 +95,12 @@ class PosterTemplate:
             *header_marks(sheet),
             *card_marks(sheet, channels),
             *elbow_marks(sheet),
-            *footer_marks(sheet),
+            *footer_marks(nodes, sheet.width - 2 * MARGIN, MARGIN, sheet.height),
         ]
         whole = Hole(0, 0, sheet.width, sheet.height)
         marks = (*below, whole, *frame_marks(sheet), *pill_marks(sheet), whole)
         self.blank = Template(sheet.width, sheet.height, marks, model, dpi=96).enlarged(scale)
+        self._density = scale if scale > 1 else _density([each.box for each in self._pictures])
         self._bars = Bars(sheet)
         self._lock = threading.Lock()
         self._png: PngPage | None = None
@@ -124,7 +129,7 @@ class PosterTemplate:
         return tuple(enlarge(mark, self._scale) for mark in self._numbers(shown))
 
     def _maps(self, maps: Mapping[str, LayerMap]) -> tuple[Mark, ...]:
-        density = self._scale if self._scale > 1 else _DENSITY
+        density = self._density
         pictures = (
             Picture(
                 each.box.x, each.box.y, each.box.width, each.box.height,
@@ -141,6 +146,14 @@ class PosterTemplate:
         yield from _card_numbers(sheet, maps)
         yield from self._bars.marks(maps)
         yield from marker_marks(sheet, find_markers(sheet.nodes, maps))
+
+
+def _density(boxes: Sequence[Box]) -> float:
+    """Pixels to a unit of the page, so that a file of very many maps stays small."""
+    for density in _DENSITIES:
+        if sum(math.prod(cells_for(box, density)) for box in boxes) <= _MOST_PIXELS:
+            return density
+    return _DENSITIES[-1]
 
 
 def _captions(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:

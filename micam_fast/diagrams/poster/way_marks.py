@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +11,7 @@ from micam_fast.diagrams.marks import Mark, Path, Point, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.palette import SMALL, WAY
 from micam_fast.diagrams.poster.sheet import Card, Sheet, Thumb
-from micam_fast.diagrams.poster.ways import BlockWays
+from micam_fast.diagrams.poster.ways import BlockWays, SideBranch
 
 _WIDTH = 0.9
 _LANES = 3
@@ -21,31 +22,51 @@ _PILL_FILL = (247, 249, 252)
 
 def elbow_marks(sheet: Sheet) -> Iterator[Mark]:
     """Lines from where a way leaves the row of thumbnails to the join where it comes back."""
+    places = {node.key: place for place, node in enumerate(sheet.nodes)}
+    reads = [[places[link.source] for link in node.links] for node in sheet.nodes]
     for card in sheet.cards:
         for number in card.entry.shown:
             own = set(sheet.blocks[number].members)
             thumbs = {each.place: each for each in card.thumbs if each.place in own}
-            yield from _block_elbows(card, thumbs, sheet.ways.blocks[number])
+            yield from _block_elbows(card, thumbs, sheet.ways.blocks[number], reads)
 
 
-def _block_elbows(card: Card, thumbs: Mapping[int, Thumb], ways: BlockWays) -> Iterator[Mark]:
+def _block_elbows(
+    card: Card, thumbs: Mapping[int, Thumb], ways: BlockWays, reads: Sequence[Sequence[int]]
+) -> Iterator[Mark]:
+    spans = dict.fromkeys((elbow.source, elbow.join) for elbow in ways.elbows)
+    side = ways.side
+    if side is not None and not card.side:
+        spans |= dict.fromkeys(_ways_around(side, list(thumbs), reads))
     lanes: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
-    spans = []
-    for elbow in ways.elbows:
-        join = thumbs.get(elbow.join)
-        source = None if elbow.source is None else thumbs.get(elbow.source)
-        if join is not None and (elbow.source is None or source is not None):
-            spans.append((source, join))
-    if ways.side is not None and not card.side and ways.side.members[-1] in thumbs:
-        # A side branch without room beside the tile is in the row: its way goes around.
-        join = thumbs[ways.side.join]
-        spans.append((thumbs[ways.side.members[-1]], join))
-    spans.sort(key=lambda each: each[1].box.x - (card.x if each[0] is None else each[0].box.x))
-    for source, join in spans:
-        yield from _elbow(card, source, join, lanes)
-    if card.side and ways.side is not None:
-        source = None if ways.side.source is None else thumbs.get(ways.side.source)
-        yield from _side_elbows(card, source, thumbs[ways.side.join])
+    ends = [
+        (None if source is None else thumbs[source], thumbs[target])
+        for source, target in spans
+        if target in thumbs and (source is None or source in thumbs)
+    ]
+    ends.sort(key=lambda each: each[1].box.x - (card.x if each[0] is None else each[0].box.x))
+    for source, target in ends:
+        yield from _elbow(card, source, target, lanes)
+    if card.side and side is not None:
+        begin = None if side.source is None else thumbs.get(side.source)
+        yield from _side_elbows(card, begin, thumbs[side.join])
+
+
+def _ways_around(
+    side: SideBranch, row: Sequence[int], reads: Sequence[Sequence[int]]
+) -> Iterator[tuple[int | None, int]]:
+    """What neighbours in a row do not tell where a side branch is among them.
+
+    Its first layer does not read the layer before it, and the join reads the main way, too.
+    """
+    before = {place: last for last, place in itertools.pairwise(row)}
+    for target in (side.members[0], side.join):
+        for source in reads[target]:
+            if target in before and source != before[target]:
+                if source in before or source == row[0]:
+                    yield source, target
+                elif target == side.members[0]:
+                    yield None, target
 
 
 def _elbow(

@@ -1,0 +1,230 @@
+"""Puts a network on a page: its blocks in cards, the cards in rows, the maps in the cards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.poster.arrangement import (
+    GAP,
+    LANE,
+    NUMBERS_WIDTH,
+    STAGE_HEAD,
+    TITLE,
+    Arrangement,
+    CardNeed,
+    arrange_cards,
+)
+from micam_fast.diagrams.poster.blocks import Block, find_blocks
+from micam_fast.diagrams.poster.footer import footer_height
+from micam_fast.diagrams.poster.pixels import fitted
+from micam_fast.diagrams.poster.runs import Entry, joined_blocks, shorter_entries, single_entries
+from micam_fast.diagrams.poster.sheet import (
+    HEADER_HEIGHT,
+    HEADER_TOP,
+    MARGIN,
+    MARKER_LINE,
+    NARROW,
+    Card,
+    Sheet,
+    StageLine,
+    Thumb,
+)
+from micam_fast.diagrams.poster.stages import Stage, apart_lists, find_stages
+from micam_fast.diagrams.poster.ways import BlockWays, Ways, find_ways
+from micam_fast.maps.layer_map import LayerMap
+
+_TALLER = 1.25
+_MUCH = 0.4
+"""How much more worth cards of several blocks must be than a card for each."""
+_ASPECTS = (0.5, 8.0), (0.5, 3.0)
+"""Least and largest width by height of main tiles and of thumbnails."""
+_Put = Callable[..., Thumb]
+"""Makes a thumbnail of a node's place and a room, and the line that it is in."""
+
+
+def lay_out_sheet(
+    nodes: Sequence[Node],
+    maps: Mapping[str, LayerMap],
+    page: tuple[float, float],
+    input_size: tuple[int, int],
+) -> Sheet:
+    """Put a network on a page of this width and height.
+
+    Parameters
+    ----------
+    nodes
+        What is drawn, in the diagram's order.
+    maps
+        Of a sample; their sizes alone count.
+    page
+        Width and height in 1/96 inch.
+    input_size
+        ``(Hin, Win)``, whose proportions tiles and thumbnails have as far as these are moderate.
+    """
+    plan = _best_plan(nodes, maps, page, input_size)
+    found = plan.arrangement
+
+    def put(place: int, box: Box, line: int = 0) -> Thumb:
+        own = maps.get(nodes[place].key)
+        return Thumb(place, box, box if own is None else fitted(own.cam.shape[:2], box), line)
+
+    cards: list[Card] = []
+    lines: list[StageLine] = []
+    y = _top(page[0])
+    for row in found.rows:
+        shown = plan.entries[row.first : row.end]
+        lines.extend(_stage_lines(found, plan.stages, shown, y))
+        for column, entry in enumerate(shown):
+            x = MARGIN + column * (found.card_width + GAP)
+            cards.append(_card(found, plan.blocks, plan.ways.blocks, entry, x, y + STAGE_HEAD, put))
+        y += found.row_height(row) + found.row_gap
+    return Sheet(
+        page[0],
+        plan.height,
+        tuple(nodes),
+        plan.blocks,
+        plan.stages,
+        plan.ways,
+        found,
+        tuple(cards),
+        tuple(lines),
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Cards that fit a page of this height."""
+
+    blocks: tuple[Block, ...]
+    entries: tuple[Entry, ...]
+    stages: tuple[Stage, ...]
+    ways: Ways
+    arrangement: Arrangement
+    height: float
+
+
+def _best_plan(
+    nodes: Sequence[Node],
+    maps: Mapping[str, LayerMap],
+    page: tuple[float, float],
+    input_size: tuple[int, int],
+) -> _Plan:
+    """The best plan that hides nothing; else runs of alike blocks are a card, or the page grows.
+
+    A card holds several blocks only where that is much better than a card for each.
+    """
+    width, height = page
+    whole = input_size[1] / input_size[0]
+    aspects = [min(max(whole, low), high) for low, high in _ASPECTS]
+    below = footer_height(nodes, width - 2 * MARGIN)
+
+    def plan(
+        blocks: tuple[Block, ...], entries: Sequence[Entry], tall: float = height
+    ) -> _Plan | None:
+        stages, ways = find_stages(blocks, nodes, maps), find_ways(blocks, nodes)
+        needs = _needs(entries, stages, ways.blocks)
+        room = width - 2 * MARGIN, tall - below - _top(width)
+        found = arrange_cards(needs, *room, *aspects)
+        if found is None:
+            return None
+        return _Plan(blocks, tuple(entries), stages, ways, found, tall)
+
+    blocks = apart_lists(find_blocks(nodes).blocks, nodes, maps)
+    stages = find_stages(blocks, nodes, maps)
+    single = plan(blocks, single_entries(blocks))
+    best, least = single, -math.inf if single is None else single.arrangement.worth + _MUCH
+    for joined in joined_blocks(blocks, stages):
+        found = plan(joined, single_entries(joined))
+        if found is not None and found.arrangement.worth > least:
+            best, least = found, found.arrangement.worth
+    if best is not None:
+        return best
+    entries = single_entries(blocks)
+    for entries in shorter_entries(blocks, nodes, stages):
+        found = plan(blocks, entries)
+        if found is not None:
+            return found
+    while (found := plan(blocks, entries, height)) is None:
+        height *= _TALLER
+    return found
+
+
+def _top(width: float) -> float:
+    """Where the first row begins."""
+    return HEADER_TOP + HEADER_HEIGHT + (MARKER_LINE if width < NARROW else 4.0)
+
+
+def _needs(
+    entries: Sequence[Entry], stages: Sequence[Stage], ways: Sequence[BlockWays]
+) -> list[CardNeed]:
+    numbers = [n for n, stage in enumerate(stages) for _ in range(stage.first, stage.end)]
+    needs = []
+    for entry in entries:
+        way = ways[entry.first]
+        side = 0 if way.side is None else len(way.side.members)
+        needs.append(CardNeed(len(way.row), side, numbers[entry.first], len(entry.shown)))
+    return needs
+
+
+def _stage_lines(
+    found: Arrangement, stages: Sequence[Stage], shown: Sequence[Entry], y: float
+) -> Iterator[StageLine]:
+    for stage in stages:
+        inside = [n for n, each in enumerate(shown) if stage.first <= each.first < stage.end]
+        if inside:
+            x = MARGIN + inside[0] * (found.card_width + GAP)
+            width = len(inside) * (found.card_width + GAP) - GAP
+            yield StageLine(stage, x, y, width, shown[inside[0]].first > stage.first)
+
+
+def _card(
+    found: Arrangement,
+    blocks: Sequence[Block],
+    ways: Sequence[BlockWays],
+    entry: Entry,
+    x: float,
+    y: float,
+    put: _Put,
+) -> Card:
+    count = len(entry.shown)
+    width = found.tile_width
+    if count > 1:
+        width = min(width, (found.card_width - 4 * (count - 1)) / count)
+    room = Box(x, y + TITLE, found.tile_width, found.tile_height)
+    tiles = tuple(
+        put(blocks[number].exit, Box(x + n * (width + 4), room.y, width, room.height))
+        for n, number in enumerate(entry.shown)
+    )
+    top, line = room.y + room.height, 0
+    thumbs: list[Thumb] = []
+    side: tuple[Thumb, ...] = ()
+    for number in () if found.captions else entry.shown:
+        way = ways[number]
+        beside = found.beside and count == 1 and way.side is not None
+        places = way.row if beside else blocks[number].members
+        per_line = found.per_line(len(places))
+        for index, place in enumerate(places):
+            row, column = divmod(index, per_line)
+            left = x + column * (found.thumb + 1)
+            upper = top + (line + row) * found.line_height + LANE
+            thumbs.append(put(place, Box(left, upper, found.thumb, found.thumb_height), line + row))
+        line += -(-len(places) // per_line)
+        if beside and way.side is not None:
+            side = _side_thumbs(found, way.side.members, room, put)
+    return Card(entry, x, y, found.card_width, room, tiles, tuple(thumbs), side)
+
+
+def _side_thumbs(
+    found: Arrangement, members: Sequence[int], room: Box, put: _Put
+) -> tuple[Thumb, ...]:
+    """A branch beside the main tile, near the thumbnails that it leads to."""
+    left = room.x + room.width + NUMBERS_WIDTH + 10
+    top = room.y + room.height - found.line_height + LANE
+    return tuple(
+        put(place, Box(left + n * (found.thumb + 1), top, found.thumb, found.thumb_height))
+        for n, place in enumerate(members)
+    )
