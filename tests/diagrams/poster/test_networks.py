@@ -34,7 +34,7 @@ NAMED = {
     "MobileNet": Wanted("graph", 15, 0),
     "MobileNetV2": Wanted("names", 20, 10),
     "MobileNetV3Small": Wanted("graph", 13, 10),
-    "NASNetMobile": Wanted("graph", 64, 3),
+    "NASNetMobile": Wanted("graph", 58, 3),
     "ResNet50": Wanted("names", 18, 16),
     "Xception": Wanted("graph", 14, 12),
     "densenet": Wanted("names", 5, 5),
@@ -46,7 +46,7 @@ NAMED = {
 }
 BARE = {
     "ConvNeXtTiny": 23, "DenseNet121": 63, "EfficientNetB0": 18, "InceptionV3": 19, "MobileNet": 15,
-    "MobileNetV2": 19, "MobileNetV3Small": 13, "NASNetMobile": 64, "ResNet50": 18, "Xception": 14,
+    "MobileNetV2": 19, "MobileNetV3Small": 13, "NASNetMobile": 58, "ResNet50": 18, "Xception": 14,
     "densenet": 8, "mobilenet_v3": 6, "resnet": 6, "swin": 11, "unet": 5, "yolo": 11,
 }  # fmt: skip
 """Blocks of the same networks by the graph alone."""
