@@ -203,8 +203,10 @@ class _Grouping:
     def _group(self, units: Sequence[_Unit], patterns: Patterns) -> None:
         """Blocks of units that follow each other."""
         start, rest = 0, list[_Unit]()
+        size = 1
         while start < len(units):
-            size = self._block_size(units, start, patterns)
+            if size == 1 or not _repeats(units, start - size, size):
+                size = self._block_size(units, start, patterns)
             if size == 1 and not units[start].is_region:
                 rest.append(units[start])
             else:
@@ -228,7 +230,7 @@ class _Grouping:
         return size
 
     def _period(self, units: Sequence[_Unit], start: int) -> int:
-        """The fewest units that are followed by their like, or follow it; one if there are none."""
+        """The fewest units that are followed by their like; one if there are none."""
         before = units[start - 1] if start else None
         continues = before is not None and not before.ends and not before.is_region
         if continues and self.scales.ends(units[start].steps):
@@ -238,7 +240,7 @@ class _Grouping:
             part = units[start : start + period]
             kernels = [unit.kernels for unit in part]
             if (
-                _alike(kernels, units, start, period)
+                _repeats(units, start, period)
                 and not _is_periodic(kernels)
                 and not all(unit.is_region for unit in part)
                 and sum(len(unit.steps) for unit in part) <= LARGEST
@@ -310,13 +312,10 @@ def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
         yield run
 
 
-def _alike(kernels: Sequence[int], units: Sequence[_Unit], start: int, period: int) -> bool:
-    """Tell whether the units before these, or those behind them, are like them."""
-    return len(kernels) == period and any(
-        [unit.kernels for unit in units[place : place + period]] == kernels
-        for place in (start + period, start - period)
-        if place >= 0
-    )
+def _repeats(units: Sequence[_Unit], start: int, period: int) -> bool:
+    """Tell whether as many units as these follow that are like them."""
+    first, next_ = units[start : start + period], units[start + period : start + 2 * period]
+    return [unit.kernels for unit in first] == [unit.kernels for unit in next_]
 
 
 def _like(units: Sequence[_Unit], start: int, patterns: Patterns) -> int:

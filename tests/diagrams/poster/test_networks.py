@@ -13,6 +13,8 @@ import micam_fast
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.blocks import Block, Grouping, find_blocks
 from micam_fast.diagrams.poster.kinds import ADD, CONCAT, MULTIPLY, kind_of
+from micam_fast.models.keras import export_model
+from tests.helpers.keras_layers import needs_tensorflow
 from tests.helpers.network_layers import network_names, network_nodes, nodes_of
 from tests.helpers.real_models import OTHER_KINDS, read_member
 
@@ -76,6 +78,16 @@ def test_blocks_without_names(name: str) -> None:
     assert found.blocks[-1].title == "head"
     middle = [block.title for block in found.blocks[1:-1]]
     assert middle == [f"block {number + 1}" for number in range(len(middle))]
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_stored_layers_are_those_of_keras() -> None:
+    import keras
+
+    notes = export_model(keras.applications.ResNet50(weights=None)).notes
+    found = find_blocks(nodes_of([note.layer for note in notes]))
+    assert found == find_blocks(network_nodes("ResNet50"))
 
 
 def check(found: Grouping, nodes: tuple[Node, ...]) -> None:
