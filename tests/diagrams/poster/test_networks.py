@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
-import onnx
 import pytest
 
 import micam_fast
@@ -16,7 +16,7 @@ from micam_fast.diagrams.poster.kinds import ADD, CONCAT, MULTIPLY, kind_of
 from micam_fast.models.keras import export_model
 from tests.helpers.keras_layers import needs_tensorflow
 from tests.helpers.network_layers import network_names, network_nodes, nodes_of
-from tests.helpers.real_models import OTHER_KINDS, read_member
+from tests.helpers.real_models import load
 
 
 @dataclass(frozen=True)
@@ -214,16 +214,28 @@ def test_swin_without_module_tree() -> None:
     assert sum("@ + a @" in each for each in found) == 2
 
 
-def test_thin_resnet_of_a_package() -> None:
+def test_thin_resnet_of_a_package(tmp_path: Path) -> None:
     """Caffe's names tell nothing: 16 residual blocks by the graph alone."""
-    package, member, _ = OTHER_KINDS["open_nsfw"]
-    model = micam_fast.load_model(onnx.load_from_string(read_member(package, member)))
-    nodes = nodes_of(model.layers)
+    proto, _ = load("open_nsfw", tmp_path)
+    nodes = nodes_of(micam_fast.load_model(proto).layers)
     found = find_blocks(nodes)
     assert (found.by, len(found.blocks), found.regions) == ("graph", 18, 16)
     assert found.whole_regions == 16
     joins = [kind_of(nodes[block.exit]).word for block in found.blocks[1:-1]]
     assert set(joins) == {"activation"}
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "regions"),
+    [("densenet121", 63, 58), ("inception_v1", 11, 9), ("resnet50", 18, 16),
+     ("shufflenet", 18, 16), ("squeezenet", 10, 8)],
+)  # fmt: skip
+def test_networks_of_the_package_onnx(name: str, blocks: int, regions: int, tmp_path: Path) -> None:
+    """Exported from Caffe2: their names are numbers."""
+    proto, _ = load(name, tmp_path)
+    found = find_blocks(nodes_of(micam_fast.load_model(proto).layers))
+    assert (found.by, len(found.blocks)) == ("graph", blocks)
+    assert found.regions == found.whole_regions == regions
 
 
 def test_titles_by_names_differ() -> None:
