@@ -34,8 +34,12 @@ from micam_fast.diagrams.poster.shortcuts import MainWays, main_ways
 
 _FOLLOWERS = (NORMALIZATION, ACTIVATION, COPY, FUNCTION, ADD, SUBTRACT, MULTIPLY, DIVIDE)
 _PERIODS = range(2, 7)
+_SHORT = 4
+"""Steps of a chain that stands with the branches that it leads to, at most."""
 
 Signature = tuple[object, ...]
+Patterns = Sequence[tuple[int, frozenset[tuple[int, ...]]]]
+"""Lengths of sequences of units, and those of each length; the first that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,23 @@ class _Grouping:
         pieces = find_pieces(range(len(self.flow)), self.ways.reads)
         regions = [piece.steps for piece in pieces if piece.role == "region"]
         patterns = self._patterns(regions)
+        # What leads to the branches of a region that is too large, if it is a short chain.
+        leading: Steps = ()
         for run in _runs(pieces):
             if run[0].role == "part":
-                self.groups.append(run[0].steps)
+                steps = run[0].steps
+                if leading and len(leading) + len(steps) <= LARGEST:
+                    self.groups[-1] = (*leading, *steps)
+                else:
+                    self.groups.append(steps)
+                leading = ()
             else:
+                count = len(self.groups)
                 self._group(self._units(run), patterns)
+                is_short = len(run) <= _SHORT and len(self.groups) == count + 1
+                is_short = is_short and all(piece.role == "step" for piece in run)
+                is_fed = self.flow.kinds[run[0].steps[0]] is INPUT
+                leading = self.groups[-1] if is_short and not is_fed else ()
         return Found(tuple(self.groups), tuple(regions))
 
     # --- Units ---------------------------------------------------------------------------------
@@ -165,90 +181,74 @@ class _Grouping:
 
     # --- What is like the inside of a region ---------------------------------------------------
 
-    def _patterns(self, regions: Sequence[Steps]) -> list[list[int]]:
+    def _patterns(self, regions: Sequence[Steps]) -> Patterns:
         """Units between the two ends of a shortcut; longest first."""
-        found: dict[tuple[int, ...], None] = {}
-        for steps in regions:
-            own = set(steps)
-            for place in reversed(range(1, len(steps))):
-                read = self.ways.reads[steps[place]]
-                if len(read) > 1:
-                    if not own.issuperset(read):
-                        pieces = series(steps[:place], self.ways.reads)
-                        units = self._units(pieces)
-                        shapes = tuple(unit.shape for unit in units)
-                        if not any(piece.role == "part" for piece in pieces):
-                            found[shapes] = None
-                    break
-        whole = sorted(map(list, found), key=len, reverse=True)
+        inside = {shapes for steps in regions if (shapes := self._inside(steps)) is not None}
         # The first block of a network may do without what makes its maps more.
-        both = (*whole, *(pattern[1:] for pattern in whole))
-        return [found for found in both if len(found) > 1 and not _is_periodic(found)]
+        without_first = {shapes[1:] for shapes in inside}
+        return [*_by_length(inside), *_by_length(without_first)]
+
+    def _inside(self, steps: Steps) -> tuple[int, ...] | None:
+        """The units of a region up to the join that reads what enters it, too."""
+        own = set(steps)
+        joins = (n for n in reversed(range(len(steps))) if len(self.ways.reads[steps[n]]) > 1)
+        place = next(joins, 0)
+        if not place or own.issuperset(self.ways.reads[steps[place]]):
+            return None
+        pieces = series(steps[:place], self.ways.reads)
+        return tuple(unit.shape for unit in self._units(pieces))
 
     # --- Blocks --------------------------------------------------------------------------------
 
-    def _group(self, units: Sequence[_Unit], patterns: Sequence[Sequence[int]]) -> None:
+    def _group(self, units: Sequence[_Unit], patterns: Patterns) -> None:
         """Blocks of units that follow each other."""
-        kernels = [unit.kernels for unit in units]
-        shapes = [unit.shape for unit in units]
         start, rest = 0, list[_Unit]()
+        size = 1
         while start < len(units):
-            period, count = self._like(shapes, start, patterns), 1
-            if period == 1:
-                period, count = self._repeats(units, kernels, start)
-            if any(
-                self._like(shapes, inner, patterns) > 1
-                or self._repeats(units, kernels, inner)[0] in range(2, period)
-                for inner in range(start + 1, start + period)
-                if count > 1
-            ):
-                period = count = 1
-            if period == 1 and not units[start].is_region:
+            if size == 1 or not _repeats(units, start - size, size):
+                size = self._block_size(units, start, patterns)
+            if size == 1 and not units[start].is_region:
                 rest.append(units[start])
-                start += 1
-                continue
-            before = units[start - len(rest) - 1] if start > len(rest) else None
-            self._group_rest(rest, before, is_last=False)
-            rest = []
-            for _ in range(count):
-                self._add(units[start : start + period])
-                start += period
+            else:
+                before = units[start - len(rest) - 1] if start > len(rest) else None
+                self._group_rest(rest, before, is_last=False)
+                rest = []
+                self._add(units[start : start + size])
+            start += size
         before = units[-len(rest) - 1] if len(units) > len(rest) else None
         self._group_rest(rest, before, is_last=True)
 
-    @staticmethod
-    def _like(shapes: Sequence[int], start: int, patterns: Sequence[Sequence[int]]) -> int:
-        """How many units from here on are like the inside of a region; one if they are not."""
-        found = (len(p) for p in patterns if [*shapes[start : start + len(p)]] == [*p])
-        return next(found, 1)
+    def _block_size(self, units: Sequence[_Unit], start: int, patterns: Patterns) -> int:
+        """How many units from here on are a block: one if they are none together."""
+        size = _like(units, start, patterns)
+        if size > 1:
+            return size
+        size = self._period(units, start)
+        for inner in range(start + 1, start + size):
+            if _like(units, inner, patterns) > 1 or 1 < self._period(units, inner) < size:
+                return 1
+        return size
 
-    def _repeats(
-        self, units: Sequence[_Unit], kernels: Sequence[int], start: int
-    ) -> tuple[int, int]:
-        """How many units repeat from here on, as few as do, and how often."""
+    def _period(self, units: Sequence[_Unit], start: int) -> int:
+        """The fewest units that are followed by their like; one if there are none."""
         before = units[start - 1] if start else None
         continues = before is not None and not before.ends and not before.is_region
         if continues and self.scales.ends(units[start].steps):
             # A pool belongs to what comes before it, and begins nothing.
-            return 1, 1
+            return 1
         for period in _PERIODS:
-            first = kernels[start : start + period]
             part = units[start : start + period]
+            kernels = [unit.kernels for unit in part]
             if (
-                len(first) < period
-                or _is_periodic(first)
-                or all(unit.is_region for unit in part)
-                or sum(len(unit.steps) for unit in part) > LARGEST
-                or any(unit.ends for unit in part[:-1])
-                or any(self.scales.ends(unit.steps) for unit in part[1:-1])
+                _repeats(units, start, period)
+                and not _is_periodic(kernels)
+                and not all(unit.is_region for unit in part)
+                and sum(len(unit.steps) for unit in part) <= LARGEST
+                and not any(unit.ends for unit in part[:-1])
+                and not any(self.scales.ends(unit.steps) for unit in part[1:-1])
             ):
-                continue
-            count = 1
-            while kernels[start + count * period : start + (count + 1) * period] == first:
-                count += 1
-            if count > 1:
-                return period, count
-        return 1, 1
+                return period
+        return 1
 
     def _add(self, units: Sequence[_Unit]) -> None:
         self.groups.append(tuple(step for unit in units for step in unit.steps))
@@ -310,6 +310,28 @@ def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
             run = []
     if run:
         yield run
+
+
+def _repeats(units: Sequence[_Unit], start: int, period: int) -> bool:
+    """Tell whether as many units as these follow that are like them."""
+    first, next_ = units[start : start + period], units[start + period : start + 2 * period]
+    return [unit.kernels for unit in first] == [unit.kernels for unit in next_]
+
+
+def _like(units: Sequence[_Unit], start: int, patterns: Patterns) -> int:
+    """How many units from here on are like the inside of a region; one if they are not."""
+    for length, found in patterns:
+        if tuple(unit.shape for unit in units[start : start + length]) in found:
+            return length
+    return 1
+
+
+def _by_length(found: set[tuple[int, ...]]) -> Patterns:
+    lengths = sorted({len(each) for each in found if len(each) > 1}, reverse=True)
+    return [
+        (length, frozenset(e for e in found if len(e) == length and not _is_periodic(e)))
+        for length in lengths
+    ]
 
 
 def _is_periodic(first: Sequence[object]) -> bool:

@@ -6,12 +6,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from micam_fast.core.grouping import connected
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.flow import Flow
 from micam_fast.diagrams.poster.regions import LARGEST, Steps
 
+# Modules lie within each other some ten deep; a file's names may be anything.
+_DEEPEST = 64
 _SEPARATORS = ("/", "/.", "/._")
 
 
@@ -25,12 +28,13 @@ class NamedGroup:
 
 def named_groupings(flow: Flow) -> Iterator[tuple[NamedGroup, ...]]:
     """The groups by each way to read the names: by modules, else split at more and more signs."""
+    above = _above(flow)
     if any(node.layer.cluster for node in flow.nodes):
-        yield _groups(flow, [_modules(node) for node in flow.nodes])
+        yield _groups(flow, above, [_modules(node) for node in flow.nodes])
     for signs in _SEPARATORS:
         if any(signs[-1] in node.title for node in flow.nodes):
             splits = re.compile(f"[{re.escape(signs)}]")
-            yield _groups(flow, [_prefixes(node.title, splits) for node in flow.nodes])
+            yield _groups(flow, above, [_prefixes(node.title, splits) for node in flow.nodes])
 
 
 def _modules(node: Node) -> list[str]:
@@ -49,10 +53,13 @@ def _modules(node: Node) -> list[str]:
 
 def _prefixes(name: str, splits: re.Pattern[str]) -> list[str]:
     """Beginnings of a name up to each of these signs, shortest first."""
-    return [name[: found.start()] for found in splits.finditer(name) if found.start()]
+    places = (found.start() for found in islice(splits.finditer(name), _DEEPEST))
+    return [name[:place] for place in places if place]
 
 
-def _groups(flow: Flow, prefixes: Sequence[Sequence[str]]) -> tuple[NamedGroup, ...]:
+def _groups(
+    flow: Flow, above: Sequence[int], prefixes: Sequence[Sequence[str]]
+) -> tuple[NamedGroup, ...]:
     held = Counter(prefix for found in prefixes for prefix in dict.fromkeys(found))
     members: defaultdict[str, list[int]] = defaultdict(list)
     groups: list[NamedGroup] = []
@@ -62,7 +69,6 @@ def _groups(flow: Flow, prefixes: Sequence[Sequence[str]]) -> tuple[NamedGroup, 
             groups.append(NamedGroup(None, (step,)))
         else:
             members[prefix].append(step)
-    above = _above(flow)
     for prefix, steps in members.items():
         if len(steps) == 1:
             groups.append(NamedGroup(None, (steps[0],)))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
-import onnx
 import pytest
 
 import micam_fast
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.blocks import Block, Grouping, find_blocks
 from micam_fast.diagrams.poster.kinds import ADD, CONCAT, MULTIPLY, kind_of
+from micam_fast.models.keras import export_model
+from tests.helpers.keras_layers import needs_tensorflow
 from tests.helpers.network_layers import network_names, network_nodes, nodes_of
-from tests.helpers.real_models import OTHER_KINDS, read_member
+from tests.helpers.real_models import load
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ NAMED = {
     "MobileNet": Wanted("graph", 15, 0),
     "MobileNetV2": Wanted("names", 20, 10),
     "MobileNetV3Small": Wanted("graph", 13, 10),
-    "NASNetMobile": Wanted("graph", 64, 3),
+    "NASNetMobile": Wanted("graph", 58, 3),
     "ResNet50": Wanted("names", 18, 16),
     "Xception": Wanted("graph", 14, 12),
     "densenet": Wanted("names", 5, 5),
@@ -46,7 +48,7 @@ NAMED = {
 }
 BARE = {
     "ConvNeXtTiny": 23, "DenseNet121": 63, "EfficientNetB0": 18, "InceptionV3": 19, "MobileNet": 15,
-    "MobileNetV2": 19, "MobileNetV3Small": 13, "NASNetMobile": 64, "ResNet50": 18, "Xception": 14,
+    "MobileNetV2": 19, "MobileNetV3Small": 13, "NASNetMobile": 58, "ResNet50": 18, "Xception": 14,
     "densenet": 8, "mobilenet_v3": 6, "resnet": 6, "swin": 11, "unet": 5, "yolo": 11,
 }  # fmt: skip
 """Blocks of the same networks by the graph alone."""
@@ -76,6 +78,16 @@ def test_blocks_without_names(name: str) -> None:
     assert found.blocks[-1].title == "head"
     middle = [block.title for block in found.blocks[1:-1]]
     assert middle == [f"block {number + 1}" for number in range(len(middle))]
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_stored_layers_are_those_of_keras() -> None:
+    import keras
+
+    notes = export_model(keras.applications.ResNet50(weights=None)).notes
+    found = find_blocks(nodes_of([note.layer for note in notes]))
+    assert found == find_blocks(network_nodes("ResNet50"))
 
 
 def check(found: Grouping, nodes: tuple[Node, ...]) -> None:
@@ -202,16 +214,28 @@ def test_swin_without_module_tree() -> None:
     assert sum("@ + a @" in each for each in found) == 2
 
 
-def test_thin_resnet_of_a_package() -> None:
+def test_thin_resnet_of_a_package(tmp_path: Path) -> None:
     """Caffe's names tell nothing: 16 residual blocks by the graph alone."""
-    package, member, _ = OTHER_KINDS["open_nsfw"]
-    model = micam_fast.load_model(onnx.load_from_string(read_member(package, member)))
-    nodes = nodes_of(model.layers)
+    proto, _ = load("open_nsfw", tmp_path)
+    nodes = nodes_of(micam_fast.load_model(proto).layers)
     found = find_blocks(nodes)
     assert (found.by, len(found.blocks), found.regions) == ("graph", 18, 16)
     assert found.whole_regions == 16
     joins = [kind_of(nodes[block.exit]).word for block in found.blocks[1:-1]]
     assert set(joins) == {"activation"}
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "regions"),
+    [("densenet121", 63, 58), ("inception_v1", 11, 9), ("resnet50", 18, 16),
+     ("shufflenet", 18, 16), ("squeezenet", 10, 8)],
+)  # fmt: skip
+def test_networks_of_the_package_onnx(name: str, blocks: int, regions: int, tmp_path: Path) -> None:
+    """Exported from Caffe2: their names are numbers."""
+    proto, _ = load(name, tmp_path)
+    found = find_blocks(nodes_of(micam_fast.load_model(proto).layers))
+    assert (found.by, len(found.blocks)) == ("graph", blocks)
+    assert found.regions == found.whole_regions == regions
 
 
 def test_titles_by_names_differ() -> None:
