@@ -194,7 +194,7 @@ def test_what_was_cut_is_told_in_full() -> None:
 
 def test_a_tile_of_its_own() -> None:
     drawing = compose_tile(
-        LAYERS[1], 1, some_maps()["conv"], input_size=(4, 4), style=Style(scale=2.0)
+        LAYERS[1], 1, some_maps()["conv"], input_size=(4, 4), style=Style(scale_tiles=2.0)
     )
     assert (drawing.width, drawing.height, drawing.title) == (1270, 410, "conv")
     assert {"conv", "Conv", "I: (None, 1, 4, 4)"} <= set(texts(drawing))

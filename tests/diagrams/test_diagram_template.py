@@ -79,7 +79,7 @@ def test_a_sheet_of_another_sample_gives_this_one_s_diagram(
     look: Look, rankdir: str, scale: float, names: Sequence[str]
 ) -> None:
     where = placed(names, rankdir, look)
-    how: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
+    how: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale_tiles=scale)}
     other = ["demo_net", "sample: 7.png", "prediction: class 3, probability 0.4444"]
     template = DiagramTemplate(NODES, where, maps_of(1, names), other, **how)
     for seed in (2, 3):
@@ -108,7 +108,7 @@ def test_hatched_and_flat_layers_have_sheets_too() -> None:
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.3])
 def test_what_a_sample_brings_stays_within_its_holes(look: Look, scale: float) -> None:
     header = [*HEADER, "all maps: min -1.23457e-05, max 1.23457e+38"]
-    given: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale=scale)}
+    given: dict[str, Any] = {"input_size": (4, 4), "style": Style(look, scale_tiles=scale)}
     template = DiagramTemplate(NODES, placed(look=look), maps_of(1), header, **given)
     extremes = maps_of(2)
     extremes["conv"] = layer_map([[-1.23457e-30, 0, 1.23457e30, 1]] * 4)
@@ -148,7 +148,7 @@ def test_samples_of_the_same_shapes_share_a_sheet() -> None:
 @pytest.mark.parametrize(
     "other",
     [{"input_size": (8, 4)}, {"style": Style("isometric")}, {"style": Style("flat", "LR")},
-     {"style": Style("flat", scale=2.0)}, {"native": True}],
+     {"style": Style("flat", scale_tiles=2.0)}, {"native": True}],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
 def test_another_look_is_another_sheet(other: dict[str, Any]) -> None:

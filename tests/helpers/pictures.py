@@ -127,7 +127,7 @@ def compose(
         maps,
         header,
         input_size=input_size,
-        style=Style(look, scale=scale),
+        style=Style(look, scale_tiles=scale),
         native=native,
     )
     return template.blank.fill(template.fillings(maps, header))
