@@ -23,7 +23,7 @@ from micam_fast.diagrams.heading import (
     legend_marks,
 )
 from micam_fast.diagrams.labels import label_parts, number_line, state_line
-from micam_fast.diagrams.marks import INK, Drawing, Filling, Mark, Picture, Text
+from micam_fast.diagrams.marks import INK, Drawing, Filling, Mark, Picture, Plane, Text, move
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.parts import (
     LABEL_SIZE,
@@ -39,7 +39,13 @@ from micam_fast.diagrams.parts import (
     template_of,
 )
 from micam_fast.diagrams.places import Box, DiagramLayout
-from micam_fast.diagrams.row_names import name_marks as row_name_marks, named_layers, names_room
+from micam_fast.diagrams.planes import draw_plane, plane_outline, tile_plane
+from micam_fast.diagrams.row_names import (
+    name_marks as row_name_marks,
+    named_layers,
+    names_room,
+    plane_name_marks,
+)
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tile_rooms import PUBLISHED, tile_room
 from micam_fast.diagrams.tiles import draw_tile, tile_place
@@ -157,6 +163,18 @@ class _TileSlot(_SampleSlot):
         return Picture(mark.x, mark.y, mark.width, mark.height, pixels, mark.title)
 
 
+@dataclass(frozen=True)
+class _PlaneSlot(_SampleSlot):
+    """A layer's map on a parallelogram."""
+
+    mark: Plane
+    layer: str
+    scale: float
+
+    def fill(self, maps: MapsByLayer, header: Sequence[str]) -> Filling:
+        return functools.partial(draw_plane, maps[self.layer], self.mark, self.scale)
+
+
 _Part: TypeAlias = Mark | _SampleSlot
 
 
@@ -198,7 +216,8 @@ class DiagramTemplate:
         native: bool = False,
     ) -> None:
         top: list[_Part] = [_HeaderSlot(text, n) for n, text in enumerate(header_texts(header))]
-        top.extend(legend_marks(header, channel_legend(style.look_for(input_size))))
+        squares = style.look_for(input_size) == "isometric" and not native
+        top.extend(legend_marks(header, channel_legend(squares=squares)))
         body: list[_Part] = [*background_marks(layout)]
         layers = [node.layer for node in nodes]
         named = named_layers(layers, maps, input_size, style.row_names)
@@ -269,7 +288,13 @@ def _node(
     layer, thick_rows = node.layer, False
     look = style.look_for(input_size)
     tile = tile_room(look, input_size)
-    if found is not None:
+    if found is not None and native and look == "isometric":
+        plane = move(tile_plane(found.rgba, layer.name), box.x, box.y)
+        yield _PlaneSlot(plane, layer.name, style.scale)
+        yield plane_outline(plane)
+        for row_name in plane_name_marks(names, plane, box):
+            yield _NameSlot(row_name)
+    elif found is not None:
         scale = style.scale
         room = names_room(names) if names and look == "flat" else 0.0
         place = tile_place(found, look, scale, tile, room)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast._loops.colours import colour_maps
-from micam_fast.core.choices import Look
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import BLACK, INK, RULE, Mark, Path, Picture, Text
@@ -105,15 +104,18 @@ def legend_lines() -> list[str]:
     return [f"{letter}: {meaning}" for letter, meaning in _LEGEND]
 
 
-def channel_legend(look: Look) -> Iterator[LegendLine]:
-    """What the four channels mean, each as a bar from 0 to 1, and all of them together."""
+def channel_legend(*, squares: bool) -> Iterator[LegendLine]:
+    """What the four channels mean, each as a bar from 0 to 1, and all of them together.
+
+    The area of `squares` means something, too.
+    """
     width = LEGEND_BAR[0]
     ramp = np.linspace(0, 255, width).round().astype(np.uint8)
     for channel, (letter, meaning) in enumerate(_LEGEND):
         bar = np.zeros((1, width, 4), np.uint8)
         bar[..., 3] = 255
         bar[0, :, channel] = ramp
-        in_squares = _LEGEND_AREA if letter == "B" and look == "isometric" else ""
+        in_squares = _LEGEND_AREA if letter == "B" and squares else ""
         yield LegendLine(meaning + in_squares, bar, letter)
     values = np.linspace(-1, 1, width).astype(np.float32)
     both = np.empty((width, 4), np.uint8)

@@ -19,6 +19,7 @@ from micam_fast.diagrams.marks import (
     Mark,
     Path,
     Picture,
+    Plane,
     Template,
     Text,
     enlarge,
@@ -36,7 +37,7 @@ _ARROW_HALF_WIDTH = 7.0
 class Slot:
     """A place for what a sample brings: a mark that is like it in place and size."""
 
-    mark: Text | Picture
+    mark: Text | Picture | Plane
 
 
 AnySlot = TypeVar("AnySlot", bound=Slot)
@@ -84,10 +85,14 @@ def template_of(
     return Template(width, height, tuple(marks), title), slots
 
 
-def _hole(mark: Text | Picture, width: float) -> Hole:
+def _hole(mark: Text | Picture | Plane, width: float) -> Hole:
     """The rectangle that a mark stays within; lines of text may reach the right edge."""
     if isinstance(mark, Picture):
         return Hole(mark.x, mark.y, mark.width, mark.height)
+    if isinstance(mark, Plane):
+        (x, y), (across_x, across_y), (down_x, down_y) = mark.corner, mark.across, mark.down
+        left, top = x + min(across_x, 0) + min(down_x, 0), y + min(across_y, 0) + min(down_y, 0)
+        return Hole(left, top, abs(across_x) + abs(down_x), abs(across_y) + abs(down_y))
     return Hole(mark.x - mark.size, mark.y - 1.5 * mark.size, width - mark.x, 2.5 * mark.size)
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from micam_fast.core.choices import Look
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import one_line
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
-from micam_fast.diagrams.marks import INK, Text
+from micam_fast.diagrams.marks import INK, Plane, Text
 from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.planes import place_on
 from micam_fast.diagrams.tile_rooms import PUBLISHED, TILE_HEIGHT
 from micam_fast.diagrams.tiles import NARROW, cell_centres, grid_size
 from micam_fast.maps.layer_map import LayerMap
@@ -131,11 +135,26 @@ def name_marks(
         return
     right = cell_centres((rows, columns), input_size, 1.0).reshape(rows, columns, 2)[:, -1]
     ends = right.reshape(count, -1, 2).mean(axis=1)
-    size = min(_LARGEST, _SHARE * float(ends[-1, 1] - ends[0, 1]) / (count - 1))
+    # Squares reach beyond the middles of the last cells.
+    ends[:, 0] += _GAP
+    yield from _at_ends(names, ends, place)
+
+
+def plane_name_marks(names: Sequence[str], plane: Plane, place: Box) -> Iterator[Text]:
+    """The names at the right end of the rows of a plane, which lies in the tile at this place."""
+    rows = len(names)
+    ends = [place_on(plane, 1.0, (row + 0.5) / rows) for row in range(rows)]
+    yield from _at_ends(names, np.array(ends).reshape(-1, 2) - np.array((place.x, place.y)), place)
+
+
+def _at_ends(names: Sequence[str], ends: NDArray[np.float64], place: Box) -> Iterator[Text]:
+    """The names behind these points of a tile, unless they would be too small to be read."""
+    if not names:
+        return
+    size = min(_LARGEST, _SHARE * float(ends[-1, 1] - ends[0, 1]) / (len(names) - 1))
     if size < _SMALLEST:
         return
-    ends[:, 0] += 2 * _GAP
-    for name, (x, y) in zip(names, ends.tolist(), strict=True):
+    for name, (x, y) in zip(names, (ends + np.array((_GAP, 0.0))).tolist(), strict=True):
         text = fit_line(one_line(name), size, PUBLISHED.label_x - _GAP - x)
         yield _mark(place.x + x, place.y + y, name, text, size)
 

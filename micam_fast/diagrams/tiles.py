@@ -22,7 +22,7 @@ from micam_fast.diagrams.tile_rooms import PUBLISHED, TILE_HEIGHT, TileRoom, til
 from micam_fast.maps.layer_map import LayerMap
 
 # SPEC section 4: centres of the corner cells, elevation 30 degrees, azimuth 15 degrees.
-_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT = (105, 1), (394, 38), (13, 148), (326, 192)
+CORNERS = (105, 1), (394, 38), (13, 148), (326, 192)
 _LONGEST_SIDE = 150
 # Of the area of a square of the highest B. Squares of low B are small, and those of low A are pale:
 # without dots a layer's minimum, which may be its strongest response, would be a white hole.
@@ -37,8 +37,8 @@ _GAP = 0.3
 # Of a row beside which its name stands.
 _NAMED_ROW = 14
 _HATCH_SPACING = 9
-_GREY = 200
-_VALUE_SIZE = 15.0
+PLAIN_GREY = 200
+VALUE_SIZE = 15.0
 # Where the diagonals of the isometric plane cross.
 _PLANE_MIDDLE = (209.5, 91.3)
 # Of a tile whose darkest byte is no darker, nothing can be seen, and hardly anything of one whose
@@ -189,9 +189,8 @@ def cell_centres(
     v, u = (_spread(cells, side) for cells, side in zip(grid, input_size, strict=True))
     u, v = (axis.reshape(-1) for axis in np.meshgrid(u, v))
     sources = [(0, 0), (1, 0), (0, 1), (1, 1)]
-    targets = [_FAR_LEFT, _FAR_RIGHT, _NEAR_LEFT, _NEAR_RIGHT]
     equations, known = [], []
-    for (s, t), (x, y) in zip(sources, targets, strict=True):
+    for (s, t), (x, y) in zip(sources, CORNERS, strict=True):
         equations += [[s, t, 1, 0, 0, 0, -s * x, -t * x], [0, 0, 0, s, t, 1, -s * y, -t * y]]
         known += [x, y]
     a, b, c, d, e, f, g, h = np.linalg.solve(np.array(equations, float), np.array(known, float))
@@ -306,7 +305,7 @@ def _plain(found: LayerMap, place: Box, look: Look, scale: float, detail: int) -
         pixels, middle = _grey_plane(scale).copy(), _PLANE_MIDDLE
     else:
         height, width = (max(1, round(side * detail)) for side in (place.height, place.width))
-        pixels = np.full((height, width, 3), _GREY, np.uint8)
+        pixels = np.full((height, width, 3), PLAIN_GREY, np.uint8)
         middle = width / 2 / scale, height / 2 / scale
     if found.constant:
         _write(pixels, show_value(found.minimum), middle, scale)
@@ -315,7 +314,7 @@ def _plain(found: LayerMap, place: Box, look: Look, scale: float, detail: int) -
 
 def _write(pixels: NDArray[np.uint8], text: str, middle: tuple[float, float], scale: float) -> None:
     """Write a line of text around a place, if there is room."""
-    size = _VALUE_SIZE * scale
+    size = VALUE_SIZE * scale
     x, y = middle[0] * scale - text_width(text, size) / 2, middle[1] * scale + 0.36 * size
     left, top, cover = text_cover(Text(x, y, text, size))
     height, width = cover.shape
@@ -328,7 +327,7 @@ def _write(pixels: NDArray[np.uint8], text: str, middle: tuple[float, float], sc
 
 @functools.lru_cache(maxsize=4)
 def _grey_plane(scale: float) -> NDArray[np.uint8]:
-    grey = np.where(_distance(scale) >= 0, _GREY, 255).astype(np.uint8)
+    grey = np.where(_distance(scale) >= 0, PLAIN_GREY, 255).astype(np.uint8)
     return np.repeat(grey[..., np.newaxis], 3, axis=2)
 
 
@@ -344,7 +343,8 @@ def _distance(scale: float) -> NDArray[np.float64]:
     """How far within the plane each pixel of a tile lies, below 0 beyond it; pixels at scale 1."""
     height, width = round(TILE_HEIGHT * scale), round(PUBLISHED.picture_width * scale)
     y, x = np.mgrid[0:height, 0:width] / scale
-    corners = (_FAR_LEFT, _FAR_RIGHT, _NEAR_RIGHT, _NEAR_LEFT)
+    far_left, far_right, near_left, near_right = CORNERS
+    corners = (far_left, far_right, near_right, near_left)
     found = np.full(x.shape, np.inf)
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         side = math.hypot(x1 - x0, y1 - y0)

@@ -100,6 +100,19 @@ def test_svg(look: Look, demo_explanation: Explanation, tmp_path: Path) -> None:
     assert {"lenet_mnist", "sample: digit_3.png", "label: 3"} <= set(said)
 
 
+def test_an_isometric_svg_has_a_parallelogram_for_each_map(
+    demo_explanation: Explanation, tmp_path: Path
+) -> None:
+    """Painted squares took 553 kB."""
+    path = demo_explanation.save(tmp_path / "x.svg", "isometric")
+    images = [each for each in ET.parse(path).getroot().iter(f"{SVG}image") if each[:]]
+    assert len(images) == len(NAMES)
+    assert all(each.attrib["transform"].startswith("matrix(301 40.5 -80 150.5") for each in images)
+    flat = demo_explanation.save(tmp_path / "flat.svg", "flat")
+    assert path.stat().st_size < 1.3 * flat.stat().st_size
+    assert "area of the square" not in path.read_text()
+
+
 def test_pdf(demo_explanation: Explanation, tmp_path: Path) -> None:
     pages = pypdf.PdfReader(demo_explanation.save(tmp_path / "x.pdf", "flat")).pages
     assert len(pages) == 1
