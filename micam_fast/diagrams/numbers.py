@@ -14,7 +14,7 @@ def show_range(low: float, high: float) -> tuple[str, str]:
     """Both ends of a range to three digits, in one unit: ``-34.2`` and ``-0.709``.
 
     Very large and very small ones share a power of ten (``-1.25e-7`` and ``0.0310e-7``). An end
-    that would need too many zeros beside the other has its own power, and so has the other.
+    that would need too many zeros beside the other has its own power of ten.
     Different ends look different: they get up to six digits.
     """
     for digits in range(_DIGITS, _MOST_DIGITS + 1):
@@ -36,7 +36,7 @@ def _show(low: float, high: float, digits: int) -> tuple[str, str]:
         unit = 0
     if powers and min(powers) < unit - _LEAST_PART:
         # Zeros would fill the line.
-        return _with_power(low, digits), _with_power(high, digits)
+        return _alone(low, digits), _alone(high, digits)
     return _in_unit(low, unit, digits), _in_unit(high, unit, digits)
 
 
@@ -64,6 +64,13 @@ def _moved(digits: str, power: int) -> str:
         return f"0.{'0' * (-power - 1)}{digits}"
     whole, rest = digits[: power + 1].ljust(power + 1, "0"), digits[power + 1 :]
     return f"{whole}.{rest}" if rest else whole
+
+
+def _alone(value: float, digits: int) -> str:
+    """A number beside one of quite another size."""
+    if value and math.isfinite(value) and not _LEAST_PLAIN <= _power(value, digits) <= _MOST_PLAIN:
+        return _with_power(value, digits)
+    return _in_unit(value, 0, digits)
 
 
 def _with_power(value: float, digits: int) -> str:

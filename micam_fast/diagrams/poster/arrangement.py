@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,10 @@ LETTER = 9.5
 """Height of the letters below thumbnails."""
 LETTERS_FROM = 11.0
 """Side of the smallest thumbnails that have a letter."""
-NUMBERS_WIDTH = 38.0
+NUMBERS_WIDTH, NUMBERS_HEIGHT = 38.0, 48.0
 """Beside the main tile, for its largest and its smallest value."""
+NUMBERS_LINE = 10.5
+"""Below the title for these, where there is no room beside the tile."""
 CAPTION = 26.0
 """Below the tiles of cards with one layer each, in place of thumbnails."""
 LINE_GAP, ROW_GAP = 3.0, 8.0
@@ -33,10 +36,17 @@ _THUMBS = (
     48.0, 56.0, 64.0,
 )  # fmt: skip
 _LEAST_TILE, _MOST_TILE = 18.0, 240.0
+_LOW = 0.3
+"""Height of the tiles of a row of lists, by that of the others."""
+_LEAST_NUMBERS = 62.0
+"""Width of the narrowest card that has a line of numbers."""
 # What is larger than these is pleasant, but shows little more.
 _ENOUGH_TILE, _ENOUGH_THUMB = 110.0, 20.0
 _MORE = 0.4
 _ROW_COSTS = (0.3, 1.0, 3.0)
+Numbers = Literal["beside", "line"]
+_MODES: tuple[tuple[bool, Numbers], ...] = ((True, "beside"), (False, "beside"), (False, "line"))
+"""Whether side branches stand beside the tile, and where numbers do."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,15 @@ class CardNeed:
         Number of its stage.
     tiles
         Main tiles: of a run of blocks that are alike, the first and the last.
+    low
+        Whether the main tile is a list of values, which needs less height.
     """
 
     thumbs: int
     side: int
     stage: int
     tiles: int = 1
+    low: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,11 +84,14 @@ class Row:
         Places of the first card and behind the last one.
     lines
         Of thumbnails, of the card that has the most.
+    tile_height
+        Of the main tiles' room.
     """
 
     first: int
     end: int
     lines: int
+    tile_height: float
 
 
 @dataclass(frozen=True)
@@ -86,14 +102,18 @@ class Arrangement:
     ----------
     columns, card_width
         Cards in a full row, and the width of each.
+    title_height
+        Above the main tiles, with the line of numbers where there is one.
     tile_width, tile_height
-        Of the main tile's room.
+        Of the main tile's room, but in rows of lists.
     thumb, thumb_height
         Width and height of a thumbnail.
     row_gap
         Below each row.
     beside
         Whether side branches stand beside the main tile; else they are among the other thumbnails.
+    numbers
+        Where the largest and the smallest value of the main tile stand.
     captions
         Whether each card is one layer, with a caption in place of thumbnails.
     worth
@@ -102,6 +122,7 @@ class Arrangement:
 
     columns: int
     card_width: float
+    title_height: float
     tile_width: float
     tile_height: float
     thumb: float
@@ -109,6 +130,7 @@ class Arrangement:
     rows: tuple[Row, ...]
     row_gap: float
     beside: bool
+    numbers: Numbers | None
     captions: bool
     worth: float = -math.inf
 
@@ -130,7 +152,7 @@ class Arrangement:
     def row_height(self, row: Row) -> float:
         """Of a row, without the gap below."""
         below = CAPTION if self.captions else row.lines * self.line_height
-        return STAGE_HEAD + TITLE + self.tile_height + below
+        return STAGE_HEAD + self.title_height + row.tile_height + below
 
     def per_line(self, thumbs: int) -> int:
         """How many of so many thumbnails stand in each line: lines are as even as can be."""
@@ -164,8 +186,8 @@ def arrange_cards(
             continue
         for breaks in dict.fromkeys(_breaks(needs, columns, cost) for cost in _ROW_COSTS):
             penalty = _penalty(needs, breaks, columns)
-            for thumb, beside in itertools.product(_THUMBS, (True, False)):
-                found = body.arranged(columns, breaks, thumb, beside)
+            for thumb, (beside, numbers) in itertools.product(_THUMBS, _MODES):
+                found = body.arranged(columns, breaks, thumb, beside, numbers)
                 if found is not None:
                     worth = _worth(found, height) - penalty
                     if best is None or worth > best.worth + 1e-9:
@@ -186,9 +208,9 @@ class _Body:
     ) -> None:
         self._width, self._height = width, height
         self._aspect, self._thumb_aspect = aspect, thumb_aspect
-        self._thumbs, self._side, self._tiles = (
+        self._thumbs, self._side, self._tiles, self._low = (
             np.array([getattr(each, name) for each in needs])
-            for name in ("thumbs", "side", "tiles")
+            for name in ("thumbs", "side", "tiles", "low")
         )
         self._captions = bool(((self._thumbs == 1) & (self._side == 0) & (self._tiles == 1)).all())
 
@@ -204,34 +226,52 @@ class _Body:
         return rows * (lowest + ROW_GAP) <= self._height + ROW_GAP
 
     def arranged(
-        self, columns: int, breaks: tuple[int, ...], thumb: float, beside: bool
+        self,
+        columns: int,
+        breaks: tuple[int, ...],
+        thumb: float,
+        beside: bool,
+        numbers: Numbers,
     ) -> Arrangement | None:
         """An arrangement with these rows and thumbnails, its tiles as large as they can be."""
         card_width = self.card_width(columns)
         if thumb > card_width or (beside and not self._side.any()):
             return None
+        if numbers == "line" and (self._captions or card_width < _LEAST_NUMBERS):
+            return None
         lines = np.maximum.reduceat(self._lines(card_width, thumb, beside), breaks[:-1])
         count = len(lines)
         below = CAPTION * count if self._captions else int(lines.sum()) * self._line_height(thumb)
-        taken = (STAGE_HEAD + TITLE + ROW_GAP) * count + below
-        room = (self._height + ROW_GAP - taken) / count
+        title = TITLE + (NUMBERS_LINE if numbers == "line" else 0.0)
+        taken = (STAGE_HEAD + title + ROW_GAP) * count + below
+        shares = np.where(np.logical_and.reduceat(self._low, breaks[:-1]), _LOW, 1.0)
+        if (shares == _LOW).all():
+            shares = np.ones(count)
+        room = (self._height + ROW_GAP - taken) / float(shares.sum())
         most = _MOST_TILE * max(1.0, self._aspect)
         tile_width = min(card_width, room * self._aspect, most)
         tile_height = tile_width / self._aspect
         if min(tile_width, tile_height * max(1.0, self._aspect)) < _LEAST_TILE:
             return None
+        there = card_width - tile_width >= NUMBERS_WIDTH and tile_height >= NUMBERS_HEIGHT
+        needed = card_width >= _LEAST_NUMBERS and not self._captions
+        if numbers == "beside" and needed and not there:
+            return None
         branch = NUMBERS_WIDTH + int(self._side.max()) * (thumb + 1) + 12
         if beside and card_width - tile_width < branch:
             return None
-        left = (room - tile_height) * count / max(1, count - 1)
+        left = (room - tile_height) * float(shares.sum()) / max(1, count - 1)
         gap = min(_MOST_ROW_GAP, ROW_GAP + left)
         rows = tuple(
-            Row(first, end, int(most))
-            for (first, end), most in zip(itertools.pairwise(breaks), lines, strict=True)
+            Row(first, end, int(most), tile_height * float(share))
+            for (first, end), most, share in zip(
+                itertools.pairwise(breaks), lines, shares, strict=True
+            )
         )
         return Arrangement(
             columns,
             card_width,
+            title,
             tile_width,
             tile_height,
             thumb,
@@ -239,6 +279,7 @@ class _Body:
             rows,
             gap,
             beside,
+            numbers if numbers == "line" or there else None,
             self._captions,
         )
 
@@ -261,12 +302,14 @@ def _worth(found: Arrangement, height: float) -> float:
     if not found.captions:
         side = math.sqrt(found.thumb * found.thumb_height)
         worth += 0.75 * _gain(side, _ENOUGH_THUMB)
-    if found.card_width - found.tile_width >= NUMBERS_WIDTH:
+    if found.numbers is not None:
+        worth += 0.1
+    if found.beside:
         worth += 0.1
     if found.letters:
-        worth += 0.2
+        worth += 0.35
     wrapped = sum(row.lines - 1 for row in found.rows) / len(found.rows)
-    return worth - 0.3 * max(0.0, 1 - used / height) - 0.24 * wrapped
+    return worth - 0.3 * max(0.0, 1 - used / height) - 0.32 * wrapped
 
 
 def _gain(size: float, enough: float) -> float:
@@ -293,7 +336,8 @@ def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[i
     for end in range(1, count + 1):
         splits = end < count and needs[end - 1].stage == needs[end].stage
         for first in range(max(0, end - columns), end):
-            cost = least[first] + row_cost + 0.3 * (columns - (end - first)) / columns
+            empty = (columns - (end - first)) / columns
+            cost = least[first] + row_cost + 0.3 * empty + 0.6 * empty**2
             if splits:
                 cost += 1.0
             if end - first == 1 and first > 0 and needs[first - 1].stage == needs[first].stage:

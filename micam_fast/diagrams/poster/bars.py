@@ -12,6 +12,7 @@ from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import RULE, Boxes, Mark, Path, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.header import chart_box
+from micam_fast.diagrams.poster.kinds import INPUT, kind_of
 from micam_fast.diagrams.poster.palette import (
     LINE,
     NEGATIVE,
@@ -47,7 +48,7 @@ class Bars:
         self._sheet = sheet
         places = list(sheet.order)
         self._layers = [sheet.nodes[place].key for place in places]
-        self._inputs = np.array([sheet.nodes[p].layer.op_type == "Input" for p in places])
+        self._inputs = np.array([kind_of(sheet.nodes[p]) is INPUT for p in places])
         number = {place: index for index, place in enumerate(places)}
         shown = list(sheet.layers)
         self._shown = np.array([number[thumb.place] for thumb, _ in shown], np.intp)

@@ -25,7 +25,7 @@ class Block:
     Attributes
     ----------
     title
-        What its card is called.
+        What its card is called; empty where nothing names it, so that its number does.
     members
         Places of its nodes in the diagram: nothing reads a later one, and branches follow each
         other.
@@ -149,9 +149,7 @@ def _titled(groups: Sequence[Group], flow: Flow, by: str) -> list[Group]:
             group.title = STEM
         elif place == len(found) - 1:
             group.title = group.title or HEAD
-        elif group.title is None and by == "graph":
-            group.title = f"block {place + 1 - len(fed)}"
-        elif group.title is None:
+        elif group.title is None and by == "names":
             first = (step for step in group.steps if flow.kinds[step].has_kernel)
             group.title = flow.nodes[next(first, group.steps[0])].title
     return found
@@ -175,8 +173,7 @@ def _has_input(group: Group, flow: Flow) -> bool:
 
 def _block(group: Group, flow: Flow) -> Block:
     members = tuple(flow.places[step] for step in group.steps)
-    assert group.title is not None
-    return Block(group.title, members, flow.places[_exit(group.steps, flow)])
+    return Block(group.title or "", members, flow.places[_exit(group.steps, flow)])
 
 
 def _exit(steps: Sequence[int], flow: Flow) -> int:

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Sequence
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
-from micam_fast.diagrams.marks import BLACK, GREY, INK, Colour, Mark, Path, Text
+from micam_fast.diagrams.marks import BLACK, GREY, INK, Mark, Path, Text
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
-from micam_fast.diagrams.poster.arrangement import GAP, LETTER
+from micam_fast.diagrams.poster.arrangement import GAP, LETTER, NUMBERS_LINE
 from micam_fast.diagrams.poster.kinds import kind_of
-from micam_fast.diagrams.poster.palette import CARD, LINE, QUIET, SMALL, STAGE, WAY
+from micam_fast.diagrams.poster.palette import CARD, LINE, QUIET, SMALL, STAGE, WAY, box_path
 from micam_fast.diagrams.poster.sheet import Card, Sheet, StageLine
+
+_NUMBERS = 78.0
+"""Width of the longest line of numbers, with a gap."""
 
 
 def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
@@ -47,15 +50,6 @@ def frame_marks(sheet: Sheet) -> Iterator[Mark]:
             yield box_path(thumb.shown, INK, 0.9)
 
 
-def box_path(box: Box, colour: Colour, width: float) -> Path:
-    """The outline of a rectangle, within it."""
-    half = width / 2
-    left, top = box.x + half, box.y + half
-    right, bottom = box.x + box.width - half, box.y + box.height - half
-    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
-    return Path(corners, colour, width, closed=True)
-
-
 def _stage_marks(line: StageLine) -> Iterator[Mark]:
     stage = line.stage
     baseline = line.y + STAGE
@@ -73,25 +67,36 @@ def _stage_marks(line: StageLine) -> Iterator[Mark]:
     yield Path(((line.x, rule), (line.x + line.width, rule)), colour, width)
 
 
+def numbers_line(card: Card) -> float:
+    """The baseline of the line of numbers below a title."""
+    return card.y + CARD + NUMBERS_LINE
+
+
 def _title_marks(sheet: Sheet, card: Card, channels: int | None) -> Iterator[Mark]:
-    baseline = card.y + CARD + 1
-    x, room = card.x, card.width
-    if sheet.ways.long:
+    x, room, baseline = card.x, card.width, card.y + CARD + 1
+    titles = [sheet.title(number) for number in card.entry.shown]
+    title = " … ".join(titles)
+    if sheet.ways.long and all(sheet.blocks[number].title for number in card.entry.shown):
         number = str(card.entry.first + 1)
         if card.entry.count > 1:
             number += f"…{card.entry.end}"
         yield Text(x, baseline, number, CARD, WAY, bold=True)
         taken = text_width(number, CARD) + 4
         x, room = x + taken, room - taken
-    titles = [sheet.blocks[number].title for number in card.entry.shown]
-    title = " … ".join(titles)
-    words = "" if channels is None else f"{channels} ch"
     if card.entry.count > 1:
         words = f"x {card.entry.count}"
-    taken = text_width(words, SMALL)
-    if words and (text_width(title, CARD) + 6 + taken <= room or card.entry.count > 1):
+        taken = text_width(words, SMALL)
         yield Text(x + room - taken, baseline, words, SMALL, QUIET)
         room -= taken + 6
+    elif channels is not None:
+        words = f"{channels} ch"
+        taken = text_width(words, SMALL)
+        below = sheet.arrangement.numbers == "line"
+        if below and card.width >= taken + _NUMBERS:
+            left = card.x + card.width - taken
+            yield Text(left, numbers_line(card), words, SMALL, QUIET)
+        elif text_width(title, CARD) + 6 + taken <= room:
+            yield Text(x + room - taken, baseline, words, SMALL, QUIET)
     shown = fit_line(title, CARD, room)
     yield Text(x, baseline, shown, CARD, BLACK, None if shown == title else title, bold=True)
 

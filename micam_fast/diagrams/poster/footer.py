@@ -1,9 +1,9 @@
-"""A poster's footer: what its colours and letters mean."""
+"""A poster's footer: what its colours, bars, letters and lines mean, as far as it has them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,39 +11,41 @@ from numpy.typing import NDArray
 
 from micam_fast._loops.colours import colour_maps
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.marks import Boxes, Mark, Picture, Text
+from micam_fast.diagrams.marks import INK, Boxes, Mark, Path, Picture, Text
 from micam_fast.diagrams.nodes import Node
+from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.poster.blocks import Block
 from micam_fast.diagrams.poster.kinds import KINDS, kind_of
-from micam_fast.diagrams.poster.palette import NEGATIVE, POSITIVE, QUIET, SMALL
+from micam_fast.diagrams.poster.palette import (
+    NEGATIVE,
+    PALE_POSITIVE,
+    POSITIVE,
+    QUIET,
+    SMALL,
+    WAY,
+    box_path,
+)
+from micam_fast.diagrams.poster.pixels import GREY_MAP
+from micam_fast.diagrams.poster.ways import Ways
 
-_ABOVE, _LINE, _BELOW = 12.0, 13.0, 8.0
-_GAP, _INNER = 18.0, 5.0
+_ABOVE, _LINE, _BELOW = 20.0, 13.0, 8.0
+_GAP, _INNER = 17.0, 5.0
 """Between items, and within one."""
-_BAR = 4.0
 
 
-def footer_height(nodes: Sequence[Node], width: float) -> float:
-    """Height of the footer on a page of this width between its margins."""
-    return _ABOVE + _LINE * len(_lines(nodes, width)) + _BELOW
+@dataclass(frozen=True)
+class _Sign:
+    """What is drawn beside words; its lower left corner is handed over."""
 
-
-def footer_marks(nodes: Sequence[Node], width: float, left: float, bottom: float) -> Iterator[Mark]:
-    """The legend, in as many lines as it takes, above the page's bottom."""
-    lines = _lines(nodes, width)
-    y = bottom - _BELOW - _LINE * (len(lines) - 1) - 2
-    for line in lines:
-        x = left
-        for item in line:
-            yield from item.draw(x, y)
-            x += item.width + _GAP
-        y += _LINE
+    width: float
+    draw: Callable[[float, float], Iterator[Mark]]
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A part of the legend that stays on one line: words, and ramps or bars among them."""
+    """A part of the legend that stays on one line."""
 
-    parts: tuple[str | tuple[float, float, float] | None, ...]
+    parts: tuple[str | _Sign, ...]
 
     @functools.cached_property
     def width(self) -> float:
@@ -55,46 +57,109 @@ class _Item:
         for part in self.parts:
             if isinstance(part, str):
                 yield Text(x, y, part, SMALL, QUIET)
-            elif part is None:
-                for colour, top in ((POSITIVE, -8.0), (NEGATIVE, -3.5)):
-                    yield Boxes(np.array([[x, y + top, _BAR, 4.5]]), colour)
             else:
-                low, high, width = part
-                yield Picture(x, y - 7, width, 8, _ramp(low, high, 96))
+                yield from part.draw(x, y)
             x += _part_width(part) + _INNER
 
 
-def _part_width(part: str | tuple[float, float, float] | None) -> float:
-    if isinstance(part, str):
-        return text_width(part, SMALL)
-    return _BAR if part is None else part[2]
+def _part_width(part: str | _Sign) -> float:
+    return text_width(part, SMALL) if isinstance(part, str) else part.width
 
 
-_ITEMS = (
-    _Item(("smallest", (-1.0, 1.0, 70.0), "largest value of that layer, dark blue is 0")),
-    _Item(("0", (0.0, 1.0, 40.0), "largest where no value is negative")),
-    _Item((None, "each layer from smallest to largest, one scale on the page")),
-    _Item(("grey: the map hardly varies",)),
+def _ramp(low: float, high: float, width: float) -> _Sign:
+    return _Sign(width, lambda x, y: iter([Picture(x, y - 7, width, 8, _ramp_pixels(low, high))]))
+
+
+def _draw_bar(x: float, y: float) -> Iterator[Mark]:
+    for left, top, height, colour in (
+        (x, y - 8.0, 4.5, POSITIVE), (x, y - 3.5, 4.5, NEGATIVE), (x + 5, y - 8.0, 4.5, PALE_POSITIVE)
+    ):  # fmt: skip
+        yield Boxes(np.array([[left, top, 4.0, height]]), colour)
+
+
+def _draw_grey(x: float, y: float) -> Iterator[Mark]:
+    yield Picture(x, y - 7, 8, 8, GREY_MAP)
+
+
+def _draw_frame(x: float, y: float) -> Iterator[Mark]:
+    yield Picture(x, y - 7, 8, 8, _ramp_pixels(0.5, 0.5))
+    yield box_path(Box(x, y - 7, 8, 8), INK, 0.9)
+
+
+def _draw_way(x: float, y: float) -> Iterator[Mark]:
+    yield Path(((x, y), (x, y - 6), (x + 12, y - 6), (x + 12, y - 2.5)), WAY, 0.9)
+    corners = ((x + 12, y + 0.5), (x + 10.2, y - 2.7), (x + 13.8, y - 2.7))
+    yield Path(corners, WAY, 0, filled=True, closed=True)
+
+
+def _draw_number(x: float, y: float) -> Iterator[Mark]:
+    yield Text(x, y, "N", SMALL, WAY, bold=True)
+
+
+_COLOURS = (
+    _Item(("smallest", _ramp(-1.0, 1.0, 70.0), "largest value of that layer, dark blue is 0")),
+    _Item(("0", _ramp(0.0, 1.0, 40.0), "largest where no value is negative")),
+    _Item((_Sign(8.0, _draw_grey), "hardly varies")),
+    _Item((_Sign(9.0, _draw_bar), "smallest to largest, one logarithmic scale; inputs are pale")),
 )
+_FRAME = _Item((_Sign(8.0, _draw_frame), "has weights"))
+_WAY = _Item((_Sign(14.0, _draw_way), "a way around"))
+_NUMBER = _Item((_Sign(6.0, _draw_number), "to or from card N"))
 
 
-def _lines(nodes: Sequence[Node], width: float) -> list[list[_Item]]:
-    used = {kind_of(node) for node in nodes}
-    letters = (_Item((f"{kind.letter}  {kind.word}",)) for kind in KINDS if kind in used)
-    lines: list[list[_Item]] = [[]]
-    room = width
-    for item in (*_ITEMS, *letters):
-        if lines[-1] and item.width > room:
-            lines.append([])
-            room = width
-        lines[-1].append(item)
-        room -= item.width + _GAP
-    return lines
+@dataclass(frozen=True)
+class Legend:
+    """The legend of a page, in as many lines as it takes.
+
+    Attributes
+    ----------
+    lines
+        What stands on each.
+    """
+
+    lines: tuple[tuple[_Item, ...], ...]
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node], blocks: Sequence[Block], ways: Ways, width: float) -> Legend:
+        """The legend of these blocks on a page of this width between its margins."""
+        items = list(_COLOURS)
+        if len(blocks) < len(nodes):
+            kinds = {kind_of(node) for node in nodes}
+            items += [_FRAME] * any(kind.has_kernel for kind in kinds)
+            items += [_WAY] * any(way.elbows or way.side for way in ways.blocks)
+            items += (_Item((f"{k.letter}  {k.word}",)) for k in KINDS if k in kinds)
+        items += [_NUMBER] * bool(ways.long)
+        lines: list[list[_Item]] = [[]]
+        room = width
+        for item in items:
+            if lines[-1] and item.width > room:
+                lines.append([])
+                room = width
+            lines[-1].append(item)
+            room -= item.width + _GAP
+        return cls(tuple(map(tuple, lines)))
+
+    @property
+    def height(self) -> float:
+        """With the room above and below."""
+        return _ABOVE + _LINE * len(self.lines) + _BELOW
+
+    def marks(self, left: float, bottom: float) -> Iterator[Mark]:
+        """The legend above the bottom of a page."""
+        y = bottom - _BELOW - _LINE * (len(self.lines) - 1) - 2
+        for line in self.lines:
+            x = left
+            for item in line:
+                yield from item.draw(x, y)
+                x += item.width + _GAP
+            y += _LINE
 
 
-def _ramp(low: float, high: float, cells: int) -> NDArray[np.uint8]:
+@functools.cache
+def _ramp_pixels(low: float, high: float) -> NDArray[np.uint8]:
+    cells = 1 if low == high else 96
     values = np.linspace(low, high, cells).astype(np.float32)
     colours = np.empty((cells, 4), np.uint8)
-    whole = np.array([[0, cells]], np.int64)
-    colour_maps(whole, values, np.array([[low, high]], float), -1.0, 1.0, colours)
+    ends = np.array([[min(low, 0.0), 1.0]])
+    colour_maps(np.array([[0, cells]], np.int64), values, ends, -1.0, 1.0, colours)
     return np.ascontiguousarray(colours[np.newaxis, :, :3])

@@ -17,6 +17,8 @@ from micam_fast.diagrams.poster.sheet import HEADER_TOP, MARGIN, Sheet
 from micam_fast.diagrams.shown import Shown
 
 _PICTURE = 78.0
+_MOST_PICTURE = 0.12
+"""Of the page's width."""
 _CHART_HEIGHT = 60.0
 _LEAST_NAME = 12.0
 _LINE_SIZE, _LINE = 11.0, 16.0
@@ -61,10 +63,15 @@ def sample_marks(sheet: Sheet, shown: Shown) -> Iterator[Mark]:
     """The sample's own picture, and the lines about it."""
     x, own = MARGIN, shown.own_picture
     if own is not None:
-        box = Box(MARGIN, HEADER_TOP - 2, own_picture_width(own, _PICTURE), _PICTURE)
+        box = Box(
+            MARGIN,
+            HEADER_TOP - 2,
+            min(own_picture_width(own, _PICTURE), _MOST_PICTURE * sheet.width),
+            _PICTURE,
+        )
         yield from own_picture_marks(own, box)
         x += box.width + 14
-    room = chart_box(sheet).x - x - 30
+    room = chart_box(sheet).x - x - 44
     name = shown.scene.model
     size = max(_LEAST_NAME, min(NAME, NAME * room / max(1.0, text_width(name, NAME))))
     y = HEADER_TOP + NAME - 3
@@ -73,7 +80,7 @@ def sample_marks(sheet: Sheet, shown: Shown) -> Iterator[Mark]:
     label = "" if shown.label is None else f"label {shown.label}"
     lines = [
         (", ".join(filter(None, [shown.sample, label])), INK),
-        ("" if shown.prediction is None else str(shown.prediction), INK),
+        ("" if shown.prediction is None else shown.prediction.brief("class"), INK),
         (_counts(sheet), QUIET),
     ]
     for line, colour in lines:

@@ -12,10 +12,9 @@ from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import Boxes, Mark, Path, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.bars import chart_place
-from micam_fast.diagrams.poster.card_marks import box_path
 from micam_fast.diagrams.poster.header import chart_box
 from micam_fast.diagrams.poster.markers import Marker
-from micam_fast.diagrams.poster.palette import MARKER, SMALL, WHITE
+from micam_fast.diagrams.poster.palette import MARKER, SMALL, WHITE, box_path
 from micam_fast.diagrams.poster.sheet import HEADER_HEIGHT, HEADER_TOP, MARGIN, NARROW, Sheet
 
 _HALF = 3.5
@@ -36,7 +35,7 @@ def marker_marks(sheet: Sheet, markers: Sequence[Marker]) -> Iterator[Mark]:
     }
     for place, letters in joined.items():
         if place in thumbs:
-            yield from _frame(thumbs[place], letters)
+            yield from _frame(thumbs[place], letters, inside=sheet.arrangement.captions)
     yield from _triangles(sheet, {numbers[place]: letters for place, letters in joined.items()})
 
 
@@ -62,8 +61,10 @@ def _is_free(left: float, right: float, taken: Sequence[tuple[float, float]], wi
 
 
 def _words(sheet: Sheet, markers: Sequence[Marker]) -> Text:
+    blocks = {place: n for n, block in enumerate(sheet.blocks) for place in block.members}
     words = " · ".join(
-        f"{each.letter} {each.text} {sheet.nodes[each.place].title}" for each in markers
+        f"{each.letter} {each.text} {_named(sheet, each.place, blocks[each.place])}"
+        for each in markers
     )
     if sheet.width < NARROW:
         shown = fit_line(words, SMALL, sheet.width - 2 * MARGIN)
@@ -74,11 +75,19 @@ def _words(sheet: Sheet, markers: Sequence[Marker]) -> Text:
     return Text(x, box.y - 4, shown, SMALL, MARKER)
 
 
-def _frame(box: Box, letters: str) -> Iterator[Mark]:
-    """A frame around a thumbnail, with the letters above."""
+def _named(sheet: Sheet, place: int, block: int) -> str:
+    """A layer's name, and its card's where the name does not begin with it."""
+    name, card = sheet.nodes[place].title, sheet.title(block)
+    return name if name.startswith(card) else f"{name} in {card}"
+
+
+def _frame(box: Box, letters: str, *, inside: bool) -> Iterator[Mark]:
+    """A frame around a thumbnail, with the letters above, or inside a large tile."""
     yield box_path(Box(box.x - 1, box.y - 1, box.width + 2, box.height + 2), MARKER, 2.0)
     width = text_width(letters, SMALL)
-    x = box.x + (box.width - width) / 2
+    x, y = box.x + (box.width - width) / 2, box.y
+    if inside:
+        x, y = box.x + 4, box.y + 11
     # On the white of the page, as elbows run there.
-    yield Boxes(np.array([[x - 1, box.y - 8.5, width + 2, 7.0]]), WHITE)
-    yield Text(x, box.y - 2, letters, SMALL, MARKER, bold=True)
+    yield Boxes(np.array([[x - 1.5, y - 8.5, width + 3, 7.0]]), WHITE)
+    yield Text(x, y - 2, letters, SMALL, MARKER, bold=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.numbers import show_value
-from micam_fast.diagrams.poster.kinds import COPY, PAD, SHAPE, kind_of
+from micam_fast.diagrams.poster.kinds import COPY, INPUT, PAD, SHAPE, kind_of
 from micam_fast.maps.layer_map import LayerMap
 
 _CELLS = 16
@@ -44,7 +44,7 @@ def find_markers(nodes: Sequence[Node], maps: Mapping[str, LayerMap]) -> list[Ma
     known = [
         (place, node, maps[node.key])
         for place, node in enumerate(nodes)
-        if node.key in maps and node.layer.op_type != "Input"
+        if node.key in maps and kind_of(node) is not INPUT
     ]
     finite = [(place, node, found) for place, node, found in known if found.bad_values is None]
     markers = []

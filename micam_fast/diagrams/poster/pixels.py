@@ -12,7 +12,8 @@ from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import hatch
 from micam_fast.maps.layer_map import LayerMap
 
-_GREY = 200
+GREY_MAP = np.full((1, 1, 3), 200, np.uint8)
+"""Pixels of a map that hardly varies."""
 _LEAST_SHARE = 0.3
 """Of a room's height or width, for a map that would be a line."""
 _WIDE = 2.0
@@ -38,7 +39,7 @@ def map_pixels(found: LayerMap, most: tuple[int, int]) -> NDArray[np.uint8]:
     if found.bad_values is not None:
         return hatch(48, 48, 1.5)
     if found.plain:
-        return np.full((1, 1, 3), _GREY, np.uint8)
+        return GREY_MAP
     height, width = found.cam.shape
     rows, columns = min(height, most[0]), min(width, most[1])
     colours = found.rgba.reshape(-1, 4)[:, :3]

@@ -13,13 +13,12 @@ from micam_fast.diagrams.poster.arrangement import (
     LANE,
     NUMBERS_WIDTH,
     STAGE_HEAD,
-    TITLE,
     Arrangement,
     CardNeed,
     arrange_cards,
 )
 from micam_fast.diagrams.poster.blocks import Block, find_blocks
-from micam_fast.diagrams.poster.footer import footer_height
+from micam_fast.diagrams.poster.footer import Legend
 from micam_fast.diagrams.poster.pixels import fitted
 from micam_fast.diagrams.poster.runs import Entry, joined_blocks, shorter_entries, single_entries
 from micam_fast.diagrams.poster.sheet import (
@@ -33,7 +32,7 @@ from micam_fast.diagrams.poster.sheet import (
     StageLine,
     Thumb,
 )
-from micam_fast.diagrams.poster.stages import Stage, apart_lists, find_stages
+from micam_fast.diagrams.poster.stages import VALUES, Stage, apart_lists, find_stages, size_of
 from micam_fast.diagrams.poster.ways import BlockWays, Ways, find_ways
 from micam_fast.maps.layer_map import LayerMap
 
@@ -80,7 +79,18 @@ def lay_out_sheet(
         lines.extend(_stage_lines(found, plan.stages, shown, y))
         for column, entry in enumerate(shown):
             x = MARGIN + column * (found.card_width + GAP)
-            cards.append(_card(found, plan.blocks, plan.ways.blocks, entry, x, y + STAGE_HEAD, put))
+            cards.append(
+                _card(
+                    found,
+                    plan.blocks,
+                    plan.ways.blocks,
+                    entry,
+                    x,
+                    y + STAGE_HEAD,
+                    row.tile_height,
+                    put,
+                )
+            )
         y += found.row_height(row) + found.row_gap
     return Sheet(
         page[0],
@@ -89,6 +99,7 @@ def lay_out_sheet(
         plan.blocks,
         plan.stages,
         plan.ways,
+        plan.legend,
         found,
         tuple(cards),
         tuple(lines),
@@ -103,6 +114,7 @@ class _Plan:
     entries: tuple[Entry, ...]
     stages: tuple[Stage, ...]
     ways: Ways
+    legend: Legend
     arrangement: Arrangement
     height: float
 
@@ -120,18 +132,18 @@ def _best_plan(
     width, height = page
     whole = input_size[1] / input_size[0]
     aspects = [min(max(whole, low), high) for low, high in _ASPECTS]
-    below = footer_height(nodes, width - 2 * MARGIN)
 
     def plan(
         blocks: tuple[Block, ...], entries: Sequence[Entry], tall: float = height
     ) -> _Plan | None:
         stages, ways = find_stages(blocks, nodes, maps), find_ways(blocks, nodes)
-        needs = _needs(entries, stages, ways.blocks)
-        room = width - 2 * MARGIN, tall - below - _top(width)
+        needs = _needs(entries, blocks, nodes, maps, stages, ways.blocks)
+        legend = Legend.of(nodes, blocks, ways, width - 2 * MARGIN)
+        room = width - 2 * MARGIN, tall - legend.height - _top(width)
         found = arrange_cards(needs, *room, *aspects)
         if found is None:
             return None
-        return _Plan(blocks, tuple(entries), stages, ways, found, tall)
+        return _Plan(blocks, tuple(entries), stages, ways, legend, found, tall)
 
     blocks = apart_lists(find_blocks(nodes).blocks, nodes, maps)
     stages = find_stages(blocks, nodes, maps)
@@ -158,15 +170,26 @@ def _top(width: float) -> float:
     return HEADER_TOP + HEADER_HEIGHT + (MARKER_LINE if width < NARROW else 4.0)
 
 
+def _is_strip(found: LayerMap | None) -> bool:
+    """Tell whether a map is a list of values that needs little height."""
+    return found is not None and size_of(found) == VALUES and 3 * len(found.cam) <= found.cam.size
+
+
 def _needs(
-    entries: Sequence[Entry], stages: Sequence[Stage], ways: Sequence[BlockWays]
+    entries: Sequence[Entry],
+    blocks: Sequence[Block],
+    nodes: Sequence[Node],
+    maps: Mapping[str, LayerMap],
+    stages: Sequence[Stage],
+    ways: Sequence[BlockWays],
 ) -> list[CardNeed]:
     numbers = [n for n, stage in enumerate(stages) for _ in range(stage.first, stage.end)]
     needs = []
     for entry in entries:
         way = ways[entry.first]
         side = 0 if way.side is None else len(way.side.members)
-        needs.append(CardNeed(len(way.row), side, numbers[entry.first], len(entry.shown)))
+        low = _is_strip(maps.get(nodes[blocks[entry.first].exit].key))
+        needs.append(CardNeed(len(way.row), side, numbers[entry.first], len(entry.shown), low))
     return needs
 
 
@@ -188,13 +211,14 @@ def _card(
     entry: Entry,
     x: float,
     y: float,
+    tile_height: float,
     put: _Put,
 ) -> Card:
     count = len(entry.shown)
     width = found.tile_width
     if count > 1:
         width = min(width, (found.card_width - 4 * (count - 1)) / count)
-    room = Box(x, y + TITLE, found.tile_width, found.tile_height)
+    room = Box(x, y + found.title_height, found.tile_width, tile_height)
     tiles = tuple(
         put(blocks[number].exit, Box(x + n * (width + 4), room.y, width, room.height))
         for n, number in enumerate(entry.shown)

@@ -64,7 +64,8 @@ def _joined(blocks: Sequence[Block]) -> Block:
     if first is last:
         return first
     members = tuple(place for block in blocks for place in block.members)
-    return Block(f"{first.title} … {last.title}", members, last.exit)
+    title = f"{first.title} … {last.title}" if first.title and last.title else ""
+    return Block(title, members, last.exit)
 
 
 def shorter_entries(

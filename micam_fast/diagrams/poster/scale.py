@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _USUAL = 0.1
 """Share of the layers that are smaller than the value up to which the scale is linear."""
+_NOISE = 1e-4
+"""By the median layer: what is smaller is as good as zero."""
 _MOST_DECADES = 24
 """Between that value and the largest."""
 
@@ -43,7 +45,9 @@ class BarScale:
         if largest == 0:
             return cls(0.0, 1.0, 1.0)
         sizes = np.abs(ranges).max(axis=1)
-        usual = float(np.quantile(sizes[np.isfinite(sizes) & (sizes > 0)], _USUAL))
+        sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+        # Layers of rounding noise are no small layers.
+        usual = max(float(np.quantile(sizes, _USUAL)), float(np.median(sizes)) * _NOISE)
         least = max(usual, largest * 10.0**-_MOST_DECADES, sys.float_info.min)
         linear = 10.0 ** math.floor(math.log10(least))
         return cls(low, high, linear)
@@ -58,17 +62,16 @@ class BarScale:
         return np.sign(values) * np.log1p(np.abs(values) / self.linear)
 
     def ticks(self, most: int) -> list[float]:
-        """Zero and powers of ten within the scale, at most so many, the largest among them."""
-        tops = [
-            math.floor(math.log10(abs(end))) if abs(end) >= self.linear else None
-            for end in (self.low, self.high)
-        ]
+        """Zero and powers of ten within the scale, at most so many, alike above and below zero."""
         lowest = round(math.log10(self.linear))
-        top = max((each for each in tops if each is not None), default=lowest)
-        for step in range(1, top - lowest + 2):
-            powers = [10.0**p for p in range(top, lowest - 1, -step)]
-            found = [-p for p in powers if -p >= self.low] + [0.0]
-            found += [p for p in reversed(powers) if p <= self.high]
-            if len(found) <= most:
-                return found
-        return [0.0]
+        tops = [math.floor(math.log10(e)) for e in (-self.low, self.high) if e >= self.linear]
+        if not tops:
+            return [0.0]
+        # The largest power of each side first, then one between the smaller of these and zero.
+        powers = dict.fromkeys((min(tops), max(tops), (min(tops) + lowest) // 2))
+        found = [0.0]
+        for power in powers:
+            both = [v for v in (10.0**power, -(10.0**power)) if self.low <= v <= self.high]
+            if len(found) + len(both) <= most:
+                found += both
+        return sorted(found)

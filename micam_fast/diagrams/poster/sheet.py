@@ -9,6 +9,7 @@ from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.arrangement import CAPTION, LETTER, Arrangement
 from micam_fast.diagrams.poster.blocks import Block
+from micam_fast.diagrams.poster.footer import Legend
 from micam_fast.diagrams.poster.runs import Entry
 from micam_fast.diagrams.poster.stages import Stage
 from micam_fast.diagrams.poster.ways import Ways
@@ -99,7 +100,7 @@ class Sheet:
     ----------
     width, height
         In 1/96 inch; the page is taller than asked for where even runs do not make it fit.
-    nodes, blocks, stages, ways
+    nodes, blocks, stages, ways, legend
         What is drawn.
     arrangement
         Sizes.
@@ -115,6 +116,7 @@ class Sheet:
     blocks: tuple[Block, ...]
     stages: tuple[Stage, ...]
     ways: Ways
+    legend: Legend
     arrangement: Arrangement
     cards: tuple[Card, ...]
     lines: tuple[StageLine, ...]
@@ -128,6 +130,10 @@ class Sheet:
     def thumbs(self) -> Iterator[Thumb]:
         """All thumbnails."""
         return (thumb for card in self.cards for thumb in card.all_thumbs)
+
+    def title(self, block: int) -> str:
+        """What a block is called: by its name, else by its number."""
+        return self.blocks[block].title or f"block {block + 1}"
 
     @property
     def layers(self) -> Iterator[tuple[Thumb, Box]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from micam_fast.diagrams.nodes import Node
-from micam_fast.diagrams.poster.blocks import Block
+from micam_fast.diagrams.poster.blocks import HEAD, Block
 from micam_fast.maps.layer_map import LayerMap
 
 VALUES = "values"
@@ -69,8 +69,9 @@ def apart_lists(
         cut = are_lists.index(True) if True in are_lists else 0
         if cut and all(are_lists[cut:]) and block.exit in block.members[cut:]:
             maps_part, lists = block.members[:cut], block.members[cut:]
-            title = "head" if block is blocks[-1] else VALUES
-            found.append(Block(block.title, maps_part, maps_part[-1]))
+            is_head = block.title == HEAD or block is blocks[-1]
+            title = HEAD if is_head else VALUES
+            found.append(Block("" if is_head else block.title, maps_part, maps_part[-1]))
             found.append(Block(title, lists, block.exit))
         else:
             found.append(block)

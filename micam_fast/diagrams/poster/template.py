@@ -9,14 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import INK, Filling, Hole, Mark, Picture, Template, Text, enlarge
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.places import Box
-from micam_fast.diagrams.poster.arrangement import NUMBERS_WIDTH
 from micam_fast.diagrams.poster.bars import Bars
-from micam_fast.diagrams.poster.card_marks import caption_line, card_marks, frame_marks
-from micam_fast.diagrams.poster.footer import footer_marks
+from micam_fast.diagrams.poster.card_marks import (
+    caption_line,
+    card_marks,
+    frame_marks,
+    numbers_line,
+)
 from micam_fast.diagrams.poster.header import header_marks, sample_marks
 from micam_fast.diagrams.poster.marker_marks import marker_marks
 from micam_fast.diagrams.poster.markers import find_markers
@@ -95,7 +99,7 @@ class PosterTemplate:
             *header_marks(sheet),
             *card_marks(sheet, channels),
             *elbow_marks(sheet),
-            *footer_marks(nodes, sheet.width - 2 * MARGIN, MARGIN, sheet.height),
+            *sheet.legend.marks(MARGIN, sheet.height),
         ]
         whole = Hole(0, 0, sheet.width, sheet.height)
         marks = (*below, whole, *frame_marks(sheet), *pill_marks(sheet), whole)
@@ -166,18 +170,21 @@ def _captions(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
 
 
 def _card_numbers(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
-    """Largest and smallest value beside the main tile, where there is room."""
+    """Largest and smallest value of the main tile, beside it or below the title."""
     if sheet.arrangement.captions:
         yield from _captions(sheet, maps)
         return
-    if sheet.arrangement.card_width - sheet.arrangement.tile_width < NUMBERS_WIDTH:
-        return
-    for card in sheet.cards:
+    for card in sheet.cards if sheet.arrangement.numbers else ():
         found = maps.get(sheet.nodes[card.tiles[0].place].key)
         if found is None or found.bad_values is not None or len(card.tiles) > 1:
             continue
-        x, y = card.room.x + card.room.width + 5, card.room.y + SMALL
         low, high = show_range(found.minimum, found.maximum)
+        if sheet.arrangement.numbers == "line":
+            words = f"{low} … {high}"
+            if text_width(words, SMALL) <= card.width:
+                yield Text(card.x, numbers_line(card), words, SMALL, QUIET)
+            continue
+        x, y = card.room.x + card.room.width + 5, card.tiles[0].shown.y + SMALL
         for word, value, shown in (("max", found.maximum, high), ("min", found.minimum, low)):
             yield Text(x, y, word, SMALL, QUIET)
             colour = POSITIVE if value > 0 else NEGATIVE if value < 0 else INK

@@ -6,17 +6,20 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.marks import Mark, Path, Point, Text
-from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.marks import Boxes, Mark, Path, Point, Text
 from micam_fast.diagrams.poster.palette import SMALL, WAY
 from micam_fast.diagrams.poster.sheet import Card, Sheet, Thumb
-from micam_fast.diagrams.poster.ways import BlockWays, SideBranch
+from micam_fast.diagrams.poster.ways import BlockWays
 
 _WIDTH = 0.9
 _LANES = 3
 """Elbows above each other, at most; further ones share the uppermost."""
-_PILL_HEIGHT = 10.5
+_Lanes = defaultdict[int, list[tuple[float, float]]]
+"""By line of thumbnails: begin and end of the ways above it."""
+_PILL_HEIGHT, _PILL_PAD, _PILL_GAP, _ARROW = 10.5, 3.0, 4.0, 8.0
 _PILL_FILL = (247, 249, 252)
 
 
@@ -34,92 +37,84 @@ def elbow_marks(sheet: Sheet) -> Iterator[Mark]:
 def _block_elbows(
     card: Card, thumbs: Mapping[int, Thumb], ways: BlockWays, reads: Sequence[Sequence[int]]
 ) -> Iterator[Mark]:
-    spans = dict.fromkeys((elbow.source, elbow.join) for elbow in ways.elbows)
-    side = ways.side
-    if side is not None and not card.side:
-        spans |= dict.fromkeys(_ways_around(side, list(thumbs), reads))
-    lanes: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+    row, apart = list(thumbs), () if not card.side or ways.side is None else ways.side.members
+    spans = [(None, elbow.join) for elbow in ways.elbows if elbow.source is None]
+    spans += _ways_around(row, reads, apart)
+    lanes: _Lanes = defaultdict(list)
+    if card.side and ways.side is not None:
+        begin = None if ways.side.source is None else thumbs.get(ways.side.source)
+        yield from _side_elbows(card, begin, thumbs[ways.side.join], lanes)
     ends = [
         (None if source is None else thumbs[source], thumbs[target])
-        for source, target in spans
-        if target in thumbs and (source is None or source in thumbs)
+        for source, target in dict.fromkeys(spans)
     ]
     ends.sort(key=lambda each: each[1].box.x - (card.x if each[0] is None else each[0].box.x))
     for source, target in ends:
         yield from _elbow(card, source, target, lanes)
-    if card.side and side is not None:
-        begin = None if side.source is None else thumbs.get(side.source)
-        yield from _side_elbows(card, begin, thumbs[side.join])
 
 
 def _ways_around(
-    side: SideBranch, row: Sequence[int], reads: Sequence[Sequence[int]]
+    row: Sequence[int], reads: Sequence[Sequence[int]], apart: Sequence[int]
 ) -> Iterator[tuple[int | None, int]]:
-    """What neighbours in a row do not tell where a side branch is among them.
+    """What neighbours in a row do not tell: sources that are not the layer before.
 
-    Its first layer does not read the layer before it, and the join reads the main way, too.
+    A layer that does not read its neighbour, and nothing else in its row, reads what enters.
     """
-    before = {place: last for last, place in itertools.pairwise(row)}
-    for target in (side.members[0], side.join):
-        for source in reads[target]:
-            if target in before and source != before[target]:
-                if source in before or source == row[0]:
-                    yield source, target
-                elif target == side.members[0]:
-                    yield None, target
+    own = set(row)
+    for before, target in itertools.pairwise(row):
+        inside = [source for source in reads[target] if source in own]
+        yield from ((source, target) for source in inside if source != before)
+        if not inside and not any(source in apart for source in reads[target]):
+            yield None, target
 
 
-def _elbow(
-    card: Card,
-    source: Thumb | None,
-    join: Thumb,
-    lanes: defaultdict[int, list[tuple[float, float]]],
-) -> Iterator[Mark]:
+def _elbow(card: Card, source: Thumb | None, join: Thumb, lanes: _Lanes) -> Iterator[Mark]:
     """One way; between lines of thumbnails it runs left of the card."""
-    end = join.box.x + join.box.width / 2
-    left = card.x - 4
-    if source is None or source.line != join.line:
-        begin = left
-    else:
-        begin = source.box.x + source.box.width / 2
-    y = join.box.y - 2.2 - 1.9 * _free_lane(lanes[join.line], begin, end)
-    points: list[Point] = []
-    if source is not None and source.line != join.line:
-        x = source.box.x + source.box.width / 2
-        up = source.box.y - 2.2 - 1.9 * _free_lane(lanes[source.line], left, x)
-        points += [(x, source.box.y - 0.5), (x, up), (left, up), (left, y)]
-    elif source is not None:
-        points += [(begin, source.box.y - 0.5), (begin, y)]
-    else:
-        points += [(begin, y)]
+    end, left = _inward(join), card.x - 4
+    there = source is not None and source.line == join.line
+    begin = left if source is None or not there else _outward(source)
+    y = _lane_above(join, lanes, begin, end)
+    points: list[Point] = [(begin, y)]
+    if source is not None:
+        x = _outward(source)
+        points = [(x, source.box.y - 0.5), *points]
+        if not there:
+            up = _lane_above(source, lanes, left, x)
+            points[1:1] = [(x, up), (left, up)]
     points += [(end, y), (end, join.box.y - 1.5)]
     yield Path(tuple(points), WAY, _WIDTH)
     yield _tip(end, join.box.y)
 
 
-def _side_elbows(card: Card, source: Thumb | None, join: Thumb) -> Iterator[Mark]:
+def _side_elbows(card: Card, source: Thumb | None, join: Thumb, lanes: _Lanes) -> Iterator[Mark]:
     """From where the branch begins up to it, and from its end down to the join."""
     first, last = card.side[0].box, card.side[-1].box
-    y = join.box.y - 2.2
-    middle = first.y + first.height / 2
-    x = first.x - 5
-    if source is None:
-        points: tuple[Point, ...] = ((card.x - 4, y), (x, y))
-    else:
-        begin = source.box.x + source.box.width / 2
-        points = ((begin, source.box.y - 0.5), (begin, y), (x, y))
-    yield Path((*points, (x, middle), (first.x - 1, middle)), WAY, _WIDTH)
-    end = join.box.x + join.box.width / 2
-    right, bottom = last.x + last.width, last.y + last.height / 2
+    middle, x = first.y + first.height / 2, first.x - 5
+    begin = card.x - 4 if source is None else _outward(source)
+    y = _lane_above(join, lanes, begin, x)
+    points: list[Point] = [] if source is None else [(begin, source.box.y - 0.5)]
+    points += [(begin, y), (x, y), (x, middle), (first.x - 1, middle)]
+    yield Path(tuple(points), WAY, _WIDTH)
+    end, right = _inward(join), last.x + last.width
     turn = max(end, right + 4)
-    yield Path(
-        ((right + 1, bottom), (turn, bottom), (turn, y), (end, y), (end, join.box.y - 1.5))
-        if turn != end
-        else ((right + 1, bottom), (end, bottom), (end, join.box.y - 1.5)),
-        WAY,
-        _WIDTH,
-    )
+    y = _lane_above(join, lanes, end, turn)
+    corners = [(turn, middle), (turn, y), (end, y)] if turn > end else [(end, middle)]
+    yield Path(((right + 1, middle), *corners, (end, join.box.y - 1.5)), WAY, _WIDTH)
     yield _tip(end, join.box.y)
+
+
+def _outward(thumb: Thumb) -> float:
+    """Where ways leave a thumbnail: right of where they come in."""
+    return thumb.box.x + 0.66 * thumb.box.width
+
+
+def _inward(thumb: Thumb) -> float:
+    return thumb.box.x + 0.34 * thumb.box.width
+
+
+def _lane_above(thumb: Thumb, lanes: _Lanes, begin: float, end: float) -> float:
+    """The height of a free lane above a thumbnail's line, between these places."""
+    return thumb.box.y - 2.2 - 1.9 * _free_lane(lanes[thumb.line], begin, end)
 
 
 def _free_lane(taken: list[tuple[float, float]], begin: float, end: float) -> int:
@@ -150,38 +145,51 @@ def pill_marks(sheet: Sheet) -> Iterator[Mark]:
         targets = sorted({n for b in inside for n in out[b] if card_of.get(n) is not card})
         sources = sorted({n for b in inside for n in into[b] if card_of.get(n) is not card})
         if sources:
-            yield from _pill(card.room, sources, incoming=True)
+            yield from _pill(card, sources, incoming=True)
         if targets:
-            yield from _pill(card.room, targets, incoming=False)
+            yield from _pill(card, targets, incoming=False)
 
 
-def _pill(room: Box, numbers: Sequence[int], *, incoming: bool) -> Iterator[Mark]:
-    """At the upper left corner what comes in, at the lower right what leaves."""
-    arrow, gap, pad = 8.0, 4.0, 3.0
-    words = [str(number + 1) for number in numbers]
-    widths = [text_width(word, SMALL) + arrow + 1 for word in words]
-    shown = len(words)
-    while shown > 1 and 2 * pad + sum(widths[:shown]) + gap * (shown - 1) > room.width - 8:
-        shown -= 1
-    rest = f"+{len(words) - shown}" if shown < len(words) else ""
-    if rest and shown > 1:
+def _pill(card: Card, numbers: Sequence[int], *, incoming: bool) -> Iterator[Mark]:
+    """At the tile's upper left corner what comes in, at its lower right one what leaves.
+
+    A pill that is wider than the tile goes on beside it.
+    """
+    words = list(_number_words(numbers))
+    widths = [text_width(word, SMALL) + _ARROW + 1 for word in words]
+    shown, rest = len(words), ""
+    while shown > 1 and _pill_width(widths[:shown], rest) > card.width:
         shown -= 1
         rest = f"+{len(words) - shown}"
-    width = 2 * pad + sum(widths[:shown]) + gap * (shown - 1)
-    if rest:
-        width += gap + text_width(rest, SMALL)
-    x = room.x if incoming else room.x + room.width - width
+    width = _pill_width(widths[:shown], rest)
+    room = card.room
+    x = room.x if incoming else max(room.x, room.x + room.width - width)
     y = room.y if incoming else room.y + room.height - _PILL_HEIGHT
-    corners = ((x, y), (x + width, y), (x + width, y + _PILL_HEIGHT), (x, y + _PILL_HEIGHT))
-    yield Path(corners, _PILL_FILL, 0, filled=True, closed=True)
-    x, baseline = x + pad, y + _PILL_HEIGHT - 2.6
+    yield Boxes(np.array([[x, y, width, _PILL_HEIGHT]]), _PILL_FILL)
+    x, baseline = x + _PILL_PAD, y + _PILL_HEIGHT - 2.6
     for word, taken in zip(words[:shown], widths[:shown], strict=True):
-        number_x, arrow_x = (x, x + taken - arrow + 1) if incoming else (x + arrow, x)
+        number_x, arrow_x = (x, x + taken - _ARROW + 1) if incoming else (x + _ARROW, x)
         yield Text(number_x, baseline, word, SMALL, WAY, bold=True)
         yield from _arrow(arrow_x, baseline - 2.8)
-        x += taken + gap
+        x += taken + _PILL_GAP
     if rest:
         yield Text(x, baseline, rest, SMALL, WAY)
+
+
+def _pill_width(widths: Sequence[float], rest: str) -> float:
+    inner = sum(widths) + _PILL_GAP * (len(widths) - 1)
+    return 2 * _PILL_PAD + inner + (_PILL_GAP + text_width(rest, SMALL) if rest else 0.0)
+
+
+def _number_words(numbers: Sequence[int]) -> Iterator[str]:
+    """Numbers as cards have them, from 1; three or more that follow each other as ``17-22``."""
+    keyed = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    for _, group in keyed:
+        run = [number + 1 for _, number in group]
+        if len(run) > 2:
+            yield f"{run[0]}-{run[-1]}"
+        else:
+            yield from map(str, run)
 
 
 def _arrow(x: float, y: float) -> Iterator[Path]:

@@ -160,7 +160,7 @@ def test_leftovers() -> None:
     convolutions = " ".join("c" * 8)
     assert [block.title for block in found.blocks] == ["stem", "down", "deep", "up"]
     assert letters(nodes, found) == [
-        "in c n a", convolutions, f"p {convolutions}", f"^ | {convolutions} a",
+        "in c n a", convolutions, f"p {convolutions}", f"^ || {convolutions} a",
     ]  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def test_exit_of_a_concat_of_new_ways() -> None:
         graph.add("Concat", graph.chain("c n a", start), graph.chain("c n a c n a", start))
     nodes = nodes_of(graph.layers)
     found = find_blocks(nodes)
-    assert [kind_of(nodes[block.exit]).letter for block in found.blocks] == ["a", *"||||"]
+    assert [kind_of(nodes[block.exit]).letter for block in found.blocks] == ["a", *["||"] * 4]
 
 
 def test_modules_as_nodes() -> None:

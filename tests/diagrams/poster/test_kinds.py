@@ -154,7 +154,7 @@ def test_poster_legend() -> None:
     """The letters that the design names."""
     wanted = {
         "convolution": "c", "depthwise": "d", "normalization": "n", "activation": "a",
-        "add": "+", "multiply": "x", "concat": "|", "pool": "p", "dense": "f", "input": "in",
+        "add": "+", "multiply": "x", "concat": "||", "pool": "p", "dense": "f", "input": "in",
     }  # fmt: skip
     found = {kind.word: kind.letter for kind in KINDS}
     assert wanted.items() <= found.items()
