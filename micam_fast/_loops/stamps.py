@@ -202,7 +202,6 @@ def lay_boxes(
     boxes: NDArray[np.float64],
     colour: tuple[int, int, int],
     top: int,
-    cover: NDArray[np.float32],
     out: NDArray[np.uint8],
 ) -> None:
     """Lay filled rectangles over rows of a picture.
@@ -213,38 +212,49 @@ def lay_boxes(
     Parameters
     ----------
     boxes
-        ``(n, 4)``: x, y, width and height.
+        ``(n, 4)``: x, y, width and height, those with the least y first.
     colour
         Red, green, blue.
     top
         Which row of the page the first of `out` is.
-    cover
-        ``(height, width)`` zeros, as many as `out` has pixels; they are zeros again in the end.
     out
         The rows, painted over.
     """
-    height, width = cover.shape
-    for painting in range(2):
-        for box in boxes:
-            left, right = max(box[0], 0.0), min(box[0] + box[2], float(width))
-            upper, lower = max(box[1], float(top)), min(box[1] + box[3], float(top + height))
-            if right <= left or lower <= upper:
+    height, width = out.shape[0], (out.shape[1] - 1) // 3
+    cover = np.zeros(width, np.float32)
+    # Places of the boxes that reach into the row.
+    active, count, following = np.empty(boxes.shape[0], np.int64), 0, 0
+    for row in range(height):
+        begin, end = float(row + top), row + top + 1.0
+        while following < boxes.shape[0] and boxes[following, 1] < end:
+            active[count] = following
+            count += 1
+            following += 1
+        kept = 0
+        for i in range(count):
+            box = boxes[active[i]]
+            down = min(box[1] + box[3], end) - max(box[1], begin)
+            if down <= 0:
                 continue
-            for row in range(int(upper), int(np.ceil(lower))):
-                down = min(lower, row + 1.0) - max(upper, float(row))
-                line = cover[row - top]
-                for column in range(int(left), int(np.ceil(right))):
-                    if painting == 0:
-                        across = min(right, column + 1.0) - max(left, float(column))
-                        line[column] += np.float32(across * down)
-                    elif line[column] > 0:
-                        part = np.uint8(np.float32(255) * min(line[column], np.float32(1)) + 0.5)
-                        line[column] = 0
-                        for channel in range(3):
-                            place = 1 + 3 * column + channel
-                            out[row - top, place] = _blend(
-                                out[row - top, place], colour[channel], part
-                            )
+            active[kept] = active[i]
+            kept += 1
+            left, right = max(box[0], 0.0), min(box[0] + box[2], float(width))
+            for column in range(int(left), int(np.ceil(right))):
+                across = min(right, column + 1.0) - max(left, float(column))
+                cover[column] += np.float32(across * down)
+        count = kept
+        for i in range(count):
+            box = boxes[active[i]]
+            left, right = max(box[0], 0.0), min(box[0] + box[2], float(width))
+            for column in range(int(left), int(np.ceil(right))):
+                # Where several boxes share a pixel, it is painted once.
+                if cover[column] > 0:
+                    share = min(cover[column], np.float32(1))
+                    part = np.uint8(np.float32(255) * share + np.float32(0.5))
+                    cover[column] = 0
+                    for channel in range(3):
+                        place = 1 + 3 * column + channel
+                        out[row, place] = _blend(out[row, place], colour[channel], part)
 
 
 @njit(cache=True, nogil=True)
@@ -257,7 +267,8 @@ def lay_plane(
     """Lay a picture on a parallelogram over rows of another, without smoothing but at its edges.
 
     Each pixel takes the colour at its middle. What part of it lies within is told by how far its
-    middle is from each edge, as if the edge passed straight through: exact for upright edges.
+    middle is from each edge, as if the edge passed straight through: exact for upright edges. A
+    sharp corner ends with the upright box around the parallelogram.
 
     Parameters
     ----------
@@ -279,7 +290,7 @@ def lay_plane(
     between_rows = abs(area) / np.hypot(across_x, across_y)
     left = min(min(x, x + across_x), min(x + down_x, x + across_x + down_x))
     right = max(max(x, x + across_x), max(x + down_x, x + across_x + down_x))
-    first, end = int(max(left - 1, 0.0)), int(min(right + 2, float(width)))
+    first, end = int(max(left, 0.0)), int(np.ceil(min(right, float(width))))
     for row in range(height):
         dy = row + top + 0.5 - y
         for column in range(first, end):

@@ -364,6 +364,7 @@ def test_all_marks_lie_on_the_sheet_of_the_size_told(rankdir: str, scale: float)
         elif isinstance(mark, Text):
             box = Box(mark.x, mark.y, 0, 0)
         else:
+            assert isinstance(mark, Picture)
             box = Box(mark.x, mark.y, mark.width, mark.height)
         assert contains(Box(0, 0, drawing.width, drawing.height), box)
     if rankdir == "LR":
@@ -376,6 +377,7 @@ def numbers(mark: Mark) -> list[float]:
         return [*itertools.chain(*mark.points), mark.width]
     if isinstance(mark, Text):
         return [mark.x, mark.y, mark.size]
+    assert isinstance(mark, Picture)
     return [mark.x, mark.y, mark.width, mark.height]
 
 

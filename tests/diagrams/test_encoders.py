@@ -15,10 +15,22 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from micam_fast.diagrams.encoders import encode_picture, write_pdf, write_png, write_svg
+from micam_fast.diagrams.encoders import SvgPage, encode_picture, write_pdf, write_png, write_svg
 from micam_fast.diagrams.encoders.fonts import drawable, font, text_width
 from micam_fast.diagrams.encoders.png import encode_png
-from micam_fast.diagrams.marks import BLACK, Boxes, Drawing, Path, Picture, Plane, Point, Text
+from micam_fast.diagrams.marks import (
+    BLACK,
+    Boxes,
+    Drawing,
+    Filling,
+    Hole,
+    Path,
+    Picture,
+    Plane,
+    Point,
+    Template,
+    Text,
+)
 from tests.helpers.drawings import HOSTILE, SVG, everything, pixels_of, sheet
 
 PIXELS = np.array(
@@ -409,6 +421,23 @@ def test_svg_shows_planes_as_one_picture_each() -> None:
     assert image.findtext(f"{SVG}title") == "conv & co"
     with Image.open(io.BytesIO(base64.b64decode(image.attrib["href"].split(",")[1]))) as png:
         np.testing.assert_array_equal(np.asarray(png), PIXELS)
+
+
+def test_svg_compresses_its_pictures_as_told() -> None:
+    pixels = np.random.default_rng(0).integers(0, 30, (24, 24, 3), np.uint8)
+    template = Template(50, 50, (Hole(0, 0, 24, 24), Hole(24, 24, 24, 24)))
+    fillings: list[Filling] = [
+        Picture(0, 0, 24, 24, pixels),
+        Plane((24, 24), (24, 0), (0, 24), pixels),
+    ]
+    fast, small = (SvgPage(template, level).write(fillings) for level in (1, 6))
+    assert SvgPage(template).write(fillings) == fast
+    assert len(small) < 0.9 * len(fast)
+    for text in (fast, small):
+        for image in ET.fromstring(text).iter(f"{SVG}image"):
+            data = base64.b64decode(image.attrib["href"].split(",")[1])
+            with Image.open(io.BytesIO(data)) as png:
+                np.testing.assert_array_equal(np.asarray(png), pixels)
 
 
 def test_svg_refers_to_nothing_outside_and_does_not_smooth() -> None:

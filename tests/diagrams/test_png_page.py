@@ -29,6 +29,7 @@ from micam_fast.diagrams.marks import (
     Mark,
     Path,
     Picture,
+    Plane,
     Template,
     Text,
 )
@@ -80,7 +81,7 @@ def hole_of(mark: Mark) -> Hole:
         return Hole(mark.x, mark.y - 1.5 * mark.size, 500, 2.5 * mark.size)
     if isinstance(mark, Picture):
         return Hole(mark.x, mark.y, mark.width, mark.height)
-    if isinstance(mark, Boxes):
+    if isinstance(mark, (Boxes, Plane)):
         return Hole(-50, -50, 1000, 1000)
     xs, ys = zip(*mark.points, strict=True)
     margin = mark.width + 1
@@ -171,7 +172,14 @@ boxes = st.builds(
     ),
     colours,
 )
-marks = st.one_of(texts, boxes, frames, lines, areas, curves, pictures())
+planes = st.builds(
+    Plane,
+    points,
+    points,
+    points,
+    st.builds(noise, st.integers(1, 9), st.integers(1, 9), st.sampled_from([3, 4])),
+)
+marks = st.one_of(texts, boxes, planes, frames, lines, areas, curves, pictures())
 
 
 @given(st.lists(marks, max_size=8), st.integers(1, 120), st.integers(1, 120), st.data())
@@ -202,6 +210,7 @@ def test_a_small_page_is_what_pillow_draws() -> None:
             frame(5, 4, 12, 12),
             Picture(-2, 20, 8, 8, noise(8, 8, 3)),
             Text(3, 14, "a1", 9.5),
+            Plane((20, 2), (12, 6), (-3, 9), noise(2, 3, 4)),
             Boxes(np.array([(1.5, 2.25, 3, 0.5), (4.5, 2, 0.25, 7), (35, 25, 9, 9)]), COLOUR),
             Text(12, 28, "é", 13),
         ),
@@ -333,6 +342,7 @@ def test_threads_may_write_at_once() -> None:
             Hole(10, 20, 30, 40),
             frame(9.5, 20, 30, 40),
             Hole(5, 60, 55, 25),
+            Hole(0, 0, 60, 90),
         ),
     )
     page = PngPage(template)
@@ -344,6 +354,7 @@ def test_threads_may_write_at_once() -> None:
             fillings: list[Filling] = [
                 partial(Picture, 10, 20, 30, 40, pixels),
                 Text(5, 80, f"{seed}.{n}", 13),
+                Boxes(np.array([(5, 3 * n, 40, 10.5), (45, 3 * n + 0.5, 5, 5)]), COLOUR),
             ]
             if not np.array_equal(written(page, fillings), draw(template.fill(fillings))):
                 wrong.append(seed)

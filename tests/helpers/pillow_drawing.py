@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from micam_fast.diagrams.encoders.fonts import drawable, font
-from micam_fast.diagrams.marks import Boxes, Drawing, Mark, Path, Picture, Point, Text
+from micam_fast.diagrams.marks import Boxes, Drawing, Mark, Path, Picture, Plane, Point, Text
 
 BAND_ROWS = 512
 _OVERSAMPLING = 4
@@ -41,7 +41,7 @@ def _extent(mark: Mark) -> tuple[float, float]:
         return mark.y - 1.5 * mark.size, mark.y + mark.size
     if isinstance(mark, Picture):
         return mark.y, mark.y + mark.height
-    if isinstance(mark, Boxes):
+    if isinstance(mark, (Boxes, Plane)):
         return 0, math.inf
     rows = [y for _, y in mark.points]
     return min(rows) - mark.width - 1, max(rows) + mark.width + 1
@@ -54,6 +54,8 @@ def _draw(mark: Mark, band: Image.Image, top: int) -> None:
         _draw_picture(mark, band, top)
     elif isinstance(mark, Boxes):
         _draw_boxes(mark, band, top)
+    elif isinstance(mark, Plane):
+        _draw_plane(mark, band, top)
     else:
         _draw_path(mark, band, top)
 
@@ -98,6 +100,40 @@ def _draw_boxes(mark: Boxes, band: Image.Image, top: int) -> None:
         cover += np.outer(down, across)
     mask = np.floor(255 * np.minimum(cover, 1) + 0.5).astype(np.uint8)
     band.paste(mark.colour, (0, 0), Image.fromarray(mask))
+
+
+def _draw_plane(mark: Plane, band: Image.Image, top: int) -> None:
+    """Draw by where the middle of each pixel lies along both vectors."""
+    (x, y), (across_x, across_y), (down_x, down_y) = mark.corner, mark.across, mark.down
+    area = across_x * down_y - across_y * down_x
+    if area == 0:
+        return
+    dx = np.arange(band.width) + 0.5 - x
+    dy = (np.arange(top, top + band.height) + 0.5 - y)[:, np.newaxis]
+    u, v = (dx * down_y - dy * down_x) / area, (dy * across_x - dx * across_y) / area
+    part = np.ones(u.shape)
+    for along, vector in ((u, mark.down), (v, mark.across)):
+        distance = abs(area) / np.hypot(*vector)
+        edges = (np.clip(each * distance + 0.5, 0, 1) for each in (along, 1 - along))
+        part *= np.maximum(sum(edges) - 1, 0)
+    # Sharp corners end with the box around all four.
+    reach_x = [x, x + across_x, x + down_x, x + across_x + down_x]
+    reach_y = [y, y + across_y, y + down_y, y + across_y + down_y]
+    part[:, : max(math.floor(min(reach_x)), 0)] = 0
+    part[:, max(math.ceil(max(reach_x)), 0) :] = 0
+    part[: max(math.floor(min(reach_y)) - top, 0)] = 0
+    part[max(math.ceil(max(reach_y)) - top, 0) :] = 0
+    height, width, channels = mark.pixels.shape
+    rows, columns = (
+        np.clip(np.trunc(along * cells), 0, cells - 1).astype(int)
+        for along, cells in ((v, height), (u, width))
+    )
+    taken = mark.pixels[rows, columns]
+    if channels == 4:
+        part *= taken[..., 3] / 255
+    mask = np.floor(255 * part + 0.5).astype(np.uint8)
+    colours = Image.fromarray(np.ascontiguousarray(taken[..., :3]))
+    band.paste(colours, (0, 0), Image.fromarray(mask))
 
 
 def _shown(mark: Picture) -> Image.Image:

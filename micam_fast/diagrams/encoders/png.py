@@ -6,6 +6,7 @@ ISA-L compresses level 1, the default, four to ten times as fast as zlib.
 from __future__ import annotations
 
 import base64
+import functools
 import struct
 import zlib
 from typing import BinaryIO
@@ -63,7 +64,7 @@ class PngRows:
     def close(self) -> None:
         """Write what is left."""
         self._add(self._compressor.flush())
-        self._file.write(_chunk(b"IEND", b""))
+        self._file.write(_END)
 
     def _filtered(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Filter "up", each row as its difference to the one above: for zlib, not for ISA-L."""
@@ -89,13 +90,12 @@ def encode_png(pixels: NDArray[np.uint8], level: int = LEVEL) -> bytes:
         data = isal_zlib.compress(rows.data, _ISAL_LEVEL)
     else:
         data = zlib.compress(rows.data, level)
-    parts = _header(width, height, channels), _chunk(b"IDAT", data), _chunk(b"IEND", b"")
-    return b"".join(parts)
+    return b"".join((_header(width, height, channels), _chunk(b"IDAT", data), _END))
 
 
-def png_url(pixels: NDArray[np.uint8]) -> str:
+def png_url(pixels: NDArray[np.uint8], level: int = LEVEL) -> str:
     """A small picture as a data URL, see `encode_png`."""
-    return f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(encode_png(pixels, level)).decode()}"
 
 
 def encode_picture(mark: Picture, level: int = LEVEL) -> bytes:
@@ -112,6 +112,7 @@ def shown_size(mark: Picture) -> tuple[int, int]:
     return max(1, round(mark.width)), max(1, round(mark.height))
 
 
+@functools.lru_cache(maxsize=256)
 def _header(width: int, height: int, channels: int) -> bytes:
     kind = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", kind)
@@ -120,3 +121,6 @@ def _header(width: int, height: int, channels: int) -> bytes:
 def _chunk(kind: bytes, data: bytes) -> bytes:
     checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
     return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)))
+
+
+_END = _chunk(b"IEND", b"")

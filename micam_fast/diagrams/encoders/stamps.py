@@ -98,7 +98,7 @@ class PlacedPicture:
 
 @dataclass(frozen=True, eq=False)
 class PlacedBoxes:
-    """Filled rectangles of a colour, and their first row and the row below their last."""
+    """Filled rectangles as `lay_boxes` takes them; their first row and the one below their last."""
 
     y: int
     end: int
@@ -109,8 +109,7 @@ class PlacedBoxes:
         """Lay them over `rows`, the first of which is row `top`."""
         first, end = max(self.y, top), min(self.end, top + len(rows))
         if end > first:
-            cover = np.zeros((end - first, rows.shape[1] // 3), np.float32)
-            lay_boxes(self.boxes, self.colour, first, cover, rows[first - top : end - top])
+            lay_boxes(self.boxes, self.colour, first, rows[first - top : end - top])
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +148,7 @@ def make_ready(mark: Mark, width: int, height: int) -> Iterator[Ready]:
         return
     elif isinstance(mark, Boxes):
         top, bottom = mark.boxes[:, 1].min(), (mark.boxes[:, 1] + mark.boxes[:, 3]).max()
-        boxes = np.ascontiguousarray(mark.boxes)
+        boxes = mark.boxes[np.argsort(mark.boxes[:, 1], kind="stable")]
         yield PlacedBoxes(math.floor(top), math.ceil(bottom), boxes, mark.colour)
     elif isinstance(mark, Text):
         x, y, cover = text_cover(mark)
@@ -164,8 +163,8 @@ def _plane(mark: Plane) -> Iterator[PlacedPlane]:
         return
     corners = [y, y + across_y, y + down_y, y + across_y + down_y]
     yield PlacedPlane(
-        math.floor(min(corners)) - 1,
-        math.ceil(max(corners)) + 1,
+        math.floor(min(corners)),
+        math.ceil(max(corners)),
         _read_only(np.ascontiguousarray(mark.pixels)),
         (float(x), float(y), float(across_x), float(across_y), float(down_x), float(down_y)),
     )
