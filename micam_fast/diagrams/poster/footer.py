@@ -71,10 +71,8 @@ def _ramp(low: float, high: float, width: float) -> _Sign:
 
 
 def _draw_bar(x: float, y: float) -> Iterator[Mark]:
-    for left, top, height, colour in (
-        (x, y - 8.0, 4.5, POSITIVE), (x, y - 3.5, 4.5, NEGATIVE), (x + 5, y - 8.0, 4.5, PALE_POSITIVE)
-    ):  # fmt: skip
-        yield Boxes(np.array([[left, top, 4.0, height]]), colour)
+    for left, top, colour in ((0, -8, POSITIVE), (0, -3.5, NEGATIVE), (5, -8, PALE_POSITIVE)):
+        yield Boxes(np.array([[x + left, y + top, 4.0, 4.5]]), colour)
 
 
 def _draw_grey(x: float, y: float) -> Iterator[Mark]:

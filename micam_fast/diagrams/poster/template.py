@@ -33,10 +33,12 @@ from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 
+_SVG_LEVEL = 2
+"""Of compression: a fifth of the file for a few ms more than 1."""
 _DENSITIES = (2.0, 1.75, 1.5, 1.25, 1.0)
 """Pixels of a map to a unit of the page, for formats that enlarge: the first is enough for a screen
 of high density."""
-_MOST_PIXELS = 350_000
+_MOST_PIXELS = 430_000
 """Of all maps of a page; a file of so many noisy ones has about 1.4 MB."""
 
 
@@ -112,7 +114,7 @@ class PosterTemplate:
     @functools.cached_property
     def svg(self) -> SvgPage:
         """The template as pieces of SVG."""
-        return SvgPage(self.blank)
+        return SvgPage(self.blank, _SVG_LEVEL)
 
     @property
     def png(self) -> PngPage:

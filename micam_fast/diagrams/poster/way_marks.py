@@ -38,8 +38,10 @@ def _block_elbows(
     card: Card, thumbs: Mapping[int, Thumb], ways: BlockWays, reads: Sequence[Sequence[int]]
 ) -> Iterator[Mark]:
     row, apart = list(thumbs), () if not card.side or ways.side is None else ways.side.members
-    spans = [(None, elbow.join) for elbow in ways.elbows if elbow.source is None]
-    spans += _ways_around(row, reads, apart)
+    spans = [
+        *((elbow.source, elbow.join) for elbow in ways.elbows if elbow.source is None),
+        *_ways_around(row, reads, apart),
+    ]
     lanes: _Lanes = defaultdict(list)
     if card.side and ways.side is not None:
         begin = None if ways.side.source is None else thumbs.get(ways.side.source)

@@ -44,7 +44,7 @@ def test_followers_lead_where_regions_begin_with_a_normalization() -> None:
             start = graph.last
             graph.add("Concat", start, graph.chain("n a c n a c"))
         graph.chain("n a c p")
-    layer = "n a c n a c |"
+    layer = "n a c n a c ||"
     stage = [layer, layer, layer, "n a c p"]
     assert letters(graph) == ["in c n a p", *stage, *stage]
 
@@ -57,7 +57,7 @@ def test_concat_of_all_before_is_that_of_the_last_and_one_more() -> None:
     for _ in range(4):
         features.append(graph.chain("n a c n a c", joined))
         joined = graph.add("Concat", *features)
-    layer = "n a c n a c |"
+    layer = "n a c n a c ||"
     assert letters(graph) == ["in c n a p", layer, layer, layer, layer]
 
 
@@ -99,7 +99,7 @@ def test_large_region_is_searched_inside() -> None:
     blocks = letters(graph)
     assert blocks[0] == "in c n a"
     assert sorted(len(each.split()) for each in blocks[1:-1]) == [12, 19]
-    assert sum(each.count("|") for each in blocks) == 1
+    assert sum(each.count("||") for each in blocks) == 1
 
 
 def test_inside_of_a_region_without_a_way_around() -> None:
@@ -130,7 +130,7 @@ def test_edges_over_sizes_make_no_region() -> None:
         graph.chain(double, graph.add("Concat", skip, graph.last, size=size), size=size)
     graph.chain("c", size=32)
     assert letters(graph) == [
-        f"in {double}", f"p {double}", f"p {double}", f"^ | {double}", f"^ | {double}", "c",
+        f"in {double}", f"p {double}", f"p {double}", f"^ || {double}", f"^ || {double}", "c",
     ]  # fmt: skip
     found = flow(graph)
     far = {found.nodes[step].key for step in main_ways(found).far}
@@ -156,7 +156,7 @@ def test_convolution_behind_a_concat_belongs_to_it() -> None:
     graph.chain("c n a", size=8)
     graph.residual("c n c n", graph.last)
     assert letters(graph) == [
-        "in c n a", "c n a c n a c n a | c n a", "c n a", "c n c n + a",
+        "in c n a", "c n a c n a c n a || c n a", "c n a", "c n c n + a",
     ]  # fmt: skip
 
 

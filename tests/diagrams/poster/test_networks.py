@@ -77,7 +77,7 @@ def test_blocks_without_names(name: str) -> None:
     assert found.blocks[0].title == "stem"
     assert found.blocks[-1].title == "head"
     middle = [block.title for block in found.blocks[1:-1]]
-    assert middle == [f"block {number + 1}" for number in range(len(middle))]
+    assert not any(middle)
 
 
 @needs_tensorflow
@@ -128,7 +128,7 @@ def test_densenet_121() -> None:
     assert len(layers) == 58
     for block in layers:
         assert nodes[block.exit].title == f"{block.title}_2_conv"
-        assert letters(nodes, block) == "n a c n a c |"
+        assert letters(nodes, block) == "n a c n a c ||"
     between = [block for block in blocks if block.title.startswith("pool")]
     assert [letters(nodes, block) for block in between] == ["n a c p"] * 3
     assert letters(nodes, blocks[-1]) == "n a p f"
@@ -163,7 +163,7 @@ def test_mobilenet_v2(bare: bool) -> None:
 def test_inception_v3() -> None:
     """Cells of up to 24 layers are a block each, larger ones are two."""
     nodes, blocks = blocks_of("InceptionV3")
-    cells = [block for block in blocks if "|" in letters(nodes, block)]
+    cells = [block for block in blocks if "||" in letters(nodes, block)]
     assert [len(block.members) for block in cells[:4]] == [23, 23, 23, 14]
     assert len(blocks) - 2 == 4 + 4 * 2 + 1 + 2 * 2
 
@@ -190,7 +190,7 @@ def test_u_net(bare: bool) -> None:
     nodes, blocks = blocks_of("unet", bare=bare)
     double = "c n a c n a"
     assert [letters(nodes, block) for block in blocks[:4]] == [
-        f"in {double}", f"p {double}", f"p {double}", f"c ° | {double}",
+        f"in {double}", f"p {double}", f"p {double}", f"c ° || {double}",
     ]  # fmt: skip
     if not bare:
         assert [block.title for block in blocks] == [
