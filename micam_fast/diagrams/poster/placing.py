@@ -37,7 +37,7 @@ from micam_fast.diagrams.poster.ways import BlockWays, Ways, find_ways
 from micam_fast.maps.layer_map import LayerMap
 
 _TALLER = 1.25
-_MUCH = 0.4
+_MUCH = 1.0
 """How much more worth cards of several blocks must be than a card for each."""
 _ASPECTS = (0.5, 8.0), (0.5, 3.0)
 """Least and largest width by height of main tiles and of thumbnails."""
