@@ -134,6 +134,9 @@ class _Piece:
 
     def _parts(self, route: Route) -> Iterator[Route]:
         """The parts of an edge that lie here."""
+        xs = [x for x, _ in route.points]
+        if max(xs) < self._left or min(xs) >= self._right:
+            return
         runs: list[list[Point]] = []
         for points in _bezier_pieces(route.points, (self._left, self._right)):
             if not self._holds((points[0][0] + points[3][0]) / 2):
