@@ -43,17 +43,26 @@ class EdgeSpec(NamedTuple):
     label: str = ""
 
 
+def has_limits(edges: Sequence[EdgeSpec]) -> bool:
+    """Whether there are so many edges that a layout limits its work."""
+    return len(edges) > _SMALL
+
+
 def layout_source(
     nodes: Sequence[NodeSpec],
     edges: Iterable[EdgeSpec],
     *,
     rankdir: str = "TB",
     splines: str = "spline",
+    limited: bool = True,
 ) -> str:
-    """DOT text without names, labels or pictures: nodes are ``n0``, ``n1``, ... of fixed size."""
+    """DOT text without names, labels or pictures: nodes are ``n0``, ``n1``, ... of fixed size.
+
+    The text limits the work on many edges unless that is not wanted.
+    """
     edges = list(edges)
     digraph = _digraph("layout", rankdir, splines)
-    if len(edges) > _SMALL:
+    if limited and has_limits(edges):
         digraph.attr("graph", **_LIMITS)
     digraph.attr("node", shape="box", fixedsize="true", label="")
     digraph.attr("edge", arrowsize="0.7")

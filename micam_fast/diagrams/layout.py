@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from micam_fast.core.errors import LayoutEngineError
-from micam_fast.diagrams.dot import EdgeSpec, NodeSpec, cluster_paths, layout_source
+from micam_fast.diagrams.dot import (
+    EdgeSpec,
+    NodeSpec,
+    cluster_paths,
+    has_limits,
+    layout_source,
+)
 from micam_fast.diagrams.marks import DPI, Point
 from micam_fast.diagrams.places import Box, DiagramLayout, EdgeLabel, NestedFrame, Route
 
@@ -82,8 +88,11 @@ def lay_out(
     """
     if not nodes:
         return DiagramLayout(0, 0, {}, (), ())
-    for splines in ("spline", "line"):
-        source = layout_source(nodes, edges, rankdir=rankdir, splines=splines)
+    failure = None
+    for splines, limited in (("spline", True), ("spline", False), ("line", True)):
+        if not limited and failure is None:
+            continue
+        source = layout_source(nodes, edges, rankdir=rankdir, splines=splines, limited=limited)
         try:
             answer = subprocess.run(
                 [engine, "-Kdot", "-Tjson"],
@@ -98,17 +107,22 @@ def lay_out(
             raise LayoutEngineError(f"cannot run {engine}: {error}; {_INSTALL}") from None
         if answer.returncode:
             said = answer.stderr.decode(errors="replace").strip().splitlines()
-            raise LayoutEngineError(
+            failure = LayoutEngineError(
                 f"{engine} failed with exit code {answer.returncode}"
                 + (f": {said[-1]}" if said else " and said nothing")
             )
+            if limited and has_limits(edges):
+                # graphviz-pure 0.2.2 fails where its limits stop it while it ranks (DenseNet-121
+                # of PyTorch).
+                continue
+            raise failure
         try:
             return _read(json.loads(answer.stdout), nodes)
         except (ValueError, KeyError, IndexError, TypeError):
             raise LayoutEngineError(
                 f"{engine} wrote no layout that can be read; it must be a Graphviz program like dot"
             ) from None
-    raise LayoutEngineError(
+    raise failure or LayoutEngineError(
         f"{engine} took longer than {timeout:g} s to lay out {len(nodes)} nodes and {len(edges)} "
         "edges; choose fewer layers with --from and --to"
     )

@@ -19,6 +19,7 @@ from micam_fast.diagrams.nodes import Node, draw_nodes
 from micam_fast.diagrams.places import DiagramLayout
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tile_rooms import PUBLISHED, tile_room
+from micam_fast.diagrams.wrapping import wrap_rows
 from micam_fast.maps.layer_map import LayerMap
 from micam_fast.maps.sample_maps import SampleMaps
 
@@ -92,6 +93,17 @@ class ModelDiagram:
                 )
             return self._layouts[key]
 
+    def picture_layout(
+        self,
+        mapped: frozenset[str],
+        rankdir: str,
+        tile: tuple[int, int] = PUBLISHED.size,
+        detail: Detail = EVERYTHING,
+    ) -> DiagramLayout:
+        """The same for a picture, in which what leads from left to right is wrapped into rows."""
+        found = self.layout(mapped, rankdir, tile, detail)
+        return wrap_rows(found) if rankdir == "LR" else found
+
     def template(
         self,
         maps: Mapping[str, LayerMap],
@@ -112,7 +124,7 @@ class ModelDiagram:
                 key,
                 lambda: DiagramTemplate(
                     self.nodes(frozenset(maps), style.detail),
-                    self.layout(frozenset(maps), style.direction, room.size, style.detail),
+                    self.picture_layout(frozenset(maps), style.direction, room.size, style.detail),
                     maps,
                     header,
                     input_size=input_size,

@@ -113,7 +113,7 @@ def expected_layout(model: Model, options: PlotOptions) -> DiagramLayout:
     """The layout of the diagrams as far as the model alone tells it; samples may make it wider."""
     style, size = options.style, declared_input_size(model.inputs)
     room = tile_room(style.look_for(size), size)
-    return model.scene.layout(model.mapped, style.direction, room.size, style.detail)
+    return model.scene.picture_layout(model.mapped, style.direction, room.size, style.detail)
 
 
 def check_output(model: Model, options: PlotOptions) -> None:

@@ -144,6 +144,7 @@ def test_large_graphs_get_limits() -> None:
     limits = "\tgraph [mclimit=0.1 nslimit=0.02 nslimit1=0.02]\n"
     assert limits in layout_source(nodes, chain)
     assert limits not in layout_source(nodes, chain[:300])
+    assert limits not in layout_source(nodes, chain, limited=False)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -171,6 +171,20 @@ def test_where_curves_take_too_long_lines_are_drawn(tmp_path: Path) -> None:
     check(lay_out(NODES, EDGES, engine=engine, timeout=1), NODES, EDGES)
 
 
+def test_an_engine_that_fails_by_its_limits_works_without_them(tmp_path: Path) -> None:
+    nodes = [NodeSpec(str(index), 10, 10) for index in range(302)]
+    chain = [EdgeSpec(str(index), str(index + 1)) for index in range(301)]
+    engine = script(
+        tmp_path,
+        'source=$(cat)\ncase "$source" in *nslimit*) echo "not ranked" >&2; exit 1 ;; esac\n'
+        f'printf \'%s\' "$source" | {find_engine()} "$@"',
+    )
+    assert len(lay_out(nodes, chain, engine=engine).routes) == 301
+    engine = script(tmp_path, "echo never >&2; exit 1")
+    with pytest.raises(LayoutEngineError, match=r"failed with exit code 1: never$"):
+        lay_out(nodes, chain, engine=engine)
+
+
 # --- What comes back ------------------------------------------------------------------------
 
 

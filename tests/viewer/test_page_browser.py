@@ -279,7 +279,8 @@ def test_another_sample_changes_everything(
     assert name is not None
     assert first[0] == name
     assert float(first[2]) == pytest.approx(np.abs(page_explanations[1].cams[name]).max(), rel=1e-3)
-    _, high = show_range(*page_explanations[1].min_max[name])
+    found = page_explanations[1].maps[name]
+    _, high = show_range(found.minimum, found.maximum)
     assert f"map max: {high}" in text(page, "#label")
 
 

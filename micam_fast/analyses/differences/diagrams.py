@@ -157,7 +157,7 @@ def compose_difference(
     scene = difference.a.scene
     mapped = frozenset(layer.name for layer in scene.layers if layer.name in difference.layers)
     plan = plan_node(difference.a.input_size)
-    layout = scene.layout(mapped, rankdir, plan.size)
+    layout = scene.picture_layout(mapped, rankdir, plan.size)
     header = header_lines(difference)
     top: list[_Part] = [*header_texts(header), *legend_marks(header, _legend_lines())]
     body: list[_Part] = [*background_marks(layout)]

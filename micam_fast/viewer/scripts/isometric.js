@@ -1,10 +1,12 @@
 /*
  * The published look, SPEC section 4: a layer's cells as screen-aligned squares on a plane seen in
- * perspective, the area of each by its B. Bokeh paints about 400 squares in a millisecond, so only
+ * perspective, the area of each by its B, with a dot where there is little or nothing of it. Bokeh paints about 400 squares in a millisecond, so only
  * the nodes in the middle of the view are drawn so, up to a number of squares; the others are flat.
  */
 micam.MOST_SQUARES = 30000;
 micam.SMALLEST_ISOMETRIC = 0.15;
+/** Of the area of a square whose B is 1. */
+micam.DOT_SHARE = 1 / 16;
 
 /** Which layers are isometric now: those in view nearest to the middle, of every figure. */
 micam.isometricLayers = () => {
@@ -17,7 +19,7 @@ micam.isometricLayers = () => {
     return Math.hypot(left + width / 2 - x, top + height / 2 - y);
   };
   const figures = panes.filter((pane) => pane.figure.visible).length;
-  const most = Math.floor(micam.MOST_SQUARES / (rows * columns * figures));
+  const most = Math.floor(micam.MOST_SQUARES / (2 * rows * columns * figures));
   return micam.inView().filter((layer) => micam.page.layers[layer].mapped)
     .sort((a, b) => distance(a) - distance(b)).slice(0, Math.max(1, most)).sort((a, b) => a - b);
 };
@@ -74,7 +76,7 @@ micam.chosenCells = (map, rows, columns) => {
   return cells;
 };
 
-/** Columns for `rect`: the squares of some layers, far to near. */
+/** Columns for `rect`: dots and squares of some layers, far to near. No difference needs no dot. */
 micam.squareColumns = (pane, layers) => {
   const { rows, columns, dpi } = micam.page.isometric;
   if (!micam.centres) micam.centres = new Float32Array(micam.bytes("micam-centres").buffer);
@@ -84,14 +86,17 @@ micam.squareColumns = (pane, layers) => {
     const area = 5 * Math.log(10 * (layer + 1)) * (dpi / 72) ** 2;
     const sizes = micam.squareSizes(pane, layer, map), cells = micam.chosenCells(map, rows, columns);
     for (let i = 0; i < cells.length; i++) {
-      const at = cells[i];
-      if (bytes[4 * at + 3] === 0 || sizes[at] === 0) continue;
-      x.push(left + micam.centres[2 * i]);
-      y.push(top + micam.centres[2 * i + 1]);
-      side.push(Math.sqrt(area * sizes[at]));
-      colour.push(bytes[4 * at], bytes[4 * at + 1], bytes[4 * at + 2], bytes[4 * at + 3]);
-      cell.push(at);
-      of.push(layer);
+      const at = cells[i], alpha = bytes[4 * at + 3];
+      const dot = [pane === 2 ? 0 : micam.DOT_SHARE, 255 - Math.round(alpha * sizes[at])];
+      for (const [share, opacity] of [dot, [sizes[at], alpha]]) {
+        if (share === 0 || opacity === 0) continue;
+        x.push(left + micam.centres[2 * i]);
+        y.push(top + micam.centres[2 * i + 1]);
+        side.push(Math.sqrt(area * share));
+        colour.push(bytes[4 * at], bytes[4 * at + 1], bytes[4 * at + 2], opacity);
+        cell.push(at);
+        of.push(layer);
+      }
     }
   }
   const { ndarray } = Bokeh.require("core/util/ndarray");
