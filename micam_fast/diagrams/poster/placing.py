@@ -37,8 +37,8 @@ from micam_fast.diagrams.poster.ways import BlockWays, Ways, find_ways
 from micam_fast.maps.layer_map import LayerMap
 
 _TALLER = 1.25
-_MUCH = 1.0
-"""How much more worth cards of several blocks must be than a card for each."""
+_SMALL = 30.0
+"""Height of the main tiles below which cards of several blocks may be better than one for each."""
 _ASPECTS = (0.5, 8.0), (0.5, 3.0)
 """Least and largest width by height of main tiles and of thumbnails."""
 _Put = Callable[..., Thumb]
@@ -127,7 +127,7 @@ def _best_plan(
 ) -> _Plan:
     """The best plan that hides nothing; else runs of alike blocks are a card, or the page grows.
 
-    A card holds several blocks only where that is much better than a card for each.
+    A card holds several blocks only where a card for each would be tiny.
     """
     width, height = page
     whole = input_size[1] / input_size[0]
@@ -148,7 +148,9 @@ def _best_plan(
     blocks = apart_lists(find_blocks(nodes).blocks, nodes, maps)
     stages = find_stages(blocks, nodes, maps)
     single = plan(blocks, single_entries(blocks))
-    best, least = single, -math.inf if single is None else single.arrangement.worth + _MUCH
+    if single is not None and single.arrangement.tile_height >= _SMALL:
+        return single
+    best, least = single, -math.inf if single is None else single.arrangement.worth
     for joined in joined_blocks(blocks, stages):
         found = plan(joined, single_entries(joined))
         if found is not None and found.arrangement.worth > least:

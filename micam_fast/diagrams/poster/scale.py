@@ -48,8 +48,9 @@ class BarScale:
         sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
         # Layers of rounding noise are no small layers.
         usual = max(float(np.quantile(sizes, _USUAL)), float(np.median(sizes)) * _NOISE)
-        least = max(usual, largest * 10.0**-_MOST_DECADES, sys.float_info.min)
-        linear = 10.0 ** math.floor(math.log10(least))
+        least = max(usual, largest * 10.0**-_MOST_DECADES, 10 * sys.float_info.min)
+        # A decade below the usual layers, so that their bars are not dots beside large ones.
+        linear = 10.0 ** (math.floor(math.log10(least)) - 1)
         return cls(low, high, linear)
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
