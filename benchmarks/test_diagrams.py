@@ -1,4 +1,4 @@
-"""Written diagrams in a batch, against the published method on the same model and sample."""
+"""Written diagrams and posters in a batch, and the published method on the same sample."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from benchmarks import published
 from benchmarks.activations import Activations, Array, Tapped, check_cam, check_cams
 from benchmarks.cases import BATCH, DEMO_CASE, THREADS, choose_case, describe, show_model
 from benchmarks.models import make_samples, model_path
-from micam_fast.core.choices import Look
+from micam_fast.core.choices import PAGES, Look
 from micam_fast.core.timing import StageTimes
+from micam_fast.diagrams.tile_rooms import tile_room
 from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions
 from micam_fast.samples import Sample
@@ -31,6 +32,8 @@ PUBLISHED = [
 ]
 LARGE = [("ResNet50", 224), ("DenseNet121", 224)]
 WAYS: list[tuple[str, Look]] = [("png", "isometric"), ("png", "flat"), ("svg", "flat")]
+POSTER_FORMATS = ("svg", "png", "pdf")
+POSTER_SIZES = {".svg": PAGES["screen"], ".png": (2160, 1350)}
 SMALL_BATCH = 3
 
 
@@ -59,7 +62,31 @@ def test_diagrams(
     model = micam_fast.load_model(path, threads=THREADS)
     check_cams(model.explain(samples[0]).cams, Tapped(path).run(samples[:1]))
     folder = tmp_path / "diagrams"
-    options = PlotOptions(folder, formats=(kind,), look=look)
+    options = PlotOptions(folder, formats=(kind,), look=look, drawing="diagram")
+    time_plots(benchmark, model, samples, options, show_way(way), case)
+
+
+@pytest.mark.parametrize("kind", POSTER_FORMATS)
+@pytest.mark.parametrize("case", [DEMO_CASE, *LARGE], ids=lambda case: show_model(*case))
+def test_posters(benchmark: Any, case: tuple[str, int], kind: str, tmp_path: Path) -> None:
+    choose_case(benchmark, case)
+    path = model_path(*case)
+    samples = make_samples(path, SMALL_BATCH if case == DEMO_CASE else BATCH)
+    model = micam_fast.load_model(path, threads=THREADS)
+    options = PlotOptions(tmp_path / "posters", formats=(kind,), drawing="poster")
+    time_plots(benchmark, model, samples, options, f"{kind.upper()}, poster", case)
+
+
+def time_plots(
+    benchmark: Any,
+    model: micam_fast.Model,
+    samples: Array,
+    options: PlotOptions,
+    what: str,
+    case: tuple[str, int],
+) -> None:
+    """Time a run of `plot`, once all of its files have been checked."""
+    folder, count = Path(options.folder), len(samples)
 
     def plot() -> Any:
         return plot_samples(model, named(model, samples), options)
@@ -68,26 +95,32 @@ def test_diagrams(
     assert summary.written == count
     assert not summary.failed
     (last,) = folder.glob(f"*_sample-{count - 1}_*")
-    width, height = check_file(last, len(model.layers))
+    sides: dict[str, int] = {}
+    if last.suffix != ".pdf":
+        sides["width"], sides["height"] = found = file_size(last)
+        if options.is_poster(model):
+            assert found == POSTER_SIZES[last.suffix]
+        elif last.suffix == ".png":
+            # Never squashed: tiles have their own pixels, however many there are.
+            side = case[1], case[1]
+            width, height = tile_room(options.style.look_for(side), side).size
+            assert found[0] >= width
+            assert found[0] * found[1] >= width * height * len(model.layers)
     describe(
-        benchmark, TABLE, show_way(way), show_model(*case), units=count, threads=THREADS,
-        layers=len(model.layers), width=width, height=height,
+        benchmark, TABLE, what, show_model(*case), units=count, threads=THREADS,
+        layers=len(model.layers), **sides,
         megabytes=round(np.mean([f.stat().st_size for f in folder.iterdir()]) / 1e6, 3),
     )  # fmt: skip
     benchmark.pedantic(plot, setup=lambda: shutil.rmtree(folder), rounds=3)
     shutil.rmtree(folder)
 
 
-def check_file(path: Path, layers: int) -> tuple[int, int]:
-    """Width and height of a diagram, which must be one that a viewer can open."""
+def file_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, which must be one that a viewer can open."""
     if path.suffix == ".png":
         with Image.open(path) as picture:
             picture.load()
-            width, height = picture.size
-        # Never squashed: tiles have their 635 x 205 pixels, however many there are.
-        assert width >= published.WIDTH
-        assert width * height >= published.WIDTH * published.HEIGHT * layers
-        return width, height
+            return picture.size
     root = ElementTree.parse(path).getroot()
     assert root.tag.endswith("svg")
     _, _, width, height = (round(float(n)) for n in root.attrib["viewBox"].split())
