@@ -1,37 +1,43 @@
-"""How a diagram looks: what is settled by the size of the input."""
+"""What is drawn where nobody chose."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from micam_fast.core.choices import LOOKS
+from micam_fast.core.choices import LARGEST_DIAGRAM
 from micam_fast.diagrams.style import Style
 
 
 @pytest.mark.parametrize(
-    ("size", "look"),
+    ("given", "small", "large"),
     [
-        ((28, 28), "isometric"),
-        # The published example's input.
-        ((75, 75), "isometric"),
-        ((75, 10), "isometric"),
-        ((76, 75), "flat"),
-        ((224, 224), "flat"),
-        ((12, 5000), "flat"),
-        # A sequence and a list of numbers.
-        ((1, 50), "flat"),
-        (None, "flat"),
+        ({}, False, True),
+        ({"drawing": "poster"}, True, True),
+        ({"drawing": "diagram"}, False, False),
+        ({"rankdir": "TB"}, False, False),
+        ({"scale_tiles": 1.0}, False, False),
     ],
 )
-def test_the_published_look_is_for_inputs_up_to_the_published_example_s(
-    size: tuple[int, int] | None, look: str
-) -> None:
-    assert Style().look == "auto"
-    assert Style().look_for(size) == look
-    for asked in LOOKS:
-        assert Style(asked).look_for(size) == asked
+def test_what_is_a_poster(given: dict[str, Any], small: bool, large: bool) -> None:
+    style = Style(**given)
+    assert style.is_poster(LARGEST_DIAGRAM) is small
+    assert style.is_poster(LARGEST_DIAGRAM + 1) is large
 
 
-def test_a_poster_is_flat_unless_somebody_asks_for_planes() -> None:
-    assert Style().look_for((28, 28), poster=True) == "flat"
-    assert Style("isometric").look_for((224, 224), poster=True) == "isometric"
+@pytest.mark.parametrize("given", [{"rankdir": "LR"}, {"scale_tiles": 2.0}])
+def test_a_poster_has_no_direction_and_no_size_of_tiles(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="rankdir and scale_tiles belong to the diagram"):
+        Style(drawing="poster", **given)
+
+
+@pytest.mark.parametrize("name", ["scale_tiles", "scale_png"])
+def test_scales_are_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a positive number"):
+        Style(**{name: 0.0})  # type: ignore[arg-type]
+
+
+def test_a_drawing_is_one_of_three() -> None:
+    with pytest.raises(ValueError, match=r"unknown drawing: 'wall' \(must be one of auto, diagram"):
+        Style(drawing="wall")  # type: ignore[arg-type]
