@@ -67,7 +67,7 @@ def _save_html(difference: Comparison, path: Path, style: Style) -> None:
         for each, told in ((difference.a, ""), (_named_as_a(difference), order))
     ]
     names, title = difference.names, header_lines(difference)[0]
-    page = View(sides, None, names.rows, names.columns, True, title, rankdir=style.rankdir)
+    page = View(sides, None, names.rows, names.columns, True, title, rankdir=style.direction)
     page.save(path)
 
 
