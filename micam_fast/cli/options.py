@@ -330,6 +330,22 @@ poster_options = all_of(
 """Adds the fields of `PosterOptions`."""
 
 
+def check_drawing(drawing: DrawingOptions, poster: PosterOptions) -> None:
+    """Refuse what only a diagram has where a poster is asked for.
+
+    Raises
+    ------
+    click.UsageError
+        With the options.
+    """
+    given = (drawing.rankdir, "--rankdir"), (drawing.scale_tiles, "--scale-tiles")
+    names = [name for value, name in given if value is not None]
+    if poster.drawing == "poster" and names:
+        raise click.UsageError(
+            f"{' and '.join(names)} can be given for a diagram, not with --drawing poster"
+        )
+
+
 detail_options = all_of(
     count_option(
         "--depth",

@@ -9,6 +9,7 @@ from micam_fast.diagrams.diagram_template import DiagramTemplate
 from micam_fast.diagrams.heading import fit_header
 from micam_fast.diagrams.marks import Filling
 from micam_fast.diagrams.numbers import show_range
+from micam_fast.diagrams.poster.sample_content import SampleContent
 from micam_fast.diagrams.poster.template import PosterTemplate
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
@@ -57,15 +58,16 @@ def fill_template(
     if is_poster(shown, style):
         scale = 1.0 if native else style.scale_png
         scene, maps, size = shown.scene, shown.maps, shown.input_size
+        content = SampleContent(shown)
 
         def make() -> PosterTemplate:
             nodes = scene.nodes(frozenset(maps), style.detail)
             return PosterTemplate(
-                nodes, maps, model=scene.model, input_size=size, style=style, scale=scale
+                nodes, content, model=scene.model, input_size=size, style=style, scale=scale
             )
 
         poster = scene.keep(maps, (PosterTemplate, size, style, scale), make)
-        return poster, poster.fillings(shown)
+        return poster, poster.fillings(content)
     header = header_lines(shown, style.detail)
     template = shown.scene.template(
         shown.maps, header, input_size=shown.input_size, style=style, native=native

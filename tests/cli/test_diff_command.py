@@ -13,6 +13,7 @@ import onnx
 import pytest
 from click.testing import Result
 from onnx import numpy_helper
+from PIL import Image
 
 from micam_fast import load_model
 from micam_fast.analyses.differences import diff, files, gates
@@ -432,8 +433,8 @@ def test_files_of_long_names_can_be_written(
         (["net.onnx", "a", "b", "--fail-above", "snr=3"],
          "'snr=3' is no METRIC=VALUE (METRIC must be one of relative-l2, relative-error, noise-db"),
         (["net.onnx", "a", "b", "--fail-above", "noise-db"], "'' is no list of numbers"),
-        (["net.onnx", "a", "b", "--format", "pdf"],
-         "unknown format: 'pdf' (must be one or more of png, svg, html, csv)"),
+        (["net.onnx", "a", "b", "--format", "npz"],
+         "unknown format: 'npz' (must be one or more of png, svg, pdf, html, csv)"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(run: Run, words: list[str], said: str) -> None:
@@ -462,3 +463,29 @@ def test_formats_are_those_of_the_files() -> None:
 
 def test_metrics_are_those_of_the_limits() -> None:
     assert (*gates.METRICS, gates.NOT_COMPARED) == DIFFERENCE_METRICS
+
+
+# --- Posters --------------------------------------------------------------------------------
+
+
+def test_a_poster_is_drawn_where_it_is_asked_for(run: Run, cli_out: Path) -> None:
+    given = ("--drawing", "poster", "--page", "600x500", "--scale-png", "2", "--format", "png,svg")
+    succeeded(run("net.onnx", "batch.npy:0", "batch.npy:1", *given))
+    with Image.open(only(cli_out, "*.png")) as picture:
+        assert picture.size == (1200, 1000)
+    assert "relative L2, |B - A| / |A|, of every layer, in the order of the page" in svg_lines(
+        cli_out
+    )
+
+
+def test_a_small_network_is_a_diagram(run: Run, cli_out: Path) -> None:
+    succeeded(run("net.onnx", "batch.npy:0", "batch.npy:1", "--format", "svg"))
+    assert not any("in the order of the page" in line for line in svg_lines(cli_out))
+
+
+@pytest.mark.parametrize("option", [("--rankdir", "LR"), ("--scale-tiles", "1")])
+def test_what_belongs_to_the_diagram_is_refused_for_a_poster(
+    run: Run, option: tuple[str, str]
+) -> None:
+    result = run("net.onnx", "batch.npy:0", "batch.npy:1", "--drawing", "poster", *option)
+    assert f"{option[0]} can be given for a diagram" in usage_error(result)

@@ -137,6 +137,16 @@ def test_diagrams_of_all_samples(run: Run, cli_out: Path) -> None:
     assert "deviation of 3 samples" in (cli_out / "mean_deviation.svg").read_text()
 
 
+def test_means_and_deviations_are_posters_where_they_are_asked_for(run: Run, cli_out: Path) -> None:
+    given = ("--drawing", "poster", "--page", "600x500")
+    succeeded(run("net.onnx", "batch.npy", "--diagram", str(cli_out / "mean.svg"), *given))
+    for name, said in (("mean.svg", "mean of"), ("mean_deviation.svg", "deviation of")):
+        text = (cli_out / name).read_text()
+        assert 'width="600"' in text
+        assert f">{said} 3 samples<" in text
+        assert "in the order of the page" in text
+
+
 def test_diagrams_of_classes(run: Run, cli_out: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("3\na/b\na b\n")
     given = ("--by", str(tmp_path / "labels.txt"), "--diagram", str(cli_out / "mean.npz"))

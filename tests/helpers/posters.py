@@ -11,6 +11,7 @@ from onnx import helper as h, numpy_helper as nh
 
 import micam_fast
 from micam_fast._loops.colours import colour_maps
+from micam_fast.analyses.differences import Difference, diff
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.nodes import Node, draw_nodes
@@ -98,3 +99,11 @@ def maps_of(nodes: Sequence[Node], sizes: Sequence[tuple[int, int]]) -> Mapping[
     """A random map for each node."""
     rng = np.random.default_rng(7)
     return {n.key: layer_map(rng.normal(size=s)) for n, s in zip(nodes, sizes, strict=True)}
+
+
+def residual_difference(blocks: int, *, models: bool = False) -> Difference:
+    """Two random samples by one `residual_model`, or one sample by two of its weights."""
+    first = micam_fast.load_model(residual_model(blocks))
+    second = micam_fast.load_model(residual_model(blocks, 1)) if models else first
+    one, other = np.random.default_rng(2).random((2, 1, 16, 16), np.float32)
+    return diff(first.explain(one), second.explain(one if models else other))

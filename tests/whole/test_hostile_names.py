@@ -72,7 +72,7 @@ def run_all(
         ("plot", sample, "--format", "svg,dot", "--look", "flat", "--output-dir", "out/flat"),
         ("view", sample, "--output", "out/view.html", *labels, *names),
         ("diff", f"{sample}:0", f"{sample}:1", "--output-dir", "out/diff", *labels, *names,
-         "--format", "png,svg,html,csv"),
+         "--format", "png,svg,pdf,html,csv"),
         ("features", sample, "--top", "1", *labels, *names),
         ("features", sample, "--output", "out/features.csv", "--top", "1", *labels, *names),
         ("grids", f"{sample}:0", "--output-dir", "out/grids", "--format", "svg"),
@@ -150,7 +150,9 @@ def elements(path: Path) -> Counter[str]:
         if kind not in ("text", "title"):
             found[f"{kind} {' '.join(sorted(each.attrib))}"] += 1
         else:
-            assert set(each.attrib) <= {"x", "y", "font-size", "fill"}
+            # Outlines make a line bold.
+            bold = {"stroke", "stroke-width", "stroke-linejoin"}
+            assert set(each.attrib) - bold <= {"x", "y", "font-size", "fill"}
             assert (each.text or "").isprintable()
     return found
 
@@ -247,7 +249,7 @@ def test_pictures_are_as_large_as_those_of_plain_names(runs: tuple[Run, Run]) ->
             assert mine.width <= 1.6 * other.width + 1000
             assert mine.height <= other.height + 200
     (pages,) = ([pypdf.PdfReader(path).pages for path in runs[0].files("*.pdf")],)
-    assert [len(each) for each in pages] == [1, 1]
+    assert [len(each) for each in pages] == [1, 1, 1]
     assert all("/Annots" not in page for each in pages for page in each)
 
 

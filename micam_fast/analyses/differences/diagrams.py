@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.labels import header_lines, label_lines
-from micam_fast.analyses.differences.layers import LayerDifference, is_finite
+from micam_fast.analyses.differences.layers import CAPTIONS, LayerDifference
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.heading import (
     LEGEND_BAR,
@@ -47,7 +47,6 @@ _STACKED_PANE, _LEAST_STACKED = (672, 192), 112
 _EDGE, _GAP, _CAPTION_ROW = 14, 12, 26
 _CAPTION_COLUMN, _LABEL_WIDTH = 46, 240
 _NOTHING = np.empty((1, 1, 3), np.uint8)
-_CAPTIONS = ("A", "B", "B - A")
 _LEGEND = (
     "A, B and B - A of a layer share the label's scale: blue is negative, white 0, brown positive",
     "no map: not finite, or A and B differ in type, size or use of a kernel, or one has no layer",
@@ -97,7 +96,7 @@ def _plan_row() -> NodePlan:
     panes = tuple((float(_EDGE + place * step), float(top)) for place in range(3))
     captions = tuple(
         (x + (_PANE[0] - text_width(caption, NAME_SIZE)) / 2, NAME_SIZE + 9)
-        for (x, _), caption in zip(panes, _CAPTIONS, strict=True)
+        for (x, _), caption in zip(panes, CAPTIONS, strict=True)
     )
     label_x = _EDGE + 3 * step + 4
     return NodePlan(
@@ -188,10 +187,8 @@ def _panes(
     each: LayerDifference, plan: NodePlan, box: Box, scale: float, native: bool
 ) -> Iterator[_Part]:
     """The three maps with their captions and frames."""
-    sides = each.a, each.drawn_b
-    a, b = (None if m is None or not is_finite(m) else m.cam for m in sides)
     for caption, values, start, corner in zip(
-        _CAPTIONS, (a, b, each.difference), plan.captions, plan.panes, strict=True
+        CAPTIONS, each.drawn, plan.captions, plan.panes, strict=True
     ):
         yield Text(box.x + start[0], box.y + start[1], caption, NAME_SIZE, BLACK)
         inner = room = Box(0, 0, plan.pane[0] * scale, plan.pane[1] * scale)

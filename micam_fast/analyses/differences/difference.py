@@ -20,7 +20,7 @@ from micam_fast.analyses.differences.layers import (
 from micam_fast.analyses.differences.matching import Matching, match_layers
 from micam_fast.analyses.differences.noise import Noise
 from micam_fast.api.explanation import Explanation
-from micam_fast.core.choices import MATCHES, Match, check_choice
+from micam_fast.core.choices import MATCHES, DrawingChoice, Match, check_choice, parse_page
 from micam_fast.core.errors import AxisError, ModelError
 from micam_fast.core.layers import Layer
 from micam_fast.core.notebooks import diagram_bundle
@@ -50,19 +50,22 @@ class Difference(Comparison):
         self,
         path: str | Path,
         *,
+        drawing: DrawingChoice = "auto",
+        page: str = "screen",
+        scale_png: float = 1.5,
         rankdir: str | None = None,
         scale_tiles: float | None = None,
         compress_level: int = 1,
     ) -> Path:
-        """Write the diagram, the page or the numbers.
+        """Write the diagram or poster, the page or the numbers.
 
         Parameters
         ----------
         path
-            The suffix says what is written: ``.png`` or ``.svg``, the diagram with A, B and B - A
-            in each node; ``.html``, a page with both side by side (extra ``view``); ``.csv``, a
-            row for each layer.
-        rankdir, scale_tiles, compress_level
+            The suffix says what is written: ``.png``, ``.svg`` or ``.pdf``, the diagram with A, B
+            and B - A in each node, or the poster with the three in each card; ``.html``, a page
+            with both side by side (extra ``view``); ``.csv``, a row for each layer.
+        drawing, page, scale_png, rankdir, scale_tiles, compress_level
             As of `Explanation.save`.
 
         Returns
@@ -79,14 +82,23 @@ class Difference(Comparison):
         MissingExtraError
             If the page is asked for and the extra ``view`` is not installed.
         ValueError
-            If rankdir, scale_tiles or compress_level is none that there is.
+            If drawing, page, a scale, rankdir or compress_level is none that there is.
         """
-        return save(self, Path(path), Style("flat", rankdir, scale_tiles, compress_level))
+        style = Style(
+            "flat",
+            rankdir,
+            scale_tiles,
+            compress_level,
+            drawing=drawing,
+            page=parse_page(page),
+            scale_png=scale_png,
+        )
+        return save(self, Path(path), style)
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, str]:
-        """The diagram for notebooks, and a line of text."""
+        """The diagram or poster for notebooks, and a line of text."""
         return diagram_bundle(self, lambda: svg_text(self, Style("flat")), include, exclude)
 
     def __repr__(self) -> str:

@@ -11,11 +11,13 @@ from micam_fast.analyses.differences.comparison import Comparison
 from micam_fast.analyses.differences.diagrams import compose_difference
 from micam_fast.analyses.differences.labels import header_lines
 from micam_fast.analyses.differences.layers import LayerDifference
+from micam_fast.analyses.differences.posters import draw_poster, poster_nodes
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.csv_writing import write_csv
 from micam_fast.core.formats import format_of
 from micam_fast.core.output_files import atomic_file
-from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.encoders import PngPage, SvgPage, write_pdf
+from micam_fast.diagrams.marks import Filling, Template
 from micam_fast.diagrams.model_diagram import ModelDiagram
 from micam_fast.diagrams.png_limit import check_png_size
 from micam_fast.diagrams.style import Style
@@ -39,13 +41,23 @@ def save(difference: Comparison, path: Path, style: Style) -> Path:
 
 
 def svg_text(difference: Comparison, style: Style) -> str:
-    """The diagram as SVG text."""
-    template, fillings = compose_difference(difference, style.direction, style.scale, native=True)
+    """The diagram or poster as SVG text."""
+    template, fillings = _compose(difference, style, native=True)
     return SvgPage(template).write(fillings)
 
 
+def _compose(
+    difference: Comparison, style: Style, *, native: bool
+) -> tuple[Template, list[Filling]]:
+    """The diagram or poster; with `native`, for formats that enlarge by themselves."""
+    if style.is_poster(len(poster_nodes(difference))):
+        poster, fillings = draw_poster(difference, style, 1.0 if native else style.scale_png)
+        return poster.blank, fillings
+    return compose_difference(difference, style.direction, style.scale, native=native)
+
+
 def _save_png(difference: Comparison, path: Path, style: Style) -> None:
-    template, fillings = compose_difference(difference, style.direction, style.scale, native=False)
+    template, fillings = _compose(difference, style, native=False)
     check_png_size(template.width, template.height, style.scale)
     with atomic_file(path) as file:
         PngPage(template).write(fillings, file, style.compress_level)
@@ -55,6 +67,12 @@ def _save_svg(difference: Comparison, path: Path, style: Style) -> None:
     text = svg_text(difference, style)
     with atomic_file(path) as file:
         file.write(text.encode())
+
+
+def _save_pdf(difference: Comparison, path: Path, style: Style) -> None:
+    template, fillings = _compose(difference, style, native=True)
+    with atomic_file(path) as file:
+        write_pdf(template.fill(fillings), file)
 
 
 def _save_html(difference: Comparison, path: Path, style: Style) -> None:
@@ -133,6 +151,7 @@ def _range(found: LayerMap | None) -> Iterator[float | None]:
 _WRITERS: dict[str, Callable[[Comparison, Path, Style], None]] = {
     "png": _save_png,
     "svg": _save_svg,
+    "pdf": _save_pdf,
     "html": _save_html,
     "csv": _save_csv,
 }

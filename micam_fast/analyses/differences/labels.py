@@ -26,9 +26,20 @@ def header_lines(difference: Comparison) -> list[str]:
     models = list(dict.fromkeys(each.scene.model for each in (a, b)))
     lines = [f"{' and '.join(models)}: difference B - A"]
     for side, each in (("A", a), ("B", b)):
-        lines.append(f"{side}: {_source(each, named=a.scene is not b.scene)}")
+        lines.append(f"{side}: {', '.join(source_parts(each, named=a.scene is not b.scene))}")
     if difference.permutation is not None:
-        lines.append(f"order of B's input: {difference.permutation}; {_put_back(b)}")
+        lines.append(order_line(difference))
+    lines.append(counts_line(difference))
+    if difference.measured:
+        worst = (
+            f"{e.layer.name} {show_db(e.noise.snr_db)}" for e in difference.ranked[:3] if e.noise
+        )
+        lines.append(f"most noise is added by (signal-to-noise ratio): {', '.join(worst)}")
+    return fit_header(lines)
+
+
+def counts_line(difference: Comparison) -> str:
+    """How many layers are compared, and which are not."""
     counts = [f"compared: {len(difference.compared)} of {len(difference.layers)} layers"]
     left_out: tuple[tuple[str, Collection[str]], ...] = (
         ("not finite", difference.not_finite),
@@ -43,13 +54,7 @@ def header_lines(difference: Comparison) -> list[str]:
     for what, names in left_out:
         if names:
             counts.append(f"{len(names)} {what}: {some_of(names)}")
-    lines.append("; ".join(counts))
-    if difference.measured:
-        worst = (
-            f"{e.layer.name} {show_db(e.noise.snr_db)}" for e in difference.ranked[:3] if e.noise
-        )
-        lines.append(f"most noise is added by (signal-to-noise ratio): {', '.join(worst)}")
-    return fit_header(lines)
+    return "; ".join(counts)
 
 
 def some_of(names: Collection[str]) -> str:
@@ -58,16 +63,20 @@ def some_of(names: Collection[str]) -> str:
     return ", ".join([*shown[:3], "..."] if len(shown) > 3 else shown)
 
 
-def _put_back(b: Explanation) -> str:
+def order_line(difference: Comparison) -> str:
+    """The order of B's input, and which of its maps are put back."""
+    b = difference.b
     on_input = sum(
         lies_on_input(layer, b.maps[layer.name], b.input_size)
         for layer in b.scene.layers
         if layer.name in b.maps
     )
-    return f"its maps on the input's grid ({on_input} of {len(b.maps)}) are put back into A's order"
+    put_back = f"its maps on the input's grid ({on_input} of {len(b.maps)}) are put back"
+    return f"order of B's input: {difference.permutation}; {put_back} into A's order"
 
 
-def _source(each: Explanation, *, named: bool) -> str:
+def source_parts(each: Explanation, *, named: bool) -> list[str]:
+    """What a side is: its sample, its model where the sides have two, label, prediction."""
     parts = [each.sample or "a sample"]
     if named:
         parts.append(f"by {each.scene.model}")
@@ -75,7 +84,7 @@ def _source(each: Explanation, *, named: bool) -> str:
         parts.append(f"label {each.label}")
     if each.prediction is not None:
         parts.append(f"prediction: {each.prediction}")
-    return ", ".join(parts)
+    return parts
 
 
 def label_lines(difference: Comparison, each: LayerDifference) -> list[str]:

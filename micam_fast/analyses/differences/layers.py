@@ -16,6 +16,8 @@ from micam_fast.maps.layer_map import LayerMap, lies_on_input
 NOT_COMPARED = "maps are not compared:"
 """What stands before the reason why maps of one operation and size have no difference."""
 _NAN = math.nan
+CAPTIONS = ("A", "B", "B - A")
+"""What the three maps of a layer are called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +122,15 @@ class LayerDifference:
     def drawn_b(self) -> LayerMap | None:
         """B's map, if it can be looked at beside A's: signs of other projections mislead."""
         return self.b if self.projections_agree else None
+
+    @property
+    def drawn(self) -> tuple[NDArray[np.floating] | None, ...]:
+        """The values of A, B and B - A that can be looked at side by side, as `CAPTIONS` has them.
+
+        ``None`` where there is none, or none that is finite.
+        """
+        sides = (None if m is None or not is_finite(m) else m.cam for m in (self.a, self.drawn_b))
+        return *sides, self.difference
 
     @property
     def largest(self) -> tuple[int, int] | None:

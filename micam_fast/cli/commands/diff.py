@@ -26,14 +26,17 @@ from micam_fast.cli.options import (
     AxisOptions,
     DrawingOptions,
     ModelOptions,
+    PosterOptions,
     SampleOptions,
     axis_options,
+    check_drawing,
     diagram_options,
     engine_option,
     labels_option,
     map_options,
     option,
     output_dir_option,
+    poster_options,
     prediction_options,
     read_options,
     running_options,
@@ -75,6 +78,7 @@ class _Options:
     frame: int | None
     model: ModelOptions
     drawing: DrawingOptions
+    poster: PosterOptions
     labels: Path | None
     samples: SampleOptions
     axes: AxisOptions
@@ -121,6 +125,7 @@ def _parse_limits(
 @option("--json", "as_json", is_flag=True, help="Print all numbers as JSON instead of a table.")
 @map_options
 @diagram_options
+@poster_options
 @prediction_options
 @labels_option
 @sample_options
@@ -145,6 +150,7 @@ def diff(arguments: tuple[str, ...], **given: Any) -> None:
     from micam_fast.core.output_files import check_folder
 
     options = read_options(_Options, given)
+    check_drawing(options.drawing, options.poster)
     models, samples = _sort(arguments, permuted=options.axes.permuted)
     check_samples(samples, options.samples)
     labels = [*read_labels(options.labels), "", ""]
@@ -332,13 +338,20 @@ def _write(
     """Write all formats; one that fails does not keep the others from being written."""
     from micam_fast.core.output_files import make_folder
 
-    folder, drawing = make_folder(options.output_dir), options.drawing
+    folder, drawing, poster = make_folder(options.output_dir), options.drawing, options.poster
     written: list[str] = []
     errors: list[MicamError] = []
     for name in options.formats:
         path = folder / f"{stem}.{name}"
         try:
-            difference.save(path, rankdir=drawing.rankdir, scale_tiles=drawing.scale_tiles)
+            difference.save(
+                path,
+                drawing=poster.drawing,
+                page="{}x{}".format(*poster.page),
+                scale_png=poster.scale_png,
+                rankdir=drawing.rankdir,
+                scale_tiles=drawing.scale_tiles,
+            )
             written.append(name)
         except MicamError as error:
             errors.append(error)

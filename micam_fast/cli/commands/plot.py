@@ -23,6 +23,7 @@ from micam_fast.cli.options import (
     SampleOptions,
     activation_range_option,
     axis_options,
+    check_drawing,
     choice_option,
     count_option,
     detail_options,
@@ -145,6 +146,7 @@ def plot(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None:
     from micam_fast.runs.event_log import RunLog
 
     options = read_options(_Options, given)
+    check_drawing(options.drawing, options.poster)
     check_samples(sample_paths, options.samples)
     if options.fail_fast and options.max_errors is not None:
         raise click.UsageError("choose one of --fail-fast and --max-errors")

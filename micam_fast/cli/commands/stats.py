@@ -15,6 +15,7 @@ from micam_fast.cli.common import Failure, note, note_compiling, opened_cluster
 from micam_fast.cli.opening import check_samples, open_model, open_samples, read_labels
 from micam_fast.cli.options import (
     ModelOptions,
+    PosterOptions,
     SampleOptions,
     count_option,
     engine_option,
@@ -22,6 +23,7 @@ from micam_fast.cli.options import (
     model_and_samples,
     option,
     path_option,
+    poster_options,
     read_options,
     running_options,
     sample_options,
@@ -49,6 +51,7 @@ class _Options:
     output: Path
     by: str | None
     diagram: Path | None
+    poster: PosterOptions
     dead_threshold: float
     rank_positions: int | None
     top_samples: int
@@ -76,6 +79,7 @@ class _Options:
     text="Draw the mean and the deviation of the maps, for each class; the suffix chooses the "
     "format. Takes a second forward pass.",
 )
+@poster_options
 @option(
     "--dead-threshold",
     callback=parse_number,
@@ -187,7 +191,7 @@ def stats(model_path: Path, sample_paths: tuple[str, ...], **given: Any) -> None
     written = [found.save(output)]
     if found.modules and output.suffix.lower() in TABLES:
         written.append(found.save_modules(output.with_stem(f"{output.stem}_modules")))
-    written += [] if diagram is None else _save_diagrams(found, diagram)
+    written += [] if diagram is None else _save_diagrams(found, diagram, options.poster)
     shown = one_line(", ".join(map(str, written)))
     click.echo(f"wrote {shown} for {count_of(count - len(failed), 'sample')}")
     sys.exit(1 if failed else 0)
@@ -234,7 +238,7 @@ def _notes(found: Statistics) -> Iterator[str]:
         )
 
 
-def _save_diagrams(found: Statistics, path: Path) -> list[Path]:
+def _save_diagrams(found: Statistics, path: Path, poster: PosterOptions) -> list[Path]:
     """A mean and a deviation of each class; of all samples where there is no class."""
     written: list[Path] = []
     taken: set[str] = set()
@@ -248,6 +252,14 @@ def _save_diagrams(found: Statistics, path: Path) -> list[Path]:
             places = [each.with_stem(f"{each.stem}-{number}") for each in plain]
             number += 1
         taken |= names
-        written.append(found.mean_diagram(label).save(places[0]))
-        written.append(found.deviation_diagram(label).save(places[1]))
+        both = found.mean_diagram(label), found.deviation_diagram(label)
+        for each, place in zip(both, places, strict=True):
+            written.append(
+                each.save(
+                    place,
+                    drawing=poster.drawing,
+                    page="{}x{}".format(*poster.page),
+                    scale_png=poster.scale_png,
+                )
+            )
     return written

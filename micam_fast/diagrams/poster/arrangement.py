@@ -11,7 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-COLUMNS = range(3, 31)
+from micam_fast.diagrams.poster.panes import Panes
+
+_LEAST_COLUMNS, _MOST_COLUMNS = 3, 30
+_LEAST_WIDE = 2
+"""Fewest columns of cards with several tiles each."""
 GAP = 12.0
 """Between cards, with the arrow from one to the next."""
 STAGE_HEAD, TITLE = 20.0, 15.0
@@ -116,6 +120,8 @@ class Arrangement:
         Where the largest and the smallest value of the main tile stand.
     captions
         Whether each card is one layer, with a caption in place of thumbnails.
+    panes
+        The main tiles in their room.
     worth
         How good it is to look at, beside other arrangements.
     """
@@ -132,6 +138,7 @@ class Arrangement:
     beside: bool
     numbers: Numbers | None
     captions: bool
+    panes: Panes
     worth: float = -math.inf
 
     @property
@@ -163,7 +170,7 @@ def arrange_cards(
     needs: Sequence[CardNeed],
     width: float,
     height: float,
-    aspect: float,
+    panes: Panes,
     thumb_aspect: float = 1.0,
 ) -> Arrangement | None:
     """The best arrangement of cards on a body of this size; ``None`` where they do not fit.
@@ -174,12 +181,15 @@ def arrange_cards(
         Of the cards, in reading order.
     width, height
         Of the room for all cards.
-    aspect, thumb_aspect
-        Width of the main tiles, and of the thumbnails, by their height.
+    panes
+        The main tiles of each.
+    thumb_aspect
+        Width of the thumbnails by their height.
     """
-    body = _Body(needs, width, height, aspect, thumb_aspect)
+    body = _Body(needs, width, height, panes, thumb_aspect)
     best: Arrangement | None = None
-    for columns in COLUMNS:
+    least = _LEAST_COLUMNS if panes.count == 1 else _LEAST_WIDE
+    for columns in range(least, _MOST_COLUMNS + 1):
         if body.card_width(columns) < _LEAST_TILE:
             break
         if not body.may_hold(columns):
@@ -203,11 +213,11 @@ class _Body:
         needs: Sequence[CardNeed],
         width: float,
         height: float,
-        aspect: float,
+        panes: Panes,
         thumb_aspect: float,
     ) -> None:
         self._width, self._height = width, height
-        self._aspect, self._thumb_aspect = aspect, thumb_aspect
+        self._panes, self._thumb_aspect = panes, thumb_aspect
         self._thumbs, self._side, self._tiles, self._low = (
             np.array([getattr(each, name) for each in needs])
             for name in ("thumbs", "side", "tiles", "low")
@@ -220,7 +230,8 @@ class _Body:
 
     def may_hold(self, columns: int) -> bool:
         """Whether rows of so many cards fit if all are full and as low as can be."""
-        lowest = STAGE_HEAD + TITLE + _LEAST_TILE / max(1.0, self._aspect)
+        least = _LEAST_TILE / max(1.0, self._panes.aspect)
+        lowest = STAGE_HEAD + TITLE + self._panes.height_of(least)
         lowest += CAPTION if self._captions else self._line_height(_THUMBS[0])
         rows = math.ceil(len(self._tiles) / columns)
         return rows * (lowest + ROW_GAP) <= self._height + ROW_GAP
@@ -243,15 +254,17 @@ class _Body:
         count = len(lines)
         below = CAPTION * count if self._captions else int(lines.sum()) * self._line_height(thumb)
         title = TITLE + (NUMBERS_LINE if numbers == "line" else 0.0)
-        taken = (STAGE_HEAD + title + ROW_GAP) * count + below
+        panes, wide = self._panes, max(1.0, self._panes.aspect)
+        between = panes.height_of(0.0)
+        taken = (STAGE_HEAD + title + between + ROW_GAP) * count + below
         shares = np.where(np.logical_and.reduceat(self._low, breaks[:-1]), _LOW, 1.0)
         if (shares == _LOW).all():
             shares = np.ones(count)
         room = (self._height + ROW_GAP - taken) / float(shares.sum())
-        most = _MOST_TILE * max(1.0, self._aspect)
-        tile_width = min(card_width, room * self._aspect, most)
-        tile_height = tile_width / self._aspect
-        if min(tile_width, tile_height * max(1.0, self._aspect)) < _LEAST_TILE:
+        most = min(card_width, panes.width_of(_MOST_TILE * wide))
+        tile_width, tile_height = panes.room_in(most, room + between)
+        own_width, own_height = panes.tile_in(tile_width)
+        if min(own_width, own_height * wide) < _LEAST_TILE:
             return None
         there = card_width - tile_width >= NUMBERS_WIDTH and tile_height >= NUMBERS_HEIGHT
         needed = card_width >= _LEAST_NUMBERS and not self._captions
@@ -260,11 +273,11 @@ class _Body:
         branch = NUMBERS_WIDTH + int(self._side.max()) * (thumb + 1) + 12
         if beside and card_width - tile_width < branch:
             return None
-        left = (room - tile_height) * float(shares.sum()) / max(1, count - 1)
+        left = (room - (tile_height - between)) * float(shares.sum()) / max(1, count - 1)
         gap = min(_MOST_ROW_GAP, ROW_GAP + left)
         rows = tuple(
-            Row(first, end, int(most), tile_height * float(share))
-            for (first, end), most, share in zip(
+            Row(first, end, int(most_lines), panes.height_of(own_height * float(share)))
+            for (first, end), most_lines, share in zip(
                 itertools.pairwise(breaks), lines, shares, strict=True
             )
         )
@@ -281,6 +294,7 @@ class _Body:
             beside,
             numbers if numbers == "line" or there else None,
             self._captions,
+            panes,
         )
 
     def _line_height(self, thumb: float) -> float:
@@ -296,7 +310,8 @@ class _Body:
 
 
 def _worth(found: Arrangement, height: float) -> float:
-    tile = math.sqrt(found.tile_width * found.tile_height)
+    width, tall = found.panes.tile_in(found.tile_width)
+    tile = math.sqrt(width * tall)
     used = sum(found.row_height(row) + found.row_gap for row in found.rows)
     worth = _gain(tile, _ENOUGH_TILE)
     if not found.captions:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +10,11 @@ from numpy.typing import NDArray
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import RULE, Boxes, Mark, Path, Text
 from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.poster.content import Content
 from micam_fast.diagrams.poster.header import chart_box
-from micam_fast.diagrams.poster.kinds import INPUT, kind_of
-from micam_fast.diagrams.poster.palette import (
-    LINE,
-    NEGATIVE,
-    PALE_NEGATIVE,
-    PALE_POSITIVE,
-    POSITIVE,
-    QUIET,
-    SMALL,
-)
+from micam_fast.diagrams.poster.palette import LINE, QUIET, SMALL
 from micam_fast.diagrams.poster.scale import BarScale
 from micam_fast.diagrams.poster.sheet import Sheet
-from micam_fast.maps.layer_map import LayerMap
 
 _LEAST_BAR = 0.8
 """Height of the bar of a layer that has one value."""
@@ -34,21 +24,18 @@ _LINE_WIDTH = 0.5
 _SIDE_BY_SIDE = 4.0
 """Bars that are nearer to each other share a line of zero."""
 _TICKS = 5
-_COLOURS = (POSITIVE, PALE_POSITIVE), (NEGATIVE, PALE_NEGATIVE)
 
 
 class Bars:
-    """A bar from the smallest to the largest value of each layer's map.
+    """A bar for each layer, on one scale: what is above zero has one colour, what is below another.
 
-    What is above zero has the colour of positive values, what is below that of negative ones.
-    Inputs are paler and take no part in the scale: their numbers are not the network's.
+    Those that are paler take no part in the scale.
     """
 
     def __init__(self, sheet: Sheet) -> None:
         self._sheet = sheet
         places = list(sheet.order)
-        self._layers = [sheet.nodes[place].key for place in places]
-        self._inputs = np.array([kind_of(sheet.nodes[p]) is INPUT for p in places])
+        self._nodes = [sheet.nodes[place] for place in places]
         number = {place: index for index, place in enumerate(places)}
         shown = list(sheet.layers)
         self._shown = np.array([number[thumb.place] for thumb, _ in shown], np.intp)
@@ -56,24 +43,23 @@ class Bars:
         self._lines = _bar_lines([room for _, room in shown])
         self._chart_rooms = _chart_rooms(sheet)
 
-    def marks(self, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
-        """The bars of a sample, their lines of zero, and the chart's scale."""
-        ranges = _ranges(maps, self._layers)
-        scale = BarScale.of(ranges[~self._inputs])
+    def marks(self, content: Content) -> Iterator[Mark]:
+        """The bars, their lines of zero, and the chart's scale."""
+        ranges, pale = content.ranges(self._nodes)
+        scale = BarScale.of(ranges[~pale])
         zero = float(scale.places(np.zeros(1))[0])
         low, high = scale.places(ranges).T
         yield from _tick_marks(scale, chart_box(self._sheet))
         x, y, width, height = self._lines.T
         level = y + (1 - zero) * height - _LINE_WIDTH / 2
         yield Boxes(np.stack([x, level, width, np.full(len(x), _LINE_WIDTH)], axis=1), LINE)
-        every = np.arange(len(self._layers))
+        every = np.arange(len(self._nodes))
         for rooms, which in ((self._rooms, self._shown), (self._chart_rooms, every)):
-            is_input = self._inputs[which]
             parts = _signed_boxes(rooms, low[which], high[which], zero)
-            for boxes, (colour, pale) in zip(parts, _COLOURS, strict=True):
+            for boxes, (usual, paler) in zip(parts, content.bar_colours, strict=True):
                 there = np.isfinite(boxes).all(axis=1) & (boxes[:, 3] > 0)
-                yield Boxes(boxes[there & ~is_input], colour)
-                yield Boxes(boxes[there & is_input], pale)
+                yield Boxes(boxes[there & ~pale[which]], usual)
+                yield Boxes(boxes[there & pale[which]], paler)
 
 
 def chart_place(sheet: Sheet, number: int) -> float:
@@ -90,13 +76,6 @@ def _chart_rooms(sheet: Sheet) -> NDArray[np.float64]:
     rooms[:, 0] = box.x + step * (np.arange(count) + (1 - _SHARE) / 2)
     rooms[:, 1:] = box.y, _SHARE * step, box.height
     return rooms
-
-
-def _ranges(maps: Mapping[str, LayerMap], names: Sequence[str]) -> NDArray[np.float64]:
-    """``(layers, 2)``: smallest and largest value of each map, NaN where there is none."""
-    none = math.nan, math.nan
-    found = ((maps[n].minimum, maps[n].maximum) if n in maps else none for n in names)
-    return np.array(list(found))
 
 
 def _bar_lines(rooms: Sequence[Box]) -> NDArray[np.float64]:

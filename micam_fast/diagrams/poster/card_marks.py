@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
-from micam_fast.diagrams.marks import BLACK, GREY, INK, Mark, Path, Text
+from micam_fast.diagrams.marks import BLACK, GREY, INK, RULE, Mark, Path, Text
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.arrangement import GAP, LETTER, NUMBERS_LINE
@@ -15,7 +15,7 @@ from micam_fast.diagrams.poster.kinds import kind_of
 from micam_fast.diagrams.poster.palette import CARD, LINE, QUIET, SMALL, STAGE, WAY, box_path
 from micam_fast.diagrams.poster.sheet import Card, Sheet, StageLine
 
-_NUMBERS = 78.0
+NUMBERS_LENGTH = 78.0
 """Width of the longest line of numbers, with a gap."""
 
 
@@ -36,6 +36,7 @@ def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
         yield from _title_marks(sheet, card, channels[card.entry.shown[-1]])
         yield from _arrow_marks(sheet, before, card)
         before = card
+    yield from _pane_marks(sheet)
     if sheet.arrangement.captions:
         yield from _caption_marks(sheet)
     if sheet.arrangement.letters:
@@ -43,8 +44,15 @@ def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
             yield _letter_mark(sheet.nodes[thumb.place], thumb.box)
 
 
-def frame_marks(sheet: Sheet) -> Iterator[Mark]:
-    """Dark frames around the thumbnails of layers with a kernel; they stand upon the maps."""
+def frame_marks(sheet: Sheet, *, outlined: bool) -> Iterator[Mark]:
+    """Dark frames around the thumbnails of layers with a kernel; they stand upon the maps.
+
+    Where maps are outlined, there is a pale line around each that has none of these.
+    """
+    if outlined:
+        tiles = (tile for card in sheet.cards for tile in card.tiles)
+        for each in (*tiles, *sheet.thumbs):
+            yield box_path(each.shown, RULE, 0.5)
     for thumb in sheet.thumbs:
         if kind_of(sheet.nodes[thumb.place]).has_kernel:
             yield box_path(thumb.shown, INK, 0.9)
@@ -92,7 +100,7 @@ def _title_marks(sheet: Sheet, card: Card, channels: int | None) -> Iterator[Mar
         words = f"{channels} ch"
         taken = text_width(words, SMALL)
         below = sheet.arrangement.numbers == "line"
-        if below and card.width >= taken + _NUMBERS:
+        if below and card.width >= taken + NUMBERS_LENGTH:
             left = card.x + card.width - taken
             yield Text(left, numbers_line(card), words, SMALL, QUIET)
         elif text_width(title, CARD) + 6 + taken <= room:
@@ -112,6 +120,22 @@ def _arrow_marks(sheet: Sheet, before: Card | None, card: Card) -> Iterator[Mark
         yield Path(((x, y - 3), (x + 4, y - 3), (x + 4, y + 3)), GREY, 1.0)
         tip = ((x + 1.6, y + 2.5), (x + 6.4, y + 2.5), (x + 4, y + 6.5))
         yield Path(tip, GREY, 0, filled=True, closed=True)
+
+
+def _pane_marks(sheet: Sheet) -> Iterator[Mark]:
+    """What each of several main tiles is: above it, or at its left."""
+    panes = sheet.arrangement.panes
+    for card in sheet.cards if panes.captions else ():
+        for tile in card.tiles:
+            words, box = panes.captions[tile.pane], tile.box
+            if card.entry.count > 1 and text_width(f"{words}, first", SMALL) <= box.width:
+                words = f"{words}, first"
+            if panes.stacked:
+                y = box.y + box.height / 2 + 0.35 * SMALL
+                yield Text(card.x, y, words, SMALL, QUIET)
+            else:
+                x = box.x + (box.width - text_width(words, SMALL)) / 2
+                yield Text(x, box.y - 2.5, words, SMALL, QUIET)
 
 
 def caption_line(card: Card, line: int) -> float:

@@ -34,7 +34,7 @@ _GAP, _INNER = 17.0, 5.0
 
 
 @dataclass(frozen=True)
-class _Sign:
+class Sign:
     """What is drawn beside words; its lower left corner is handed over."""
 
     width: float
@@ -42,10 +42,10 @@ class _Sign:
 
 
 @dataclass(frozen=True)
-class _Item:
+class LegendItem:
     """A part of the legend that stays on one line."""
 
-    parts: tuple[str | _Sign, ...]
+    parts: tuple[str | Sign, ...]
 
     @functools.cached_property
     def width(self) -> float:
@@ -62,12 +62,12 @@ class _Item:
             x += _part_width(part) + _INNER
 
 
-def _part_width(part: str | _Sign) -> float:
+def _part_width(part: str | Sign) -> float:
     return text_width(part, SMALL) if isinstance(part, str) else part.width
 
 
-def _ramp(low: float, high: float, width: float) -> _Sign:
-    return _Sign(width, lambda x, y: iter([Picture(x, y - 7, width, 8, _ramp_pixels(low, high))]))
+def _ramp(low: float, high: float, width: float) -> Sign:
+    return Sign(width, lambda x, y: iter([Picture(x, y - 7, width, 8, _ramp_pixels(low, high))]))
 
 
 def _draw_bar(x: float, y: float) -> Iterator[Mark]:
@@ -79,8 +79,8 @@ def _draw_grey(x: float, y: float) -> Iterator[Mark]:
     yield Picture(x, y - 7, 8, 8, GREY_MAP)
 
 
-def _draw_frame(x: float, y: float) -> Iterator[Mark]:
-    yield Picture(x, y - 7, 8, 8, _ramp_pixels(0.5, 0.5))
+def _draw_frame(thumb: NDArray[np.uint8], x: float, y: float) -> Iterator[Mark]:
+    yield Picture(x, y - 7, 8, 8, thumb)
     yield box_path(Box(x, y - 7, 8, 8), INK, 0.9)
 
 
@@ -94,15 +94,32 @@ def _draw_number(x: float, y: float) -> Iterator[Mark]:
     yield Text(x, y, "N", SMALL, WAY, bold=True)
 
 
-_COLOURS = (
-    _Item(("smallest", _ramp(-1.0, 1.0, 70.0), "largest value of that layer, dark blue is 0")),
-    _Item(("0", _ramp(0.0, 1.0, 40.0), "largest where no value is negative")),
-    _Item((_Sign(8.0, _draw_grey), "hardly varies")),
-    _Item((_Sign(9.0, _draw_bar), "smallest to largest, one logarithmic scale; inputs are pale")),
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """What the colours of a page mean.
+
+    Attributes
+    ----------
+    items
+        For maps and bars.
+    thumb
+        ``(1, 1, 3)`` uint8, of a thumbnail.
+    """
+
+    items: tuple[LegendItem, ...]
+    thumb: NDArray[np.uint8]
+
+
+_SAMPLE_ITEMS = (
+    LegendItem(("smallest", _ramp(-1.0, 1.0, 70.0), "largest value of that layer, dark blue is 0")),
+    LegendItem(("0", _ramp(0.0, 1.0, 40.0), "largest where no value is negative")),
+    LegendItem((Sign(8.0, _draw_grey), "hardly varies")),
+    LegendItem(
+        (Sign(9.0, _draw_bar), "smallest to largest, one logarithmic scale; inputs are pale")
+    ),
 )
-_FRAME = _Item((_Sign(8.0, _draw_frame), "has weights"))
-_WAY = _Item((_Sign(14.0, _draw_way), "a way around"))
-_NUMBER = _Item((_Sign(6.0, _draw_number), "to or from card N"))
+_WAY = LegendItem((Sign(14.0, _draw_way), "a way around"))
+_NUMBER = LegendItem((Sign(6.0, _draw_number), "to or from card N"))
 
 
 @dataclass(frozen=True)
@@ -115,19 +132,29 @@ class Legend:
         What stands on each.
     """
 
-    lines: tuple[tuple[_Item, ...], ...]
+    lines: tuple[tuple[LegendItem, ...], ...]
 
     @classmethod
-    def of(cls, nodes: Sequence[Node], blocks: Sequence[Block], ways: Ways, width: float) -> Legend:
+    def of(
+        cls,
+        colours: Colours,
+        nodes: Sequence[Node],
+        blocks: Sequence[Block],
+        ways: Ways,
+        width: float,
+    ) -> Legend:
         """The legend of these blocks on a page of this width between its margins."""
-        items = list(_COLOURS)
+        items = list(colours.items)
         if len(blocks) < len(nodes):
             kinds = {kind_of(node) for node in nodes}
-            items += [_FRAME] * any(kind.has_kernel for kind in kinds)
+            frame = LegendItem(
+                (Sign(8.0, functools.partial(_draw_frame, colours.thumb)), "has weights")
+            )
+            items += [frame] * any(kind.has_kernel for kind in kinds)
             items += [_WAY] * any(way.elbows or way.side for way in ways.blocks)
-            items += (_Item((f"{k.letter}  {k.word}",)) for k in KINDS if k in kinds)
+            items += (LegendItem((f"{k.letter}  {k.word}",)) for k in KINDS if k in kinds)
         items += [_NUMBER] * bool(ways.long)
-        lines: list[list[_Item]] = [[]]
+        lines: list[list[LegendItem]] = [[]]
         room = width
         for item in items:
             if lines[-1] and item.width > room:
@@ -161,3 +188,7 @@ def _ramp_pixels(low: float, high: float) -> NDArray[np.uint8]:
     ends = np.array([[min(low, 0.0), 1.0]])
     colour_maps(np.array([[0, cells]], np.int64), values, ends, -1.0, 1.0, colours)
     return np.ascontiguousarray(colours[np.newaxis, :, :3])
+
+
+SAMPLE_COLOURS = Colours(_SAMPLE_ITEMS, _ramp_pixels(0.5, 0.5))
+"""Of a sample's maps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,7 +13,14 @@ from micam_fast.diagrams.marks import BLACK, INK, RULE, Mark, Path, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.own_picture import own_picture_marks, own_picture_width
 from micam_fast.diagrams.poster.palette import NAME, QUIET, SMALL
-from micam_fast.diagrams.poster.sheet import HEADER_TOP, MARGIN, Sheet
+from micam_fast.diagrams.poster.sheet import (
+    HEADER_HEIGHT,
+    HEADER_TOP,
+    MARGIN,
+    NARROW,
+    NOTE_LINE,
+    Sheet,
+)
 from micam_fast.diagrams.shown import Shown
 
 _PICTURE = 78.0
@@ -30,7 +37,7 @@ def chart_box(sheet: Sheet) -> Box:
     return Box(left, HEADER_TOP + 4, sheet.width - MARGIN - left, _CHART_HEIGHT)
 
 
-def header_marks(sheet: Sheet) -> Iterator[Mark]:
+def header_marks(sheet: Sheet, caption: str) -> Iterator[Mark]:
     """What all samples share: the chart's ground, its stages, its caption."""
     box = chart_box(sheet)
     yield Path(
@@ -40,10 +47,7 @@ def header_marks(sheet: Sheet) -> Iterator[Mark]:
         ),
         (248, 248, 248), 0, filled=True, closed=True,
     )  # fmt: skip
-    yield Text(
-        box.x, box.y - 4, "smallest and largest value of every layer, in the order of the page",
-        SMALL, QUIET,
-    )  # fmt: skip
+    yield Text(box.x, box.y - 4, caption, SMALL, QUIET)
     step = box.width / len(sheet.nodes)
     counts = [len(block.members) for block in sheet.blocks]
     begins = np.concatenate([[0], np.cumsum(counts)]) * step + box.x
@@ -59,6 +63,16 @@ def header_marks(sheet: Sheet) -> Iterator[Mark]:
             free = x + width + 6
 
 
+def note_marks(sheet: Sheet, notes: Sequence[str]) -> Iterator[Text]:
+    """Lines below the header, behind that of the markers on a narrow page."""
+    room = sheet.width - 2 * MARGIN
+    y = HEADER_TOP + HEADER_HEIGHT + 4 + NOTE_LINE * (sheet.width < NARROW)
+    for line in notes:
+        shown = fit_line(line, SMALL, room)
+        yield Text(MARGIN, y, shown, SMALL, QUIET, None if shown == line else line)
+        y += NOTE_LINE
+
+
 def sample_marks(sheet: Sheet, shown: Shown) -> Iterator[Mark]:
     """The sample's own picture, and the lines about it."""
     x, own = MARGIN, shown.own_picture
@@ -72,11 +86,9 @@ def sample_marks(sheet: Sheet, shown: Shown) -> Iterator[Mark]:
         yield from own_picture_marks(own, box)
         x += box.width + 14
     room = chart_box(sheet).x - x - 44
-    name = shown.scene.model
-    size = max(_LEAST_NAME, min(NAME, NAME * room / max(1.0, text_width(name, NAME))))
-    y = HEADER_TOP + NAME - 3
-    fitting = fit_line(name, size, room)
-    yield Text(x, y, fitting, size, BLACK, None if fitting == name else name, bold=True)
+    title = name_mark(shown.scene.model, x, room)
+    yield title
+    y = title.y
     label = "" if shown.label is None else f"label {shown.label}"
     lines = [
         (", ".join(filter(None, [shown.sample, label])), INK),
@@ -87,6 +99,14 @@ def sample_marks(sheet: Sheet, shown: Shown) -> Iterator[Mark]:
         if line:
             y += _LINE
             yield Text(x, y, fit_line(line, _LINE_SIZE, room), _LINE_SIZE, colour)
+
+
+def name_mark(name: str, x: float, room: float) -> Text:
+    """What the page shows, as large as the room lets it be."""
+    size = max(_LEAST_NAME, min(NAME, NAME * room / max(1.0, text_width(name, NAME))))
+    fitting = fit_line(name, size, room)
+    full = None if fitting == name else name
+    return Text(x, HEADER_TOP + NAME - 3, fitting, size, BLACK, full, bold=True)
 
 
 def _counts(sheet: Sheet) -> str:

@@ -40,14 +40,21 @@ def map_pixels(found: LayerMap, most: tuple[int, int]) -> NDArray[np.uint8]:
         return hatch(48, 48, 1.5)
     if found.plain:
         return GREY_MAP
-    height, width = found.cam.shape
+    cells = strongest_cells(found.cam, most)
+    if cells is None:
+        return np.ascontiguousarray(found.rgba[..., :3])
+    return np.ascontiguousarray(found.rgba.reshape(-1, 4)[:, :3][cells])
+
+
+def strongest_cells(values: NDArray[np.float32], most: tuple[int, int]) -> NDArray[np.int64] | None:
+    """The cell whose value is shown by each of so many rows and columns; ``None`` for all cells."""
+    height, width = values.shape
     rows, columns = min(height, most[0]), min(width, most[1])
-    colours = found.rgba.reshape(-1, 4)[:, :3]
     if (rows, columns) == (height, width):
-        return np.ascontiguousarray(colours.reshape(height, width, 3))
+        return None
     cells = np.empty((rows, columns), np.int64)
-    choose_strongest(found.cam, cells)
-    return np.ascontiguousarray(colours[cells])
+    choose_strongest(values, cells)
+    return cells
 
 
 def fitted(size: tuple[int, int], room: Box) -> Box:

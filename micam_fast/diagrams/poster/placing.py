@@ -18,7 +18,9 @@ from micam_fast.diagrams.poster.arrangement import (
     arrange_cards,
 )
 from micam_fast.diagrams.poster.blocks import Block, find_blocks
+from micam_fast.diagrams.poster.content import Content
 from micam_fast.diagrams.poster.footer import Legend
+from micam_fast.diagrams.poster.panes import Panes
 from micam_fast.diagrams.poster.pixels import fitted
 from micam_fast.diagrams.poster.runs import Entry, joined_blocks, shorter_entries, single_entries
 from micam_fast.diagrams.poster.sheet import (
@@ -27,6 +29,7 @@ from micam_fast.diagrams.poster.sheet import (
     MARGIN,
     MARKER_LINE,
     NARROW,
+    NOTE_LINE,
     Card,
     Sheet,
     StageLine,
@@ -42,12 +45,12 @@ _SMALL = 30.0
 _ASPECTS = (0.5, 8.0), (0.5, 3.0)
 """Least and largest width by height of main tiles and of thumbnails."""
 _Put = Callable[..., Thumb]
-"""Makes a thumbnail of a node's place and a room, and the line that it is in."""
+"""Makes a thumbnail of a node's place and a room, the line that it is in, and the map."""
 
 
 def lay_out_sheet(
     nodes: Sequence[Node],
-    maps: Mapping[str, LayerMap],
+    content: Content,
     page: tuple[float, float],
     input_size: tuple[int, int],
 ) -> Sheet:
@@ -57,23 +60,24 @@ def lay_out_sheet(
     ----------
     nodes
         What is drawn, in the diagram's order.
-    maps
-        Of a sample; their sizes alone count.
+    content
+        What is shown; sizes alone count.
     page
         Width and height in 1/96 inch.
     input_size
         ``(Hin, Win)``, whose proportions tiles and thumbnails have as far as these are moderate.
     """
-    plan = _best_plan(nodes, maps, page, input_size)
+    plan = _best_plan(nodes, content, page, input_size)
     found = plan.arrangement
+    last = found.panes.count - 1
 
-    def put(place: int, box: Box, line: int = 0) -> Thumb:
-        own = maps.get(nodes[place].key)
-        return Thumb(place, box, box if own is None else fitted(own.cam.shape[:2], box), line)
+    def put(place: int, box: Box, line: int = 0, pane: int = last) -> Thumb:
+        size = content.size(nodes[place].key, pane)
+        return Thumb(place, box, box if size is None else fitted(size, box), line, pane)
 
     cards: list[Card] = []
     lines: list[StageLine] = []
-    y = _top(page[0])
+    y = _top(page[0], len(content.notes))
     for row in found.rows:
         shown = plan.entries[row.first : row.end]
         lines.extend(_stage_lines(found, plan.stages, shown, y))
@@ -121,7 +125,7 @@ class _Plan:
 
 def _best_plan(
     nodes: Sequence[Node],
-    maps: Mapping[str, LayerMap],
+    content: Content,
     page: tuple[float, float],
     input_size: tuple[int, int],
 ) -> _Plan:
@@ -129,18 +133,19 @@ def _best_plan(
 
     A card holds several blocks only where a card for each would be tiny.
     """
-    width, height = page
+    (width, height), maps = page, content.maps
     whole = input_size[1] / input_size[0]
-    aspects = [min(max(whole, low), high) for low, high in _ASPECTS]
+    aspect, thumb_aspect = (min(max(whole, low), high) for low, high in _ASPECTS)
+    panes, top = Panes(aspect, content.captions), _top(width, len(content.notes))
 
     def plan(
         blocks: tuple[Block, ...], entries: Sequence[Entry], tall: float = height
     ) -> _Plan | None:
         stages, ways = find_stages(blocks, nodes, maps), find_ways(blocks, nodes)
         needs = _needs(entries, blocks, nodes, maps, stages, ways.blocks)
-        legend = Legend.of(nodes, blocks, ways, width - 2 * MARGIN)
-        room = width - 2 * MARGIN, tall - legend.height - _top(width)
-        found = arrange_cards(needs, *room, *aspects)
+        legend = Legend.of(content.colours, nodes, blocks, ways, width - 2 * MARGIN)
+        room = width - 2 * MARGIN, tall - legend.height - top
+        found = arrange_cards(needs, *room, panes, thumb_aspect)
         if found is None:
             return None
         return _Plan(blocks, tuple(entries), stages, ways, legend, found, tall)
@@ -148,7 +153,7 @@ def _best_plan(
     blocks = apart_lists(find_blocks(nodes).blocks, nodes, maps)
     stages = find_stages(blocks, nodes, maps)
     single = plan(blocks, single_entries(blocks))
-    if single is not None and single.arrangement.tile_height >= _SMALL:
+    if single is not None and panes.tile_in(single.arrangement.tile_width)[1] >= _SMALL:
         return single
     best, least = single, -math.inf if single is None else single.arrangement.worth
     for joined in joined_blocks(blocks, stages):
@@ -167,9 +172,10 @@ def _best_plan(
     return found
 
 
-def _top(width: float) -> float:
-    """Where the first row begins."""
-    return HEADER_TOP + HEADER_HEIGHT + (MARKER_LINE if width < NARROW else 4.0)
+def _top(width: float, notes: int) -> float:
+    """Where the first row begins, below so many lines of notes."""
+    lines = notes + (width < NARROW)
+    return HEADER_TOP + HEADER_HEIGHT + (MARKER_LINE + NOTE_LINE * (lines - 1) if lines else 4.0)
 
 
 def _is_strip(found: LayerMap | None) -> bool:
@@ -217,14 +223,9 @@ def _card(
     put: _Put,
 ) -> Card:
     count = len(entry.shown)
-    width = found.tile_width
-    if count > 1:
-        width = min(width, (found.card_width - 4 * (count - 1)) / count)
     room = Box(x, y + found.title_height, found.tile_width, tile_height)
-    tiles = tuple(
-        put(blocks[number].exit, Box(x + n * (width + 4), room.y, width, room.height))
-        for n, number in enumerate(entry.shown)
-    )
+    exits = [blocks[number].exit for number in entry.shown]
+    tiles = tuple(_main_tiles(found, exits, room, put))
     top, line = room.y + room.height, 0
     thumbs: list[Thumb] = []
     side: tuple[Thumb, ...] = ()
@@ -242,6 +243,19 @@ def _card(
         if beside and way.side is not None:
             side = _side_thumbs(found, way.side.members, room, put)
     return Card(entry, x, y, found.card_width, room, tiles, tuple(thumbs), side)
+
+
+def _main_tiles(found: Arrangement, exits: Sequence[int], room: Box, put: _Put) -> Iterator[Thumb]:
+    """The maps of an exit; where each has one alone, that of each exit of a run."""
+    if found.panes.count > 1:
+        for pane, box in enumerate(found.panes.split(room)):
+            yield put(exits[0], box, pane=pane)
+        return
+    count, width = len(exits), room.width
+    if count > 1:
+        width = min(width, (found.card_width - 4 * (count - 1)) / count)
+    for number, place in enumerate(exits):
+        yield put(place, Box(room.x + number * (width + 4), room.y, width, room.height))
 
 
 def _side_thumbs(

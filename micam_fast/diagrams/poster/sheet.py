@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
@@ -18,9 +18,10 @@ MARGIN = 18.0
 HEADER_TOP = 14.0
 HEADER_HEIGHT = 84.0
 NARROW = 1000.0
-"""A page that is narrower has its three markers in a line below the header."""
-MARKER_LINE = 14.0
-_CAPTION_BAR = 11.0
+"""A page that is narrower has its markers in a line below the header."""
+MARKER_LINE, NOTE_LINE = 14.0, 12.0
+"""Height of the first line below the header, and of further ones."""
+CAPTION_BAR = 11.0
 """Width of the bar beside a caption."""
 
 
@@ -38,12 +39,15 @@ class Thumb:
         The part of the room that the map takes; all of it where there is no map.
     line
         Of a thumbnail in lines.
+    pane
+        Which of the layer's maps it is: the number of a main tile.
     """
 
     place: int
     box: Box
     shown: Box
     line: int = 0
+    pane: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Card:
     room
         Of the main tiles.
     tiles
-        Main tiles: two for a run.
+        Main tiles: one, or several maps of the exit; those of a run's first and last block.
     thumbs
         In lines below the tiles.
     side
@@ -79,6 +83,12 @@ class Card:
     def all_thumbs(self) -> tuple[Thumb, ...]:
         """Those in lines, then those beside the tile."""
         return self.thumbs + self.side
+
+    @property
+    def tiles_box(self) -> Box:
+        """The room of the main tiles without what stands above them."""
+        top = self.tiles[0].box.y - self.room.y
+        return replace(self.room, y=self.room.y + top, height=self.room.height - top)
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ class Sheet:
         """Where a layer is shown with its bar, and that one's room; a card may hide some."""
         for card in self.cards:
             if self.arrangement.captions:
-                yield card.tiles[0], _caption_bar(card)
+                yield card.tiles[-1], _caption_bar(card)
             else:
                 yield from ((thumb, _bar_box(self.arrangement, thumb)) for thumb in card.all_thumbs)
 
@@ -148,7 +158,7 @@ class Sheet:
 def _caption_bar(card: Card) -> Box:
     """At the right below a tile that is the card's only map."""
     top = card.room.y + card.room.height + 4
-    return Box(card.x + card.width - _CAPTION_BAR, top, _CAPTION_BAR, CAPTION - 6)
+    return Box(card.x + card.width - CAPTION_BAR, top, CAPTION_BAR, CAPTION - 6)
 
 
 def _bar_box(found: Arrangement, thumb: Thumb) -> Box:

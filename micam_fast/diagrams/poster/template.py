@@ -5,33 +5,32 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from micam_fast.diagrams.encoders import PngPage, SvgPage
 from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import INK, Filling, Hole, Mark, Picture, Template, Text, enlarge
 from micam_fast.diagrams.nodes import Node
-from micam_fast.diagrams.numbers import show_range
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.bars import Bars
 from micam_fast.diagrams.poster.card_marks import (
+    NUMBERS_LENGTH,
     caption_line,
     card_marks,
     frame_marks,
     numbers_line,
 )
-from micam_fast.diagrams.poster.header import header_marks, sample_marks
+from micam_fast.diagrams.poster.content import Content
+from micam_fast.diagrams.poster.header import header_marks, note_marks
 from micam_fast.diagrams.poster.marker_marks import marker_marks
-from micam_fast.diagrams.poster.markers import find_markers
-from micam_fast.diagrams.poster.palette import BODY, NEGATIVE, POSITIVE, QUIET, SMALL
-from micam_fast.diagrams.poster.pixels import cells_for, map_pixels
+from micam_fast.diagrams.poster.palette import BODY, QUIET, SMALL
+from micam_fast.diagrams.poster.pixels import cells_for
 from micam_fast.diagrams.poster.placing import lay_out_sheet
-from micam_fast.diagrams.poster.sheet import MARGIN, Sheet
+from micam_fast.diagrams.poster.sheet import CAPTION_BAR, MARGIN, Card, Sheet, Thumb
 from micam_fast.diagrams.poster.way_marks import elbow_marks, pill_marks
-from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
-from micam_fast.maps.layer_map import LayerMap
 
 _SVG_LEVEL = 2
 """Of compression: a fifth of the file for a few ms more than 1."""
@@ -42,12 +41,18 @@ _MOST_PIXELS = 430_000
 """Of all maps of a page; a file of so many noisy ones has about 1.4 MB."""
 
 
+_CHANNELS = 36.0
+"""Width of the number of channels, with a gap."""
+
+
 @dataclass(frozen=True)
 class _Shown:
-    """A map on the page: of which layer, and where."""
+    """A map on the page: of which layer, which of its maps, and where."""
 
     layer: str
+    pane: int
     box: Box
+    title: str
 
 
 class PosterTemplate:
@@ -57,7 +62,7 @@ class PosterTemplate:
     ----------
     nodes
         What is drawn, in the diagram's order.
-    maps
+    content
         Of any of the samples.
     model
         The model's name.
@@ -79,18 +84,19 @@ class PosterTemplate:
     def __init__(
         self,
         nodes: Sequence[Node],
-        maps: Mapping[str, LayerMap],
+        content: Content,
         *,
         model: str,
         input_size: tuple[int, int],
         style: Style,
         scale: float = 1.0,
     ) -> None:
-        self.sheet = sheet = lay_out_sheet(nodes, maps, style.page, input_size)
+        self.sheet = sheet = lay_out_sheet(nodes, content, style.page, input_size)
         self._scale = scale
+        maps = content.maps
         keys = [node.key for node in nodes]
         self._pictures = [
-            _Shown(keys[each.place], each.shown)
+            _shown(keys[each.place], each, content.captions)
             for card in sheet.cards
             for each in (*card.tiles, *card.all_thumbs)
             if keys[each.place] in maps
@@ -98,13 +104,14 @@ class PosterTemplate:
         exits = [maps.get(nodes[block.exit].key) for block in sheet.blocks]
         channels = [None if found is None else found.channels for found in exits]
         below = [
-            *header_marks(sheet),
+            *header_marks(sheet, content.chart_caption),
             *card_marks(sheet, channels),
             *elbow_marks(sheet),
             *sheet.legend.marks(MARGIN, sheet.height),
         ]
         whole = Hole(0, 0, sheet.width, sheet.height)
-        marks = (*below, whole, *frame_marks(sheet), *pill_marks(sheet), whole)
+        frames = frame_marks(sheet, outlined=content.outlined)
+        marks = (*below, whole, *frames, *pill_marks(sheet), whole)
         self.blank = Template(sheet.width, sheet.height, marks, model, dpi=96).enlarged(scale)
         self._density = scale if scale > 1 else _density([each.box for each in self._pictures])
         self._bars = Bars(sheet)
@@ -124,34 +131,40 @@ class PosterTemplate:
                 self._png = PngPage(self.blank)
             return self._png
 
-    def fillings(self, shown: Shown) -> list[Filling]:
+    def fillings(self, content: Content) -> list[Filling]:
         """What a sample brings, in the order of the template's holes."""
         return [
-            functools.partial(self._maps, shown.maps),
-            functools.partial(self._words, shown),
+            functools.partial(self._maps, content),
+            functools.partial(self._words, content),
         ]
 
-    def _words(self, shown: Shown) -> tuple[Mark, ...]:
-        return tuple(enlarge(mark, self._scale) for mark in self._numbers(shown))
+    def _words(self, content: Content) -> tuple[Mark, ...]:
+        return tuple(enlarge(mark, self._scale) for mark in self._numbers(content))
 
-    def _maps(self, maps: Mapping[str, LayerMap]) -> tuple[Mark, ...]:
+    def _maps(self, content: Content) -> tuple[Mark, ...]:
         density = self._density
         pictures = (
             Picture(
                 each.box.x, each.box.y, each.box.width, each.box.height,
-                map_pixels(maps[each.layer], cells_for(each.box, density)), each.layer,
+                content.pixels(each.layer, each.pane, cells_for(each.box, density)), each.title,
             )
             for each in self._pictures
         )  # fmt: skip
         return tuple(enlarge(mark, self._scale) for mark in pictures)
 
-    def _numbers(self, shown: Shown) -> Iterator[Mark]:
+    def _numbers(self, content: Content) -> Iterator[Mark]:
         """Words, bars and markers."""
-        sheet, maps = self.sheet, shown.maps
-        yield from sample_marks(sheet, shown)
-        yield from _card_numbers(sheet, maps)
-        yield from self._bars.marks(maps)
-        yield from marker_marks(sheet, find_markers(sheet.nodes, maps))
+        sheet = self.sheet
+        yield from content.header(sheet)
+        yield from note_marks(sheet, content.notes)
+        yield from _card_numbers(sheet, content)
+        yield from self._bars.marks(content)
+        yield from marker_marks(sheet, content.markers(sheet.nodes))
+
+
+def _shown(layer: str, thumb: Thumb, captions: Sequence[str]) -> _Shown:
+    title = f"{layer}: {captions[thumb.pane]}" if captions else layer
+    return _Shown(layer, thumb.pane, thumb.shown, title)
 
 
 def _density(boxes: Sequence[Box]) -> float:
@@ -162,33 +175,36 @@ def _density(boxes: Sequence[Box]) -> float:
     return _DENSITIES[-1]
 
 
-def _captions(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
-    """Smallest and largest value of each card's only layer."""
+def _captions(sheet: Sheet, content: Content) -> Iterator[Mark]:
+    """The numbers of each card's only layer."""
     for card in sheet.cards:
-        found = maps.get(sheet.nodes[card.tiles[0].place].key)
-        if found is not None and found.bad_values is None:
-            words = " … ".join(show_range(found.minimum, found.maximum))
-            yield Text(card.x, caption_line(card, 1), words, BODY, INK)
+        words = content.caption(sheet.nodes[card.tiles[0].place].key)
+        shown = fit_line(words, BODY, card.width - CAPTION_BAR - 3) if words else ""
+        yield Text(card.x, caption_line(card, 1), shown, BODY, INK)
 
 
-def _card_numbers(sheet: Sheet, maps: Mapping[str, LayerMap]) -> Iterator[Mark]:
-    """Largest and smallest value of the main tile, beside it or below the title."""
+def _card_numbers(sheet: Sheet, content: Content) -> Iterator[Mark]:
+    """Numbers of the main tile, beside it or below the title."""
     if sheet.arrangement.captions:
-        yield from _captions(sheet, maps)
+        yield from _captions(sheet, content)
         return
     for card in sheet.cards if sheet.arrangement.numbers else ():
-        found = maps.get(sheet.nodes[card.tiles[0].place].key)
-        if found is None or found.bad_values is not None or len(card.tiles) > 1:
+        if card.entry.count > 1:
             continue
-        low, high = show_range(found.minimum, found.maximum)
+        layer = sheet.nodes[card.tiles[0].place].key
         if sheet.arrangement.numbers == "line":
-            words = f"{low} … {high}"
-            if text_width(words, SMALL) <= card.width:
-                yield Text(card.x, numbers_line(card), words, SMALL, QUIET)
+            yield from _numbers_below(card, content.caption(layer))
             continue
         x, y = card.room.x + card.room.width + 5, card.tiles[0].shown.y + SMALL
-        for word, value, shown in (("max", found.maximum, high), ("min", found.minimum, low)):
+        for word, number, colour in content.numbers(layer):
             yield Text(x, y, word, SMALL, QUIET)
-            colour = POSITIVE if value > 0 else NEGATIVE if value < 0 else INK
-            yield Text(x, y + BODY + 1, shown, BODY, colour)
+            yield Text(x, y + BODY + 1, number, BODY, colour)
             y += 2 * BODY + 6
+
+
+def _numbers_below(card: Card, words: str) -> Iterator[Text]:
+    """A line below the title; a sentence is cut where the number of channels may stand."""
+    if text_width(words, SMALL) > NUMBERS_LENGTH:
+        words = fit_line(words, SMALL, card.width - _CHANNELS)
+    if text_width(words, SMALL) <= card.width:
+        yield Text(card.x, numbers_line(card), words, SMALL, QUIET)

@@ -164,7 +164,7 @@ def _pill(card: Card, numbers: Sequence[int], *, incoming: bool) -> Iterator[Mar
         shown -= 1
         rest = f"+{len(words) - shown}"
     width = _pill_width(widths[:shown], rest)
-    room = card.room
+    room = card.tiles_box
     x = room.x if incoming else max(room.x, room.x + room.width - width)
     y = room.y if incoming else room.y + room.height - _PILL_HEIGHT
     yield Boxes(np.array([[x, y, width, _PILL_HEIGHT]]), _PILL_FILL)

@@ -13,6 +13,7 @@ from micam_fast.diagrams.poster.arrangement import (
     CardNeed,
     arrange_cards,
 )
+from micam_fast.diagrams.poster.panes import Panes
 
 SCREEN = 1404.0, 770.0
 RESNET_50 = [3] * 4 + [4] * 4 + [5] * 6 + [6] * 3 + [7]
@@ -25,7 +26,7 @@ def needs_of(stages: list[int], thumbs: int = 10, side: int = 0) -> list[CardNee
 def arranged(
     needs: list[CardNeed], size: tuple[float, float] = SCREEN, aspect: float = 1.0
 ) -> Arrangement:
-    found = arrange_cards(needs, *size, aspect)
+    found = arrange_cards(needs, *size, Panes(aspect))
     assert found is not None
     return found
 
@@ -38,7 +39,7 @@ def arranged(
 def test_all_cards_stand_on_the_page(cards: list[tuple[int, int, int]], aspect: float) -> None:
     cards.sort(key=lambda each: each[2])
     needs = [CardNeed(*each) for each in cards] or [CardNeed(1, 0, 0)]
-    found = arrange_cards(needs, *SCREEN, aspect)
+    found = arrange_cards(needs, *SCREEN, Panes(aspect))
     if found is None:
         return
     assert [row.first for row in found.rows] == [0, *(row.end for row in found.rows)][:-1]
@@ -77,7 +78,7 @@ def test_one_block_more_does_not_turn_the_page_upside_down() -> None:
 
 
 def test_what_cannot_fit_is_told() -> None:
-    assert arrange_cards(needs_of([0] * 4000), *SCREEN, 1.0) is None
+    assert arrange_cards(needs_of([0] * 4000), *SCREEN, Panes(1.0)) is None
 
 
 def test_a_run_takes_lines_for_its_first_and_its_last_block() -> None:
