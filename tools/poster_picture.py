@@ -20,7 +20,13 @@ import micam_fast  # noqa: E402
 from tests.helpers.trained_modules import chelsea, efficientnet_lite0  # noqa: E402
 
 PICTURE = ROOT / "tools" / "pictures" / "poster-efficientnet-lite0.png"
-NAMES = {281: "tabby", 282: "tiger cat", 283: "Persian cat", 284: "Siamese cat", 285: "Egyptian cat"}
+NAMES = {
+    281: "tabby",
+    282: "tiger cat",
+    283: "Persian cat",
+    284: "Siamese cat",
+    285: "Egyptian cat",
+}
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micam_fast.diagrams.encoders.fonts import text_width
-from micam_fast.diagrams.marks import INK, RULE, Mark, Path, Plane, Point, Text
+from micam_fast.diagrams.marks import INK, RULE, Mark, Path, Plane, Point, Text, enlarge, move
 from micam_fast.diagrams.numbers import show_value
+from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.tiles import CORNERS, PLAIN_GREY, VALUE_SIZE, hatch
 from micam_fast.maps.layer_map import LayerMap
 
@@ -33,6 +34,31 @@ def tile_plane(pixels: NDArray[np.uint8], title: str | None = None) -> Plane:
 
 def _point(vector: NDArray[np.float64]) -> Point:
     return float(vector[0]), float(vector[1])
+
+
+def plane_in(box: Box, pixels: NDArray[np.uint8], title: str | None = None) -> Plane:
+    """The same parallelogram, as large as a box holds it, in the box's middle."""
+    plane = tile_plane(pixels, title)
+    left, top, width, height = _bounds(plane)
+    scale = min(box.width / width, box.height / height)
+    x = box.x + (box.width - scale * width) / 2 - scale * left
+    y = box.y + (box.height - scale * height) / 2 - scale * top
+    return move(enlarge(plane, scale), x, y)
+
+
+def plane_aspect() -> float:
+    """Width of the parallelogram by its height."""
+    _, _, width, height = _bounds(tile_plane(np.empty((1, 1, 3), np.uint8)))
+    return width / height
+
+
+def _bounds(plane: Plane) -> tuple[float, float, float, float]:
+    """Left, top, width and height of what a plane covers."""
+    corners = [place_on(plane, right, below) for right in (0, 1) for below in (0, 1)]
+    (left, top), (right, bottom) = (
+        tuple(map(which, zip(*corners, strict=True))) for which in (min, max)
+    )
+    return left, top, right - left, bottom - top
 
 
 def place_on(plane: Plane, right: float, below: float) -> Point:

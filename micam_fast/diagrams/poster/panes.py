@@ -24,10 +24,13 @@ class Panes:
         Width of each by its height.
     captions
         Of each, of which there are several then; empty for a single tile.
+    planes
+        Whether maps lie on planes that are seen in perspective.
     """
 
     aspect: float
     captions: tuple[str, ...] = ()
+    planes: bool = False
 
     @property
     def count(self) -> int:

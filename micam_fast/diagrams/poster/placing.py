@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from micam_fast.core.choices import Look
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.planes import plane_aspect
 from micam_fast.diagrams.poster.arrangement import (
     GAP,
     LANE,
@@ -53,6 +55,7 @@ def lay_out_sheet(
     content: Content,
     page: tuple[float, float],
     input_size: tuple[int, int],
+    look: Look = "flat",
 ) -> Sheet:
     """Put a network on a page of this width and height.
 
@@ -66,14 +69,20 @@ def lay_out_sheet(
         Width and height in 1/96 inch.
     input_size
         ``(Hin, Win)``, whose proportions tiles and thumbnails have as far as these are moderate.
+    look
+        Of main tiles; several of a layer are always flat.
     """
-    plan = _best_plan(nodes, content, page, input_size)
+    plan = _best_plan(nodes, content, page, input_size, look)
     found = plan.arrangement
     last = found.panes.count - 1
 
-    def put(place: int, box: Box, line: int = 0, pane: int = last) -> Thumb:
+    def put(place: int, box: Box, line: int = 0, pane: int = last, plane: bool = False) -> Thumb:
+        own = content.maps.get(nodes[place].key)
         size = content.size(nodes[place].key, pane)
-        return Thumb(place, box, box if size is None else fitted(size, box), line, pane)
+        # A list of values has no rows and columns that a plane could show.
+        plane = plane and own is not None and size_of(own) != VALUES
+        shown = box if size is None or plane else fitted(size, box)
+        return Thumb(place, box, shown, line, pane, plane)
 
     cards: list[Card] = []
     lines: list[StageLine] = []
@@ -128,6 +137,7 @@ def _best_plan(
     content: Content,
     page: tuple[float, float],
     input_size: tuple[int, int],
+    look: Look,
 ) -> _Plan:
     """The best plan that hides nothing; else runs of alike blocks are a card, or the page grows.
 
@@ -136,7 +146,10 @@ def _best_plan(
     (width, height), maps = page, content.maps
     whole = input_size[1] / input_size[0]
     aspect, thumb_aspect = (min(max(whole, low), high) for low, high in _ASPECTS)
-    panes, top = Panes(aspect, content.captions), _top(width, len(content.notes))
+    panes = Panes(aspect, content.captions)
+    if look == "isometric" and panes.count == 1:
+        panes = Panes(plane_aspect(), planes=True)
+    top = _top(width, len(content.notes))
 
     def plan(
         blocks: tuple[Block, ...], entries: Sequence[Entry], tall: float = height
@@ -255,7 +268,8 @@ def _main_tiles(found: Arrangement, exits: Sequence[int], room: Box, put: _Put) 
     if count > 1:
         width = min(width, (found.card_width - 4 * (count - 1)) / count)
     for number, place in enumerate(exits):
-        yield put(place, Box(room.x + number * (width + 4), room.y, width, room.height))
+        box = Box(room.x + number * (width + 4), room.y, width, room.height)
+        yield put(place, box, plane=found.panes.planes)
 
 
 def _side_thumbs(

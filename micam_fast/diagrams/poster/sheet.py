@@ -41,6 +41,8 @@ class Thumb:
         Of a thumbnail in lines.
     pane
         Which of the layer's maps it is: the number of a main tile.
+    plane
+        Whether it is a main tile on a plane in perspective.
     """
 
     place: int
@@ -48,6 +50,7 @@ class Thumb:
     shown: Box
     line: int = 0
     pane: int = 0
+    plane: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from micam_fast.diagrams.encoders import PngPage, SvgPage
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import INK, Filling, Hole, Mark, Picture, Template, Text, enlarge
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
+from micam_fast.diagrams.planes import plane_in
 from micam_fast.diagrams.poster.bars import Bars
 from micam_fast.diagrams.poster.card_marks import (
     NUMBERS_LENGTH,
@@ -53,6 +57,14 @@ class _Shown:
     pane: int
     box: Box
     title: str
+    plane: bool
+
+    def draw(self, pixels: NDArray[np.uint8]) -> Mark:
+        """The map in its place."""
+        box = self.box
+        if self.plane:
+            return plane_in(box, pixels, self.title)
+        return Picture(box.x, box.y, box.width, box.height, pixels, self.title)
 
 
 class PosterTemplate:
@@ -91,7 +103,9 @@ class PosterTemplate:
         style: Style,
         scale: float = 1.0,
     ) -> None:
-        self.sheet = sheet = lay_out_sheet(nodes, content, style.page, input_size)
+        self.sheet = sheet = lay_out_sheet(
+            nodes, content, style.page, input_size, style.look_for(input_size, poster=True)
+        )
         self._scale = scale
         maps = content.maps
         keys = [node.key for node in nodes]
@@ -142,14 +156,10 @@ class PosterTemplate:
         return tuple(enlarge(mark, self._scale) for mark in self._numbers(content))
 
     def _maps(self, content: Content) -> tuple[Mark, ...]:
-        density = self._density
         pictures = (
-            Picture(
-                each.box.x, each.box.y, each.box.width, each.box.height,
-                content.pixels(each.layer, each.pane, cells_for(each.box, density)), each.title,
-            )
+            each.draw(content.pixels(each.layer, each.pane, cells_for(each.box, self._density)))
             for each in self._pictures
-        )  # fmt: skip
+        )
         return tuple(enlarge(mark, self._scale) for mark in pictures)
 
     def _numbers(self, content: Content) -> Iterator[Mark]:
@@ -164,7 +174,7 @@ class PosterTemplate:
 
 def _shown(layer: str, thumb: Thumb, captions: Sequence[str]) -> _Shown:
     title = f"{layer}: {captions[thumb.pane]}" if captions else layer
-    return _Shown(layer, thumb.pane, thumb.shown, title)
+    return _Shown(layer, thumb.pane, thumb.shown, title, thumb.plane)
 
 
 def _density(boxes: Sequence[Box]) -> float:
