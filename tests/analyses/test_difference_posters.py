@@ -22,6 +22,7 @@ from micam_fast.demo import DIGITS
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.filling import fill_template
 from micam_fast.diagrams.marks import Boxes, Drawing, Path as Line, Picture, Text
+from micam_fast.diagrams.numbers import show_value
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.palette import LINE, MARKER, SMALL
 from micam_fast.diagrams.poster.scale import BarScale
@@ -282,10 +283,10 @@ def test_markers_are_the_layers_that_differ_most(samples: Difference) -> None:
     most = max(layers, key=lambda each: each.relative_l2)
     least = min(layers, key=lambda each: each.correlation)
     x, y = marked(drawing).split(" · ")
-    assert x.startswith("X largest relative L2 ")
-    assert x.endswith(f" {most.layer.name}")
-    assert float(x.split()[-2]) == pytest.approx(most.relative_l2, rel=0.01)
-    assert y == f"Y lowest correlation {least.correlation:.4f} {least.layer.name}"
+    said, _, value, *_ = x.removeprefix("X largest ").split()
+    assert (said, x.partition(value)[2].split()[0]) == ("relative", most.layer.name)
+    assert float(value) == pytest.approx(most.relative_l2, rel=0.01)
+    assert y.startswith(f"Y lowest correlation {least.correlation:.4f} {least.layer.name}")
 
 
 def test_an_input_is_no_find(samples: Difference) -> None:
@@ -301,7 +302,7 @@ def test_the_layer_that_adds_most_noise_is_marked(samples: Difference) -> None:
     noise = {"conv1a": Noise(100.0, 9.0, own=4.0), "relu1a": Noise(100.0, 16.0, own=1.0)}
     layers = {n: replace(e, noise=noise.get(n)) for n, e in samples.layers.items()}
     _, drawing = made(replace(samples, layers=layers))
-    assert marked(drawing).split(" · ")[-1] == "Z adds most noise 20.00 % conv1a"
+    assert marked(drawing).split(" · ")[-1].startswith("Z adds most noise 20.00 % conv1a")
 
 
 def test_nothing_is_marked_where_nothing_differs(samples: Difference) -> None:
@@ -317,7 +318,9 @@ def test_the_header_tells_both_sides(demo_model: Model) -> None:
     assert "lenet_mnist: B - A" in found
     assert "digits.npy[3], label 3" in found
     assert "digits.npy[8]" in found
-    assert sum(line.startswith("prediction: class ") for line in found) == 2
+    assert [line for line in found if line.startswith("class ")] == [
+        each.prediction.brief("class") for each in (three, eight) if each.prediction is not None
+    ]
     untitled = [m for m in drawing.marks if isinstance(m, Picture) and not m.title and m.y < 100]
     assert len(untitled) == 2
     for picture, each in zip(untitled, (three, eight), strict=True):
@@ -422,14 +425,25 @@ def test_an_unknown_page_is_refused(samples: Difference, tmp_path: Path) -> None
 
 
 def test_numbers_stand_beside_the_tiles_where_there_is_room() -> None:
-    difference = residual_difference(20)
-    sheet, drawing = made(difference, replace(POSTER, page=(2000, 600)))
-    assert sheet.arrangement.card_width - sheet.arrangement.tile_width >= 38
+    difference = residual_difference(8)
+    sheet, drawing = made(difference)
+    assert sheet.arrangement.numbers == "beside"
     found = words(drawing)
     assert found.count("rel. L2") == found.count("corr.") == len(sheet.cards)
     for card in sheet.cards:
         each = difference.layers[sheet.nodes[card.tiles[0].place].key]
-        assert f"{each.relative_l2:.3g}" in found
+        assert show_value(each.relative_l2) in found
+
+
+def test_the_relative_l2_stands_below_the_title_where_tiles_fill_the_card() -> None:
+    difference = residual_difference(12)
+    sheet, drawing = made(difference)
+    assert sheet.arrangement.numbers == "line"
+    for card in sheet.cards:
+        each = difference.layers[sheet.nodes[card.tiles[0].place].key]
+        (line,) = (t for t in texts(drawing) if t.x == card.x and card.y < t.y - 12 < card.y + 12)
+        assert line.text == f"relative L2 {show_value(each.relative_l2)}"
+        assert line.y < card.tiles[0].box.y - 8
 
 
 def test_a_mean_has_no_own_picture() -> None:

@@ -12,10 +12,14 @@ from micam_fast.api.averages import Average
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.errors import SampleError
 from micam_fast.demo import DIGITS, MODEL
+from micam_fast.diagrams.filling import fill_template
 from micam_fast.diagrams.labels import label_parts
+from micam_fast.diagrams.marks import Picture, Text
+from micam_fast.diagrams.style import Style
 from micam_fast.maps.sample_maps import SampleMaps
 from tests.helpers.clips import frames_net
 from tests.helpers.models import random_array
+from tests.helpers.posters import residual_explanation
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +142,22 @@ def test_clips_of_one_length_keep_their_number_of_frames() -> None:
 def test_nothing_has_no_mean() -> None:
     with pytest.raises(SampleError, match="no sample to take the mean of"):
         Average().mean()
+
+
+def test_posters_of_mean_and_deviation_say_what_they_are() -> None:
+    """They have neither a sample's own picture nor a prediction, which no mean has."""
+    one = residual_explanation(8)
+    both = average([one, replace(one, maps=one.maps)])
+    style = Style("flat", drawing="poster")
+    for found, said in (
+        (both.mean(sample="mean of 2 samples"), "mean of 2 samples"),
+        (both.deviation(sample="deviation of 2 samples"), "deviation of 2 samples"),
+        (replace(one, sample="x.npy"), "x.npy"),
+    ):
+        template, fillings = fill_template(found, style, native=True)
+        marks = template.blank.fill(fillings).marks
+        header = [m for m in marks if isinstance(m, Text | Picture) and m.y < 98 and m.x < 432]
+        assert said in [mark.text for mark in header if isinstance(mark, Text)]
+        predicted = [m for m in header if isinstance(m, Text) and m.text.startswith("class ")]
+        pictures = [m for m in header if isinstance(m, Picture)]
+        assert len(predicted) == len(pictures) == (found.fed is not None)

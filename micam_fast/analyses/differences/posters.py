@@ -154,7 +154,7 @@ class DifferenceContent:
         if each is None or each.difference is None:
             return ()
         measures = ("rel. L2", each.relative_l2), ("corr.", each.correlation)
-        return [(w, "-" if math.isnan(v) else f"{v:.3g}", INK) for w, v in measures]
+        return [(word, _three_digits(value), INK) for word, value in measures]
 
     def caption(self, layer: str) -> str:
         """The relative L2, or why there is none."""
@@ -243,6 +243,10 @@ def _picture(pixels: NDArray[np.uint8], width: float) -> Sign:
 
 def _bar(colour: Colour) -> Sign:
     return Sign(4.0, lambda x, y: iter([Boxes(np.array([[x, y - 8, 4.0, 9.0]]), colour)]))
+
+
+def _three_digits(value: float) -> str:
+    return "-" if math.isnan(value) else show_value(value)
 
 
 def _no_map(rows: int, columns: int) -> NDArray[np.uint8]:
