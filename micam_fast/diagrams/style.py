@@ -79,6 +79,10 @@ class Style:
         """Size of a diagram relative to the published tile."""
         return 1.0 if self.scale_tiles is None else self.scale_tiles
 
+    def png_level(self, *, poster: bool) -> int:
+        """How a PNG is compressed; a poster at level 1 would be a quarter larger than at 2."""
+        return 2 if poster and self.compress_level == 1 else self.compress_level
+
     def is_poster(self, nodes: int) -> bool:
         """Tell whether a network of so many nodes is drawn as a poster.
 

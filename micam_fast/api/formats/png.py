@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from micam_fast.core.output_files import atomic_file
-from micam_fast.diagrams.filling import fill_template
+from micam_fast.diagrams.filling import fill_template, is_poster
 from micam_fast.diagrams.png_limit import check_png_size
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
@@ -16,7 +16,7 @@ def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     template, fillings = fill_template(shown, style, native=False)
     check_png_size(template.blank.width, template.blank.height, style.scale)
     with atomic_file(path) as file:
-        template.png.write(fillings, file, style.compress_level)
+        template.png.write(fillings, file, style.png_level(poster=is_poster(shown, style)))
     return [path]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from micam_fast.diagrams.poster.panes import Panes
 
-_LEAST_COLUMNS, _MOST_COLUMNS = 3, 30
+_LEAST_COLUMNS, _MOST_COLUMNS = 2, 30
 _LEAST_WIDE = 2
 """Fewest columns of cards with several tiles each."""
 GAP = 12.0
@@ -39,6 +39,8 @@ _THUMBS = (
     7.5, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0, 28.0, 32.0, 40.0,
     48.0, 56.0, 64.0,
 )  # fmt: skip
+_LEAST_THUMB = 7.0
+"""Height of the lowest thumbnail."""
 _LEAST_TILE, _MOST_TILE = 18.0, 240.0
 _LOW = 0.3
 """Height of the tiles of a row of lists, by that of the others."""
@@ -248,6 +250,8 @@ class _Body:
         card_width = self.card_width(columns)
         if thumb > card_width or (beside and not self._side.any()):
             return None
+        if thumb / self._thumb_aspect < _LEAST_THUMB and not self._captions:
+            return None
         if numbers == "line" and (self._captions or card_width < _LEAST_NUMBERS):
             return None
         lines = np.maximum.reduceat(self._lines(card_width, thumb, beside), breaks[:-1])
@@ -336,11 +340,13 @@ def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -
     rows = list(_pairs(breaks))
     split = sum(needs[end - 1].stage == needs[end].stage for _, end in rows[:-1])
     alone = sum(
-        end - first == 1 and first > 0 and needs[first - 1].stage == needs[first].stage
+        end - first == 1
+        and (needs[first].low or first == 0 or needs[first - 1].stage == needs[first].stage)
         for first, end in rows
     )
     empty = 1 - len(needs) / (columns * len(rows))
-    return 0.7 * split / len(rows) + 0.3 * alone / len(rows) + 0.25 * empty
+    share = alone / len(rows) if len(rows) > 1 else 0.0
+    return 0.7 * split / len(rows) + 0.5 * share + 0.25 * empty
 
 
 def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[int, ...]:

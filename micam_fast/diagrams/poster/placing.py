@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def lay_out_sheet(
     page
         Width and height in 1/96 inch.
     input_size
-        ``(Hin, Win)``, whose proportions tiles and thumbnails have as far as these are moderate.
+        ``(Hin, Win)``.
     look
         Of main tiles; several of a layer are always flat.
     """
@@ -144,7 +145,7 @@ def _best_plan(
     A card holds several blocks only where a card for each would be tiny.
     """
     (width, height), maps = page, content.maps
-    whole = input_size[1] / input_size[0]
+    whole = _usual_aspect(maps, input_size)
     aspect, thumb_aspect = (min(max(whole, low), high) for low, high in _ASPECTS)
     panes = Panes(aspect, content.captions)
     if look == "isometric" and panes.count == 1:
@@ -189,6 +190,14 @@ def _top(width: float, notes: int) -> float:
     """Where the first row begins, below so many lines of notes."""
     lines = notes + (width < NARROW)
     return HEADER_TOP + HEADER_HEIGHT + (MARKER_LINE + NOTE_LINE * (lines - 1) if lines else 4.0)
+
+
+def _usual_aspect(maps: Mapping[str, LayerMap], input_size: tuple[int, int]) -> float:
+    """Width of maps by their height: that of the middle one; the input's where all are lists."""
+    shapes = [found.cam.shape for found in maps.values() if size_of(found) != VALUES]
+    if not shapes:
+        return input_size[1] / input_size[0]
+    return float(statistics.median_low([columns / rows for rows, columns in shapes]))
 
 
 def _is_strip(found: LayerMap | None) -> bool:
