@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from micam_fast.diagrams.poster.panes import Panes
 
 _LEAST_COLUMNS, _MOST_COLUMNS = 2, 30
-_LEAST_WIDE = 2
-"""Fewest columns of cards with several tiles each."""
 GAP = 12.0
 """Between cards, with the arrow from one to the next."""
 STAGE_HEAD, TITLE = 20.0, 15.0
@@ -190,8 +188,7 @@ def arrange_cards(
     """
     body = _Body(needs, width, height, panes, thumb_aspect)
     best: Arrangement | None = None
-    least = _LEAST_COLUMNS if panes.count == 1 else _LEAST_WIDE
-    for columns in range(least, _MOST_COLUMNS + 1):
+    for columns in range(_LEAST_COLUMNS, _MOST_COLUMNS + 1):
         if body.card_width(columns) < _LEAST_TILE:
             break
         if not body.may_hold(columns):
