@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from micam_fast.cli.common import note, note_compiling
-from micam_fast.cli.options import output_dir_option
+from micam_fast.cli.options import (
+    PosterOptions,
+    output_dir_option,
+    poster_options,
+    read_options,
+)
 from micam_fast.cli.progress import progress, report
 
 
 @click.command("demo", short_help="Plot ten real digits with the CNN in the package.")
 @output_dir_option("micam-demo")
-def run_demo(output_dir: Path) -> None:
+@poster_options
+def run_demo(output_dir: Path, **given: Any) -> None:
     """Plot ten real MNIST digits with a small CNN that comes with the package."""
     from micam_fast import demo
     from micam_fast._loops.compiling import when_compiling
@@ -28,7 +35,14 @@ def run_demo(output_dir: Path) -> None:
         from micam_fast.api.loading import load_model
 
         model = load_model(demo.MODEL, say=note)
-    options = PlotOptions(folder=output_dir, formats=("png", "svg", "npz"))
+    poster = read_options(PosterOptions, given)
+    options = PlotOptions(
+        folder=output_dir,
+        formats=("png", "svg", "npz"),
+        drawing=poster.drawing,
+        page=poster.page,
+        scale_png=poster.scale_png,
+    )
     samples = read_samples([str(demo.DIGITS)], model.inputs)
     with progress(note) as shown, when_compiling(note_compiling):
         plot_samples(
