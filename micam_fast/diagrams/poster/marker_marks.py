@@ -56,7 +56,7 @@ def _triangles(sheet: Sheet, letters: Mapping[int, str]) -> Iterator[Mark]:
 
 
 def _is_free(left: float, right: float, taken: Sequence[tuple[float, float]], width: float) -> bool:
-    inside = right <= width - 2
+    inside = right <= width - MARGIN
     return inside and all(right < begin or left > end for begin, end in taken)
 
 
