@@ -49,7 +49,8 @@ def _triangles(sheet: Sheet, letters: Mapping[int, str]) -> Iterator[Mark]:
         corners = ((x, y + 1), (x + _HALF, y + 6.5), (x - _HALF, y + 6.5))
         yield Path(corners, MARKER, 0, filled=True, closed=True)
         width = text_width(words, SMALL)
-        lefts = (x + 5, x - 5 - width, x + 5 + width + 2, x - 7 - 2 * width)
+        steps = (n * (width + 2) for n in range(len(taken) + 1))
+        lefts = [left for step in steps for left in (x + 5 + step, x - 5 - width - step)]
         left = next(left for left in lefts if _is_free(left, left + width, taken, sheet.width))
         taken.append((left, left + width))
         yield Text(left, y + 8, words, SMALL, MARKER, bold=True)
