@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from micam_fast.core.choices import (
     DRAWINGS,
@@ -68,6 +68,11 @@ class Style:
             raise ValueError("rankdir and scale_tiles belong to the diagram, not to the poster")
         if self.compress_level not in range(10):
             raise ValueError(f"compress_level must be 0 to 9, not {self.compress_level}")
+
+    @property
+    def as_poster(self) -> Style:
+        """The same for a poster."""
+        return replace(self, drawing="poster", rankdir=None, scale_tiles=None)
 
     @property
     def direction(self) -> str:

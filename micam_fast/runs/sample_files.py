@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from micam_fast.core.prediction import Prediction
 from micam_fast.core.timing import StageTimes
 from micam_fast.diagrams.diagram_template import diagram_size
 from micam_fast.diagrams.places import DiagramLayout
+from micam_fast.diagrams.png_limit import check_png_size
 from micam_fast.diagrams.style import Style
 from micam_fast.diagrams.tile_rooms import tile_room
 from micam_fast.runs.stores import FolderStore, Store, open_store
@@ -125,7 +127,7 @@ def check_output(model: Model, options: PlotOptions) -> None:
         If a diagram is asked for and Graphviz cannot lay it out.
     OutputError
         If the folder cannot be written, or a PNG would be too large for viewers and is the only
-        format.
+        format, and so would be that of a poster.
     """
     options.store.check()
     poster = options.is_poster(model)
@@ -142,6 +144,10 @@ def check_output(model: Model, options: PlotOptions) -> None:
             except TooLargeError as error:
                 refused.append(error)
         if len(refused) == len(options.formats):
+            width, height = (round(side * style.scale_png) for side in style.page)
+            with suppress(TooLargeError):
+                check_png_size(width, height, style.scale_png, poster=True)
+                return
             raise refused[0]
 
 
@@ -164,7 +170,8 @@ def write_sample(
 ) -> SampleFiles:
     """Write the files of a sample to a folder that is there, each by a rename.
 
-    A picture that is too large does not keep the other formats from being written.
+    Instead of a diagram that is too large its poster is written; neither keeps the other formats
+    from being written.
 
     Raises
     ------
@@ -179,11 +186,17 @@ def write_sample(
     refused: dict[str, TooLargeError] = {}
     for name in options.formats:
         with stages.stage(f"write {name}"):
-            path = folder / f"{stem}{named_format(name).ending}"
+            ending, style = named_format(name).ending, options.style
+            path = folder / f"{stem}{ending}"
             try:
-                files.extend(write_format(name, explanation, path, options.style))
+                files.extend(write_format(name, explanation, path, style))
             except TooLargeError as error:
                 refused[name] = error
+                path = folder / f"{stem}_poster{ending}"
+                with suppress(TooLargeError):
+                    files.extend(write_format(name, explanation, path, style.as_poster))
+                    refused[name] = TooLargeError(f"{error}; its poster was written instead")
+                    shown.append(path.name)
             else:
                 shown.append(path.name)
     if refused and not shown:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import micam_fast
-from micam_fast.core.errors import LayoutEngineError
+from micam_fast.core.errors import LayoutEngineError, TooLargeError
 from micam_fast.runs.plotting import plot_samples
 from micam_fast.runs.sample_files import PlotOptions, check_output
 from micam_fast.samples import Sample
@@ -79,3 +79,28 @@ def test_a_small_network_is_a_diagram(tmp_path: Path) -> None:
     model = micam_fast.load_model(demo.MODEL)
     assert not PlotOptions(tmp_path).is_poster(model)
     assert PlotOptions(tmp_path, drawing="poster").is_poster(model)
+
+
+def test_a_diagram_that_is_too_large_is_a_poster_and_says_so(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 3e6)
+    model = micam_fast.load_model(file)
+    options = PlotOptions(tmp_path / "out", ("png",), drawing="diagram")
+    check_output(model, options)
+    summary = plot_samples(model, samples(1), options)
+    assert (summary.written, summary.incomplete) == (1, 1)
+    (path,) = (tmp_path / "out").glob("*.png")
+    assert path.stem.endswith("_poster")
+    with Image.open(path) as image:
+        assert image.size == (2160, 1350)
+
+
+def test_a_poster_that_is_too_large_offers_fewer_pixels(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micam_fast.diagrams.png_limit.LARGEST_PNG", 1e6)
+    found = micam_fast.load_model(file).explain(samples(1)[0].arrays["image"])
+    with pytest.raises(TooLargeError, match=r"2160 x 1350 = 3 megapixels.*--scale-png 0\.85"):
+        found.save(tmp_path / "x.png")
+    found.save(tmp_path / "x.png", scale_png=0.85)

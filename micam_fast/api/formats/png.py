@@ -14,9 +14,11 @@ from micam_fast.diagrams.style import Style
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
     template, fillings = fill_template(shown, style, native=False)
-    check_png_size(template.blank.width, template.blank.height, style.scale)
+    poster = is_poster(shown, style)
+    scale = style.scale_png if poster else style.scale
+    check_png_size(template.blank.width, template.blank.height, scale, poster=poster)
     with atomic_file(path) as file:
-        template.png.write(fillings, file, style.png_level(poster=is_poster(shown, style)))
+        template.png.write(fillings, file, style.png_level(poster=poster))
     return [path]
 
 
