@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,8 +42,6 @@ from micam_fast.diagrams.poster.ways import BlockWays, Ways, find_ways
 from micam_fast.maps.layer_map import LayerMap
 
 _TALLER = 1.25
-_SMALL = 30.0
-"""Height of the main tiles below which cards of several blocks may be better than one for each."""
 _ASPECTS = (0.5, 8.0), (0.5, 3.0)
 """Least and largest width by height of main tiles and of thumbnails."""
 _Put = Callable[..., Thumb]
@@ -142,7 +139,7 @@ def _best_plan(
 ) -> _Plan:
     """The best plan that hides nothing; else runs of alike blocks are a card, or the page grows.
 
-    A card holds several blocks only where a card for each would be tiny.
+    A card holds several blocks only where cards for each do not fit.
     """
     (width, height), maps = page, content.maps
     whole = _usual_aspect(maps, input_size)
@@ -167,15 +164,12 @@ def _best_plan(
     blocks = apart_lists(find_blocks(nodes).blocks, nodes, maps)
     stages = find_stages(blocks, nodes, maps)
     single = plan(blocks, single_entries(blocks))
-    if single is not None and panes.tile_in(single.arrangement.tile_width)[1] >= _SMALL:
+    if single is not None:
         return single
-    best, least = single, -math.inf if single is None else single.arrangement.worth
-    for joined in joined_blocks(blocks, stages):
-        found = plan(joined, single_entries(joined))
-        if found is not None and found.arrangement.worth > least:
-            best, least = found, found.arrangement.worth
-    if best is not None:
-        return best
+    joined = [plan(each, single_entries(each)) for each in joined_blocks(blocks, stages)]
+    fitting = [each for each in joined if each is not None]
+    if fitting:
+        return max(fitting, key=lambda each: each.arrangement.worth)
     entries = single_entries(blocks)
     for entries in shorter_entries(blocks, nodes, stages):
         found = plan(blocks, entries)
