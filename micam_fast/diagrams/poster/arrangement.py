@@ -28,6 +28,8 @@ NUMBERS_WIDTH, NUMBERS_HEIGHT = 38.0, 48.0
 """Beside the main tile, for its largest and its smallest value."""
 NUMBERS_LINE = 10.5
 """Below the title for these, where there is no room beside the tile."""
+PILLS = 12.0
+"""Above the tiles, for the numbers of far cards, where a card of the page has some."""
 CAPTION = 26.0
 """Below the tiles of cards with one layer each, in place of thumbnails."""
 LINE_GAP, ROW_GAP = 3.0, 8.0
@@ -172,6 +174,8 @@ def arrange_cards(
     height: float,
     panes: Panes,
     thumb_aspect: float = 1.0,
+    *,
+    pills: bool = False,
 ) -> Arrangement | None:
     """The best arrangement of cards on a body of this size; ``None`` where they do not fit.
 
@@ -185,8 +189,10 @@ def arrange_cards(
         The main tiles of each.
     thumb_aspect
         Width of the thumbnails by their height.
+    pills
+        Whether cards have numbers of far cards.
     """
-    body = _Body(needs, width, height, panes, thumb_aspect)
+    body = _Body(needs, width, height, panes, thumb_aspect, pills)
     best: Arrangement | None = None
     for columns in range(_LEAST_COLUMNS, _MOST_COLUMNS + 1):
         if body.card_width(columns) < _LEAST_TILE:
@@ -214,8 +220,10 @@ class _Body:
         height: float,
         panes: Panes,
         thumb_aspect: float,
+        pills: bool,
     ) -> None:
         self._width, self._height = width, height
+        self._title = TITLE + (PILLS if pills else 0.0)
         self._panes, self._thumb_aspect = panes, thumb_aspect
         self._thumbs, self._side, self._tiles, self._low = (
             np.array([getattr(each, name) for each in needs])
@@ -230,7 +238,7 @@ class _Body:
     def may_hold(self, columns: int) -> bool:
         """Whether rows of so many cards fit if all are full and as low as can be."""
         least = _LEAST_TILE / max(1.0, self._panes.aspect)
-        lowest = STAGE_HEAD + TITLE + self._panes.height_of(least)
+        lowest = STAGE_HEAD + self._title + self._panes.height_of(least)
         lowest += CAPTION if self._captions else self._line_height(_THUMBS[0])
         rows = math.ceil(len(self._tiles) / columns)
         return rows * (lowest + ROW_GAP) <= self._height + ROW_GAP
@@ -254,7 +262,7 @@ class _Body:
         lines = np.maximum.reduceat(self._lines(card_width, thumb, beside), breaks[:-1])
         count = len(lines)
         below = CAPTION * count if self._captions else int(lines.sum()) * self._line_height(thumb)
-        title = TITLE + (NUMBERS_LINE if numbers == "line" else 0.0)
+        title = self._title + (NUMBERS_LINE if numbers == "line" else 0.0)
         panes, wide = self._panes, max(1.0, self._panes.aspect)
         between = panes.height_of(0.0)
         taken = (STAGE_HEAD + title + between + ROW_GAP) * count + below

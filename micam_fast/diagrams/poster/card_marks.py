@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 from micam_fast.core.texts import count_of
@@ -17,6 +19,9 @@ from micam_fast.diagrams.poster.sheet import Card, Sheet, StageLine
 
 NUMBERS_LENGTH = 78.0
 """Width of the longest line of numbers, with a gap."""
+
+_SEPARATOR = re.compile("[^/._]*[/._]")
+"""A part of a name, with what is behind it."""
 
 
 def card_marks(sheet: Sheet, channels: Sequence[int | None]) -> Iterator[Mark]:
@@ -83,8 +88,11 @@ def numbers_line(card: Card) -> float:
 def _title_marks(sheet: Sheet, card: Card, channels: int | None) -> Iterator[Mark]:
     x, room, baseline = card.x, card.width, card.y + CARD + 1
     titles = [sheet.title(number) for number in card.entry.shown]
-    title = " … ".join(titles)
-    if sheet.ways.long and all(sheet.blocks[number].title for number in card.entry.shown):
+    title, colour = " … ".join(titles), BLACK
+    named = all(sheet.blocks[number].title for number in card.entry.shown)
+    if sheet.ways.long and not named:
+        colour = WAY
+    elif sheet.ways.long:
         number = str(card.entry.first + 1)
         if card.entry.count > 1:
             number += f"…{card.entry.end}"
@@ -105,8 +113,20 @@ def _title_marks(sheet: Sheet, card: Card, channels: int | None) -> Iterator[Mar
             yield Text(left, numbers_line(card), words, SMALL, QUIET)
         elif text_width(title, CARD) + 6 + taken <= room:
             yield Text(x + room - taken, baseline, words, SMALL, QUIET)
-    shown = fit_line(title, CARD, room)
-    yield Text(x, baseline, shown, CARD, BLACK, None if shown == title else title, bold=True)
+    shown = title
+    if text_width(title, CARD) > room:
+        shown = fit_line(" … ".join(_without_prefix(sheet, card, titles)), CARD, room)
+    yield Text(x, baseline, shown, CARD, colour, None if shown == title else title, bold=True)
+
+
+def _without_prefix(sheet: Sheet, card: Card, titles: Sequence[str]) -> list[str]:
+    """Titles without what all names of their stage begin with, up to a separator."""
+    stage = next(each for each in sheet.stages if each.first <= card.entry.first < each.end)
+    known = [b.title for b in sheet.blocks[stage.first : stage.end] if _SEPARATOR.search(b.title)]
+    pieces = [_SEPARATOR.findall(title) for title in known]
+    same = itertools.takewhile(lambda each: len(set(each)) == 1, zip(*pieces, strict=False))
+    common = "".join(piece for piece, *_ in same) if len(known) > 1 else ""
+    return [title.removeprefix(common) for title in titles]
 
 
 def _arrow_marks(sheet: Sheet, before: Card | None, card: Card) -> Iterator[Mark]:

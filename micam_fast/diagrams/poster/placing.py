@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from micam_fast.core.choices import Look
 from micam_fast.diagrams.nodes import Node
@@ -74,12 +74,14 @@ def lay_out_sheet(
     found = plan.arrangement
     last = found.panes.count - 1
 
-    def put(place: int, box: Box, line: int = 0, pane: int = last, plane: bool = False) -> Thumb:
+    def put(place: int, box: Box, line: int = 0, pane: int = last, tile: bool = False) -> Thumb:
         own = content.maps.get(nodes[place].key)
         size = content.size(nodes[place].key, pane)
         # A list of values has no rows and columns that a plane could show.
-        plane = plane and own is not None and size_of(own) != VALUES
+        plane = found.panes.planes and tile and own is not None and size_of(own) != VALUES
         shown = box if size is None or plane else fitted(size, box)
+        if tile:
+            shown = replace(shown, x=box.x)
         return Thumb(place, box, shown, line, pane, plane)
 
     cards: list[Card] = []
@@ -156,7 +158,7 @@ def _best_plan(
         needs = _needs(entries, blocks, nodes, maps, stages, ways.blocks)
         legend = Legend.of(content.colours, nodes, blocks, ways, width - 2 * MARGIN)
         room = width - 2 * MARGIN, tall - legend.height - top
-        found = arrange_cards(needs, *room, panes, thumb_aspect)
+        found = arrange_cards(needs, *room, panes, thumb_aspect, pills=bool(ways.long))
         if found is None:
             return None
         return _Plan(blocks, tuple(entries), stages, ways, legend, found, tall)
@@ -272,7 +274,7 @@ def _main_tiles(found: Arrangement, exits: Sequence[int], room: Box, put: _Put) 
         width = min(width, (found.card_width - 4 * (count - 1)) / count)
     for number, place in enumerate(exits):
         box = Box(room.x + number * (width + 4), room.y, width, room.height)
-        yield put(place, box, plane=found.panes.planes)
+        yield put(place, box, tile=True)
 
 
 def _side_thumbs(

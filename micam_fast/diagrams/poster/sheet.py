@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.places import Box
@@ -86,12 +86,6 @@ class Card:
     def all_thumbs(self) -> tuple[Thumb, ...]:
         """Those in lines, then those beside the tile."""
         return self.thumbs + self.side
-
-    @property
-    def tiles_box(self) -> Box:
-        """The room of the main tiles without what stands above them."""
-        top = self.tiles[0].box.y - self.room.y
-        return replace(self.room, y=self.room.y + top, height=self.room.height - top)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.marks import Boxes, Mark, Path, Point, Text
+from micam_fast.diagrams.poster.arrangement import PILLS
 from micam_fast.diagrams.poster.palette import SMALL, WAY
 from micam_fast.diagrams.poster.sheet import Card, Sheet, Thumb
 from micam_fast.diagrams.poster.ways import BlockWays
@@ -20,7 +21,7 @@ _LANES = 3
 _Lanes = defaultdict[int, list[tuple[float, float]]]
 """By line of thumbnails: begin and end of the ways above it."""
 _PILL_HEIGHT, _PILL_PAD, _PILL_GAP, _ARROW = 10.5, 3.0, 4.0, 8.0
-_PILL_FILL = (247, 249, 252)
+_PILL_FILL = (238, 243, 250)
 
 
 def elbow_marks(sheet: Sheet) -> Iterator[Mark]:
@@ -146,27 +147,24 @@ def pill_marks(sheet: Sheet) -> Iterator[Mark]:
         inside = range(card.entry.first, card.entry.end)
         targets = sorted({n for b in inside for n in out[b] if card_of.get(n) is not card})
         sources = sorted({n for b in inside for n in into[b] if card_of.get(n) is not card})
+        most = card.width / 2 - 1 if sources and targets else card.width
         if sources:
-            yield from _pill(card, sources, incoming=True)
+            yield from _pill(card, sources, most, incoming=True)
         if targets:
-            yield from _pill(card, targets, incoming=False)
+            yield from _pill(card, targets, most, incoming=False)
 
 
-def _pill(card: Card, numbers: Sequence[int], *, incoming: bool) -> Iterator[Mark]:
-    """At the tile's upper left corner what comes in, at its lower right one what leaves.
-
-    A pill that is wider than the tile goes on beside it.
-    """
+def _pill(card: Card, numbers: Sequence[int], most: float, *, incoming: bool) -> Iterator[Mark]:
+    """Above the tile: at the left what comes in, at the right what leaves; at most so wide."""
     words = list(_number_words(numbers))
     widths = [text_width(word, SMALL) + _ARROW + 1 for word in words]
     shown, rest = len(words), ""
-    while shown > 1 and _pill_width(widths[:shown], rest) > card.width:
+    while shown > 1 and _pill_width(widths[:shown], rest) > most:
         shown -= 1
         rest = f"+{len(words) - shown}"
     width = _pill_width(widths[:shown], rest)
-    room = card.tiles_box
-    x = room.x if incoming else max(room.x, room.x + room.width - width)
-    y = room.y if incoming else room.y + room.height - _PILL_HEIGHT
+    x = card.x if incoming else card.x + card.width - width
+    y = card.room.y - PILLS
     yield Boxes(np.array([[x, y, width, _PILL_HEIGHT]]), _PILL_FILL)
     x, baseline = x + _PILL_PAD, y + _PILL_HEIGHT - 2.6
     for word, taken in zip(words[:shown], widths[:shown], strict=True):
