@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,10 @@ from micam_fast._loops.colours import colour_maps
 from micam_fast.analyses.differences import Difference, diff
 from micam_fast.api.explanation import Explanation
 from micam_fast.core.layers import Layer
+from micam_fast.diagrams.encoders.fonts import text_width
+from micam_fast.diagrams.marks import Drawing, Text
 from micam_fast.diagrams.nodes import Node, draw_nodes
+from micam_fast.diagrams.poster.palette import SMALL
 from micam_fast.maps.layer_map import LayerMap
 
 
@@ -107,3 +111,21 @@ def residual_difference(blocks: int, *, models: bool = False) -> Difference:
     second = micam_fast.load_model(residual_model(blocks, 1)) if models else first
     one, other = np.random.default_rng(2).random((2, 1, 16, 16), np.float32)
     return diff(first.explain(one), second.explain(one if models else other))
+
+
+def check_texts(drawing: Drawing) -> None:
+    """All words are legible, on the page, and none lies upon another."""
+    texts = [mark for mark in drawing.marks if isinstance(mark, Text)]
+    assert min(text.size for text in texts) >= SMALL
+    boxes = []
+    for text in texts:
+        width = text_width(text.text, text.size)
+        assert text.x >= 0
+        assert text.x + width <= drawing.width
+        assert text.size <= text.y <= drawing.height
+        boxes.append((text.x, text.y - 0.62 * text.size, text.x + width, text.y, text.text))
+    boxes.sort(key=lambda box: box[1])
+    for one, other in itertools.combinations(boxes, 2):
+        across = one[0] < other[2] - 0.3 and other[0] < one[2] - 0.3
+        down = one[1] < other[3] - 0.3 and other[1] < one[3] - 0.3
+        assert not (across and down), (one, other)

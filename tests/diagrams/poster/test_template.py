@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 
@@ -13,15 +12,15 @@ from micam_fast.api.explanation import Explanation
 from micam_fast.core.choices import PAGES, Detail
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.filling import fill_template
-from micam_fast.diagrams.marks import Boxes, Drawing, Picture, Text
+from micam_fast.diagrams.marks import Boxes, Drawing, Picture, Plane, Text
 from micam_fast.diagrams.places import Box
 from micam_fast.diagrams.poster.markers import find_markers
-from micam_fast.diagrams.poster.palette import PALE_NEGATIVE, PALE_POSITIVE, SMALL
+from micam_fast.diagrams.poster.palette import PALE_NEGATIVE, PALE_POSITIVE
 from micam_fast.diagrams.poster.scale import BarScale
 from micam_fast.diagrams.poster.sheet import Sheet
 from micam_fast.diagrams.poster.template import PosterTemplate
 from micam_fast.diagrams.style import Style
-from tests.helpers.posters import residual_explanation
+from tests.helpers.posters import check_texts, residual_explanation
 
 POSTER = Style("flat", drawing="poster")
 
@@ -125,20 +124,7 @@ def test_markers_frame_the_layers_that_they_name(explanation: Explanation) -> No
 def test_texts_are_legible_apart_and_on_the_page(blocks: int, page: str) -> None:
     explanation = replace(residual_explanation(blocks), sample="digits.npy[3]")
     _, drawing = made(explanation, replace(POSTER, page=PAGES[page]))
-    texts = [mark for mark in drawing.marks if isinstance(mark, Text)]
-    assert min(text.size for text in texts) >= SMALL
-    boxes = []
-    for text in texts:
-        width = text_width(text.text, text.size)
-        assert text.x >= 0
-        assert text.x + width <= drawing.width
-        assert text.size <= text.y <= drawing.height
-        boxes.append((text.x, text.y - 0.62 * text.size, text.x + width, text.y, text.text))
-    boxes.sort(key=lambda box: box[1])
-    for one, other in itertools.combinations(boxes, 2):
-        across = one[0] < other[2] - 0.3 and other[0] < one[2] - 0.3
-        down = one[1] < other[3] - 0.3 and other[1] < one[3] - 0.3
-        assert not (across and down), (one, other)
+    check_texts(drawing)
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 12, 40, 120])
@@ -165,6 +151,25 @@ def test_a_long_run_of_alike_blocks_is_one_card() -> None:
     texts = [mark.text for mark in drawing.marks if isinstance(mark, Text)]
     for card in runs:
         assert f"x {card.entry.count}" in texts
+
+
+def test_main_tiles_of_the_isometric_look_are_planes(explanation: Explanation) -> None:
+    template, drawing = made(explanation, replace(POSTER, look="isometric"))
+    maps = explanation.maps
+    spatial = {
+        template.sheet.nodes[tile.place].key
+        for card in template.sheet.cards
+        for tile in card.tiles
+        if not maps[template.sheet.nodes[tile.place].key].flat
+    }
+    planes = [mark for mark in drawing.marks if isinstance(mark, Plane)]
+    assert {plane.title for plane in planes} == spatial
+    for plane in planes:
+        assert plane.title is not None
+        if not maps[plane.title].plain:
+            np.testing.assert_array_equal(plane.pixels, maps[plane.title].rgba[..., :3])
+    flat = [picture.title for picture in pictures(drawing)]
+    assert len(flat) == len(maps) + len(template.sheet.blocks) - len(planes)
 
 
 def test_depth_and_only_shorten_the_poster(explanation: Explanation) -> None:
