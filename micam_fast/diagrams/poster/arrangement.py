@@ -331,7 +331,7 @@ def _worth(found: Arrangement, height: float) -> float:
     if found.beside:
         worth += 0.1
     if found.letters:
-        worth += 0.45
+        worth += 0.6
     wrapped = sum(row.lines - 1 for row in found.rows) / len(found.rows)
     return worth - 0.3 * max(0.0, 1 - used / height) - 0.32 * wrapped
 

@@ -21,6 +21,8 @@ _LANES = 3
 _Lanes = defaultdict[int, list[tuple[float, float]]]
 """By line of thumbnails: begin and end of the ways above it."""
 _PILL_HEIGHT, _PILL_PAD, _PILL_GAP, _ARROW = 10.5, 3.0, 4.0, 8.0
+_LEAST_PAIR = 90.0
+"""Width of the narrowest card that has two pills side by side."""
 _PILL_FILL = (238, 243, 250)
 
 
@@ -147,15 +149,21 @@ def pill_marks(sheet: Sheet) -> Iterator[Mark]:
         inside = range(card.entry.first, card.entry.end)
         targets = sorted({n for b in inside for n in out[b] if card_of.get(n) is not card})
         sources = sorted({n for b in inside for n in into[b] if card_of.get(n) is not card})
-        most = card.width / 2 - 1 if sources and targets else card.width
+        both = bool(sources and targets)
+        # Two of them need some width; else what leaves stands upon the tile's lower end.
+        apart = both and card.width < _LEAST_PAIR
+        most = card.width / 2 - 1 if both and not apart else card.width
+        above, below = card.room.y - PILLS, card.room.y + card.room.height - _PILL_HEIGHT
         if sources:
-            yield from _pill(card, sources, most, incoming=True)
+            yield from _pill(card, above, sources, most, incoming=True)
         if targets:
-            yield from _pill(card, targets, most, incoming=False)
+            yield from _pill(card, below if apart else above, targets, most, incoming=False)
 
 
-def _pill(card: Card, numbers: Sequence[int], most: float, *, incoming: bool) -> Iterator[Mark]:
-    """Above the tile: at the left what comes in, at the right what leaves; at most so wide."""
+def _pill(
+    card: Card, y: float, numbers: Sequence[int], most: float, *, incoming: bool
+) -> Iterator[Mark]:
+    """At the left what comes in, at the right what leaves; at most so wide."""
     words = list(_number_words(numbers))
     widths = [text_width(word, SMALL) + _ARROW + 1 for word in words]
     shown, rest = len(words), ""
@@ -164,7 +172,6 @@ def _pill(card: Card, numbers: Sequence[int], most: float, *, incoming: bool) ->
         rest = f"+{len(words) - shown}"
     width = _pill_width(widths[:shown], rest)
     x = card.x if incoming else card.x + card.width - width
-    y = card.room.y - PILLS
     yield Boxes(np.array([[x, y, width, _PILL_HEIGHT]]), _PILL_FILL)
     x, baseline = x + _PILL_PAD, y + _PILL_HEIGHT - 2.6
     for word, taken in zip(words[:shown], widths[:shown], strict=True):
