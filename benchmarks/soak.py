@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from micam_fast.demo import DIGITS
-from micam_fast.runs.manifest import NAME
+from micam_fast.runs.manifest import FORMAT, NAME
 
 BROKEN_SHARE = 50
 """One of so many samples is broken."""
@@ -80,7 +80,7 @@ def check_soak(soak: Soak, folder: Path, code: int) -> None:
     """Make sure that every good sample was written whole, and every broken one is named."""
     assert code == 1, f"exit code {code}"
     header, *lines = map(json.loads, (folder / NAME).read_text().splitlines())
-    assert header["manifest"] == 2
+    assert header["manifest"] == FORMAT
     assert [line["sample"] for line in lines] == list(range(soak.count))
     named = {NAME}
     for line in lines:
