@@ -84,7 +84,7 @@ class SampleContent:
         found = self.shown.maps.get(layer)
         if found is None or found.bad_values is not None:
             return ""
-        return " … ".join(show_range(found.minimum, found.maximum))
+        return " to ".join(show_range(found.minimum, found.maximum))
 
     def markers(self, nodes: Sequence[Node]) -> list[Marker]:
         """Largest and smallest value, least like what it reads."""
