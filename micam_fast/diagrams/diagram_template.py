@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import TypeAlias
 from micam_fast.core.layers import Layer
 from micam_fast.core.texts import count_of
 from micam_fast.diagrams.dot import EdgeSpec, NodeSpec
-from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.encoders.encoded import Encoded
 from micam_fast.diagrams.heading import (
     channel_legend,
     fit_header,
@@ -178,7 +177,7 @@ class _PlaneSlot(_SampleSlot):
 _Part: TypeAlias = Mark | _SampleSlot
 
 
-class DiagramTemplate:
+class DiagramTemplate(Encoded):
     """A diagram for samples whose maps have the same shapes: a template, and what goes into it.
 
     Parameters
@@ -229,22 +228,8 @@ class DiagramTemplate:
             body.extend(_node(sized, found, box, input_size, style, native, names))
         title = header[0] if header else ""
         head = head_width(header), head_height(header)
-        self.blank, self._slots = arrange(layout, head, top, body, title=title, scale=style.scale)
-        self._png: PngPage | None = None
-        self._lock = threading.Lock()
-
-    @functools.cached_property
-    def svg(self) -> SvgPage:
-        """The template as pieces of SVG."""
-        return SvgPage(self.blank)
-
-    @property
-    def png(self) -> PngPage:
-        """The template as pixels; drawing them takes long, so one thread does it for all."""
-        with self._lock:
-            if self._png is None:
-                self._png = PngPage(self.blank)
-            return self._png
+        blank, self._slots = arrange(layout, head, top, body, title=title, scale=style.scale)
+        super().__init__(blank)
 
     def fillings(self, maps: MapsByLayer, header: Sequence[str]) -> list[Filling]:
         """What a sample brings, in the order of the template's holes."""

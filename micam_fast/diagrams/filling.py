@@ -42,11 +42,6 @@ def _drawn_line(shown: Shown, detail: Detail) -> str:
     return line
 
 
-def is_poster(shown: Shown, style: Style) -> bool:
-    """Tell whether a sample is drawn as a poster."""
-    return style.is_poster(len(shown.scene.nodes(frozenset(shown.maps), style.detail)))
-
-
 def fill_template(
     shown: Shown, style: Style, *, native: bool
 ) -> tuple[DiagramTemplate | PosterTemplate, list[Filling]]:
@@ -55,13 +50,13 @@ def fill_template(
     With `native`, for formats that enlarge by themselves, pictures have a pixel for each cell, and
     a poster is of the page's own size.
     """
-    if is_poster(shown, style):
+    scene, maps, size = shown.scene, shown.maps, shown.input_size
+    nodes = scene.nodes(frozenset(maps), style.detail)
+    if style.is_poster(len(nodes)):
         scale = 1.0 if native else style.scale_png
-        scene, maps, size = shown.scene, shown.maps, shown.input_size
         content = SampleContent(shown)
 
         def make() -> PosterTemplate:
-            nodes = scene.nodes(frozenset(maps), style.detail)
             return PosterTemplate(
                 nodes, content, model=scene.model, input_size=size, style=style, scale=scale
             )
@@ -69,10 +64,8 @@ def fill_template(
         poster = scene.keep(maps, (PosterTemplate, size, style, scale), make)
         return poster, poster.fillings(content)
     header = header_lines(shown, style.detail)
-    template = shown.scene.template(
-        shown.maps, header, input_size=shown.input_size, style=style, native=native
-    )
-    return template, template.fillings(shown.maps, header)
+    template = scene.template(maps, header, input_size=size, style=style, native=native)
+    return template, template.fillings(maps, header)
 
 
 def tile_names(shown: Shown) -> dict[str, str]:

@@ -440,7 +440,7 @@ def fail(drawing: Drawing, file: BinaryIO) -> None:
 @pytest.mark.parametrize(
     ("suffix", "writer"),
     [
-        ("png", "diagrams.diagram_template.PngPage.write"),
+        ("png", "diagrams.encoders.encoded.PngPage.write"),
         ("pdf", "api.formats.pdf.write_pdf"),
         ("npz", "api.formats.npz.np.savez"),
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from micam_fast.core.output_files import atomic_file
-from micam_fast.diagrams.filling import fill_template, is_poster
+from micam_fast.diagrams.filling import fill_template
 from micam_fast.diagrams.png_limit import check_png_size
+from micam_fast.diagrams.poster.template import PosterTemplate
 from micam_fast.diagrams.shown import Shown
 from micam_fast.diagrams.style import Style
 
@@ -14,7 +15,7 @@ from micam_fast.diagrams.style import Style
 def write(shown: Shown, path: Path, style: Style) -> list[Path]:
     """Write the file, and return its path."""
     template, fillings = fill_template(shown, style, native=False)
-    poster = is_poster(shown, style)
+    poster = isinstance(template, PosterTemplate)
     scale = style.scale_png if poster else style.scale
     check_png_size(template.blank.width, template.blank.height, scale, poster=poster)
     with atomic_file(path) as file:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micam_fast.diagrams.encoders import PngPage, SvgPage
+from micam_fast.diagrams.encoders.encoded import Encoded
 from micam_fast.diagrams.encoders.fonts import text_width
 from micam_fast.diagrams.labels import fit_line
 from micam_fast.diagrams.marks import INK, Filling, Hole, Mark, Picture, Template, Text, enlarge
@@ -36,8 +35,6 @@ from micam_fast.diagrams.poster.sheet import CAPTION_BAR, MARGIN, Card, Sheet, T
 from micam_fast.diagrams.poster.way_marks import elbow_marks, pill_marks
 from micam_fast.diagrams.style import Style
 
-_SVG_LEVEL = 2
-"""Of compression: a fifth of the file for a few ms more than 1."""
 _DENSITIES = (2.0, 1.75, 1.5, 1.25, 1.0)
 """Pixels of a map to a unit of the page, for formats that enlarge: the first is enough for a screen
 of high density."""
@@ -67,7 +64,7 @@ class _Shown:
         return Picture(box.x, box.y, box.width, box.height, pixels, self.title)
 
 
-class PosterTemplate:
+class PosterTemplate(Encoded):
     """A page for samples whose maps have the same shapes.
 
     Parameters
@@ -92,6 +89,9 @@ class PosterTemplate:
     sheet
         Where everything stands, in units of the page.
     """
+
+    # A fifth of the file for a few ms more than 1.
+    _svg_level = 2
 
     def __init__(
         self,
@@ -126,24 +126,10 @@ class PosterTemplate:
         whole = Hole(0, 0, sheet.width, sheet.height)
         frames = frame_marks(sheet, outlined=content.outlined)
         marks = (*below, whole, *frames, *pill_marks(sheet), whole)
-        self.blank = Template(sheet.width, sheet.height, marks, model, dpi=96).enlarged(scale)
+        blank = Template(sheet.width, sheet.height, marks, model, dpi=96)
+        super().__init__(blank.enlarged(scale))
         self._density = scale if scale > 1 else _density([each.box for each in self._pictures])
         self._bars = Bars(sheet)
-        self._lock = threading.Lock()
-        self._png: PngPage | None = None
-
-    @functools.cached_property
-    def svg(self) -> SvgPage:
-        """The template as pieces of SVG."""
-        return SvgPage(self.blank, _SVG_LEVEL)
-
-    @property
-    def png(self) -> PngPage:
-        """The template as pixels; one thread draws them for all."""
-        with self._lock:
-            if self._png is None:
-                self._png = PngPage(self.blank)
-            return self._png
 
     def fillings(self, content: Content) -> list[Filling]:
         """What a sample brings, in the order of the template's holes."""
