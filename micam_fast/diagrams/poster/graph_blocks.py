@@ -21,6 +21,7 @@ from micam_fast.diagrams.poster.kinds import (
     NORMALIZATION,
     PAD,
     SUBTRACT,
+    kernel_size,
 )
 from micam_fast.diagrams.poster.regions import (
     LARGEST,
@@ -174,9 +175,8 @@ class _Grouping:
             if kind in (PAD, COPY):
                 continue
             yield kind
-            if kind.has_kernel and layer.kernel_shape is not None:
-                shape = layer.kernel_shape
-                size = shape[:-2] if layer.onnx_name is None else shape[2:]
+            size = kernel_size(layer)
+            if kind.has_kernel and size is not None:
                 yield size if whole else any(length > 1 for length in size)
 
     # --- What is like the inside of a region ---------------------------------------------------

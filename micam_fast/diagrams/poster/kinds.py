@@ -71,6 +71,14 @@ def kind_of(node: Node) -> Kind:
     return MODULE if node.module is not None else layer_kind(node.layer)
 
 
+def kernel_size(layer: Layer) -> tuple[int, ...] | None:
+    """The kernel's size along each axis of space; Keras has these first, ONNX last."""
+    shape = layer.kernel_shape
+    if shape is None:
+        return None
+    return shape[:-2] if layer.onnx_name is None else shape[2:]
+
+
 def layer_kind(layer: Layer) -> Kind:
     """The kind of a layer; `OTHER` where its operator or class tells none."""
     name = _innermost(layer.class_label).casefold()

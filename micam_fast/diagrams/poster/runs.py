@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from micam_fast.diagrams.nodes import Node
 from micam_fast.diagrams.poster.blocks import Block
+from micam_fast.diagrams.poster.kinds import kernel_size
 from micam_fast.diagrams.poster.regions import LARGEST as LARGEST_BLOCK
 from micam_fast.diagrams.poster.stages import Stage
 
 _SHORTEST = 3
 _SIZES = (6, 12, LARGEST_BLOCK)
-"""Most nodes in a card of several blocks; the first that make a network fit are taken."""
+"""Most nodes in a card of several blocks."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,4 @@ def _runs(kinds: Sequence[Hashable], begin: int, end: int) -> Iterator[Entry]:
 
 def _kind(block: Block, nodes: Sequence[Node]) -> Hashable:
     layers = [nodes[place].layer for place in block.members]
-    return tuple(
-        (layer.class_label, None if layer.kernel_shape is None else layer.kernel_shape[2:])
-        for layer in layers
-    )
+    return tuple((layer.class_label, kernel_size(layer)) for layer in layers)

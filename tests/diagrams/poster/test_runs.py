@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from micam_fast.core.layers import Layer
 from micam_fast.diagrams.nodes import Node, draw_nodes
 from micam_fast.diagrams.poster.blocks import Block
@@ -9,13 +11,15 @@ from micam_fast.diagrams.poster.runs import Entry, joined_blocks, shorter_entrie
 from micam_fast.diagrams.poster.stages import Stage
 
 
-def network(kernels: list[int]) -> tuple[tuple[Node, ...], list[Block]]:
+def network(kernels: list[int], *, keras: bool = False) -> tuple[tuple[Node, ...], list[Block]]:
     """A block of a convolution and a Relu for each size of a kernel."""
     layers: list[Layer] = []
     for number, size in enumerate(kernels):
         before = (layers[-1].name,) if layers else ()
-        kernel = (4, 4, size, size)
-        layers.append(Layer(f"c{number}", "Conv", "Conv", before, kernel_shape=kernel))
+        name = f"c{number}"
+        kernel = (size, size, 4, 4) if keras else (4, 4, size, size)
+        onnx_name = None if keras else name
+        layers.append(Layer(name, "Conv", "Conv", before, kernel_shape=kernel, onnx_name=onnx_name))
         layers.append(Layer(f"r{number}", "Relu", "Relu", (f"c{number}",)))
     blocks = [Block(f"b{n}", (2 * n, 2 * n + 1), 2 * n + 1) for n in range(len(kernels))]
     return draw_nodes(layers, [layer.name for layer in layers]), blocks
@@ -49,6 +53,13 @@ def test_small_neighbours_of_one_stage_are_one_block() -> None:
     assert found == [[6, 6, 2, 6], [12, 2, 6], [14, 6]]
     first = next(joined_blocks(blocks, stages))[0]
     assert first == Block("b0 … b2", tuple(range(6)), 5)
+
+
+@pytest.mark.parametrize("keras", [False, True])
+def test_kernels_of_other_sizes_make_blocks_differ(keras: bool) -> None:
+    nodes, blocks = network([1] + [3] * 3 + [5] * 3 + [1], keras=keras)
+    (found,) = shorter_entries(blocks, nodes, [Stage("8 x 8", 0, 8, 16)])
+    assert found == [Entry(0, 1), Entry(1, 4), Entry(4, 7), Entry(7, 8)]
 
 
 def test_blocks_that_differ_are_cards_of_their_own() -> None:
