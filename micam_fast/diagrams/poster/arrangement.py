@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -165,7 +165,8 @@ class Arrangement:
 
     def per_line(self, thumbs: int) -> int:
         """How many of so many thumbnails stand in each line: lines are as even as can be."""
-        return _per_line(thumbs, self.card_width, self.thumb)
+        lines = max(1, math.ceil(thumbs / _most_per_line(self.card_width, self.thumb)))
+        return max(1, math.ceil(thumbs / lines))
 
 
 def arrange_cards(
@@ -342,7 +343,7 @@ def _gain(size: float, enough: float) -> float:
 
 def _penalty(needs: Sequence[CardNeed], breaks: tuple[int, ...], columns: int) -> float:
     """For stages that are split, and for cards that stand alone."""
-    rows = list(_pairs(breaks))
+    rows = list(itertools.pairwise(breaks))
     split = sum(needs[end - 1].stage == needs[end].stage for _, end in rows[:-1])
     alone = sum(
         end - first == 1
@@ -376,17 +377,8 @@ def _breaks(needs: Sequence[CardNeed], columns: int, row_cost: float) -> tuple[i
     return tuple(reversed(found))
 
 
-def _pairs(breaks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    return itertools.pairwise(breaks)
-
-
 def _most_per_line(card_width: float, thumb: float) -> int:
     return max(1, math.floor((card_width + 1) / (thumb + 1)))
-
-
-def _per_line(thumbs: int, card_width: float, thumb: float) -> int:
-    lines = max(1, math.ceil(thumbs / _most_per_line(card_width, thumb)))
-    return max(1, math.ceil(thumbs / lines))
 
 
 def _bar(thumb_height: float) -> float:

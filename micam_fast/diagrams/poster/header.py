@@ -112,4 +112,5 @@ def name_mark(name: str, x: float, room: float) -> Text:
 def _counts(sheet: Sheet) -> str:
     """How much the page shows."""
     layers = sum(node.holds for node in sheet.nodes)
-    return f"{count_of(layers, 'layer')}, {count_of(len(sheet.blocks), 'block')}"
+    counts = f"{count_of(layers, 'layer')}, {count_of(len(sheet.blocks), 'block')}"
+    return f"{counts}; taller than asked for" if sheet.taller else counts

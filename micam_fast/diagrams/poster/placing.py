@@ -71,7 +71,7 @@ def lay_out_sheet(
         Of main tiles; several of a layer are always flat.
     """
     plan = _best_plan(nodes, content, page, input_size, look)
-    found = plan.arrangement
+    network, found = plan.network, plan.arrangement
     last = found.panes.count - 1
 
     def put(place: int, box: Box, line: int = 0, pane: int = last, tile: bool = False) -> Thumb:
@@ -89,14 +89,14 @@ def lay_out_sheet(
     y = _top(page[0], len(content.notes))
     for row in found.rows:
         shown = plan.entries[row.first : row.end]
-        lines.extend(_stage_lines(found, plan.stages, shown, y))
+        lines.extend(_stage_lines(found, network.stages, shown, y))
         for column, entry in enumerate(shown):
             x = MARGIN + column * (found.card_width + GAP)
             cards.append(
                 _card(
                     found,
-                    plan.blocks,
-                    plan.ways.blocks,
+                    network.blocks,
+                    network.ways.blocks,
                     entry,
                     x,
                     y + STAGE_HEAD,
@@ -109,25 +109,33 @@ def lay_out_sheet(
         page[0],
         plan.height,
         tuple(nodes),
-        plan.blocks,
-        plan.stages,
-        plan.ways,
-        plan.legend,
+        network.blocks,
+        network.stages,
+        network.ways,
+        network.legend,
         found,
         tuple(cards),
         tuple(lines),
+        plan.height > page[1],
     )
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Blocks with all that follows from them, however many cards there are."""
+
+    blocks: tuple[Block, ...]
+    stages: tuple[Stage, ...]
+    ways: Ways
+    legend: Legend
 
 
 @dataclass(frozen=True)
 class _Plan:
     """Cards that fit a page of this height."""
 
-    blocks: tuple[Block, ...]
+    network: _Network
     entries: tuple[Entry, ...]
-    stages: tuple[Stage, ...]
-    ways: Ways
-    legend: Legend
     arrangement: Arrangement
     height: float
 
@@ -151,33 +159,34 @@ def _best_plan(
         panes = Panes(plane_aspect(), planes=True)
     top = _top(width, len(content.notes))
 
-    def plan(
-        blocks: tuple[Block, ...], entries: Sequence[Entry], tall: float = height
-    ) -> _Plan | None:
-        stages, ways = find_stages(blocks, nodes, maps), find_ways(blocks, nodes)
-        needs = _needs(entries, blocks, nodes, maps, stages, ways.blocks)
+    def network_of(blocks: tuple[Block, ...]) -> _Network:
+        ways = find_ways(blocks, nodes)
         legend = Legend.of(content.colours, nodes, blocks, ways, width - 2 * MARGIN)
-        room = width - 2 * MARGIN, tall - legend.height - top
-        found = arrange_cards(needs, *room, panes, thumb_aspect, pills=bool(ways.long))
-        if found is None:
-            return None
-        return _Plan(blocks, tuple(entries), stages, ways, legend, found, tall)
+        return _Network(blocks, find_stages(blocks, nodes, maps), ways, legend)
 
-    blocks = apart_lists(find_blocks(nodes).blocks, nodes, maps)
-    stages = find_stages(blocks, nodes, maps)
-    single = plan(blocks, single_entries(blocks))
+    def plan(network: _Network, entries: Sequence[Entry], tall: float = height) -> _Plan | None:
+        needs = _needs(entries, network, nodes, maps)
+        room = width - 2 * MARGIN, tall - network.legend.height - top
+        found = arrange_cards(needs, *room, panes, thumb_aspect, pills=bool(network.ways.long))
+        return None if found is None else _Plan(network, tuple(entries), found, tall)
+
+    whole_blocks = network_of(apart_lists(find_blocks(nodes).blocks, nodes, maps))
+    blocks, stages = whole_blocks.blocks, whole_blocks.stages
+    entries = single_entries(blocks)
+    single = plan(whole_blocks, entries)
     if single is not None:
         return single
-    joined = [plan(each, single_entries(each)) for each in joined_blocks(blocks, stages)]
+    joined = [
+        plan(network_of(each), single_entries(each)) for each in joined_blocks(blocks, stages)
+    ]
     fitting = [each for each in joined if each is not None]
     if fitting:
         return max(fitting, key=lambda each: each.arrangement.worth)
-    entries = single_entries(blocks)
     for entries in shorter_entries(blocks, nodes, stages):
-        found = plan(blocks, entries)
+        found = plan(whole_blocks, entries)
         if found is not None:
             return found
-    while (found := plan(blocks, entries, height)) is None:
+    while (found := plan(whole_blocks, entries, height)) is None:
         height *= _TALLER
     return found
 
@@ -203,18 +212,16 @@ def _is_strip(found: LayerMap | None) -> bool:
 
 def _needs(
     entries: Sequence[Entry],
-    blocks: Sequence[Block],
+    network: _Network,
     nodes: Sequence[Node],
     maps: Mapping[str, LayerMap],
-    stages: Sequence[Stage],
-    ways: Sequence[BlockWays],
 ) -> list[CardNeed]:
-    numbers = [n for n, stage in enumerate(stages) for _ in range(stage.first, stage.end)]
+    numbers = [n for n, stage in enumerate(network.stages) for _ in range(stage.first, stage.end)]
     needs = []
     for entry in entries:
-        way = ways[entry.first]
+        way = network.ways.blocks[entry.first]
         side = 0 if way.side is None else len(way.side.members)
-        low = _is_strip(maps.get(nodes[blocks[entry.first].exit].key))
+        low = _is_strip(maps.get(nodes[network.blocks[entry.first].exit].key))
         needs.append(CardNeed(len(way.row), side, numbers[entry.first], len(entry.shown), low))
     return needs
 

@@ -115,6 +115,8 @@ class Sheet:
         In reading order.
     lines
         Of the stages.
+    taller
+        Whether the page is taller than asked for.
     """
 
     width: float
@@ -127,6 +129,7 @@ class Sheet:
     arrangement: Arrangement
     cards: tuple[Card, ...]
     lines: tuple[StageLine, ...]
+    taller: bool
 
     @property
     def order(self) -> Iterator[int]:

@@ -21,7 +21,7 @@ from micam_fast.diagrams.poster.template import PosterTemplate
 from micam_fast.diagrams.style import Style
 from micam_fast.maps.layer_map import LayerMap
 from tests.helpers.network_layers import network_names, network_nodes
-from tests.helpers.posters import check_texts, layer_map
+from tests.helpers.posters import chain_nodes, check_texts, layer_map
 
 STAGE = re.compile(r"conv(\d)_block")
 
@@ -93,3 +93,13 @@ def test_numbers_of_far_cards_stand_above_the_tiles() -> None:
                 and room.x <= each.x <= room.x + sheet.arrangement.card_width
             ]
             assert str(there + 1) in inside
+
+
+@pytest.mark.parametrize(("layers", "grows"), [(100, False), (4000, True)])
+def test_a_page_that_had_to_grow_says_so(layers: int, grows: bool) -> None:
+    style = Style("flat", drawing="poster", page=(500, 500))
+    template, fillings = fill_template(explained(chain_nodes(layers)), style, native=True)
+    assert isinstance(template, PosterTemplate)
+    assert (template.sheet.height > 500) is grows
+    texts = [mark.text for mark in template.blank.fill(fillings).marks if isinstance(mark, Text)]
+    assert any(text.endswith("taller than asked for") for text in texts) is grows
